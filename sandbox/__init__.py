@@ -1,0 +1,1 @@
+"""TO BE WRITTEN by the owner of this package."""
