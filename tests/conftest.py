@@ -1,0 +1,55 @@
+"""What every test gets: one event loop per test, and no leaked child processes or descriptors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _open_descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:  # the descriptor of the listing itself is gone by now
+            continue
+    return found
+
+
+def _children() -> set[int]:
+    own = os.getpid()
+    children: set[int] = set()
+    for task in Path(f"/proc/{own}/task").iterdir():
+        try:
+            children |= {int(pid) for pid in (task / "children").read_text().split()}
+        except OSError:  # a thread that ended meanwhile has no children
+            continue
+    return children
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_children() -> Iterator[None]:
+    """A test that leaves a process behind fails itself, not a later one."""
+    before = _children()
+    yield
+    left = _children() - before
+    told = []
+    for pid in left:
+        try:
+            told.append(f"{pid}: {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode()[:200]}")
+        except OSError:  # it ended between the two looks, which is what we want
+            continue
+    assert not told, f"left running: {told}"
+
+
+@pytest.fixture
+def descriptors_kept() -> Iterator[None]:
+    """For tests of code that owns descriptors: as many open after as before."""
+    before = _open_descriptors()
+    yield
+    after = _open_descriptors()
+    leaked = {fd: name for fd, name in after.items() if before.get(fd) != name}
+    assert len(after) <= len(before), f"leaked descriptors: {leaked}"
