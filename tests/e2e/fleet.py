@@ -126,9 +126,7 @@ class Fleet:
             "issued": stamp(now - timedelta(hours=1)),
             "expires": stamp(now + lifetime),
             "roots": {"threshold": 1, "keys": [self.key("root").public.to_text()]},
-            "keys": [
-                {"name": name, "key": self.key(name).public.to_text(), "roles": roles} for name, roles in people
-            ],
+            "keys": [{"name": name, "key": self.key(name).public.to_text(), "roles": roles} for name, roles in people],
         }
 
     def put_roster(self, body: Mapping[str, Any] | None = None) -> httpx2.Response:
@@ -213,7 +211,9 @@ class Fleet:
         self.enroll(name)
         text = ceiling or "highest_tier: observe\naccept_server_word: [run, schedule]\n"
         (self.directory / name / "ceiling.yaml").write_text(text)
-        daemon = Daemon(name, ["-m", "agent", "run", "--dir", str(self.directory / name)], self.directory / f"{name}.log")
+        daemon = Daemon(
+            name, ["-m", "agent", "run", "--dir", str(self.directory / name)], self.directory / f"{name}.log"
+        )
         self.agents[name] = daemon
         daemon.start()
         self.wait_for(f"{name} to connect", lambda: self.connected(name))
@@ -273,7 +273,9 @@ def as_json(envelope: Envelope) -> Any:
 
 
 def expect(answer: httpx2.Response, status: int) -> dict[str, Any]:
-    assert answer.status_code == status, f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    assert answer.status_code == status, (
+        f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text}"
+    )
     return dict(answer.json()) if answer.content else {}
 
 
