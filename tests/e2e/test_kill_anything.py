@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from fleet import Fleet, descendants, expect, fleet, script_bundle
 
 ROUNDS = int(os.environ.get("OUTRIDER_KILL_ROUNDS", "16"))
@@ -37,7 +38,7 @@ def kill(fleet: Fleet, victim: str) -> None:
         agent.start()
     else:
         below = descendants(agent.pid)
-        # The zygote is the agent's child, workers are the zygote's; a worker lives for milliseconds, so take what is there.
+        # The zygote is the agent's child, workers are the zygote's; a worker lives for milliseconds: take what is there.
         chosen = below[:1] if victim == "zygote" else below[1:][-1:]
         for pid in chosen:
             try:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
-from fleet import Fleet, as_json, expect, script_bundle, stamp
 
+from fleet import Fleet, as_json, expect, script_bundle, stamp
 from protocol.enrolment import make_token, parse_token
 from protocol.signing import Envelope, PrivateKey, sign
 
