@@ -1,0 +1,307 @@
+-- Builds the world that a script sees. Runs once per worker, before the script, with the full libraries at hand.
+--
+-- The rules it keeps:
+--   * No object of the host language reaches a script. The two host functions stay in local variables here; what they
+--     return are strings, numbers, booleans or fresh tables; an error inside the bridge is replaced before it spreads.
+--   * The script's environment is a list of what is there (SURFACE in the tests), never of what is taken away. Libraries are
+--     copied, so a script that changes them changes only its own copy; everything below uses locals and no methods.
+--   * Nothing shows an address: tostring, string.format and math.randomseed are ours.
+--   * No finaliser: setmetatable refuses __gc. No bytecode: load takes text only and drains its reader here.
+--   * At the end the real globals, package.loaded and package.preload are empty.
+
+local host_call, host_print, seed_a, seed_b, bindings = ...
+
+local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, rawget, rawset, select, error, pcall, xpcall
+local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
+local raw_collectgarbage, raw_format, raw_randomseed = collectgarbage, string.format, math.randomseed
+local byte, find, sub, concat = string.byte, string.find, string.sub, table.concat
+local pack, unpack = table.pack, table.unpack
+local getinfo, any_metatable = debug.getinfo, debug.getmetatable
+
+local MAX_TEXT = 4096 -- bytes of an error text that leaves this file
+local MAX_PRINT = 1024 * 1024 -- bytes of one print; the host counts the total
+
+-- Errors of calls -----------------------------------------------------------------------------------------------------
+
+local origin = raw_setmetatable({}, { __mode = "k" }) -- error object -> {code, message, where}; a script cannot forge one
+
+-- The nearest line of the script's own files, as "main.lua:4". Their chunks are the only ones whose source starts with @.
+local function place(level)
+  while true do
+    local info = getinfo(level, "Sl")
+    if info == nil then return nil end
+    if byte(info.source, 1) == 64 and info.currentline > 0 then
+      return sub(info.source, 2) .. ":" .. info.currentline
+    end
+    level = level + 1
+  end
+end
+
+local text -- own tostring, below
+
+local error_meta = {
+  __metatable = "locked",
+  __tostring = function(object)
+    return text(rawget(object, "code")) .. ": " .. text(rawget(object, "message"))
+  end,
+  __concat = function(left, right)
+    return text(left) .. text(right)
+  end,
+}
+
+local function failure(code, message)
+  local object = raw_setmetatable({ code = code, message = message }, error_meta)
+  origin[object] = { code, message, place(3) }
+  return object
+end
+
+-- Calls ---------------------------------------------------------------------------------------------------------------
+
+-- `passed` is false only when the bridge itself failed (memory): its error is a live host object and goes no further.
+local function settle(passed, done, value, message)
+  if not passed then
+    error(failure("internal", "the call could not be carried out (out of memory?)"), 0)
+  end
+  if not done then
+    error(failure(value, message), 0)
+  end
+  return value
+end
+
+local function bind(name)
+  return function(...)
+    local value = settle(pcall(host_call, name, ...))
+    return value
+  end
+end
+
+-- A family is an empty proxy: nothing can be seen with next, nothing can be replaced. A name that is not declared still
+-- gives a function, so that calling it is refused by the gate and stands on the record like every other call.
+local function family(prefix, members)
+  local unknown = {}
+  return raw_setmetatable({}, {
+    __metatable = "locked",
+    __name = prefix,
+    __tostring = function() return prefix end,
+    __newindex = function() error(prefix .. " cannot be changed", 2) end,
+    __index = function(_, name)
+      local member = members[name]
+      if member ~= nil then return member end
+      if type(name) ~= "string" or #name > 64 or not find(name, "^%l[%w_]*$") then return nil end
+      member = unknown[name]
+      if member == nil then
+        member = bind(prefix .. "." .. name)
+        unknown[name] = member
+      end
+      return member
+    end,
+  })
+end
+
+-- Base functions ------------------------------------------------------------------------------------------------------
+
+text = function(value)
+  local kind = type(value)
+  if kind == "string" then return value end
+  if kind == "number" or kind == "boolean" or kind == "nil" then return raw_tostring(value) end
+  local meta = any_metatable(value)
+  local method = meta and rawget(meta, "__tostring")
+  if method == nil then return kind end -- and not its address
+  local result = method(value)
+  if type(result) ~= "string" then error("'__tostring' must return a string", 0) end
+  return result
+end
+
+local function own_tostring(...)
+  if select("#", ...) == 0 then error("bad argument #1 to 'tostring' (value expected)", 2) end
+  return (text((...)))
+end
+
+local function own_print(...)
+  local parts = {}
+  for index = 1, select("#", ...) do
+    parts[index] = text((select(index, ...)))
+  end
+  local line = sub(concat(parts, "\t"), 1, MAX_PRINT) .. "\n"
+  if not pcall(host_print, line) then
+    error(failure("internal", "the output could not be sent (out of memory?)"), 0)
+  end
+end
+
+local function own_getmetatable(object)
+  if type(object) ~= "table" then return nil end
+  return (raw_getmetatable(object))
+end
+
+local function own_setmetatable(object, meta)
+  if type(object) ~= "table" then
+    error("bad argument #1 to 'setmetatable' (table expected, got " .. type(object) .. ")", 2)
+  end
+  if meta ~= nil and type(meta) ~= "table" then
+    error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
+  end
+  if meta and rawget(meta, "__gc") ~= nil then error("finalisers (__gc) are not available", 2) end
+  local before = any_metatable(object)
+  if before and rawget(before, "__metatable") ~= nil then error("cannot change a protected metatable", 2) end
+  return raw_setmetatable(object, meta)
+end
+
+local function drain(reader)
+  local parts, count = {}, 0
+  while true do
+    local piece = reader()
+    if piece == nil or piece == "" then return concat(parts) end
+    if type(piece) ~= "string" then error("reader function must return a string", 3) end
+    count = count + 1
+    parts[count] = piece
+  end
+end
+
+local function own_collectgarbage(option)
+  if option == nil or option == "collect" then return raw_collectgarbage("collect") end
+  if option == "count" then return raw_collectgarbage("count") end
+  error("collectgarbage: only \"count\" and \"collect\" are available", 2)
+end
+
+-- Strings -------------------------------------------------------------------------------------------------------------
+
+-- string.format shows addresses for %p of anything and for %s of what has no __tostring.
+local function prepare_format(format, values)
+  local position, index = 1, 0
+  while true do
+    local _, stop, conversion = find(format, "%%[%-+ #0-9.]*(.?)", position)
+    if stop == nil then return end
+    position = stop + 1
+    if conversion ~= "%" then
+      index = index + 1
+      if conversion == "p" then error("string.format: %p is not available", 3) end
+      if conversion == "s" and index <= values.n then values[index] = text(values[index]) end
+    end
+  end
+end
+
+local function own_format(format, ...)
+  if type(format) == "number" then format = raw_tostring(format) end
+  if type(format) == "string" then
+    local values = pack(...)
+    prepare_format(format, values)
+    return raw_format(format, unpack(values, 1, values.n))
+  end
+  error("bad argument #1 to 'format' (string expected, got " .. type(format) .. ")", 2)
+end
+
+-- Without arguments the original mixes an address into the seed and returns it.
+local seeds = 0
+local function own_randomseed(...)
+  if select("#", ...) == 0 then
+    seeds = seeds + 1
+    raw_randomseed(seed_a + seeds, seed_b)
+  else
+    raw_randomseed(...)
+  end
+end
+
+-- The environment -----------------------------------------------------------------------------------------------------
+
+local environment = {
+  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, xpcall = xpcall,
+  select = select, type = type, tonumber = tonumber,
+  rawequal = rawequal, rawget = rawget, rawlen = rawlen, rawset = rawset,
+  tostring = own_tostring, print = own_print, getmetatable = own_getmetatable, setmetatable = own_setmetatable,
+  collectgarbage = own_collectgarbage, _VERSION = _VERSION,
+}
+environment._G = environment
+
+environment.load = function(chunk, _, mode, ...)
+  if select("#", ...) > 0 then error("load: the environment is fixed", 2) end
+  if mode ~= nil and mode ~= "t" and mode ~= "bt" then error("load: only text is available", 2) end
+  local source = chunk
+  if type(chunk) == "function" then source = drain(chunk) end
+  if type(source) ~= "string" then error("bad argument #1 to 'load' (string or function expected)", 2) end
+  if byte(source, 1) == 27 then return nil, "load: bytecode is refused" end
+  return raw_load(source, "=load", "t", environment)
+end
+
+local function copy(library, names)
+  local result = {}
+  for index = 1, #names do
+    local value = library[names[index]]
+    if value == nil then error("this Lua lacks " .. names[index], 0) end
+    result[names[index]] = value
+  end
+  return result
+end
+
+environment.coroutine = copy(coroutine, {
+  "close", "create", "isyieldable", "resume", "running", "status", "wrap", "yield",
+})
+environment.math = copy(math, {
+  "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "maxinteger", "min",
+  "mininteger", "modf", "pi", "rad", "random", "sin", "sqrt", "tan", "tointeger", "type", "ult",
+})
+environment.math.randomseed = own_randomseed
+environment.os = copy(os, { "clock", "difftime", "time" })
+environment.string = copy(string, {
+  "byte", "char", "find", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse", "sub",
+  "unpack", "upper",
+})
+environment.string.format = own_format
+environment.table = copy(table, { "concat", "insert", "move", "pack", "remove", "sort", "unpack" })
+environment.utf8 = copy(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offset" })
+
+local string_meta = any_metatable("")
+string_meta.__index = environment.string
+string_meta.__metatable = "locked"
+
+local families = {}
+for index = 1, #bindings do
+  local prefix, member = bindings[index][1], bindings[index][2]
+  if prefix == "" then
+    environment[member] = bind(member)
+  else
+    families[prefix] = families[prefix] or {}
+    families[prefix][member] = bind(prefix .. "." .. member)
+  end
+end
+for prefix, members in next, families do
+  environment[prefix] = family(prefix, members)
+end
+
+-- Nothing of the original world is left -------------------------------------------------------------------------------
+
+local function empty(target)
+  for key in next, target do
+    rawset(target, key, nil)
+  end
+end
+
+local globals, loaded, preload, library = _G, package.loaded, package.preload, package
+empty(loaded)
+empty(preload)
+empty(library)
+empty(globals)
+raw_randomseed(seed_a, seed_b)
+
+-- Running one program -------------------------------------------------------------------------------------------------
+
+-- Each way out returns plain values only: "ok", value | "error", text, where, code | "syntax", text.
+local function run(source, name)
+  if byte(source, 1) == 27 then return "syntax", name .. ":1: bytecode is refused" end
+  local chunk, problem = raw_load(source, "@" .. name, "t", environment)
+  if chunk == nil then return "syntax", sub(problem, 1, MAX_TEXT) end
+  local where
+  local function handler(object)
+    if where == nil then where = place(2) end
+    return object
+  end
+  local done, value = xpcall(chunk, handler)
+  if done then return "ok", value end
+  local call = origin[value]
+  if call then return "error", call[2], call[3] or where, call[1] end
+  local kind = type(value)
+  if kind == "string" then return "error", sub(value, 1, MAX_TEXT), where end
+  if kind == "number" then return "error", raw_tostring(value), where end
+  return "error", "error object of type " .. kind, where
+end
+
+return run

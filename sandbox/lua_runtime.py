@@ -1,0 +1,154 @@
+"""Lua 5.4 for scripts, through lupa, with nothing of Python within reach.
+
+The boundary is the process; these guards keep honest scripts predictable and make an attacker need two bugs. What the
+runtime itself guarantees:
+
+- Every option of lupa that narrows the bridge is set, the boot chunk (``lua_boot.lua``) does the rest.
+- The one function that Lua can reach never raises and returns only scalars, bytes and fresh tables.
+- The boot chunk is read and compiled once, at preload: a locked worker cannot open files.
+- Bytecode that a script brings is refused by its first byte; only our own boot chunk is loaded as bytecode.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lupa.lua54
+
+from sandbox import pure
+from sandbox.lua_values import from_lua, to_lua
+from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Result, RuntimeLimits, failed
+from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefused
+
+BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
+
+_PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
+_boot: bytes | None = None  # the boot chunk's source, from preload on
+
+
+def preload() -> None:
+    """Read what a locked worker could not: the boot chunk and, through the C library, the time zone (``os.time``)."""
+    global _boot  # noqa: PLW0603 - filled once in the zygote, before any fork
+    if _boot is None:
+        time.mktime(time.localtime())
+        _boot = BOOT_FILE.read_bytes()
+
+
+def create(
+    bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits, *, randomness: bytes
+) -> LuaRuntime:
+    """Return a Lua 5.4 runtime that shows ``bindings`` to its script.
+
+    Args:
+        bindings: The calls that scripts see.
+        channel: Where calls and output go.
+        limits: Bound of what Lua may allocate.
+        randomness: At least 16 random bytes; forks of one zygote would otherwise share their random numbers.
+    """
+    return LuaRuntime(bindings, channel, limits, randomness)
+
+
+class LuaRuntime:
+    """One Lua state, for one program. See ``runtimes.Runtime``."""
+
+    def __init__(
+        self, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits, randomness: bytes
+    ) -> None:
+        self._channel = channel
+        self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._locals = {binding.name for binding in bindings if binding.is_local}
+        self._state = _new_state(limits.memory_bytes)
+        self._table_type = type(self._state.table())
+        self._run = self._boot(bindings, randomness)
+
+    def _boot(self, bindings: Sequence[Binding], randomness: bytes) -> Callable[..., Any]:
+        preload()
+        rows = [[binding.family.encode(), binding.member.encode()] for binding in bindings]
+        table = self._state.table_from([self._state.table_from(row) for row in rows])
+        seeds = [int.from_bytes(randomness[at : at + 8], "little", signed=True) for at in (0, 8)]
+        run: Callable[..., Any] = self._state.execute(
+            _boot, self._host_call, self._host_print, *seeds, table, name=b"=outrider"
+        )
+        return run
+
+    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+        """Run ``main``; its value is the first one that the chunk returns."""
+        self._parameters = parameters
+        source = files.get(main)
+        if source is None:
+            return failed(f"the bundle has no file {main}")
+        if len(source) > MAX_SOURCE_BYTES:
+            return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
+        try:
+            outcome = self._run(source, main.encode("utf-8"))
+        except lupa.lua54.LuaError as error:  # outside every protected call: only memory can do this
+            return failed(f"Lua stopped: {error}", main)
+        except MemoryError:
+            return failed("not enough memory", main)
+        return self._result(outcome)
+
+    def _result(self, outcome: tuple[Any, ...] | bytes) -> Result:
+        parts = outcome if isinstance(outcome, tuple) else (outcome,)
+        kind, value, where, code = (*parts, None, None, None)[:4]
+        if kind == b"ok":
+            try:
+                return Result(ok=True, value=from_lua(value, self._table_type, RESULT_CAPS.budget("the result")))
+            except (ValueRefused, MemoryError) as error:
+                return failed(str(error) or "not enough memory for the result")
+        message, place = _readable(value), _readable(where) if where is not None else None
+        if code is not None:
+            return failed(message, place, _readable(code))
+        told = _PLACE.match(message)
+        return failed(told["message"], told["where"]) if told else failed(message, place)
+
+    def _host_print(self, line: bytes) -> None:
+        self._channel.output(line)
+
+    def _host_call(self, name: bytes, *args: Any) -> tuple[Any, ...]:
+        """Make one call for the script. Never raises: an exception would arrive in Lua as a live object."""
+        try:
+            return True, self._call(name.decode("ascii"), args)
+        except CallError as error:
+            return False, error.code.encode(), error.message.encode("utf-8", "replace")
+        except ValueRefused as error:
+            return False, b"invalid_argument", str(error).encode("utf-8", "replace")
+        except MemoryError:
+            return False, b"budget", b"not enough memory"
+        except Exception:  # noqa: BLE001 - whatever it is, its text and its object stay on this side
+            return False, b"internal", b"the call failed inside the worker"
+
+    def _call(self, name: str, args: tuple[Any, ...]) -> Any:
+        if name in self._locals:
+            return to_lua(self._state, pure.PURE[name](self._parameters, self._plain(args, LOCAL_CAPS), {}))
+        positional = self._plain(args, CALL_CAPS)
+        named: dict[str, Any] = {}
+        if positional and type(positional[-1]) is dict and positional[-1]:
+            named = positional.pop()
+        return to_lua(self._state, self._channel.call(name, positional, named))
+
+    def _plain(self, args: tuple[Any, ...], caps: Caps) -> list[Any]:
+        budget = caps.budget("an argument")
+        return [from_lua(arg, self._table_type, budget) for arg in args]
+
+
+def _new_state(memory_bytes: int) -> Any:
+    return lupa.lua54.LuaRuntime(
+        register_eval=False,
+        register_builtins=False,
+        unpack_returned_tuples=True,
+        encoding=None,
+        attribute_filter=_refuse_attribute,
+        max_memory=memory_bytes,
+    )
+
+
+def _refuse_attribute(_target: Any, _name: Any, _is_setting: bool) -> Any:
+    raise AttributeError("no attribute of a host object is available")
+
+
+def _readable(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

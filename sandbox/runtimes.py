@@ -1,0 +1,102 @@
+"""What a language runtime is to the worker, and what the worker is to a runtime.
+
+The rules both sides keep:
+
+- A runtime is created before the worker locks itself, executes exactly one program afterwards, and is never reused.
+- The only way out of a runtime is its ``ChannelLike``; a runtime opens nothing, reads no clock and draws no randomness
+  on its own (Lua's generator is seeded from bytes that the worker passes in).
+- Only plain values cross: None, bool, int of 64 bits, finite float, str, bytes, list and dict with str keys.
+- ``execute`` never raises for anything that a script does; what went wrong is in the ``Result``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+MAX_SOURCE_BYTES = (
+    256 * 1024
+)  # of one file; compiling 200 dense lines of Python costs 11 ms, so this bounds it to ~0.5 s
+MAX_ERROR_BYTES = 4 * 1024  # of one error text that leaves a runtime; more than that helps nobody who reads it
+
+
+class CallError(Exception):
+    """The gate answered a call with an error; the script may catch it, in its language's way.
+
+    Args:
+        code: Stable code of ``protocol.errors.DOORS``, such as ``denied`` or ``not_found``.
+        message: One sentence, may be shown to the script.
+        fields: What else the gate said, such as ``parameter`` or ``path``.
+    """
+
+    def __init__(self, code: str, message: str, fields: Mapping[str, Any] | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.fields = dict(fields or {})
+        super().__init__(f"{code}: {message}")
+
+
+class ChannelLike(Protocol):
+    """The worker's one way out."""
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Make one call and return its plain value; ``CallError`` if the gate refused or the call failed."""
+
+    def output(self, data: bytes) -> None:
+        """Send what a script printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One call as scripts see it; all that a worker knows of the catalogue."""
+
+    name: str  # dotted, such as ``fs.space``, or a bare word such as ``param``
+    parameters: tuple[str, ...]  # in positional order
+    is_local: bool = False  # implemented in the worker by ``sandbox.pure``, no gate
+
+    @property
+    def family(self) -> str:
+        """The first word, which is the name of the table or object that scripts see; empty for a bare word."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def member(self) -> str:
+        """The last word."""
+        return self.name.rpartition(".")[2]
+
+    @classmethod
+    def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> tuple[Binding, ...]:
+        """Return the bindings that the catalogue described as plain data (``name``, ``parameters``, ``local``)."""
+        return tuple(cls(row["name"], tuple(row["parameters"]), bool(row.get("local", False))) for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLimits:
+    """What a runtime must know before the program arrives."""
+
+    memory_bytes: int  # what a script may hold; the process limit of the jail stands above it
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one program ended."""
+
+    ok: bool
+    value: Any = None  # plain, within ``values.RESULT_CAPS``; None unless ``ok``
+    error_message: str | None = None  # at most MAX_ERROR_BYTES, valid UTF-8
+    error_where: str | None = None  # ``main.lua:4``; absent where the language tells no place
+    error_code: str | None = None  # code of an uncaught CallError
+
+
+class Runtime(Protocol):
+    """One language, ready to run one program once."""
+
+    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+        """Run file ``main`` of ``files`` to its end. Never raises for what a script does."""
+
+
+def failed(message: str, where: str | None = None, code: str | None = None) -> Result:
+    """Return the result of a program that did not end well, its text cut to ``MAX_ERROR_BYTES``."""
+    text = message.encode("utf-8", "replace")[:MAX_ERROR_BYTES].decode("utf-8", "ignore")
+    return Result(ok=False, error_message=text, error_where=where, error_code=code)

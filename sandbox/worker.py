@@ -1,0 +1,163 @@
+"""The confined process that runs one script once.
+
+The order is the security of it: create the runtime, lock, and only then receive the program. Not one byte of the script
+is in this process before the lock is shut. At the end one bounded result is sent and the process leaves by ``_exit``:
+no finaliser, no exit handler and no close of a runtime runs. If the channel is gone there is nobody to work for, and
+the worker leaves at once.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, Protocol
+
+from protocol.errors import OutriderError, TooLargeError
+from sandbox import lua_runtime, python_runtime
+from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
+
+EXIT_DONE = 0
+EXIT_CHANNEL_LOST = 70  # sysexits.h has no better word than "internal software error"; the gate is gone anyway
+MAX_OUTPUT_FRAME_BYTES = 64 * 1024  # of one output frame, so that a huge print cannot hold up the channel
+DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; used only when the start frame names no limit
+
+
+class WorkerChannel(ChannelLike, Protocol):
+    """The worker's end of the socketpair, framed."""
+
+    def receive_start(self) -> Mapping[str, Any]:
+        """Return the start frame: ``main``, ``files``, ``parameters`` and ``limits``. Blocks until it is there."""
+
+    def finish(self, outcome: Mapping[str, Any]) -> None:
+        """Send the one result. ``TooLargeError`` if it does not fit a frame."""
+
+
+def preload() -> None:
+    """Import and read, in the zygote and before any fork, all that a locked worker would need a file for."""
+    lua_runtime.preload()
+    python_runtime.preload()
+
+
+def create(language: str, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> Runtime:
+    """Return a runtime for ``language``.
+
+    Raises:
+        UnavailableError: This build cannot run that language safely; says why.
+        ArgumentError: No such language.
+    """
+    if language == "lua":
+        return lua_runtime.create(bindings, channel, limits, randomness=os.urandom(16))
+    return python_runtime.create(bindings, channel, limits)
+
+
+def main(
+    channel: WorkerChannel,
+    *,
+    language: str,
+    bindings: Sequence[Mapping[str, Any]],
+    memory_bytes: int,
+    lock: Callable[[], None],
+) -> NoReturn:
+    """Be a worker: run one program and leave the process. Called in the zygote's child, right after the fork.
+
+    Args:
+        channel: The worker's end of the socketpair.
+        language: ``lua``, ``luajit`` or ``python``; known before the program, because the runtime is made before the lock.
+        bindings: The calls as plain data, from the catalogue.
+        memory_bytes: What the script may hold.
+        lock: Shuts the process in; returns only if every required wall stands.
+    """
+    quieten()
+    meter = OutputMeter(channel)
+    try:
+        runtime: Runtime = create(language, Binding.from_plain(bindings), meter, RuntimeLimits(memory_bytes))
+    except OutriderError as error:
+        runtime = Refusing(str(error), error.code)
+    lock()
+    try:
+        start = channel.receive_start()
+        meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
+        send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"]))
+    except BaseException:  # noqa: BLE001 - anything here means that the channel is gone or broken; nobody is left to tell
+        os._exit(EXIT_CHANNEL_LOST)
+    os._exit(EXIT_DONE)
+
+
+def send(channel: WorkerChannel, meter: OutputMeter, result: Result) -> None:
+    """Send the result, or why it cannot be sent."""
+    try:
+        channel.finish(as_plain(result, meter))
+    except TooLargeError:
+        channel.finish(as_plain(failed("the result does not fit into one frame"), meter))
+
+
+def as_plain(result: Result, meter: OutputMeter) -> dict[str, Any]:
+    """Return the body of the result frame."""
+    error = {"message": result.error_message, "where": result.error_where, "code": result.error_code}
+    return {
+        "status": "ok" if result.ok else "error",
+        "result": result.value,
+        "error": None if result.ok else error,
+        "output_bytes": meter.offered_bytes,
+    }
+
+
+class OutputMeter:
+    """The channel as the runtime sees it: counts output, sends no more than allowed, ends with the channel."""
+
+    def __init__(self, channel: ChannelLike, max_bytes: int = DEFAULT_OUTPUT_BYTES) -> None:
+        self._channel = channel
+        self.max_bytes = max_bytes  # of the whole run
+        self.offered_bytes = 0  # what the script printed, sent or not; the reader sees from it that output was cut
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Make one call. Only ``CallError`` reaches the script; a broken channel ends the worker."""
+        try:
+            return self._channel.call(name, args, named)
+        except CallError:
+            raise
+        except TooLargeError:
+            raise CallError("too_large", f"the arguments of {name} do not fit into one frame") from None
+        except (OSError, EOFError, OutriderError):
+            os._exit(EXIT_CHANNEL_LOST)
+
+    def output(self, data: bytes) -> None:
+        """Send what fits under the cap, in frames of bounded size."""
+        room = max(0, self.max_bytes - self.offered_bytes)
+        self.offered_bytes += len(data)
+        try:
+            for start in range(0, min(room, len(data)), MAX_OUTPUT_FRAME_BYTES):
+                self._channel.output(data[start : min(start + MAX_OUTPUT_FRAME_BYTES, room)])
+        except (OSError, EOFError, OutriderError):
+            os._exit(EXIT_CHANNEL_LOST)
+
+
+class Refusing:
+    """Stands in for a runtime that could not be made, so that the reason travels the usual way."""
+
+    def __init__(self, message: str, code: str) -> None:
+        self._result = failed(message, None, code)
+
+    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+        """Return the refusal."""
+        del main, files, parameters
+        return self._result
+
+
+class _NoImports(importlib.abc.MetaPathFinder):
+    """Makes a lazy import fail as an import; without it, the locked worker would be killed for opening a file."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+        del path, target
+        raise ModuleNotFoundError(f"{fullname} is not available in a worker")
+
+
+def quieten() -> None:
+    """Take away from the interpreter all reasons to open a file later: lazy imports, warnings and tracebacks."""
+    sys.meta_path[:] = [_NoImports()]
+    warnings.simplefilter("ignore")
+    sys.excepthook = lambda *_: None
+    sys.unraisablehook = lambda _: None
