@@ -1,17 +1,201 @@
-"""Restricted Python for scripts."""
+"""Restricted Python for scripts, through RestrictedPython and guards of our own.
+
+The boundary is the process; these guards keep honest scripts predictable and make an attacker need two bugs. What the
+runtime itself guarantees:
+
+- Source is compiled here, in the worker, from text; the agent never parses a script.
+- The namespace holds what ``python_surface`` lists and the calls, nothing else; ``__import__`` is absent.
+- Calls are static functions of objects without state; they raise only ``HostError``, always fresh, without context.
+- ``BaseException`` is caught around everything a script can make run, and around making text of what it raised.
+- The value is what ``main()`` returns if the script defines a ``main``, else that of the name ``result``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import builtins
+import codecs
+import types
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from sandbox.runtimes import Binding, ChannelLike, Runtime, RuntimeLimits
+from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack_sequence
+
+from sandbox import pure, python_guards, python_text
+from sandbox.python_guards import Api, HostError, host_error
+from sandbox.python_policy import SourceRefused, compile_script, require_version
+from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
+from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Result, RuntimeLimits, failed
+from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
+
+MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
+
+_ENCODINGS = ("utf-8", "ascii", "latin-1", "utf-16", "utf-32", "cp1252", "utf-8-sig", "raw_unicode_escape")
+_OWN_BUILTINS: dict[str, Any] = {
+    "enumerate": python_guards.eager_enumerate,
+    "filter": python_guards.eager_filter,
+    "format": python_text.format_value,
+    "getattr": python_guards.guarded_getattr,
+    "hasattr": python_guards.guarded_hasattr,
+    "hash": python_guards.guarded_hash,
+    "map": python_guards.eager_map,
+    "repr": python_guards.guarded_repr,
+    "reversed": python_guards.eager_reversed,
+    "str": python_guards.Text,
+    "zip": python_guards.eager_zip,
+}
+_HOOKS: dict[str, Any] = {
+    "__metaclass__": python_guards.make_class,
+    "_apply_": python_guards.apply,
+    "_getattr_": python_guards.guarded_getattr,
+    "_getitem_": python_guards.guarded_getitem,
+    "_getiter_": python_guards.guarded_iter,
+    "_inplace_attribute_": python_guards.in_place_attribute,
+    "_inplace_item_": python_guards.in_place_item,
+    "_inplacevar_": python_guards.in_place,
+    "_iter_unpack_sequence_": guarded_iter_unpack_sequence,
+    "_modulo_": python_text.modulo,
+    "_show_": python_text.show,
+    "_unpack_sequence_": guarded_unpack_sequence,
+    "_write_": python_guards.guarded_write,
+}
 
 
 def preload() -> None:
-    """Import what a locked worker could not."""
-    import RestrictedPython  # noqa: F401 - imported for its effect
+    """Import what the interpreter and the compiler would otherwise import only when first needed.
+
+    Raises:
+        UnavailableError: The installed RestrictedPython is not one whose holes are known to be closed.
+    """
+    require_version()
+    unicodedata.normalize("NFKC", "é")  # the parser wants it for any identifier that is not ASCII
+    for encoding in _ENCODINGS:
+        codecs.lookup(encoding)
+    compile_script("def main():\n    return f'{1}'\n", "preload.py")
 
 
-def create(bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> Runtime:
-    """Return a Python runtime."""
-    raise NotImplementedError
+def create(bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> PythonRuntime:
+    """Return a runtime that shows ``bindings`` to its script. Memory is the jail's to limit, not ours."""
+    del limits
+    return PythonRuntime(bindings, channel)
+
+
+class PythonRuntime:
+    """One namespace, for one program. See ``runtimes.Runtime``."""
+
+    def __init__(self, bindings: Sequence[Binding], channel: ChannelLike) -> None:
+        self._channel = channel
+        self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._namespace = self._build(bindings)
+
+    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+        """Compile and run ``main``."""
+        self._parameters = parameters
+        source = files.get(main)
+        if source is None:
+            return failed(f"the bundle has no file {main}")
+        if len(source) > MAX_SOURCE_BYTES:
+            return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
+        try:
+            code = compile_script(source.decode("utf-8"), main)
+        except SourceRefused as error:
+            return failed(error.message, main if error.line is None else f"{main}:{error.line}")
+        except UnicodeDecodeError:
+            return failed("the file is not valid UTF-8", main)
+        except MemoryError:
+            return failed("not enough memory to compile the file", main)
+        return self._run(code, main)
+
+    def _run(self, code: types.CodeType, main: str) -> Result:
+        try:
+            exec(code, self._namespace)  # noqa: S102 - restricted code, inside the jail: this is what a worker is for
+            entry = self._namespace.get("main")
+            value = entry() if entry is not None else self._namespace.get("result")
+            return Result(ok=True, value=to_plain(value, RESULT_CAPS.budget("the result")))
+        except ValueRefused as error:
+            return failed(str(error))
+        except BaseException as error:  # noqa: BLE001 - scripts can raise any exception, SystemExit included
+            return _failure(error, main)
+
+    def _build(self, bindings: Sequence[Binding]) -> dict[str, Any]:
+        visible = {name: getattr(builtins, name) for name in STOCK | EXCEPTIONS | CONSTANTS}
+        visible |= _OWN_BUILTINS
+        visible["__build_class__"] = builtins.__build_class__
+        visible["HostError"] = HostError
+        namespace: dict[str, Any] = {"__builtins__": visible, "__name__": "script"}
+        namespace |= _HOOKS
+        namespace["_print_"] = _printer(self._channel)
+        families: dict[str, dict[str, Any]] = {}
+        for binding in bindings:
+            if binding.family:
+                families.setdefault(binding.family, {})[binding.member] = staticmethod(self._function(binding))
+            else:
+                visible[binding.member] = self._function(binding)
+        visible |= {name: self._api(name, members) for name, members in families.items()}
+        return namespace
+
+    def _api(self, family: str, members: Mapping[str, Any]) -> Api:
+        def undeclared(name: str) -> Callable[..., Any]:
+            return self._function(Binding(f"{family}.{name}", ()))
+
+        body = {"__slots__": (), "_undeclared_": staticmethod(undeclared), **members}
+        api: Api = type(family, (Api,), body)()
+        return api
+
+    def _function(self, binding: Binding) -> Callable[..., Any]:
+        name, perform = binding.name, self._call_local if binding.is_local else self._call_host
+
+        def call(*args: Any, **named: Any) -> Any:
+            try:
+                return perform(name, args, named)
+            except CallError as error:
+                problem = (error.code, error.message)
+            except ValueRefused as error:
+                problem = ("invalid_argument", str(error))
+            raise host_error(*problem)  # outside the handlers: without context, text only
+
+        return call
+
+    def _call_host(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        budget = CALL_CAPS.budget("an argument")
+        return self._channel.call(name, to_plain(args, budget), to_plain(named, budget))
+
+    def _call_local(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        budget = LOCAL_CAPS.budget("an argument")
+        return pure.PURE[name](self._parameters, to_plain(args, budget), to_plain(named, budget))
+
+
+def _printer(channel: ChannelLike) -> Callable[..., None]:
+    """Return ``print`` of scripts. It has no ``file`` and no ``flush``: they would drive methods past the guards."""
+
+    def write(*values: Any, sep: str | None = " ", end: str | None = "\n") -> None:
+        for word in (sep, end):
+            if word is not None and type(word) is not str:
+                raise TypeError("sep and end must be strings")
+        line = (" " if sep is None else sep).join(python_text.text(value) for value in values)
+        line = line[:MAX_PRINT_CHARACTERS] + ("\n" if end is None else end)
+        channel.output(line.encode("utf-8", "replace"))
+
+    return write
+
+
+def _failure(error: BaseException, main: str) -> Result:
+    """Return the result of a script that ended with ``error``. Making text of it can fail like everything else."""
+    where = _place(error, main)
+    try:
+        if type(error) is HostError:
+            return failed(error.message, where, error.code)
+        kind, told = type(error).__name__, python_text.text(error)
+        return failed(f"{kind}: {told}" if told else kind, where)
+    except BaseException:  # noqa: BLE001 - see above; the place is still worth telling
+        return failed("the script raised an error that cannot be shown", where)
+
+
+def _place(error: BaseException, main: str) -> str | None:
+    """Return the innermost line of the script in the traceback of ``error``."""
+    where, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == main:
+            where = f"{main}:{step.tb_lineno}"
+        step = step.tb_next
+    return where

@@ -14,7 +14,7 @@ from typing import Any
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what Lua and MessagePack both hold without loss
 
 
-class ValueRefused(Exception):  # noqa: N818 - it is a verdict on a value, told to the script in its own error type
+class ValueRefused(Exception):
     """A value may not cross."""
 
 

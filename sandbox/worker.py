@@ -15,11 +15,12 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
-from protocol.errors import OutriderError, TooLargeError
+from protocol.errors import ArgumentError, OutriderError, TooLargeError, UnavailableError
 from sandbox import lua_runtime, python_runtime
 from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
 
 EXIT_DONE = 0
+EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
 EXIT_CHANNEL_LOST = 70  # sysexits.h has no better word than "internal software error"; the gate is gone anyway
 MAX_OUTPUT_FRAME_BYTES = 64 * 1024  # of one output frame, so that a huge print cannot hold up the channel
 DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; used only when the start frame names no limit
@@ -50,7 +51,11 @@ def create(language: str, bindings: Sequence[Binding], channel: ChannelLike, lim
     """
     if language == "lua":
         return lua_runtime.create(bindings, channel, limits, randomness=os.urandom(16))
-    return python_runtime.create(bindings, channel, limits)
+    if language == "python":
+        return python_runtime.create(bindings, channel, limits)
+    if language == "luajit":
+        raise UnavailableError("luajit is not available in this version: use lua (5.4)")
+    raise ArgumentError(f"{language!r} is not a language (known: lua, luajit, python)", parameter="language")
 
 
 def main(
@@ -65,18 +70,18 @@ def main(
 
     Args:
         channel: The worker's end of the socketpair.
-        language: ``lua``, ``luajit`` or ``python``; known before the program, because the runtime is made before the lock.
+        language: ``lua``, ``luajit`` or ``python``; known before the program: the runtime is made before the lock.
         bindings: The calls as plain data, from the catalogue.
         memory_bytes: What the script may hold.
         lock: Shuts the process in; returns only if every required wall stands.
     """
-    quieten()
     meter = OutputMeter(channel)
     try:
-        runtime: Runtime = create(language, Binding.from_plain(bindings), meter, RuntimeLimits(memory_bytes))
-    except OutriderError as error:
-        runtime = Refusing(str(error), error.code)
-    lock()
+        quieten()
+        runtime = _create_or_refuse(language, Binding.from_plain(bindings), meter, RuntimeLimits(memory_bytes))
+        lock()
+    except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
+        os._exit(EXIT_NOT_LOCKED)
     try:
         start = channel.receive_start()
         meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
@@ -84,6 +89,15 @@ def main(
     except BaseException:  # noqa: BLE001 - anything here means that the channel is gone or broken; nobody is left to tell
         os._exit(EXIT_CHANNEL_LOST)
     os._exit(EXIT_DONE)
+
+
+def _create_or_refuse(
+    language: str, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits
+) -> Runtime:
+    try:
+        return create(language, bindings, channel, limits)
+    except OutriderError as error:
+        return Refusing(str(error), error.code)
 
 
 def send(channel: WorkerChannel, meter: OutputMeter, result: Result) -> None:

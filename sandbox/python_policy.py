@@ -1,0 +1,173 @@
+"""From Python source to restricted code: RestrictedPython's transformer, narrowed and widened where we have own guards.
+
+- Text only, never bytes: a coding cookie would be obeyed.
+- Narrower: no imports at all (there is nothing to import), no ``printed``.
+- Wider, each through a guard of ``python_guards``: ``d[k] += v``, ``o.a += v`` and annotated assignments.
+- Everything that turns a value into text goes through ``python_text``, so that no address shows.
+- Whatever a compiler can throw at hostile source comes out as one ``SourceRefused`` with a line.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import types
+import warnings
+from collections.abc import Iterable
+from importlib import metadata
+from typing import TypeVar
+
+from RestrictedPython.compile import compile_restricted_exec
+from RestrictedPython.transformer import (
+    INSPECT_ATTRIBUTES,
+    IOPERATOR_TO_STR,
+    RestrictingNodeTransformer,
+    copy_locations,
+)
+
+from protocol.errors import UnavailableError
+
+Visited = ast.AST | Iterable[ast.AST] | None
+Placed = TypeVar("Placed", ast.Assign, ast.Call, ast.Expr, ast.Name, ast.Pass)
+
+_LINE = re.compile(r"^Line (?P<line>[0-9]+|None): (?P<message>.*)$", re.DOTALL)
+
+
+class SourceRefused(Exception):
+    """The source is not valid restricted Python. ``line`` counts from 1; None if no line is to blame."""
+
+    def __init__(self, message: str, line: int | None) -> None:
+        self.message = message
+        self.line = line
+        super().__init__(message)
+
+
+def require_version() -> None:
+    """Refuse to go on with a RestrictedPython whose known holes are open (9.0 closed the last ones) or unknown (10).
+
+    Raises:
+        UnavailableError: Another version than 9 is installed.
+    """
+    version = metadata.version("RestrictedPython")
+    if version.split(".")[0] != "9":
+        raise UnavailableError(f"Python scripts need RestrictedPython 9, not {version}")
+
+
+def compile_script(source: str, filename: str) -> types.CodeType:
+    """Return restricted code.
+
+    Raises:
+        SourceRefused: Not valid, or not allowed; with the first line to blame.
+        MemoryError: Too little memory to compile it.
+    """
+    tree = parse(source, filename)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # showing one would open the file to print its line
+            compiled = compile_restricted_exec(tree, filename, policy=ScriptPolicy)
+    except RecursionError:
+        raise SourceRefused("the source is nested too deeply", None) from None
+    except (SyntaxError, ValueError) as error:
+        raise SourceRefused(*_told(error)) from None
+    if compiled.errors or compiled.code is None:
+        match = _LINE.match(compiled.errors[0] if compiled.errors else "Line None: the source was refused")
+        line = match["line"] if match else "None"
+        message = match["message"] if match else compiled.errors[0]
+        raise SourceRefused(message, None if line == "None" else int(line))
+    return compiled.code
+
+
+def parse(source: str, filename: str) -> ast.Module:
+    """Return the syntax tree of ``source``, unrestricted.
+
+    Raises:
+        SourceRefused: Not Python.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source, filename, "exec")
+    except (SyntaxError, ValueError) as error:  # ValueError: a NUL in the source, on 3.11
+        raise SourceRefused(*_told(error)) from None
+    except (RecursionError, MemoryError):  # the parser's word for too many nested brackets is MemoryError
+        raise SourceRefused("the source is nested too deeply", None) from None
+
+
+def _told(error: Exception) -> tuple[str, int | None]:
+    if isinstance(error, SyntaxError):
+        return error.msg, error.lineno
+    return str(error), None
+
+
+class ScriptPolicy(RestrictingNodeTransformer):
+    """What a script may write, and which guard each construct goes through."""
+
+    def visit_Name(self, node: ast.Name) -> Visited:
+        """``print`` becomes the guarded printer; the collector that RestrictedPython would inject is not wanted."""
+        if node.id == "print" and isinstance(node.ctx, ast.Load):
+            return _placed(_name("_print_"), node)
+        if node.id == "printed":
+            self.error(node, '"printed" is a reserved name.')
+            return node
+        return super().visit_Name(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST:
+        """Refuse: a module carries other modules with it."""
+        self.error(node, "import is not available; the calls and json are there without it.")
+        return node
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
+        """Refuse: a module carries other modules with it."""
+        self.error(node, "import is not available; the calls and json are there without it.")
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Visited:
+        """``x: int = 1`` is ``x = 1``; the annotation is not evaluated."""
+        if node.value is None:
+            return _placed(ast.Pass(), node)
+        plain: Visited = self.visit(_placed(ast.Assign(targets=[node.target], value=node.value), node))
+        return plain
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Visited:
+        """``d[k] += v`` and ``o.a += v`` become one guarded call; names go the way of RestrictedPython."""
+        operator = ast.Constant(IOPERATOR_TO_STR[type(node.op)])
+        target = node.target
+        if isinstance(target, ast.Subscript):
+            parts = [operator, self.visit(target.value), self.visit(target.slice), self.visit(node.value)]
+            return _placed(ast.Expr(_call("_inplace_item_", parts)), node)
+        if isinstance(target, ast.Attribute):
+            self._check_attribute(target)
+            parts = [operator, self.visit(target.value), ast.Constant(target.attr), self.visit(node.value)]
+            return _placed(ast.Expr(_call("_inplace_attribute_", parts)), node)
+        return super().visit_AugAssign(node)
+
+    def _check_attribute(self, node: ast.Attribute) -> None:
+        if node.attr.startswith("_") or node.attr.endswith("__roles__") or node.attr in INSPECT_ATTRIBUTES:
+            self.error(node, f'"{node.attr}" is not an attribute that a script may change.')
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
+        """What an f-string shows goes through the guard that hides addresses."""
+        node = self.node_contents_visit(node)
+        node.value = _placed(_call("_show_", [node.value, ast.Constant(node.conversion)]), node.value)
+        node.conversion = -1
+        return node
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        """``%`` formats when its left side is a string, so it is a guard too."""
+        node = self.node_contents_visit(node)
+        if isinstance(node.op, ast.Mod):
+            return _placed(_call("_modulo_", [node.left, node.right]), node)
+        return node
+
+
+def _name(identifier: str) -> ast.Name:
+    return ast.Name(identifier, ast.Load())
+
+
+def _call(guard: str, arguments: list[ast.expr]) -> ast.Call:
+    return ast.Call(func=_name(guard), args=arguments, keywords=[])
+
+
+def _placed(new: Placed, old: ast.stmt | ast.expr) -> Placed:
+    copy_locations(new, old)
+    return new
