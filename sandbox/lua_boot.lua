@@ -26,15 +26,16 @@ local MAX_PRINT = 1024 * 1024 -- bytes of one print; the host counts the total
 local origin = raw_setmetatable({}, { __mode = "k" }) -- error object -> {code, message, where}; a script cannot forge one
 
 -- The nearest line of the script's own files, as "main.lua:4". Their chunks are the only ones whose source starts with @.
-local function place(level)
-  while true do
+-- Bounded, because each step walks the stack from its top and a script can make it 200,000 frames deep.
+local function place(first)
+  for level = first, first + 64 do
     local info = getinfo(level, "Sl")
     if info == nil then return nil end
     if byte(info.source, 1) == 64 and info.currentline > 0 then
       return sub(info.source, 2) .. ":" .. info.currentline
     end
-    level = level + 1
   end
+  return nil
 end
 
 local text -- own tostring, below

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.values import Budget
+from sandbox.values import INT_MAX, INT_MIN, Budget, ValueRefused
 
 
 def to_lua(state: Any, value: Any) -> Any:
@@ -22,13 +22,23 @@ def to_lua(state: Any, value: Any) -> Any:
     kind = type(value)
     if kind is str:
         return value.encode("utf-8", "surrogateescape")
-    if value is None or kind is bool or kind is int or kind is float or kind is bytes:
+    if value is None or kind is bool or kind is float or kind is bytes:
         return value
+    if kind is int:
+        return value if INT_MIN <= value <= INT_MAX else _as_float(value)
     if kind is list:
         return state.table_from([to_lua(state, item) for item in value])
     if kind is dict:
         return state.table_from({to_lua(state, key): to_lua(state, item) for key, item in value.items()})
     raise TypeError(f"{kind.__name__} is not a plain value")
+
+
+def _as_float(value: int) -> float:
+    """Return an integer that Lua cannot hold the way Lua itself reads such a numeral."""
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueRefused("the answer holds a number that is too large") from None
 
 
 def from_lua(value: Any, table_type: type, budget: Budget, depth: int = 0) -> Any:
