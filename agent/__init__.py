@@ -1,1 +1,1 @@
-"""TO BE WRITTEN by the owner of this package."""
+"""The daemon on a host: link, spool, scheduler, sessions. It loads nothing of the server and little else."""

@@ -1,0 +1,280 @@
+"""The agent's durable store: records not yet acknowledged, open runs, decided fire times, schedules.
+
+- What is durable here survives kill -9 and power loss (SQLite, write-ahead log, ``synchronous=FULL``).
+- One thread writes (:mod:`agent.writer`); reads come from the event loop's thread on a second connection that can not
+  write and never checkpoints, which also keeps clear of the WAL-reset race of SQLite before 3.51.3.
+- The file has a bound (``max_bytes``), so that the agent never fills a host's disk. At the bound acknowledged records
+  are given up early, and if that is not enough, writing fails, and with it every effect.
+- What the disk holds at the start is checked: the newest records must form a chain.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from agent import limits, rows
+from agent.rows import FireState, Write
+from agent.writer import Writer
+from protocol.errors import LedgerError, OutriderError, UnavailableError
+from protocol.ledger import GENESIS, verify_chain
+
+_PAGE_BYTES = 4096
+
+
+class Head(NamedTuple):
+    """Where a chain stands."""
+
+    sequence: int  # of the newest record; 0 while there is none
+    hash: bytes  # of the newest record; the genesis value while there is none
+
+
+class OpenRun(NamedTuple):
+    """A run without an end on disk."""
+
+    run: str
+    about: bytes
+    started_us: int
+
+
+class KeptSchedule(NamedTuple):
+    """A schedule as it is kept."""
+
+    id: str
+    body: bytes
+    decided_us: int
+
+
+class Spool:
+    """One open spool. Use :meth:`open`; everything but the writer's callbacks runs in the opener's thread.
+
+    Args:
+        reader: Connection for reading.
+        writer: Started writer.
+        head: Newest record on disk.
+    """
+
+    def __init__(self, reader: sqlite3.Connection, writer: Writer, head: Head, listeners: list[Callable[[int], None]]):
+        self._reader = reader
+        self._writer = writer
+        self._listeners = listeners
+        self.head = head  # as found at the start; the recorder goes on from it
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        max_bytes: int = limits.DEFAULT_SPOOL_MAX_BYTES,
+        on_broken: Callable[[Exception], None],
+        retry_s: float = limits.SPOOL_RETRY_S,
+    ) -> Spool:
+        """Open or create the spool at ``path``, readable by its owner only.
+
+        Args:
+            path: The database file.
+            max_bytes: Bound of the database file, in bytes.
+            on_broken: Called in the writer's thread when the spool must not be used any more.
+            retry_s: Seconds between two attempts after the disk refused.
+
+        Raises:
+            UnavailableError: It cannot be opened or written, or is of a newer version.
+            LedgerError: What it holds is not a chain.
+        """
+        try:
+            connection = _open_for_writing(path, max_bytes)
+            reader = _open_for_reading(path)
+        except (OSError, sqlite3.Error) as error:
+            raise UnavailableError(f"the spool {path} cannot be opened: {error}") from error
+        try:
+            head, acknowledged = _check(reader), int(_meta(reader, "acknowledged") or b"0")
+        except (OutriderError, sqlite3.Error) as error:
+            reader.close()
+            connection.close()
+            if isinstance(error, OutriderError):
+                raise
+            raise UnavailableError(f"the spool {path} cannot be read: {error}") from error
+        listeners: list[Callable[[int], None]] = []
+
+        def tell(sequence: int) -> None:
+            for listener in listeners:
+                listener(sequence)
+
+        writer = Writer(connection, acknowledged=acknowledged, on_durable=tell, on_broken=on_broken, retry_s=retry_s)
+        return cls(reader, writer, head, listeners)
+
+    def close(self) -> None:
+        """Write what is pending and close. The reader goes first, so that the writer's connection checkpoints alone."""
+        self._reader.close()
+        self._writer.close()
+
+    # writing -----------------------------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be written at present; None while all is well."""
+        if self._writer.broken is not None:
+            return repr(self._writer.broken)
+        return self._writer.problem
+
+    def listen(self, listener: Callable[[int], None]) -> None:
+        """Call ``listener`` in the writer's thread with the newest durable sequence after each commit."""
+        self._listeners.append(listener)
+
+    def submit(self, write: Write) -> None:
+        """Queue a write; see :meth:`agent.writer.Writer.submit`."""
+        self._writer.submit(write)
+
+    def submit_waited(self, write: Write) -> Future[None]:
+        """Queue a write and return what tells that it is durable; see :meth:`agent.writer.Writer.submit_waited`."""
+        return self._writer.submit_waited(write)
+
+    def acknowledge(self, through: int) -> None:
+        """The server holds all records up to ``through`` durably."""
+        self._writer.acknowledge(through)
+
+    @property
+    def acknowledged(self) -> int:
+        """Highest sequence that the server has acknowledged; 0 before the first."""
+        return self._writer.acknowledged
+
+    # reading -----------------------------------------------------------------------------------------------------
+
+    def read(self, after: int, max_records: int, max_bytes: int) -> list[bytes]:
+        """Return records after sequence ``after`` in order: at least one if there is one, within both bounds else."""
+        cursor = self._reader.execute(
+            "SELECT blob FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, max_records)
+        )
+        found: list[bytes] = []
+        size = 0
+        with closing(cursor):
+            for (blob,) in cursor:
+                size += len(blob)
+                if found and size > max_bytes:
+                    break
+                found.append(blob)
+        return found
+
+    def hash_of(self, sequence: int) -> bytes | None:
+        """Return the hash of record ``sequence``, of the genesis for 0, None if it is not (or no longer) here."""
+        if sequence == 0:
+            return GENESIS
+        row = self._reader.execute("SELECT hash FROM records WHERE sequence = ?", (sequence,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def durable(self) -> Head:
+        """Return the newest record on disk now."""
+        return _head(self._reader)
+
+    def meta(self, key: str) -> bytes | None:
+        """Return what :func:`agent.rows.set_meta` kept under ``key``."""
+        return _meta(self._reader, key)
+
+    def open_runs(self) -> list[OpenRun]:
+        """Return the runs that have no end on disk, oldest first."""
+        sql = "SELECT run, about, started_us FROM runs WHERE ended_us IS NULL ORDER BY started_us, run"
+        return [OpenRun(*row) for row in self._reader.execute(sql)]
+
+    def knows_run(self, run: str) -> bool:
+        """Has a run of this id been started here, ended or not?"""
+        return self._reader.execute("SELECT 1 FROM runs WHERE run = ?", (run,)).fetchone() is not None
+
+    def knows_nonce(self, nonce: str) -> bool:
+        """Has an order with this nonce been used here?"""
+        return self._reader.execute("SELECT 1 FROM nonces WHERE nonce = ?", (nonce,)).fetchone() is not None
+
+    def schedules(self) -> list[KeptSchedule]:
+        """Return all schedules by id."""
+        return [KeptSchedule(*row) for row in self._reader.execute("SELECT id, body, decided_us FROM schedules")]
+
+    def is_decided(self, schedule: str, fire_us: int) -> bool:
+        """Has it been decided what becomes of this fire time?"""
+        sql = "SELECT 1 FROM fires WHERE schedule = ? AND fire_us = ?"
+        return self._reader.execute(sql, (schedule, fire_us)).fetchone() is not None
+
+    def queued_fires(self) -> list[tuple[str, int]]:
+        """Return (schedule, fire time in microseconds) of what was queued and never started, oldest first."""
+        sql = "SELECT schedule, fire_us FROM fires WHERE state = ? ORDER BY fire_us, schedule"
+        return [(row[0], row[1]) for row in self._reader.execute(sql, (FireState.QUEUED.value,))]
+
+
+def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        _prepare(connection, max_bytes)
+    except BaseException:
+        connection.close()
+        raise
+    _synchronise_directory(path.parent)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, max_bytes: int) -> None:
+    connection.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA journal_size_limit={64 * limits.MIB}")
+    connection.execute(f"PRAGMA max_page_count={max(64, max_bytes // _PAGE_BYTES)}")
+    connection.execute("PRAGMA cache_size=-1024")  # KiB; the default of 2 MiB would only hold what is not read again
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found > rows.FORMAT:
+        raise UnavailableError(
+            f"the spool is of format {found}, this agent knows up to {rows.FORMAT}: update the agent"
+        )
+    connection.execute("BEGIN IMMEDIATE")  # also proves that it can be written at all
+    if found == 0:
+        for statement in rows.SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={rows.FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _open_for_reading(path: Path) -> sqlite3.Connection:
+    reader = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+    reader.execute("PRAGMA query_only=1")
+    reader.execute("PRAGMA cache_size=-512")
+    return reader
+
+
+def _synchronise_directory(directory: Path) -> None:
+    """Make the names in a directory durable; fsync(2) of a new file alone does not."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _meta(reader: sqlite3.Connection, key: str) -> bytes | None:
+    row = reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+def _head(reader: sqlite3.Connection) -> Head:
+    row = reader.execute("SELECT sequence, hash FROM records ORDER BY sequence DESC LIMIT 1").fetchone()
+    return Head(0, GENESIS) if row is None else Head(row[0], bytes(row[1]))
+
+
+def _check(reader: sqlite3.Connection) -> Head:
+    """Return the head after checking that the newest records form a chain that ends in it."""
+    head = _head(reader)
+    first = max(1, head.sequence - limits.VERIFY_AT_START_RECORDS + 1)
+    sql = "SELECT sequence, blob, hash FROM records WHERE sequence >= ? ORDER BY sequence"
+    found = reader.execute(sql, (first,)).fetchall()
+    if not found:
+        return head
+    first = found[0][0]
+    before = reader.execute("SELECT hash FROM records WHERE sequence = ?", (first - 1,)).fetchone()
+    if before is None and first > 1:  # the record before was trimmed: the chain can be checked from the next one on
+        before, first, found = (found[0][2],), first + 1, found[1:]
+    previous = GENESIS if before is None else bytes(before[0])
+    _, last = verify_chain([blob for _, blob, _ in found], first, previous)
+    if last != head.hash:
+        raise LedgerError("the spool's newest record is not the one its chain ends in", sequence=head.sequence)
+    return head
