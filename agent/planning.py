@@ -8,7 +8,8 @@ The rules:
 - What is due and not on time was missed (the agent was away, the host slept, the clock stepped forward), and the
   catch-up rule decides: ``none`` runs nothing of it, ``last`` the newest one if nothing is on time, ``all`` everything
   within ``CATCH_UP_HORIZON_S``, in order, one after the other.
-- A run of the same schedule under way makes a fire time that is on time wait (overlap ``queue``) or be skipped (``skip``).
+- While a run of the same schedule is under way, a fire time that is on time waits (overlap ``queue``) or is skipped
+  (``skip``).
 - After a clock stepped back, fire times that were already decided pass by, and new ones are decided as they come.
 
 Times are whole microseconds since 1970 in UTC.

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 FORMAT: Final = 1  # PRAGMA user_version of the tables below
 
 SCHEMA: Final = (
-    "CREATE TABLE records (sequence INTEGER PRIMARY KEY, blob BLOB NOT NULL, hash BLOB NOT NULL, time_us INTEGER NOT NULL)",
+    "CREATE TABLE records"
+    " (sequence INTEGER PRIMARY KEY, blob BLOB NOT NULL, hash BLOB NOT NULL, time_us INTEGER NOT NULL)",
     "CREATE TABLE runs (run TEXT PRIMARY KEY, about BLOB NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER)"
     " WITHOUT ROWID",
     "CREATE INDEX open_runs ON runs (started_us) WHERE ended_us IS NULL",
@@ -93,7 +94,8 @@ def settle_fire(schedule: str, fire_us: int, state: FireState) -> Statement:
 def put_schedule(schedule: str, body: bytes, decided_us: int) -> Statement:
     """Keep a schedule; a known one keeps the time up to which its fire times are decided."""
     return Statement(
-        "INSERT INTO schedules (id, body, decided_us) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+        "INSERT INTO schedules (id, body, decided_us) VALUES (?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
         (schedule, body, decided_us),
     )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent import limits, rows
+from agent.files import synchronise_directory
 from agent.rows import FireState, Write
 from agent.writer import Writer
 from protocol.errors import LedgerError, OutriderError, UnavailableError
@@ -211,7 +212,7 @@ def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    _synchronise_directory(path.parent)
+    synchronise_directory(path.parent)
     return connection
 
 
@@ -240,15 +241,6 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
     reader.execute("PRAGMA query_only=1")
     reader.execute("PRAGMA cache_size=-512")
     return reader
-
-
-def _synchronise_directory(directory: Path) -> None:
-    """Make the names in a directory durable; fsync(2) of a new file alone does not."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _meta(reader: sqlite3.Connection, key: str) -> bytes | None:

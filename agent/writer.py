@@ -52,6 +52,7 @@ class Writer:
         self._pending: list[tuple[Write, _Waiter | None]] = []  # oldest first; guarded by the condition
         self._pending_bytes = 0  # of records in ``_pending`` and in the group under way
         self._closing = False
+        self._had_last_attempt = False  # while closing; room may have been made by the attempt before
         self._acknowledged = acknowledged  # as last told by the server
         self._acknowledged_on_disk = acknowledged
         self.problem: str | None = None  # why the disk refuses now; None while it does not
@@ -137,7 +138,7 @@ class Writer:
     def _try(self, group: list[tuple[Write, _Waiter | None]]) -> bool:
         """Commit the group and tell its waiters; False if the disk refused, which they are told too."""
         try:
-            self._commit(group)
+            self._commit_making_room(group)
         except sqlite3.OperationalError as error:
             self._refused(error, group)
             return False
@@ -151,6 +152,17 @@ class Writer:
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         return True
+
+    def _commit_making_room(self, group: Sequence[tuple[Write, _Waiter | None]]) -> None:
+        """Commit; when the file is full, give up acknowledged records before their time and commit once more."""
+        try:
+            self._commit(group)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+                raise
+            # The server has them, and new records have nowhere else to go.
+            self._transaction([], [trim_records(self._acknowledged, _EVER_US, limits.TRIM_CHUNK_RECORDS)])
+            self._commit(group)
 
     def _commit(self, group: Sequence[tuple[Write, _Waiter | None]]) -> None:
         acknowledged = self._acknowledged
@@ -178,23 +190,15 @@ class Writer:
         for _, waiter in group:
             if waiter is not None and not waiter.done():
                 waiter.set_exception(UnavailableError(f"the spool cannot be written: {error}"))
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        """Give up acknowledged records before their time: the server has them, and new ones have nowhere else to go."""
-        try:
-            self._transaction([], [trim_records(self._acknowledged, _EVER_US, limits.TRIM_CHUNK_RECORDS)])
-        except sqlite3.OperationalError as error:
-            self.problem = str(error)  # not even that can be written; the next attempt comes after the pause
 
     def _pause(self) -> bool:
-        """Wait before the next attempt; True if the writer is closing, and this attempt was its last."""
+        """Wait before the next attempt; True if the one before was the last because the writer is closing."""
         with self._condition:
             if not self._closing:
                 self._condition.wait_for(lambda: self._closing, timeout=self._retry_s)
                 return False
-        return True
+            is_over, self._had_last_attempt = self._had_last_attempt, True
+            return is_over
 
     def _break(self, error: Exception, group: Sequence[tuple[Write, _Waiter | None]]) -> None:
         with self._condition:

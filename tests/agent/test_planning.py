@@ -215,4 +215,4 @@ def test_all_loses_nothing_however_late_it_looks(steps_s: list[int]) -> None:
             cursor = made.decided_us
             if made.next_us is not None and made.next_us > now:
                 break
-    assert decided == [fire for fire in range(START + MINUTE, now + 1, MINUTE)]
+    assert decided == list(range(START + MINUTE, now + 1, MINUTE))
