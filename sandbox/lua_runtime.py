@@ -98,9 +98,9 @@ class LuaRuntime:
             return failed(f"Lua stopped: {error}", main)
         except MemoryError:
             return failed("not enough memory", main)
-        return self._result(outcome)
+        return self._result(outcome, main)
 
-    def _result(self, outcome: tuple[Any, ...] | bytes) -> Result:
+    def _result(self, outcome: tuple[Any, ...] | bytes, main: str) -> Result:
         parts = outcome if isinstance(outcome, tuple) else (outcome,)
         kind, value, where, code = (*parts, None, None, None)[:4]
         if kind == b"ok":
@@ -109,6 +109,8 @@ class LuaRuntime:
             except (ValueRefused, MemoryError) as error:
                 return failed(str(error) or "not enough memory for the result")
         message, place = _readable(value), _readable(where) if where is not None else None
+        if kind == b"syntax":
+            place = main  # unless the message names the line; a parser that ran out of stack does not
         if code is not None:
             return failed(message, place, _readable(code))
         told = _PLACE.match(message)

@@ -10,7 +10,8 @@ import lupa.lua54
 MAX_COMPILE_BYTES = 64 * 1024 * 1024  # of memory for one compilation; chosen without measurement
 
 _PLACE = re.compile(r":(?P<line>[0-9]+): (?P<message>.*)$", re.DOTALL)
-_COMPILE = b"return function(source, name) local chunk, problem = load(source, name, 't') return problem or false end"
+_COMPILE = b"""debug = nil -- lupa would add a traceback of its own to what does not come from the parser
+return function(source, name) local chunk, problem = load(source, name, 't') return problem or false end"""
 
 
 def problem(source: bytes, name: str) -> tuple[str, str] | None:

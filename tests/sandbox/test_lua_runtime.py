@@ -133,6 +133,7 @@ def test_a_changed_error_object_still_reports_what_happened() -> None:
         ("error({})", "main.lua:1", "error object of type table"),
         ("error(nil)", "main.lua:1", "error object of type nil"),
         ("error(42)", "main.lua:1", "42"),
+        ("return " + "(" * 1000, "main.lua", "C stack overflow"),
         ("nosuch()", "main.lua:1", "attempt to call a nil value (global 'nosuch')"),
     ],
 )

@@ -1,0 +1,60 @@
+"""From source to restricted code."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from protocol.errors import UnavailableError
+from sandbox.python_policy import SourceRefused, compile_script, require_version
+
+
+def test_code_carries_the_name_of_its_file() -> None:
+    """Places in tracebacks come from it."""
+    assert compile_script("x = 1", "lib/a.py").co_filename == "lib/a.py"
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("x = (", 1),
+        ("\n\nx.__y__", 3),
+        ("\nimport x", 2),
+        ("x = 1\nreturn 5", 2),
+        ("\n\n\nprinted", 4),
+        ("x\x00", None),
+    ],
+)
+def test_a_refusal_has_its_line(source: str, line: int | None) -> None:
+    """The first one to blame."""
+    with pytest.raises(SourceRefused) as caught:
+        compile_script(source, "main.py")
+    assert caught.value.line in (line, 1 if line is None else line)
+
+
+def test_warnings_of_the_compiler_stay_silent(recwarn: pytest.WarningsRecorder) -> None:
+    """Showing one would open the file to print its line, and a locked worker would be killed for it."""
+    compile_script("x = 1 is 1\ny = '\\d'\nassert (1, 2)", "main.py")
+    assert not recwarn.list
+
+
+def test_every_guard_is_in_place() -> None:
+    """What the code calls, as names: if a guard is not mentioned it is not called."""
+    source = (
+        "a.b; a.b = 1; a[0]; a[0] = 1; a += 1; a[0] += 1; a.b += 1; a % b; f'{a}'; print(a); f(*a)\n"
+        "x, y = a\nfor x, y in a: pass\nclass C: pass\n"
+    )
+    names = set(compile_script(source, "main.py").co_names)
+    assert names >= {
+        "_getattr_", "_write_", "_getitem_", "_inplacevar_", "_inplace_item_", "_inplace_attribute_", "_modulo_",
+        "_show_", "_print_", "_apply_", "_unpack_sequence_", "_iter_unpack_sequence_", "_getiter_", "__metaclass__",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("version", ["8.4", "10.0", "90"])
+def test_other_versions_of_restrictedpython_are_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones have known holes; newer ones nobody has judged."""
+    monkeypatch.setattr(metadata, "version", lambda _: version)
+    with pytest.raises(UnavailableError, match=version):
+        require_version()

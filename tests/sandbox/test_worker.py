@@ -1,0 +1,222 @@
+"""The worker's order of events, with a channel and a lock that note what happens, in a process of its own each."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from languages import RecordingChannel
+
+from protocol.errors import ArgumentError, TooLargeError, UnavailableError
+from sandbox import worker
+from sandbox.runtimes import Binding, CallError, RuntimeLimits, failed
+
+ROWS = [
+    {"name": "fs.space", "parameters": ["path"], "local": False},
+    {"name": "param", "parameters": [], "local": True},
+]
+
+
+class PipeChannel:
+    """A worker's channel that writes every event as a line of JSON to a pipe."""
+
+    def __init__(self, out: int, start: dict[str, Any] | Exception, answer: Any = 5) -> None:
+        self._out = out
+        self._start = start
+        self._answer = answer
+
+    def note(self, kind: str, value: Any = None) -> None:
+        os.write(self._out, (json.dumps([kind, value]) + "\n").encode())
+
+    def receive_start(self) -> dict[str, Any]:
+        self.note("start")
+        if isinstance(self._start, Exception):
+            raise self._start
+        return self._start
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        self.note("call", [name, args, named])
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+    def output(self, data: bytes) -> None:
+        self.note("output", data.decode())
+
+    def finish(self, outcome: Any) -> None:
+        if outcome["result"] == "too large":
+            raise TooLargeError("frame")
+        self.note("finish", outcome)
+
+
+def start(source: str, name: str = "main.lua", **limits: Any) -> dict[str, Any]:
+    return {"main": name, "files": {name: source.encode()}, "parameters": {"p": 7}, "limits": limits}
+
+
+def run(
+    program: dict[str, Any] | Exception, language: str = "lua", lock: Callable[[], None] | None = None, answer: Any = 5
+) -> tuple[list[Any], int]:
+    """Return the events and the wait status of one forked worker."""
+    worker.preload()
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            channel = PipeChannel(writing, program, answer)
+            worker.main(
+                channel,
+                language=language,
+                bindings=ROWS,
+                memory_bytes=32 * 2**20,
+                lock=lock or (lambda: channel.note("lock")),
+            )
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)  # main must never return or raise
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        events = [json.loads(line) for line in lines]
+    return events, os.waitpid(pid, 0)[1]
+
+
+def test_the_lock_comes_before_the_program() -> None:
+    """Not one byte of a script is in the process before it is shut in."""
+    events, status = run(start("print(1) return fs.space('/') + param('p')"))
+    assert [kind for kind, _ in events] == ["lock", "start", "output", "call", "finish"]
+    assert events[-1][1] == {"status": "ok", "result": 12, "error": None, "output_bytes": 2}
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
+
+
+def test_python_runs_the_same_way() -> None:
+    """One order for both languages."""
+    events, status = run(start("print(1)\nresult = fs.space('/')", "main.py"), "python")
+    assert [kind for kind, _ in events] == ["lock", "start", "output", "call", "finish"]
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
+
+
+def test_a_lock_that_fails_ends_the_worker_before_anything_is_received() -> None:
+    """A worker that is not locked must not go on, whatever went wrong."""
+
+    def fail() -> None:
+        raise OSError("no landlock")
+
+    events, status = run(start("return 1"), lock=fail)
+    assert events == []
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_NOT_LOCKED
+
+
+@pytest.mark.parametrize("lost", [EOFError(), OSError("gone"), {"main": "x"}])
+def test_a_channel_that_is_lost_or_broken_at_the_start_ends_the_worker(lost: Any) -> None:
+    """There is nobody left to work for."""
+    events, status = run(lost)
+    assert [kind for kind, _ in events] == ["lock", "start"]
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_CHANNEL_LOST
+
+
+def test_a_channel_that_is_lost_in_a_call_ends_the_worker() -> None:
+    """A script must not be able to catch it and go on."""
+    events, status = run(start("pcall(fs.space, '/') return 1"), answer=EOFError())
+    assert [kind for kind, _ in events] == ["lock", "start", "call"]
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_CHANNEL_LOST
+
+
+def test_a_refusal_reaches_the_script() -> None:
+    """And is reported with its code if nobody catches it."""
+    events, _ = run(start("\nfs.space('/')"), answer=CallError("denied", "no rule"))
+    assert events[-1][1]["error"] == {"message": "no rule", "where": "main.lua:2", "code": "denied"}
+
+
+def test_a_result_that_fits_no_frame_is_an_error() -> None:
+    """The answer is never silence."""
+    events, status = run(start("return 'too large'"))
+    assert events[-1][1]["error"]["message"] == "the result does not fit into one frame"
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
+
+
+@pytest.mark.parametrize("language", ["luajit", "perl"])
+def test_a_language_that_cannot_run_is_told_through_the_usual_way(language: str) -> None:
+    """The launcher shows the reason like any other error of a run."""
+    events, _ = run(start("return 1"), language)
+    error = events[-1][1]["error"]
+    assert error["code"] == ("unavailable" if language == "luajit" else "invalid_argument")
+
+
+@pytest.mark.parametrize(("language", "error"), [("luajit", UnavailableError), ("perl", ArgumentError)])
+def test_create_refuses(language: str, error: type[Exception]) -> None:
+    """luajit is a known language that this version does not run."""
+    with pytest.raises(error):
+        worker.create(language, Binding.from_plain(ROWS), RecordingChannel(), RuntimeLimits(2**20))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "result = 'x'.encode('cp437')",
+        "result = b'x'.decode('idna')",
+        "result = 'x'.encode('punycode')",
+        "def g():\n    try:\n        yield\n    except:\n        yield\ni = g()\nnext(i)\ni = None",
+        "x = 1 is 1",
+        "é = 1\nresult = é",
+        "result = '\\N{LATIN SMALL LETTER E WITH ACUTE}'",
+    ],
+)
+def test_nothing_is_imported_or_opened_after_the_lock(source: str) -> None:
+    """A locked worker is killed for opening a file; it must fail as an error of the script instead."""
+
+    def shut() -> None:
+        import sys
+
+        def refuse(event: str, _args: Any) -> None:
+            if event in ("open", "import"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(lambda event, args: refuse(event, args) if event == "open" else None)
+
+    events, status = run(start(source, "main.py"), "python", lock=shut)
+    assert events[-1][0] == "finish"
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
+
+
+def test_output_over_the_limit_is_counted_and_not_sent() -> None:
+    """The reader sees from the count that something was cut."""
+    channel = RecordingChannel()
+    meter = worker.OutputMeter(channel, max_bytes=5)
+    meter.output(b"abc")
+    meter.output(b"defg")
+    meter.output(b"h")
+    assert (channel.printed, meter.offered_bytes) == (b"abcde", 8)
+
+
+def test_huge_output_is_sent_in_bounded_frames() -> None:
+    """One print must not hold up the channel."""
+    frames: list[int] = []
+
+    class Measuring(RecordingChannel):
+        def output(self, data: bytes) -> None:
+            frames.append(len(data))
+
+    worker.OutputMeter(Measuring(), max_bytes=10**6).output(b"x" * 200_000)
+    assert sum(frames) == 200_000
+    assert max(frames) <= worker.MAX_OUTPUT_FRAME_BYTES
+
+
+def test_arguments_that_fit_no_frame_are_an_error_of_the_script() -> None:
+    """Nothing was sent, so the channel is as good as before."""
+    meter = worker.OutputMeter(RecordingChannel({"fs.space": TooLargeError("frame")}))
+    with pytest.raises(CallError) as caught:
+        meter.call("fs.space", [], {})
+    assert caught.value.code == "too_large"
+
+
+def test_a_failed_result_keeps_its_place_and_code() -> None:
+    """The body of the result frame, in full."""
+    body = worker.as_plain(failed("no", "main.lua:4", "denied"), worker.OutputMeter(RecordingChannel()))
+    assert body == {
+        "status": "error",
+        "result": None,
+        "error": {"message": "no", "where": "main.lua:4", "code": "denied"},
+        "output_bytes": 0,
+    }
