@@ -3,13 +3,15 @@
 -- The rules it keeps:
 --   * No object of the host language reaches a script. The two host functions stay in local variables here; what they
 --     return are strings, numbers, booleans or fresh tables; an error inside the bridge is replaced before it spreads.
+--   * While the bridge works, the memory limit is lifted: an allocation of Lua that fails in there would jump out over the
+--     frames of the host's interpreter and leave them broken. What crosses is bounded by the host.
 --   * The script's environment is a list of what is there (SURFACE in the tests), never of what is taken away. Libraries are
 --     copied, so a script that changes them changes only its own copy; everything below uses locals and no methods.
 --   * Nothing shows an address: tostring, string.format and math.randomseed are ours.
 --   * No finaliser: setmetatable refuses __gc. No bytecode: load takes text only and drains its reader here.
 --   * At the end the real globals, package.loaded and package.preload are empty.
 
-local host_call, host_print, seed_a, seed_b, bindings = ...
+local host_call, host_print, host_limit, seed_a, seed_b, bindings = ...
 
 local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, rawget, rawset, select, error, pcall, xpcall
 local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
@@ -60,6 +62,7 @@ end
 
 -- `passed` is false only when the bridge itself failed (memory): its error is a live host object and goes no further.
 local function settle(passed, done, value, message)
+  host_limit(true)
   if not passed then
     error(failure("internal", "the call could not be carried out (out of memory?)"), 0)
   end
@@ -71,6 +74,7 @@ end
 
 local function bind(name)
   return function(...)
+    host_limit(false)
     local value = settle(pcall(host_call, name, ...))
     return value
   end
@@ -124,7 +128,10 @@ local function own_print(...)
     parts[index] = text((select(index, ...)))
   end
   local line = sub(concat(parts, "\t"), 1, MAX_PRINT) .. "\n"
-  if not pcall(host_print, line) then
+  host_limit(false)
+  local passed = pcall(host_print, line)
+  host_limit(true)
+  if not passed then
     error(failure("internal", "the output could not be sent (out of memory?)"), 0)
   end
 end
@@ -286,7 +293,7 @@ raw_randomseed(seed_a, seed_b)
 -- Running one program -------------------------------------------------------------------------------------------------
 
 -- Each way out returns plain values only: "ok", value | "error", text, where, code | "syntax", text.
-local function run(source, name)
+local function execute(source, name)
   if byte(source, 1) == 27 then return "syntax", name .. ":1: bytecode is refused" end
   local chunk, problem = raw_load(source, "@" .. name, "t", environment)
   if chunk == nil then return "syntax", sub(problem, 1, MAX_TEXT) end
@@ -305,4 +312,11 @@ local function run(source, name)
   return "error", "error object of type " .. kind, where
 end
 
-return run
+-- The host calls with the limit lifted, and reads what is returned with the limit lifted.
+return function(source, name)
+  host_limit(true)
+  return (function(...)
+    host_limit(false)
+    return ...
+  end)(execute(source, name))
+end

@@ -39,7 +39,7 @@ def preload() -> None:
     global _boot  # noqa: PLW0603 - filled once in the zygote, before any fork
     if _boot is None:
         time.mktime(time.localtime())
-        compile_boot = _new_state(0).execute(
+        compile_boot = _new_state().execute(
             b"return function(s) return string.dump(load(s, '=outrider', 't'), true) end"
         )
         _boot = compile_boot(BOOT_FILE.read_bytes())
@@ -70,7 +70,8 @@ class LuaRuntime:
         self._channel = channel
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
-        self._state = _new_state(limits.memory_bytes)
+        self._memory_bytes = limits.memory_bytes  # of Lua's own allocator, while a script runs
+        self._state = _new_state()
         self._table_type = type(self._state.table())
         self._run = self._boot(bindings, randomness)
 
@@ -80,7 +81,7 @@ class LuaRuntime:
         table = self._state.table_from([self._state.table_from(row) for row in rows])
         seeds = [int.from_bytes(randomness[at : at + 8], "little", signed=True) for at in (0, 8)]
         run: Callable[..., Any] = self._state.execute(
-            _boot, self._host_call, self._host_print, *seeds, table, name=b"=outrider"
+            _boot, self._host_call, self._host_print, self._host_limit, *seeds, table, name=b"=outrider"
         )
         return run
 
@@ -94,9 +95,7 @@ class LuaRuntime:
             return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
         try:
             outcome = self._run(source, main.encode("utf-8"))
-        except lupa.lua54.LuaError as error:  # outside every protected call: only memory can do this
-            return failed(f"Lua stopped: {error}", main)
-        except MemoryError:
+        except (lupa.lua54.LuaError, MemoryError):  # outside every protected call: only memory can do this
             return failed("not enough memory", main)
         return self._result(outcome, main)
 
@@ -115,6 +114,9 @@ class LuaRuntime:
             return failed(message, place, _readable(code))
         told = _PLACE.match(message)
         return failed(told["message"], told["where"]) if told else failed(message, place)
+
+    def _host_limit(self, applies: bool) -> None:
+        self._state.set_max_memory(self._memory_bytes if applies else 0)
 
     def _host_print(self, line: bytes) -> None:
         self._channel.output(line)
@@ -146,14 +148,15 @@ class LuaRuntime:
         return [from_lua(arg, self._table_type, budget) for arg in args]
 
 
-def _new_state(memory_bytes: int) -> Any:
+def _new_state() -> Any:
+    """Return a Lua state with every option that narrows the bridge. No memory limit yet (0), but one can be set."""
     return lupa.lua54.LuaRuntime(
         register_eval=False,
         register_builtins=False,
         unpack_returned_tuples=True,
         encoding=None,
         attribute_filter=_refuse_attribute,
-        max_memory=memory_bytes,
+        max_memory=0,
     )
 
 

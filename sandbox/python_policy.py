@@ -128,6 +128,16 @@ class ScriptPolicy(RestrictingNodeTransformer):
         plain: Visited = self.visit(_placed(ast.Assign(targets=[node.target], value=node.value), node))
         return plain
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Visited:
+        """Annotations are dropped unevaluated: ``list[int]`` would need items of a class, which scripts do not get."""
+        node.returns = None
+        return super().visit_FunctionDef(node)
+
+    def visit_arg(self, node: ast.arg) -> Visited:
+        """See ``visit_FunctionDef``."""
+        node.annotation = None
+        return super().visit_arg(node)
+
     def visit_AugAssign(self, node: ast.AugAssign) -> Visited:
         """``d[k] += v`` and ``o.a += v`` become one guarded call; names go the way of RestrictedPython."""
         operator = ast.Constant(IOPERATOR_TO_STR[type(node.op)])

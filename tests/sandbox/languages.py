@@ -101,7 +101,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 sys.path.insert(0, sys.argv[2])
 from languages import lua, python
 run = {"lua": lua, "python": python}[sys.argv[1]]
-result = run(sys.stdin.read()).result
+result = run(sys.stdin.read(), {"fs.list": {"numbers": list(range(20000)), "text": "x" * 300000}}).result
 print(json.dumps([result.ok, repr(result.value)[:2000], result.error_message]))
 """
 

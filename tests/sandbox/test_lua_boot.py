@@ -247,6 +247,41 @@ def test_what_may_end_the_process_stays_contained_and_bounded(source: str) -> No
     assert outcome.startswith(("error: ", "ok: ")), outcome
 
 
+FILL = "local keep = {} pcall(function() while true do keep[#keep + 1] = ('x'):rep(100000) .. #keep end end) "
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for i = 1, 100 do local ok, t = pcall(fs.list, '/') keep[#keep + 1] = ok and t or nil end return #keep",
+        "for i = 1, 100 do pcall(print, i, 'text', i) end return #keep",
+        "for i = 1, 100 do pcall(fs.list, {{{}}}, ('y'):rep(1000)) end return #keep",
+        "for i = 1, 100 do pcall(json.decode, '[[1, 2], [3, {\"a\": 4}]]') end return #keep",
+        "return keep",
+        "error(keep[1])",
+    ],
+)
+def test_a_full_memory_does_not_break_the_bridge(source: str) -> None:
+    """An allocation of Lua failing inside the host would jump over its interpreter's frames: a crash at best."""
+    outcome = alone("lua", FILL + source)
+    assert outcome.startswith(("error: ", "ok: ")), outcome
+
+
+@pytest.mark.parametrize("memory_bytes", [1, 1000, 5000, 20_000, 100_000])
+def test_a_tiny_memory_limit_is_a_clean_error_or_enough(memory_bytes: int) -> None:
+    """The environment itself is not counted against the script."""
+    result = lua("return 1", memory_bytes=memory_bytes).result
+    assert result.ok or result.error_message == "not enough memory"
+
+
+def test_the_memory_limit_holds_again_after_calls() -> None:
+    """It is lifted only while the bridge works, also when a call fails."""
+    loop = "while true do keep[#keep + 1] = ('x'):rep(1e6) .. #keep end"
+    for before in ("fs.list('/')", "pcall(fs.read)", "print(1)", "pcall(fs.list, print)", "json.encode(1)"):
+        ran = lua(f"local keep = {{}} {before} {loop}", {"fs.list": [1]})
+        assert ran.error == "not enough memory", before
+
+
 def test_an_endless_loop_is_stopped_by_the_limit_outside() -> None:
     """No hook and no signal handler is trusted; the CPU limit of the process ends it."""
     assert alone("lua", "while true do pcall(error) end").startswith("ended: -")

@@ -39,7 +39,7 @@ def test_what_json_cannot_hold_is_refused(value: Any) -> None:
     ("text", "words"),
     [
         ("{", "line 1 column 2"),
-        ("[1,\n]", "line 2 column 1"),
+        ("[1,\n2 3]", "line 2 column 3"),
         ("", "line 1 column 1"),
         ("NaN", "NaN is not JSON"),
         ("[-Infinity]", "-Infinity is not JSON"),

@@ -21,6 +21,7 @@ from sandbox.runtimes import MAX_SOURCE_BYTES, CallError, RuntimeLimits
         ("def main():\n    return 'from main'\nresult = 'not this'", "from main"),
         ("def main():\n    pass\nresult = 'not this'", None),
         ("x: int = 3\ny: int\nresult = x", 3),
+        ("def f(x: list[int], *y: nosuch) -> dict[str, int]:\n    return x\nresult = f(5)", 5),
         ("d = {'a': 1}\nd['a'] += 2\nd['a'] *= 5\nresult = d['a']", 15),
         ("l = [1]\nl += [2]\nl[0] -= 1\nresult = l", [0, 2]),
         ("a, (b, *c) = 1, (2, 3, 4)\nresult = [a, b, c]", [1, 2, [3, 4]]),
