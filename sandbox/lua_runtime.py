@@ -12,7 +12,6 @@ runtime itself guarantees:
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,12 @@ _boot: bytes | None = None  # the boot chunk, compiled, from preload on
 
 
 def preload() -> None:
-    """Read what a locked worker could not: the boot chunk and, through the C library, the time zone (``os.time``).
+    """Read what a locked worker could not: the boot chunk. The time zone, for ``os.time``, is read by the worker.
 
     The boot chunk is kept as bytecode of this very Lua: loading it is several times faster than compiling it.
     """
     global _boot  # noqa: PLW0603 - filled once in the zygote, before any fork
     if _boot is None:
-        time.mktime(time.localtime())
         compile_boot = _new_state().execute(
             b"return function(s) return string.dump(load(s, '=outrider', 't'), true) end"
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.abc
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
@@ -37,7 +38,13 @@ class WorkerChannel(ChannelLike, Protocol):
 
 
 def preload() -> None:
-    """Import and read, in the zygote and before any fork, all that a locked worker would need a file for."""
+    """Import and read, in the zygote and before any fork, all that a locked worker would need a file for.
+
+    Raises:
+        UnavailableError: A language cannot be offered safely here; says why.
+    """
+    os.environ.setdefault("TZ", ":/etc/localtime")  # unset, the C library looks at that file again on each use
+    time.tzset()
     lua_runtime.preload()
     python_runtime.preload()
 
@@ -169,8 +176,18 @@ class _NoImports(importlib.abc.MetaPathFinder):
         raise ModuleNotFoundError(f"{fullname} is not available in a worker")
 
 
+def _refuse_files(event: str, _args: tuple[Any, ...]) -> None:
+    """Audit hook: an interpreter that wants to open a file gets an error instead of a system call.
+
+    CPython opens the script by name to quote a line in a syntax error; it takes any failure as "no such file".
+    """
+    if event == "open":
+        raise PermissionError("files are not available in a worker")
+
+
 def quieten() -> None:
-    """Take away from the interpreter all reasons to open a file later: lazy imports, warnings and tracebacks."""
+    """Take away from the interpreter all reasons to open a file later: imports, warnings, tracebacks, quoted lines."""
+    sys.addaudithook(_refuse_files)
     sys.meta_path[:] = [_NoImports()]
     warnings.simplefilter("ignore")
     sys.excepthook = lambda *_: None
