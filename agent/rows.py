@@ -84,10 +84,11 @@ def mark_fire(schedule: str, fire_us: int, state: FireState) -> Statement:
 
 
 def settle_fire(schedule: str, fire_us: int, state: FireState) -> Statement:
-    """Move a queued fire time on to its final state."""
+    """Move a queued fire time on to its final state; one that has its final state keeps it."""
     return Statement(
-        "UPDATE fires SET state = ? WHERE schedule = ? AND fire_us = ? AND state = 'queued'",
-        (state.value, schedule, fire_us),
+        "INSERT INTO fires (schedule, fire_us, state) VALUES (?, ?, ?)"
+        " ON CONFLICT (schedule, fire_us) DO UPDATE SET state = excluded.state WHERE state = 'queued'",
+        (schedule, fire_us, state.value),
     )
 
 

@@ -1,0 +1,263 @@
+"""One live link to the server: frames from a transport into the protocol's state machine, its events into actions.
+
+This file owns the connection and holds no rules. What may be said when is ``protocol.link``, which records go next is
+``agent.shipping``, what a request means is ``agent.dispatch``.
+
+- Requests of the server are taken up strictly in their order, so that a run sees the roster that was sent before it.
+  What a request starts may outlive the link; its answer then is not sent.
+- The server can make this side hold only what the protocol bounds: requests, streams and credit are counted there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from agent import limits
+from agent.downloads import PURPOSE, Downloads
+from agent.logs import LOG
+from agent.shipping import Shipper
+from agent.transport import Transport
+from protocol import link as events
+from protocol.errors import DOORS, DeadlineError, NotConnectedError, OutriderError, ProtocolError, UnavailableError
+from protocol.link import Link
+
+Answer = Awaitable[dict[str, Any]]
+Handler = Callable[[str, Any], Awaitable[Answer]]
+"""Takes up a request; what it returns is awaited for the answer while later requests are taken up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the server sent for a digest; believed by nobody yet."""
+
+    packed: bytes
+    publication: Any
+    approvals: list[Any]
+
+
+class Connection:
+    """Runs one link until the connection ends.
+
+    Args:
+        transport: Open, with the handshake behind it.
+        link: Fresh, told where the records go on.
+        shipper: Feeds it with records.
+        handle: Takes up the server's requests.
+    """
+
+    def __init__(self, transport: Transport, link: Link, shipper: Shipper, handle: Handler) -> None:
+        self._transport = transport
+        self._link = link
+        self._shipper = shipper
+        self._handle = handle
+        self._work = asyncio.Event()  # there may be frames to send
+        self._level = asyncio.Event()  # an acknowledgement arrived
+        self._requests: asyncio.Queue[events.RequestReceived] = asyncio.Queue()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}  # our requests by id
+        self._downloads = Downloads()
+        self._finished: dict[str, asyncio.Future[bytes]] = {}  # downloads by digest
+        self._answering: set[asyncio.Task[None]] = set()
+        self._is_open = True
+
+    async def run(self) -> None:
+        """Serve until the connection ends.
+
+        Raises:
+            LinkClosedError: It ended.
+            ProtocolError: The server broke the protocol; it was told and closed.
+        """
+        self._shipper.pump()
+        self._work.set()
+        tasks = [asyncio.create_task(work()) for work in (self._receive, self._send, self._take_up)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except ProtocolError as error:
+            LOG.error("the server broke the protocol: %s", error)
+            await self._transport.close(DOORS[error.code].close_code, error.message)
+            raise
+        finally:
+            await self._end([*tasks, *self._answering])
+
+    def durable(self) -> None:
+        """More records may be durable now."""
+        if self._is_open:
+            self._shipper.pump()
+            self._work.set()
+
+    async def request(self, method: str, body: Mapping[str, Any]) -> Any:
+        """Ask the server and return its answer.
+
+        Raises:
+            NotConnectedError: The link ended before the answer.
+            UnavailableError: The server refused; the text says why.
+            DeadlineError: No answer in time.
+        """
+        if not self._is_open:
+            raise NotConnectedError("there is no link to the server")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        number = self._link.request(method, body)
+        self._waiting[number] = future
+        self._work.set()
+        try:
+            async with asyncio.timeout(limits.FETCH_TIMEOUT_S):
+                return await future
+        except TimeoutError as error:
+            raise DeadlineError(f"the server did not answer {method} in {limits.FETCH_TIMEOUT_S:.0f} s") from error
+        finally:
+            self._waiting.pop(number, None)
+
+    async def fetch(self, digest: str) -> Fetched:
+        """Fetch a bundle and the statements about it. The caller joins fetches of the same digest.
+
+        Raises:
+            NotConnectedError: The link ended before the end.
+            UnavailableError: The server does not have it, or gave up.
+            DeadlineError: It took too long.
+            ProtocolError: The server sent what is no bundle.
+        """
+        self._downloads.expect(digest)
+        finished: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._finished[digest] = finished
+        try:
+            answer = await self.request("bundle.get", {"digest": digest})
+            async with asyncio.timeout(limits.FETCH_TIMEOUT_S):
+                packed = await finished
+        except TimeoutError as error:
+            raise DeadlineError(f"{digest} did not arrive in {limits.FETCH_TIMEOUT_S:.0f} s") from error
+        finally:
+            del self._finished[digest]
+            if not finished.cancel() and not finished.cancelled():
+                finished.exception()  # seen; if it matters, the request failed first and was raised
+            stream = self._downloads.forget(digest)
+            if stream is not None and self._is_open:
+                self._link.reset(stream, "cancelled")
+                self._work.set()
+        return Fetched(packed, answer["publication"], answer["approvals"])
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until the server holds everything that is durable here; False after ``timeout_s`` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._is_open and not self._shipper.is_level():
+                    self._level.clear()
+                    self.durable()
+                    await self._level.wait()
+        return self._shipper.is_level()
+
+    # the three tasks -----------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            for event in self._link.receive(await self._transport.receive()):
+                self._on(event)
+            self._work.set()
+
+    async def _send(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            for frame in self._link.take():
+                await self._transport.send(frame)
+
+    async def _take_up(self) -> None:
+        while True:
+            request = await self._requests.get()
+            try:
+                answer = await self._handle(request.method, request.body)
+            except Exception as error:  # noqa: BLE001 - becomes the request's failure, in full only in our log
+                self._fail(request, error)
+                continue
+            task = asyncio.create_task(self._answer(request, answer))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, request: events.RequestReceived, answer: Answer) -> None:
+        try:
+            body = await answer
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(request, error)
+        else:
+            self._link.respond(request.id, body)
+            self._work.set()
+
+    def _fail(self, request: events.RequestReceived, error: Exception) -> None:
+        if isinstance(error, OutriderError):
+            LOG.warning("%s refused: %s", request.method, error)
+            self._link.fail(request.id, error.code, str(error))
+        else:
+            LOG.error("%s failed", request.method, exc_info=error)
+            self._link.fail(request.id, "internal", "the agent failed; its log says why")
+        self._work.set()
+
+    # events --------------------------------------------------------------------------------------------------------
+
+    def _on(self, event: events.Event) -> None:
+        match event:
+            case events.RequestReceived():
+                self._requests.put_nowait(event)
+            case events.ResponseReceived(id=number, body=body):
+                self._resolve(number, body)
+            case events.RequestFailed(id=number, message=message):
+                self._reject(number, UnavailableError(f"the server refused: {message}"))
+            case events.RecordsAcknowledged(through=through):
+                self._shipper.acknowledged(through)
+                self._shipper.pump()
+                self._level.set()
+            case events.RecordsReceived():
+                raise ProtocolError("records travel from the agent to the server only")
+            case _:
+                self._on_stream(event)
+
+    def _on_stream(self, event: events.Event) -> None:
+        match event:
+            case events.StreamOpened(id=stream, purpose=purpose, header=header):
+                if not self._downloads.opened(stream, purpose, header):
+                    self._link.reset(stream, "refused")
+            case events.StreamData(id=stream, data=data):
+                if self._downloads.arrived(stream, data):
+                    self._link.grant(stream, len(data))
+            case events.StreamFinished(id=stream):
+                download = self._downloads.finished(stream)
+                if download is not None:
+                    self._settle(download.digest, bytes(download.packed))
+            case events.StreamReset(id=stream, code=code):
+                download = self._downloads.reset(stream)
+                if download is not None:
+                    self._settle(download.digest, UnavailableError(f"the server gave up on the {PURPOSE}: {code}"))
+            case _:  # StreamWritable, PongReceived: we open no streams and ask for no pongs
+                return
+
+    def _resolve(self, number: int, body: Any) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(body)
+
+    def _reject(self, number: int, error: OutriderError) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    def _settle(self, digest: str, outcome: bytes | OutriderError) -> None:
+        future = self._finished.get(digest)
+        if future is None or future.done():
+            return
+        if isinstance(outcome, bytes):
+            future.set_result(outcome)
+        else:
+            future.set_exception(outcome)
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._is_open = False
+        self._level.set()
+        for future in [*self._waiting.values(), *self._finished.values()]:
+            if not future.done():
+                future.set_exception(NotConnectedError("the link to the server ended"))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,125 @@
+"""The agent's ledger: every record of this host goes through here, in one chain, onto the spool.
+
+- A record gets its place in the chain and is queued for the disk in one step; if it cannot be queued, the chain has not
+  moved. So what the disk holds is always a prefix of the chain, without a hole.
+- ``intend`` and ``commit`` return when the records are durable. Before an effect that is what is waited for.
+- While the disk refuses, nothing new is begun (:attr:`Recorder.problem` tells the gate): no record, no call. What has
+  already happened is kept in memory and written when the disk is back.
+- After every ``CHECKPOINT_RECORDS`` records the agent signs where the chain stands.
+
+Used from the event loop's thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from agent import limits
+from agent.clock import Clock, to_datetime
+from agent.rows import Statement, Stored, Write
+from agent.spool import Head, Spool
+from protocol.errors import UnavailableError
+from protocol.ledger import Chain, make_checkpoint
+from protocol.signing import PrivateKey
+
+Fields = dict[str, Any]
+
+
+class Recorder:
+    """Appends to the chain.
+
+    Args:
+        spool: Open; the chain goes on from its head.
+        clock: Stamps each record.
+        agent_id: As the server knows this host; stands in each checkpoint.
+        key: Signs checkpoints.
+    """
+
+    def __init__(self, spool: Spool, clock: Clock, *, agent_id: str, key: PrivateKey) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._agent_id = agent_id
+        self._key = key
+        self._head = spool.head  # the newest record in the chain, durable or not
+
+    @property
+    def head(self) -> Head:
+        """The newest record, durable or not."""
+        return self._head
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing may be begun at present; None while records can be written."""
+        return self._spool.problem
+
+    def record(self, **fields: Any) -> None:
+        """Append one record of something that has happened.
+
+        Raises:
+            UnavailableError: Too much waits for the disk already; nothing was appended.
+        """
+        self.append([fields])
+
+    async def intend(self, **fields: Any) -> None:
+        """Append one record of something about to happen; returns when it is durable.
+
+        Raises:
+            UnavailableError: It cannot be made durable now: the effect must not happen.
+        """
+        await self.commit([fields])
+
+    def append(self, entries: Sequence[Fields], statements: Sequence[Statement] = ()) -> None:
+        """Append records, and changes of state that become durable together with them. Nobody waits.
+
+        Raises:
+            UnavailableError: Too much waits for the disk already; nothing was appended.
+        """
+        write, head = self._chained(entries, statements)
+        self._spool.submit(write)
+        self._moved_to(head)
+
+    async def commit(self, entries: Sequence[Fields], statements: Sequence[Statement] = ()) -> None:
+        """Append records and changes of state; returns when all of it is durable.
+
+        Raises:
+            UnavailableError: The disk refuses. If it began to refuse only now, the records are still in the chain and
+                reach the disk when it is back, but nothing may be done on the strength of them.
+        """
+        write, head = self._chained(entries, statements)
+        waiter = self._spool.submit_waited(write)
+        self._moved_to(head)
+        await asyncio.shield(asyncio.wrap_future(waiter))
+
+    def checkpoint(self) -> None:
+        """Sign where the chain stands, as a record of its own."""
+        body = make_checkpoint(
+            agent=self._agent_id,
+            sequence=self._head.sequence,
+            hash=self._head.hash,
+            issued=to_datetime(self._clock.time_us()),
+            key=self._key,
+        )
+        self.append([{"kind": "checkpoint", "data": {"envelope": body.to_json()}}])
+
+    def _chained(self, entries: Sequence[Fields], statements: Sequence[Statement]) -> tuple[Write, Head]:
+        """Return the records at the places after the head, without moving it."""
+        chain = Chain(next_sequence=self._head.sequence + 1, previous=self._head.hash)
+        time_us, mono_us = self._clock.time_us(), self._clock.mono_us()
+        stored = []
+        head = self._head
+        for entry in entries:
+            sequence, blob, digest = chain.append(**({"time_us": time_us, "mono_us": mono_us} | entry))
+            stored.append(Stored(sequence, blob, digest, time_us))
+            head = Head(sequence, digest)
+        return Write(tuple(stored), tuple(statements)), head
+
+    def _moved_to(self, head: Head) -> None:
+        passed = head.sequence // limits.CHECKPOINT_RECORDS > self._head.sequence // limits.CHECKPOINT_RECORDS
+        self._head = head
+        if passed:
+            try:
+                self.checkpoint()
+            except UnavailableError:  # the spool is full of what waits; the next thousand gets its checkpoint
+                return

@@ -1,0 +1,111 @@
+"""The data of the record ``run.end``: the one way on which the result of a run travels. Pure.
+
+It always fits into a record. What does not fit is cut in this order: printed output (its end goes), then metrics beyond
+the first ones, then the result; ``truncated`` says that something is missing and ``cut`` what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agent import limits
+from protocol.frames import encode
+from protocol.limits import MAX_RECORD_BYTES
+
+_ROOM_BYTES: Final = 4096  # for the record around the data: ids, principal, hashes
+_MAX_REASON_CHARS: Final = 2000
+_MAX_METRICS_KEPT: Final = 200  # when there are too many; in practice a check has under fifty
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Which run it was; kept with an open run, so that its end can be told even after a crash."""
+
+    script: str
+    version: str
+    digest: str
+    tier: str
+    principal: str
+    schedule: str | None = None
+    fire_us: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the fields that ``run.start`` and ``run.end`` share."""
+        return {
+            "script": self.script,
+            "version": self.version,
+            "digest": self.digest,
+            "tier": self.tier,
+            "schedule": self.schedule,
+            "fire_us": self.fire_us,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended, before it is made to fit."""
+
+    status: str  # ok | error | denied | killed | lost
+    reason: str | None = None
+    result: Any = None
+    output: bytes = b""
+    output_truncated: bool = False
+    metrics: Sequence[dict[str, Any]] = ()
+    state: str | None = None
+    status_text: str | None = None
+    usage: dict[str, Any] = field(default_factory=lambda: {"wall_ms": 0.0, "cpu_ms": 0.0, "peak_bytes": 0, "calls": 0})
+    walls_missing: Sequence[str] = ()
+
+
+def end_data(about: About, ending: Ending) -> dict[str, Any]:
+    """Return the data of ``run.end``, within the bound of a record."""
+    data: dict[str, Any] = about.to_plain() | {
+        "status": ending.status,
+        "reason": None if ending.reason is None else ending.reason[:_MAX_REASON_CHARS],
+        "result": ending.result,
+        "output": ending.output.decode("utf-8", "replace"),
+        "truncated": ending.output_truncated,
+        "cut": ["output"] if ending.output_truncated else [],
+        "metrics": list(ending.metrics),
+        "state": ending.state,
+        "status_text": ending.status_text,
+        "usage": ending.usage,
+        "walls": list(ending.walls_missing),
+    }
+    return _fit(data)
+
+
+def _fit(data: dict[str, Any]) -> dict[str, Any]:
+    over = _over(data)
+    if over > 0:
+        _cut_output(data, over)
+    if _over(data) > 0 and len(data["metrics"]) > _MAX_METRICS_KEPT:
+        data["metrics"] = data["metrics"][:_MAX_METRICS_KEPT]
+        _say(data, "metrics")
+    if _over(data) > 0:
+        data["result"] = None
+        _say(data, "result")
+    if _over(data) > 0:  # only metrics can be this large
+        data["metrics"] = []
+        _say(data, "metrics")
+    return data
+
+
+def _cut_output(data: dict[str, Any], over: int) -> None:
+    whole = data["output"].encode()
+    data["output"] = whole[: max(0, len(whole) - over)].decode("utf-8", "ignore")
+    if whole:
+        _say(data, "output")
+
+
+def _say(data: dict[str, Any], what: str) -> None:
+    data["truncated"] = True
+    if what not in data["cut"]:
+        data["cut"].append(what)
+
+
+def _over(data: dict[str, Any]) -> int:
+    """Return by how many bytes the data is too large for a record; 0 or less if it fits."""
+    return len(encode(data, max_bytes=64 * limits.MIB)) - (MAX_RECORD_BYTES - _ROOM_BYTES)

@@ -1,0 +1,98 @@
+"""The transport of real life: one WebSocket to the server, outbound.
+
+TLS 1.3 and nothing older, no compression (its window costs 316 KB a connection), no frame larger than the link's bound.
+Proxies are taken from the environment, as operators expect. Plain ``http`` is for loopback alone; the configuration
+holds that, not this module.
+"""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from agent import limits
+from agent.transport import LinkClosedError, Transport
+from protocol.errors import NotConnectedError, ProtocolError
+from protocol.limits import MAX_LINK_FRAME_BYTES
+
+LINK_PATH = "/agent/v1/link"
+_MAX_CLOSE_REASON_BYTES = 123  # RFC 6455 section 5.5: 125 with the code
+
+
+def link_url(server: str) -> str:
+    """Return the WebSocket address for the server's ``http(s)`` address."""
+    parts = urlsplit(server)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{LINK_PATH}"
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Return a context for TLS 1.3 that trusts ``ca_file``, or the host's own roots without one."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    return context
+
+
+async def connect(server: str, *, ca_file: str | None = None) -> Transport:
+    """Open a connection to the server's agent endpoint.
+
+    Raises:
+        NotConnectedError: It could not be opened; says why.
+    """
+    url = link_url(server)
+    try:
+        connection = await open_websocket(
+            url,
+            ssl=tls_context(ca_file) if url.startswith("wss:") else None,
+            max_size=MAX_LINK_FRAME_BYTES,
+            max_queue=16,  # frames read ahead while the agent is busy
+            compression=None,
+            open_timeout=limits.CONNECT_TIMEOUT_S,
+            ping_interval=limits.PING_INTERVAL_S,
+            ping_timeout=limits.PING_TIMEOUT_S,
+            close_timeout=limits.SHIP_AT_STOP_S,
+            user_agent_header=None,
+        )
+    except (OSError, TimeoutError, WebSocketException) as error:
+        raise NotConnectedError(f"no connection to {url}: {error or type(error).__name__}") from error
+    return WebSocketTransport(connection)
+
+
+class WebSocketTransport:
+    """A transport over one open connection of the websockets library."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, frame: bytes) -> None:
+        """Send one frame; waits while the peer does not read."""
+        try:
+            await self._connection.send(frame)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def receive(self) -> bytes:
+        """Return the next binary frame."""
+        try:
+            frame = await self._connection.recv()
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+        if isinstance(frame, str):
+            raise ProtocolError("the server sent a text frame")
+        return frame
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close; the library stops waiting for the peer by itself."""
+        text = reason.encode()[:_MAX_CLOSE_REASON_BYTES].decode("utf-8", "ignore")
+        await self._connection.close(code, text)
+
+
+def _closed(error: ConnectionClosed) -> LinkClosedError:
+    if error.rcvd is None:
+        return LinkClosedError("the connection ended without a word from the server")
+    code, reason = error.rcvd.code, error.rcvd.reason
+    return LinkClosedError(f"the server closed the connection: {reason or code}", close_code=code)
