@@ -206,7 +206,7 @@ def guarded_iter(target: Any) -> Any:
     return target
 
 
-def apply(function: Callable[..., Any], *args: Any, **named: Any) -> Any:
+def apply(function: Callable[..., Any], /, *args: Any, **named: Any) -> Any:
     """Call ``function`` with starred arguments."""
     return function(*args, **named)
 

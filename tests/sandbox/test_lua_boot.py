@@ -282,6 +282,37 @@ def test_the_memory_limit_holds_again_after_calls() -> None:
         assert ran.error == "not enough memory", before
 
 
+def test_a_stack_overflow_inside_a_call_does_not_leave_the_memory_unlimited() -> None:
+    """The limit is lifted while the bridge works; an error just then must not keep it so. Slow."""
+    many = ", ".join(f"a{number}" for number in range(180))
+    source = f"""
+    local zeros, unlimited = {{}}, 0
+    for i = 1, 200 do zeros[i] = 0 end
+    local function deep() local {many} pcall(fs.list, '/') return 1 + deep() end
+    for k = 0, 200, 3 do
+      pcall(function() return (function(...) return 1 + deep() end)(table.unpack(zeros, 1, k)) end)
+      if pcall(string.rep, 'x', 4e8) then unlimited = unlimited + 1 end
+      pcall(fs.list, '/')
+    end
+    return unlimited
+    """
+    assert lua(source, {"fs.list": 1}, memory_bytes=300_000_000).value == 0
+
+
+def test_too_many_arguments_are_refused_before_the_bridge() -> None:
+    """They are copied on the stack, which could overflow while the limit is lifted."""
+    ran = lua(
+        "local t = {} for i = 1, 600000 do t[i] = i end local n = 0 "
+        "for _, count in ipairs({33, 1000, 400000, 500000, 600000}) do "
+        "  pcall(fs.list, table.unpack(t, 1, count)) if pcall(string.rep, 'x', 4e8) then n = n + 1 end end "
+        "return {n, select(2, pcall(fs.list, table.unpack(t, 1, 33))).code}",
+        {"fs.list": 1},
+        memory_bytes=300_000_000,
+    )
+    assert ran.value == [0, "invalid_argument"]
+    assert ran.channel.calls == []
+
+
 def test_an_endless_loop_is_stopped_by_the_limit_outside() -> None:
     """No hook and no signal handler is trusted; the CPU limit of the process ends it."""
     assert alone("lua", "while true do pcall(error) end").startswith("ended: -")
