@@ -1,0 +1,5 @@
+"""``python -m cli`` is ``outrider``."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,60 @@
+"""What the demo schedules: the bundled checks, with parameters that fit this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.local.folder import read_bundle
+from protocol.bundle import Bundle
+from protocol.errors import UnavailableError
+from scripts import bundled
+
+_NO_DISK = re.compile(r"^(loop|ram|zram|fd|sr|nbd)\d")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bundled check and how the demo runs it."""
+
+    bundle: Bundle
+    parameters: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its name in the one namespace."""
+        return self.bundle.manifest.name
+
+
+def gather(root: Path = Path("/")) -> list[Check]:
+    """Return the bundled checks with their parameters for this machine."""
+    targets = {"checks/filesystem": "/", "checks/network": interface(root), "checks/disk": disk(root)}
+    found = []
+    for _, folder in sorted(bundled().items()):
+        bundle = read_bundle(folder)
+        name = bundle.manifest.name
+        parameters = {key: targets[name] for key in bundle.manifest.parameters} if name in targets else {}
+        found.append(Check(bundle, parameters))
+    return found
+
+
+def interface(root: Path = Path("/")) -> str:
+    """Return the first network interface that is not loopback, or loopback."""
+    names = sorted(path.name for path in (root / "sys/class/net").iterdir())
+    return next((name for name in names if name != "lo"), "lo")
+
+
+def disk(root: Path = Path("/")) -> str:
+    """Return the block device that did most input and output since boot.
+
+    Raises:
+        UnavailableError: The kernel counts for no block device.
+    """
+    rows = [line.split() for line in (root / "proc/diskstats").read_text(encoding="ascii").splitlines()]
+    counted = [(int(row[3]) + int(row[7]), row[2]) for row in rows if len(row) >= 14 and not _NO_DISK.match(row[2])]
+    if not counted:
+        raise UnavailableError("this machine has no block device for the check of disks")
+    return max(counted)[1]

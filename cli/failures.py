@@ -1,0 +1,103 @@
+"""How an error becomes one clear line on stderr and an exit status.
+
+The status comes from ``protocol.errors.DOORS`` alone. An error nobody foresaw is ours: it says so, and shows its
+traceback when OUTRIDER_DEBUG is set.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from cli import exits
+from cli.output import Output
+from protocol.errors import (
+    DOORS,
+    ArgumentError,
+    BudgetError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    DocumentError,
+    InternalError,
+    LedgerError,
+    NotConnectedError,
+    NotFoundError,
+    OutriderError,
+    ProtocolError,
+    RateError,
+    TooLargeError,
+    TrustError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+_SIMPLE: dict[str, type[OutriderError]] = {
+    kind.code: kind
+    for kind in (
+        ArgumentError, DocumentError, NotFoundError, ConflictError, DeniedError, UnauthenticatedError, ProtocolError,
+        TooLargeError, UnavailableError, NotConnectedError, DeadlineError, RateError, InternalError,
+    )
+}  # fmt: skip
+
+
+def exit_status(error: OutriderError) -> int:
+    """Return the exit status for an error that we raise on purpose."""
+    return DOORS[error.code].exit_status
+
+
+def from_problem(problem: Mapping[str, Any]) -> OutriderError:
+    """Return the error that a problem document (RFC 9457) of the server tells of.
+
+    A code that this version does not know becomes an internal error that keeps the server's text.
+    """
+    code = str(problem.get("code", "internal"))
+    message = str(problem.get("detail") or problem.get("title") or "the server gave no reason")
+    where = problem.get("where")
+    place = where if isinstance(where, str) else None
+    if code == "untrusted":
+        return TrustError(message, reason=str(problem.get("reason", "")), where=place)
+    if code == "ledger_broken":
+        sequence = problem.get("sequence")
+        return LedgerError(message, sequence=sequence if isinstance(sequence, int) else 0)
+    if code == "budget":
+        return BudgetError(message, budget=str(problem.get("budget", "")))
+    kind = _SIMPLE.get(code, InternalError)
+    if kind is InternalError:
+        identity = problem.get("request_id")
+        message = f"{message} (the server's log has request {identity})" if identity else message
+    return kind(message, where=place)
+
+
+def show(output: Output, error: OutriderError) -> int:
+    """Write the error and return its exit status."""
+    if output.as_json:
+        told: dict[str, Any] = {"code": error.code, "message": error.message, "where": error.where}
+        for name in ("reason", "parameter", "rule", "budget", "sequence"):
+            if hasattr(error, name):
+                told[name] = getattr(error, name)
+        output.say(json.dumps({"error": told}, ensure_ascii=False))
+    else:
+        output.say(f"{_word(error)}{error}{_hint(error)}")
+    return exit_status(error)
+
+
+def _word(error: OutriderError) -> str:
+    return "refused: " if exit_status(error) == exits.DENIED else ""
+
+
+def _hint(error: OutriderError) -> str:
+    return "  (sign in with: outrider login SERVER)" if isinstance(error, UnauthenticatedError) else ""
+
+
+def show_unforeseen(output: Output, error: Exception) -> int:
+    """Write an error nobody foresaw, and return its exit status."""
+    if os.environ.get("OUTRIDER_DEBUG"):
+        output.say("".join(traceback.format_exception(error)).rstrip())
+    output.say(
+        f"this is a fault of outrider itself: {type(error).__name__}: {error}  (OUTRIDER_DEBUG=1 shows where; please report it)"
+    )
+    return DOORS[InternalError.code].exit_status

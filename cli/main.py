@@ -1,0 +1,95 @@
+"""The root command, and the one place where an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from cli import exits, failures
+from cli.invocation import Invocation
+from cli.lazy import LazyGroup
+from cli.leaf import server_options
+from protocol.errors import OutriderError
+
+NOUNS: dict[str, tuple[str, str]] = {
+    "demo": ("cli.nouns.demo", "Server, agent and six checks on this machine, in one go."),
+    "login": ("cli.nouns.login", "Sign in to a server with a token."),
+    "status": ("cli.nouns.status", "Who you are, which server, how the fleet is."),
+    "agent": ("cli.nouns.agent", "Hosts: list, show, invite, label, freeze, remove."),
+    "script": ("cli.nouns.script", "Scripts: write, check and run here; publish, list, show, withdraw."),
+    "review": ("cli.nouns.review", "Read what a script may do; approve or reject it."),
+    "schedule": ("cli.nouns.schedule", "Run scripts by the clock."),
+    "run": ("cli.nouns.run", "Run a published script on hosts, once, now."),
+    "record": ("cli.nouns.record", "Who did what on which host, and proof that it is complete."),
+    "policy": ("cli.nouns.policy", "What a tier may do, and which rule decides."),
+    "key": ("cli.nouns.key", "Your signing key."),
+    "roster": ("cli.nouns.roster", "The signed list of keys and roles."),
+    "doctor": ("cli.nouns.doctor", "What this machine offers, and what is wrong."),
+    "completion": ("cli.nouns.completion", "Shell completion for bash, zsh or fish."),
+}
+
+EPILOG = (
+    "Every command takes --json: data on stdout, talk on stderr. Exit statuses: docs/exit-codes.md. "
+    "Environment: OUTRIDER_SERVER, OUTRIDER_TOKEN, OUTRIDER_KEY, OUTRIDER_CONTEXT, NO_COLOR."
+)
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        click.echo(f"outrider {version('outrider')}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, nouns=NOUNS, epilog=EPILOG)
+@click.option("--no-color", is_flag=True, help="No colour, as with NO_COLOR in the environment.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Say the version.")
+@click.pass_context
+def root(ctx: click.Context, no_color: bool) -> None:
+    """Signed scripts, sandboxed, on every host you own, with every call on the record."""
+    ctx.ensure_object(Invocation).no_color = no_color
+
+
+root.params.extend(server_options())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command line and return its exit status."""
+    invocation = Invocation()
+    try:
+        status = root.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="outrider",
+            obj=invocation,
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return status if isinstance(status, int) else exits.OK
+    except click.exceptions.Abort:
+        return exits.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except OutriderError as error:
+        return failures.show(invocation.output, error)
+    except BrokenPipeError:
+        # What is still buffered for the reader that went away must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may reach the user as a bare traceback
+        return failures.show_unforeseen(invocation.output, error)
+    finally:
+        invocation.close()
+
+
+def main() -> None:
+    """Entry point of the program ``outrider``."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

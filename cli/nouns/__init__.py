@@ -1,0 +1,1 @@
+"""One module per noun; each holds a click command called ``noun``, loaded when it is first used."""

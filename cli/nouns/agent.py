@@ -1,0 +1,140 @@
+"""``outrider agent``: the hosts of the fleet."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from cli.ages import since
+from cli.invocation import Invocation, pass_invocation
+from cli.lazy import Group
+from cli.leaf import ServerCommand
+from cli.output import Column, field
+from cli.values import labels, sure
+from protocol.units import parse_duration
+
+COLUMNS = (
+    field("name", "name"),
+    Column("state", lambda agent: state(agent)),
+    Column("seen", lambda agent: since(agent.get("last_seen"))),
+    field("version", "facts", "version"),
+    field("os", "facts", "os"),
+    field("labels", "labels"),
+    field("id", "id"),
+)
+
+
+def state(agent: dict[str, Any]) -> str:
+    """Return one word for how an agent is."""
+    if agent.get("frozen"):
+        return "frozen"
+    return "connected" if agent.get("connected") else "away"
+
+
+def reference(name: str) -> str:
+    """Return an agent's name or id as one segment of a path."""
+    return quote(name, safe="")
+
+
+@click.group(cls=Group)
+def noun() -> None:
+    """Hosts: list, show, invite, label, freeze, remove."""
+
+
+@noun.command("ls", cls=ServerCommand)
+@click.option("-l", "--label", metavar="K=V", help="Only hosts with this label.")
+@click.option("--name", metavar="GLOB", help="Only hosts with such a name.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@pass_invocation
+def ls(invocation: Invocation, label: str | None, name: str | None, limit: int) -> None:
+    """List the hosts."""
+    found = invocation.api.items("agents", limit=limit, label=label, name=name)
+    invocation.output.table(found, COLUMNS, empty="no agents (invite one with: outrider agent invite)")
+
+
+@noun.command("show", cls=ServerCommand)
+@click.argument("agent")
+@pass_invocation
+def show(invocation: Invocation, agent: str) -> None:
+    """Show one host: its facts, and which walls of the sandbox stand there."""
+    found = invocation.api.get(f"agents/{reference(agent)}")
+    if invocation.as_json:
+        invocation.output.data(found)
+        return
+    facts = dict(found.get("facts") or {})
+    walls = facts.pop("walls", [])
+    shown = {key: value for key, value in found.items() if key != "facts"}
+    invocation.output.facts({**shown, "state": state(found), **facts})
+    if walls:
+        invocation.output.line()
+        invocation.output.table(walls, (field("wall", "name"), field("state", "state"), field("detail", "detail")))
+
+
+@noun.command("invite", cls=ServerCommand)
+@click.option("--name", metavar="NAME", help="The name that the host will have.")
+@click.option(
+    "-l", "--label", "given", metavar="K=V", multiple=True, help="A label that it will have; may be repeated."
+)
+@click.option("--ttl", default="1h", show_default=True, metavar="DURATION", help="How long the token can be used.")
+@pass_invocation
+def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl: str) -> None:
+    """Make a one-time join token for a new host.
+
+    \b
+    On the host:
+      outrider-agent enroll --server URL --token-file token --dir /var/lib/outrider-agent
+    """
+    body: dict[str, Any] = {"ttl_s": parse_duration(ttl, where="--ttl")}
+    body.update({"name": name} if name else {}, **({"labels": labels(given)} if given else {}))
+    made = invocation.api.post("invites", body)
+    if invocation.as_json:
+        invocation.output.data(made)
+        return
+    invocation.output.line(str(made["token"]))
+    invocation.output.say(f"usable once, until {made.get('expires')}; it pins this server's identity")
+
+
+@noun.command("label", cls=ServerCommand)
+@click.argument("agent")
+@click.argument("changes", nargs=-1, required=True, metavar="K=V|K-...")
+@pass_invocation
+def label(invocation: Invocation, agent: str, changes: tuple[str, ...]) -> None:
+    """Set labels (role=mail) and take them away (role-)."""
+    path = f"agents/{reference(agent)}"
+    have = dict(invocation.api.get(path).get("labels") or {})
+    for change in changes:
+        if change.endswith("-") and "=" not in change:
+            have.pop(change[:-1], None)
+        else:
+            have.update(labels([change]))
+    invocation.output.facts(invocation.api.patch(path, {"labels": have}), ["name", "labels"])
+
+
+@noun.command("rm", cls=ServerCommand)
+@click.argument("agent")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_invocation
+def rm(invocation: Invocation, agent: str, yes: bool) -> None:
+    """Remove a host: its key is no longer accepted. Its records stay."""
+    sure(invocation, f"Remove {agent}? Its key will no longer be accepted.", yes)
+    invocation.api.delete(f"agents/{reference(agent)}")
+    if invocation.as_json:
+        invocation.output.data({"removed": agent})
+    else:
+        invocation.output.say(f"removed {agent}")
+
+
+@noun.command("freeze", cls=ServerCommand)
+@click.argument("agent")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is on the record.")
+@click.option("--undo", is_flag=True, help="Let it run again.")
+@pass_invocation
+def freeze(invocation: Invocation, agent: str, reason: str, undo: bool) -> None:
+    """Let a host run nothing until it is unfrozen."""
+    answer = invocation.api.post(f"agents/{reference(agent)}/freeze", {"frozen": not undo, "reason": reason})
+    if invocation.as_json:
+        invocation.output.data(answer)
+    else:
+        invocation.output.say(f"{agent} {'runs again' if undo else 'is frozen'}")

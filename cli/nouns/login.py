@@ -1,0 +1,77 @@
+"""``outrider login``: check a token against its server, then keep both in the configuration file (mode 0600)."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from cli.invocation import Invocation, pass_invocation
+from cli.leaf import LocalCommand
+from cli.settings import Context, Contexts, check_server, config_path, load_contexts, read_token, save_contexts
+
+
+def _token(invocation: Invocation, source: str | None) -> str:
+    if source is not None:
+        return read_token(source, sys.stdin)
+    if not invocation.may_ask:
+        raise click.UsageError("There is no terminal to ask for the token: use --token-file FILE (or - for stdin).")
+    return str(click.prompt("Token", hide_input=True, err=True)).strip()
+
+
+@click.command(cls=LocalCommand)
+@click.argument("server", required=False)
+@click.option("--token-file", "source", metavar="FILE", help="File with the token; - reads standard input.")
+@click.option("--as", "name", metavar="NAME", help="Name of the context  [default: the server's host name]")
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="Private key to sign with on this server.")
+@click.option("--use", metavar="NAME", help="Only switch to a context that is there.")
+@pass_invocation
+def noun(
+    invocation: Invocation, server: str | None, source: str | None, name: str | None, key: Path | None, use: str | None
+) -> None:
+    """Sign in to SERVER with a token, and make it the current context.
+
+    The token never stands on the command line: it is asked for, or read from a file or standard input.
+
+    \b
+    Examples:
+      outrider login https://outrider.example.net
+      outrider login http://127.0.0.1:7443 --token-file admin.token --as home
+      outrider login --use home
+    """
+    path = config_path()
+    contexts = load_contexts(path)
+    if use is not None:
+        _switch(invocation, path, contexts, use)
+        return
+    if server is None:
+        raise click.UsageError("Which server? (example: outrider login https://outrider.example.net)")
+    url = check_server(server)
+    context = Context(url, _token(invocation, source), key.absolute() if key else None, origin="login")
+    me = _check(context)
+    chosen = name or url.split("//", 1)[1].split("/")[0].rsplit(":", 1)[0].strip("[]")
+    save_contexts(path, Contexts(chosen, {**contexts.contexts, chosen: context}))
+    if invocation.as_json:
+        invocation.output.data({"context": chosen, "server": url, **me})
+    else:
+        invocation.output.say(f"signed in to {url} as {me.get('principal')} (context {chosen})")
+
+
+def _check(context: Context) -> dict[str, object]:
+    from cli.api import Api  # the HTTP library takes most of a local command's start time
+
+    with Api(context) as api:
+        return dict(api.get("me"))
+
+
+def _switch(invocation: Invocation, path: Path, contexts: Contexts, name: str) -> None:
+    if name not in contexts.contexts:
+        known = ", ".join(contexts.contexts) or "none"
+        raise click.UsageError(f"There is no context {name!r} (known: {known}).")
+    save_contexts(path, replace(contexts, current=name))
+    if invocation.as_json:
+        invocation.output.data({"context": name, "server": contexts.contexts[name].server})
+    else:
+        invocation.output.say(f"context {name}: {contexts.contexts[name].server}")

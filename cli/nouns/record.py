@@ -1,0 +1,118 @@
+"""``outrider record``: every call and event, and the proof that none is missing or changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli import exits
+from cli.ages import clock, moment
+from cli.invocation import Invocation, pass_invocation
+from cli.lazy import Group
+from cli.leaf import ServerCommand
+from cli.output import Column, field, plain
+from protocol.errors import ArgumentError
+
+COLUMNS = (
+    Column("time", lambda record: clock(record.get("time"))),
+    field("host", "agent"),
+    field("seq", "sequence", is_number=True),
+    field("by", "principal"),
+    Column("what", lambda record: record.get("call") or record.get("kind")),
+    field("verdict", "verdict"),
+    field("rule", "rule"),
+    field("outcome", "outcome"),
+    field("arguments", "arguments"),
+)
+
+
+@click.group(cls=Group)
+def noun() -> None:
+    """Who did what on which host, and proof that it is complete."""
+
+
+@noun.command("ls", cls=ServerCommand)
+@click.option("--host", metavar="AGENT", help="Only this host; `server` is the server's own ledger.")
+@click.option("--since", metavar="TIME", help="Not before (2h, 13:00, 2026-11-01, or RFC 3339).")
+@click.option("--until", metavar="TIME", help="Not after.")
+@click.option("--kind", metavar="KIND", help="call, intent, run.start, run.end, refusal, event, ...")
+@click.option("--call", metavar="NAME", help="Only this call, such as fs.read.")
+@click.option("--run", "run_id", metavar="RUN", help="Only this run.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@pass_invocation
+def ls(
+    invocation: Invocation, host: str | None, since: str | None, until: str | None, kind: str | None, call: str | None,
+    run_id: str | None, limit: int,
+) -> None:  # fmt: skip
+    """List records."""
+    found = invocation.api.items(
+        "records", limit=limit, agent=host, kind=kind, call=call, run=run_id,
+        since=moment(since, where="--since") if since else None,
+        until=moment(until, where="--until") if until else None,
+    )  # fmt: skip
+    invocation.output.table(found, COLUMNS, empty="no record matches")
+
+
+@noun.command("tail", cls=ServerCommand)
+@click.option("-f", "--follow", is_flag=True, help="Go on as records come (as without --count).")
+@click.option("--host", metavar="AGENT", help="Only this host.")
+@click.option("--count", type=click.IntRange(1), help="End after so many.")
+@pass_invocation
+def tail(invocation: Invocation, follow: bool, host: str | None, count: int | None) -> None:
+    """Show records as they arrive, until Ctrl-C; with --json one JSON object a line."""
+    if follow and count is not None:
+        raise click.UsageError("--follow and --count contradict each other.")
+    seen = 0
+    for record in invocation.api.events("records/tail", agent=host):
+        if host is not None and record.get("agent") not in {host, None} and record.get("agent_id") != host:
+            continue
+        if invocation.as_json:
+            invocation.output.row(record)
+        else:
+            invocation.output.line(line(record))
+        seen += 1
+        if seen == count:
+            return
+
+
+def line(record: dict[str, Any]) -> str:
+    """Return a record as one line."""
+    what = record.get("call") or record.get("kind")
+    verdict = " ".join(plain(record[name]) for name in ("verdict", "rule", "outcome") if record.get(name))
+    arguments = plain(record.get("arguments")) if record.get("arguments") else ""
+    return f"{clock(record.get('time'))}  {plain(record.get('agent')):<12}  {plain(what):<16}  {verdict}  {arguments}".rstrip()
+
+
+@noun.command("show", cls=ServerCommand)
+@click.argument("host")
+@click.argument("sequence", type=click.IntRange(1))
+@pass_invocation
+def show(invocation: Invocation, host: str, sequence: int) -> None:
+    """Show one record in full, by host and sequence number."""
+    invocation.output.facts(invocation.api.get(f"records/{host}/{sequence}"))
+
+
+@noun.command("verify", cls=ServerCommand)
+@click.option("--host", metavar="AGENT", help="Only this host.")
+@pass_invocation
+def verify(invocation: Invocation, host: str | None) -> None:
+    """Check every chain of records again, from its stored bytes."""
+    found = invocation.api.get("records/verify", agent=host)
+    agents = found.get("agents")
+    if not isinstance(agents, list):
+        raise ArgumentError("the server's answer names no agents")
+    if invocation.as_json:
+        invocation.output.data(found)
+    else:
+        for agent in agents:
+            invocation.output.line(verified(agent))
+    invocation.exit(exits.OK if found.get("ok") else exits.LEDGER_BROKEN)
+
+
+def verified(agent: dict[str, Any]) -> str:
+    """Return what is known of one chain as one line."""
+    name, count = agent.get("agent"), agent.get("records") or 0
+    if agent.get("error"):
+        return f"error {name}: {agent['error']}"
+    return f"ok {name}: {count:,} records, chain whole, {agent.get('checkpoints') or 0} signed checkpoints"

@@ -1,0 +1,150 @@
+"""``outrider review``: read what a script would be able to do, then approve that digest for a tier, or reject it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from cli.ages import rfc3339
+from cli.invocation import Invocation, pass_invocation
+from cli.lazy import Group
+from cli.leaf import ServerCommand, key_option
+from cli.output import Output, field, plain
+from cli.values import sure
+from protocol.tiers import Tier
+from protocol.units import parse_duration
+
+COLUMNS = (
+    field("id", "id"),
+    field("script", "script"),
+    field("version", "version"),
+    field("tier", "tier"),
+    field("by", "author"),
+    field("state", "state"),
+    field("calls", "calls"),
+)
+
+
+@click.group(cls=Group)
+def noun() -> None:
+    """Read what a script may do; approve or reject it."""
+
+
+@noun.command("ls", cls=ServerCommand)
+@click.option("--state", type=click.Choice(["open", "approved", "rejected", "all"]), default="open", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@pass_invocation
+def ls(invocation: Invocation, state: str, limit: int) -> None:
+    """List what waits for a reviewer."""
+    found = invocation.api.items("reviews", limit=limit, state=None if state == "all" else state)
+    invocation.output.table(found, COLUMNS, empty="nothing waits for review")
+
+
+@noun.command("show", cls=ServerCommand)
+@click.argument("review")
+@pass_invocation
+def show(invocation: Invocation, review: str) -> None:
+    """Show what is asked for, the calls found in the code, and what changed since the last approved version."""
+    found = invocation.api.get(f"reviews/{review}")
+    if invocation.as_json:
+        invocation.output.data(found)
+    else:
+        describe(invocation.output, found)
+
+
+def describe(output: Output, review: dict[str, Any]) -> None:
+    """Write a review for a person: what it may do first, then the code or its change."""
+    output.line(f"{review.get('script')} {review.get('version')}  {review.get('digest')}")
+    for name in ("tier", "author", "inferred_tier", "state"):
+        if review.get(name) is not None:
+            output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
+    for name in ("calls", "inferred", "unknown", "dynamic"):
+        if review.get(name):
+            output.line(f"{name:<14} {plain(review[name])}")
+    for need in review.get("needs") or []:
+        output.line(f"needs          {plain(need)}")
+    if review.get("diff"):
+        output.line()
+        output.raw(str(review["diff"]).rstrip("\n") + "\n")
+        return
+    files = review.get("files") or {}
+    for name, text in sorted(files.items()) if isinstance(files, dict) else []:
+        output.line(f"\n--- {name}")
+        output.raw(str(text).rstrip("\n") + "\n")
+
+
+@key_option
+@noun.command("approve", cls=ServerCommand)
+@click.argument("review")
+@click.option("--tier", metavar="TIER", help="Approve for this tier  [default: the one it asks for]")
+@click.option("--paths", multiple=True, metavar="GLOB", help="Narrow it to these paths; may be repeated.")
+@click.option("--commands", multiple=True, metavar="NAME", help="Narrow it to these commands; may be repeated.")
+@click.option("--expires", default="90d", show_default=True, metavar="DURATION", help="The approval ends after this.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why, such as a change number; it is on the record.")
+@click.option("--yes", is_flag=True, help="Do not show it and ask first.")
+@pass_invocation
+def approve(
+    invocation: Invocation, review: str, tier: str | None, paths: tuple[str, ...], commands: tuple[str, ...],
+    expires: str, reason: str, yes: bool,
+) -> None:  # fmt: skip
+    """Show a review, ask, and sign the approval with your own key."""
+    found = invocation.api.get(f"reviews/{review}")
+    if not yes:
+        describe(Output(no_color=invocation.no_color), found) if not invocation.as_json else None
+        sure(invocation, f"Approve {found['script']} {found['version']} for {tier or found['tier']}?", yes)
+    granted = Tier.parse(tier or found["tier"], where="--tier")
+    now = datetime.now(UTC)
+    body = {
+        "type": "approval", "name": found["script"], "version": found["version"], "digest": found["digest"],
+        "tier": granted.label, "grant": grant(found, paths, commands), "issued": rfc3339(now),
+        "expires": rfc3339(now + timedelta(seconds=parse_duration(expires, where="--expires"))), "reason": reason,
+    }  # fmt: skip
+    envelope = _sign(invocation, body)
+    answer = invocation.api.post(f"reviews/{review}/approve", {"approval": envelope})
+    if invocation.as_json:
+        invocation.output.data(answer)
+    else:
+        invocation.output.say(
+            f"approved {found['script']} {found['version']} for {granted.label} until {body['expires']}"
+        )
+
+
+def grant(review: dict[str, Any], paths: tuple[str, ...], commands: tuple[str, ...]) -> dict[str, Any]:
+    """Return what the approval narrows the script to; nothing narrowed is an empty grant.
+
+    Paths narrow the calls of the families that take them and commands ``proc.command``; every other call that the
+    code makes stays as its tier allows.
+    """
+    if not paths and not commands:
+        return {}
+    rules: list[dict[str, Any]] = []
+    for call in sorted(review.get("calls") or ["*"]):
+        rule: dict[str, Any] = {"call": call}
+        if paths and call.startswith("fs."):
+            rule["paths"] = list(paths)
+        if commands and call == "proc.command":
+            rule["commands"] = list(commands)
+        rules.append(rule)
+    return {"allow": rules}
+
+
+def _sign(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
+    from protocol.signing import sign  # loads the cryptography library
+
+    return dict(json.loads(sign("approval", body, invocation.signing_key()).to_json()))
+
+
+@noun.command("reject", cls=ServerCommand)
+@click.argument("review")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; the author reads it.")
+@pass_invocation
+def reject(invocation: Invocation, review: str, reason: str) -> None:
+    """Reject a review, with the reason."""
+    answer = invocation.api.post(f"reviews/{review}/reject", {"reason": reason})
+    if invocation.as_json:
+        invocation.output.data(answer)
+    else:
+        invocation.output.say(f"rejected {review}")

@@ -1,0 +1,154 @@
+"""``outrider run``: run a published script on hosts, once, now, and show each one's result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from cli import exits
+from cli.invocation import Invocation, pass_invocation
+from cli.leaf import ServerCommand, key_option
+from cli.output import Column, field, plain
+from cli.values import pairs
+from protocol.errors import ArgumentError
+from protocol.units import parse_duration
+
+MAX_WAIT_S = 60.0  # the server's bound
+
+COLUMNS = (
+    field("host", "agent"),
+    field("script", "script"),
+    field("status", "status"),
+    Column("result", lambda run: summary(run)),
+    Column("cpu ms", lambda run: (run.get("usage") or {}).get("cpu_ms"), is_number=True),
+    Column("calls", lambda run: (run.get("usage") or {}).get("calls"), is_number=True),
+    field("run", "id"),
+)
+
+
+def summary(run: dict[str, Any]) -> str:
+    """Return the few words that say how a run ended."""
+    if run.get("status") != "ok":
+        return str(run.get("reason") or "")
+    if run.get("status_text"):
+        return str(run["status_text"])
+    metrics = run.get("metrics") or []
+    if metrics:
+        return metric(metrics[0])
+    return "" if run.get("result") is None else plain(run["result"])
+
+
+def metric(item: dict[str, Any]) -> str:
+    """Return one metric as text, such as ``usage_average 3.1 percent``."""
+    name = f"{item['dimension']}.{item['name']}" if item.get("dimension") else str(item.get("name"))
+    value = item.get("value")
+    shown = f"{value:.1f}" if isinstance(value, float) else plain(value)
+    return f"{name} {shown} {item.get('unit') or ''}".rstrip()
+
+
+@key_option
+@click.command(cls=ServerCommand)
+@click.argument("words", nargs=-1, required=True, metavar="TARGET SCRIPT")
+@click.option("-l", "--label", metavar="EXPR", help="Target by labels (role=mail,env!=test); then no TARGET.")
+@click.option("--arg", "given", multiple=True, metavar="K=V", help="A parameter of the script; may be repeated.")
+@click.option("--version", metavar="VERSION", help="Another than the newest approved one.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; it is on the record.")
+@click.option("--timeout", metavar="DURATION", help="Kill the run after this long.")
+@click.option("--wait", default="30s", show_default=True, metavar="DURATION", help="How long to wait for results.")
+@click.option("--no-wait", is_flag=True, help="Only start it, and print the run's id.")
+@click.option("--sign", is_flag=True, help="Sign the order with your key, for hosts that want it.")
+@pass_invocation
+def noun(
+    invocation: Invocation, words: tuple[str, ...], label: str | None, given: tuple[str, ...], version: str | None,
+    reason: str, timeout: str | None, wait: str, no_wait: bool, sign: bool,
+) -> None:  # fmt: skip
+    """Run SCRIPT on TARGET (a name, a glob, or -l labels) and show what came back.
+
+    \b
+    Examples:
+      outrider run web-3 checks/memory
+      outrider run 'web-*' checks/disk --arg device=sda
+      outrider run -l role=mail checks/queue --json
+    """
+    target, script = target_and_script(words, label)
+    body: dict[str, Any] = {
+        "target": target,
+        "script": script,
+        "parameters": pairs(given, where="--arg"),
+        "reason": reason,
+        "wait_s": 0 if no_wait else _wait(wait),
+    }
+    body.update({"version": version} if version else {})
+    body.update({"timeout_s": parse_duration(timeout, where="--timeout")} if timeout else {})
+    if sign:
+        body["order"] = _signed(invocation, body)
+    runs = invocation.api.post("runs", body)["runs"]
+    show(invocation, runs)
+    invocation.exit(exits.OK if no_wait else exits.of_runs([str(run.get("status")) for run in runs]))
+
+
+def target_and_script(words: Sequence[str], label: str | None) -> tuple[str, str]:
+    """Return the target and the script of the command's words.
+
+    Raises:
+        click.UsageError: Too few or too many.
+    """
+    if label is not None:
+        if len(words) != 1:
+            raise click.UsageError("With -l there is no TARGET: outrider run -l role=mail SCRIPT")
+        return f"-l {label}", words[0]
+    if len(words) != 2:
+        raise click.UsageError("Give TARGET and SCRIPT, such as: outrider run web-3 checks/memory")
+    return words[0], words[1]
+
+
+def _wait(text: str) -> float:
+    seconds = parse_duration(text, where="--wait")
+    if seconds > MAX_WAIT_S:
+        raise ArgumentError(f"the longest wait is {MAX_WAIT_S:g} s", where="--wait")
+    return seconds
+
+
+def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the operator's signed order for this run."""
+    from cli.orders import run_order  # signing loads the cryptography library
+
+    shown = invocation.api.get("scripts/show", name=body["script"], version=body.get("version"))
+    agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["target"])]
+    return run_order(invocation.signing_key(), agents, str(shown["digest"]), body["parameters"])
+
+
+def show(invocation: Invocation, runs: list[dict[str, Any]]) -> None:
+    """Show runs: one in full, several as a table."""
+    output = invocation.output
+    if output.as_json:
+        output.data({"runs": runs})
+        return
+    if len(runs) != 1:
+        output.table(runs, COLUMNS, empty="no host matches")
+        return
+    run = runs[0]
+    if run.get("output"):
+        output.raw(str(run["output"]))
+    if run.get("metrics"):
+        output.table(run["metrics"], METRICS)
+    if run.get("result") is not None:
+        output.data(run["result"])
+    output.say(f"{run.get('status')}  {run.get('agent')}  {run.get('script')}  {run.get('reason') or ''}{_cost(run)}")
+
+
+METRICS = (
+    Column("metric", lambda item: f"{item['dimension']}.{item['name']}" if item.get("dimension") else item.get("name")),
+    Column("value", lambda item: item.get("value"), is_number=True),
+    field("unit", "unit"),
+    field("type", "type"),
+)
+
+
+def _cost(run: dict[str, Any]) -> str:
+    usage = run.get("usage") or {}
+    if not usage:
+        return ""
+    return f"  {usage.get('wall_ms', 0):.1f} ms, {usage.get('cpu_ms', 0):.1f} ms cpu, {usage.get('calls', 0)} calls"

@@ -1,0 +1,148 @@
+"""``outrider schedule``: run scripts by the clock; agents keep to it with the server away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cli.ages import parse_time
+from cli.invocation import Invocation, pass_invocation
+from cli.lazy import Group
+from cli.leaf import ServerCommand
+from cli.output import Column, field
+from cli.values import pairs, sure
+from protocol.units import format_duration, parse_duration
+
+COLUMNS = (
+    field("id", "id"),
+    field("script", "script"),
+    field("version", "version"),
+    Column("when", lambda schedule: when(schedule)),
+    field("on", "on"),
+    Column("state", lambda schedule: "on" if schedule.get("enabled", True) else "paused"),
+)
+
+
+def when(schedule: dict[str, Any]) -> str:
+    """Return when a schedule fires, in words."""
+    if schedule.get("cron"):
+        return f"{schedule['cron']} {schedule.get('zone') or 'UTC'}"
+    every = schedule.get("every_s") or schedule.get("every")
+    text = f"every {format_duration(every)}" if isinstance(every, (int, float)) else f"every {every}"
+    splay = schedule.get("splay_s") or schedule.get("splay")
+    return f"{text} +{splay:g}s" if isinstance(splay, (int, float)) and splay else text
+
+
+@click.group(cls=Group)
+def noun() -> None:
+    """Run scripts by the clock."""
+
+
+@noun.command("add", cls=ServerCommand)
+@click.argument("script")
+@click.option("--on", "target", required=True, metavar="TARGET", help="Name, glob, '*', or labels (role=mail).")
+@click.option("--every", metavar="DURATION", help="An interval, such as 30s, 5m, 1h.")
+@click.option("--cron", metavar="LINE", help="Five fields: minute hour day month weekday.")
+@click.option("--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of --cron.")
+@click.option("--splay", metavar="DURATION", default="0s", show_default=True, help="Spread hosts over this long.")
+@click.option("--overlap", type=click.Choice(["skip", "queue"]), default="skip", show_default=True)
+@click.option("--catch-up", type=click.Choice(["none", "last", "all"]), default="last", show_default=True)
+@click.option("--timeout", metavar="DURATION", help="Kill a run after this long.")
+@click.option("--version", metavar="VERSION", help="Another than the newest approved one.")
+@click.option("--arg", "given", multiple=True, metavar="K=V", help="A parameter of the script; may be repeated.")
+@pass_invocation
+def add(
+    invocation: Invocation, script: str, target: str, every: str | None, cron: str | None, zone: str, splay: str,
+    overlap: str, catch_up: str, timeout: str | None, version: str | None, given: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run SCRIPT by the clock.
+
+    \b
+    Examples:
+      outrider schedule add checks/memory --on '*' --every 30s --splay 10s
+      outrider schedule add checks/disk --on 'role=db' --cron '*/5 * * * *' --zone Europe/Berlin --arg device=sda
+    """
+    if (every is None) == (cron is None):
+        raise click.UsageError("Give either --every or --cron.")
+    body: dict[str, Any] = {
+        "script": script, "on": target, "zone": zone, "overlap": overlap, "catch_up": catch_up,
+        "splay_s": parse_duration(splay, where="--splay"), "parameters": pairs(given, where="--arg"),
+    }  # fmt: skip
+    body.update({"every_s": parse_duration(every, where="--every")} if every else {"cron": cron})
+    body.update({"timeout_s": parse_duration(timeout, where="--timeout")} if timeout else {})
+    body.update({"version": version} if version else {})
+    made = invocation.api.post("schedules", body)
+    if invocation.as_json:
+        invocation.output.data(made)
+        return
+    invocation.output.line(f"{made.get('id')}  {made.get('script')}  {when(made)}  on {made.get('on')}")
+    fires = invocation.api.get(f"schedules/{made['id']}/next", count=3)
+    invocation.output.say(f"next: {', '.join(_local(fire) for fire in _fires(fires))}")
+
+
+def _fires(answer: Any) -> list[str]:
+    listed = answer.get("items", answer.get("fires", [])) if isinstance(answer, dict) else answer
+    return [str(item.get("time")) if isinstance(item, dict) else str(item) for item in listed]
+
+
+def _local(text: str) -> str:
+    moment = parse_time(text)
+    return text if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+@noun.command("ls", cls=ServerCommand)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
+@pass_invocation
+def ls(invocation: Invocation, limit: int) -> None:
+    """List schedules."""
+    invocation.output.table(invocation.api.items("schedules", limit=limit), COLUMNS, empty="no schedules")
+
+
+@noun.command("show", cls=ServerCommand)
+@click.argument("schedule")
+@pass_invocation
+def show(invocation: Invocation, schedule: str) -> None:
+    """Show one schedule in full."""
+    invocation.output.facts(invocation.api.get(f"schedules/{schedule}"))
+
+
+@noun.command("next", cls=ServerCommand)
+@click.argument("schedule")
+@click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True)
+@pass_invocation
+def following(invocation: Invocation, schedule: str, count: int) -> None:
+    """Show the next fire times."""
+    answer = invocation.api.get(f"schedules/{schedule}/next", count=count)
+    if invocation.as_json:
+        invocation.output.data(answer)
+        return
+    for fire in _fires(answer):
+        invocation.output.line(_local(fire))
+
+
+@noun.command("pause", cls=ServerCommand)
+@click.argument("schedule")
+@click.option("--undo", is_flag=True, help="Let it fire again.")
+@pass_invocation
+def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
+    """Let a schedule fire no more, until --undo."""
+    answer = invocation.api.patch(f"schedules/{schedule}", {"enabled": undo})
+    if invocation.as_json:
+        invocation.output.data(answer)
+    else:
+        invocation.output.say(f"{schedule} {'fires again' if undo else 'is paused'}")
+
+
+@noun.command("rm", cls=ServerCommand)
+@click.argument("schedule")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_invocation
+def rm(invocation: Invocation, schedule: str, yes: bool) -> None:
+    """Remove a schedule. What it did stays on the record."""
+    sure(invocation, f"Remove schedule {schedule}?", yes)
+    invocation.api.delete(f"schedules/{schedule}")
+    if invocation.as_json:
+        invocation.output.data({"removed": schedule})
+    else:
+        invocation.output.say(f"removed {schedule}")

@@ -1,0 +1,17 @@
+"""``outrider script``: write, check and run scripts here; publish, list, show and withdraw them."""
+
+from __future__ import annotations
+
+from cli.lazy import LazyGroup
+
+VERBS: dict[str, tuple[str, str]] = {
+    "new": ("cli.nouns.script_new", "Start a script: a folder with a manifest, a main file and a test."),
+    "run": ("cli.nouns.script_run", "Run a script on this machine in the real sandbox, no server."),
+    "check": ("cli.nouns.script_check", "Manifest, syntax, calls, inferred tier, and the manifest's tests."),
+    "publish": ("cli.nouns.script_publish", "Sign a script and hand it to the server for review."),
+    "withdraw": ("cli.nouns.script_withdraw", "Let a published version run nowhere any more."),
+    "ls": ("cli.nouns.script_ls", "List published scripts."),
+    "show": ("cli.nouns.script_show", "Show a published script: versions, files, approvals."),
+}
+
+noun = LazyGroup("script", nouns=VERBS, help="Scripts: write, check and run here; publish, list, show, withdraw.")

@@ -1,0 +1,46 @@
+"""Values that people type on the command line: ``k=v`` pairs, labels, and the answer to "are you sure"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from cli.invocation import Invocation
+from protocol.errors import ArgumentError
+
+
+def pairs(given: Iterable[str], *, where: str) -> dict[str, str]:
+    """Return ``k=v`` texts as a dict; the value may hold further ``=``.
+
+    Raises:
+        ArgumentError: A text without ``=``, an empty key, or a key given twice.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise ArgumentError(f"{text!r} is not of the form key=value", where=where)
+        if key in found:
+            raise ArgumentError(f"{key!r} is given twice", where=where)
+        found[key] = value
+    return found
+
+
+def labels(given: Iterable[str]) -> dict[str, str]:
+    """Return labels; raises as ``pairs``."""
+    return pairs(given, where="--label")
+
+
+def sure(invocation: Invocation, question: str, yes: bool) -> None:
+    """Ask before something that cannot be undone.
+
+    Raises:
+        click.UsageError: There is nobody to ask, and ``--yes`` was not given.
+        click.Abort: The answer was no.
+    """
+    if yes:
+        return
+    if not invocation.may_ask:
+        raise click.UsageError("There is no terminal to ask on: use --yes.")
+    click.confirm(question, abort=True, err=True)
