@@ -97,7 +97,6 @@ def show_unforeseen(output: Output, error: Exception) -> int:
     """Write an error nobody foresaw, and return its exit status."""
     if os.environ.get("OUTRIDER_DEBUG"):
         output.say("".join(traceback.format_exception(error)).rstrip())
-    output.say(
-        f"this is a fault of outrider itself: {type(error).__name__}: {error}  (OUTRIDER_DEBUG=1 shows where; please report it)"
-    )
+    what = f"{type(error).__name__}: {error}"
+    output.say(f"this is a fault of outrider itself: {what}  (OUTRIDER_DEBUG=1 shows where; please report it)")
     return DOORS[InternalError.code].exit_status

@@ -1,9 +1,10 @@
 """Which server, which token, which key: found from flags, environment, the configuration file, or a demo here.
 
-The order: flags win over the environment (OUTRIDER_SERVER, OUTRIDER_TOKEN, OUTRIDER_KEY, OUTRIDER_CONTEXT), which wins
-over the context chosen in ``$XDG_CONFIG_HOME/outrider/config.yaml``; with nothing of these, ``.demo/context.yaml`` of the
-working directory is used, if it is this user's own and on loopback, so that a demo can be talked to at once. A server
-never gets the token of another: a server named by flag or environment comes with a token named the same way, or none.
+The order: flags win over the environment (OUTRIDER_SERVER, OUTRIDER_TOKEN, OUTRIDER_KEY, OUTRIDER_CONTEXT), which
+wins over the context chosen in ``$XDG_CONFIG_HOME/outrider/config.yaml``; with nothing of these, ``.demo/context.yaml``
+of the working directory is used, if it is this user's own and on loopback, so that a demo can be talked to at once.
+A server never gets the token of another: one named by flag or environment comes with a token named the same way, or
+none, and a demo found in the working directory is sent its own token only.
 A file that holds tokens must not be readable by others; ``http`` is accepted on loopback only.
 """
 
@@ -36,6 +37,7 @@ class Context:
     token: str | None = field(default=None, repr=False)
     key: Path | None = None  # private key that signs publications, approvals and orders
     origin: str = ""  # where it was found, for ``outrider status``
+    is_demo: bool = False  # found in the working directory, not chosen by anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,7 @@ def find_context(asked: Asked, environment: Mapping[str, str] | None = None, *, 
         found = _from_files(asked.context or known.get("OUTRIDER_CONTEXT"), known, here or Path())
     if asked.token_file:
         found = replace(found, token=read_token(asked.token_file))
-    elif known.get("OUTRIDER_TOKEN") and not asked.context:
+    elif known.get("OUTRIDER_TOKEN") and not asked.context and not found.is_demo:
         found = replace(found, token=known["OUTRIDER_TOKEN"].strip())
     return found
 
@@ -246,4 +248,4 @@ def _from_demo(path: Path) -> Context:
     context = _context(Reader(document), str(path))
     if not _is_loopback(urlsplit(context.server).hostname or ""):
         raise ArgumentError(f"a demo runs on loopback, not on {context.server}", where=str(path))
-    return context
+    return replace(context, is_demo=True)

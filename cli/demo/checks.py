@@ -36,7 +36,7 @@ def gather(root: Path = Path("/")) -> list[Check]:
     for _, folder in sorted(bundled().items()):
         bundle = read_bundle(folder)
         name = bundle.manifest.name
-        parameters = {key: targets[name] for key in bundle.manifest.parameters} if name in targets else {}
+        parameters = dict.fromkeys(bundle.manifest.parameters, targets[name]) if name in targets else {}
         found.append(Check(bundle, parameters))
     return found
 

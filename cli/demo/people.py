@@ -1,4 +1,4 @@
-"""The demo's people: root, author, reviewer and operator, each with an own key, and the roster that says who may what."""
+"""The demo's people (root, author, reviewer, operator), each with an own key, and the roster that says who may what."""
 
 from __future__ import annotations
 

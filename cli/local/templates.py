@@ -56,7 +56,7 @@ def check_name(name: str) -> str:
     """
     if len(name) > 128 or not _NAME.fullmatch(name):
         raise ArgumentError(
-            f"{name!r} is not a script's name: at least two parts of a-z, 0-9, _ and - joined by / (example: checks/queue)",
+            f"{name!r} is not a script's name: two or more parts of a-z, 0-9, _, - joined by / (example: checks/queue)",
             parameter="name",
         )
     return name

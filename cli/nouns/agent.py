@@ -15,22 +15,23 @@ from cli.output import Column, field
 from cli.values import labels, sure
 from protocol.units import parse_duration
 
-COLUMNS = (
-    field("name", "name"),
-    Column("state", lambda agent: state(agent)),
-    Column("seen", lambda agent: since(agent.get("last_seen"))),
-    field("version", "facts", "version"),
-    field("os", "facts", "os"),
-    field("labels", "labels"),
-    field("id", "id"),
-)
-
 
 def state(agent: dict[str, Any]) -> str:
     """Return one word for how an agent is."""
     if agent.get("frozen"):
         return "frozen"
     return "connected" if agent.get("connected") else "away"
+
+
+COLUMNS = (
+    field("name", "name"),
+    Column("state", state),
+    Column("seen", lambda agent: since(agent.get("last_seen"))),
+    field("version", "facts", "version"),
+    field("os", "facts", "os"),
+    field("labels", "labels"),
+    field("id", "id"),
+)
 
 
 def reference(name: str) -> str:

@@ -81,7 +81,8 @@ def line(record: dict[str, Any]) -> str:
     what = record.get("call") or record.get("kind")
     verdict = " ".join(plain(record[name]) for name in ("verdict", "rule", "outcome") if record.get(name))
     arguments = plain(record.get("arguments")) if record.get("arguments") else ""
-    return f"{clock(record.get('time'))}  {plain(record.get('agent')):<12}  {plain(what):<16}  {verdict}  {arguments}".rstrip()
+    host = plain(record.get("agent"))
+    return f"{clock(record.get('time'))}  {host:<12}  {plain(what):<16}  {verdict}  {arguments}".rstrip()
 
 
 @noun.command("show", cls=ServerCommand)

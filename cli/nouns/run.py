@@ -17,16 +17,6 @@ from protocol.units import parse_duration
 
 MAX_WAIT_S = 60.0  # the server's bound
 
-COLUMNS = (
-    field("host", "agent"),
-    field("script", "script"),
-    field("status", "status"),
-    Column("result", lambda run: summary(run)),
-    Column("cpu ms", lambda run: (run.get("usage") or {}).get("cpu_ms"), is_number=True),
-    Column("calls", lambda run: (run.get("usage") or {}).get("calls"), is_number=True),
-    field("run", "id"),
-)
-
 
 def summary(run: dict[str, Any]) -> str:
     """Return the few words that say how a run ended."""
@@ -38,6 +28,17 @@ def summary(run: dict[str, Any]) -> str:
     if metrics:
         return metric(metrics[0])
     return "" if run.get("result") is None else plain(run["result"])
+
+
+COLUMNS = (
+    field("host", "agent"),
+    field("script", "script"),
+    field("status", "status"),
+    Column("result", summary),
+    Column("cpu ms", lambda run: (run.get("usage") or {}).get("cpu_ms"), is_number=True),
+    Column("calls", lambda run: (run.get("usage") or {}).get("calls"), is_number=True),
+    field("run", "id"),
+)
 
 
 def metric(item: dict[str, Any]) -> str:

@@ -14,15 +14,6 @@ from cli.output import Column, field
 from cli.values import pairs, sure
 from protocol.units import format_duration, parse_duration
 
-COLUMNS = (
-    field("id", "id"),
-    field("script", "script"),
-    field("version", "version"),
-    Column("when", lambda schedule: when(schedule)),
-    field("on", "on"),
-    Column("state", lambda schedule: "on" if schedule.get("enabled", True) else "paused"),
-)
-
 
 def when(schedule: dict[str, Any]) -> str:
     """Return when a schedule fires, in words."""
@@ -32,6 +23,16 @@ def when(schedule: dict[str, Any]) -> str:
     text = f"every {format_duration(every)}" if isinstance(every, (int, float)) else f"every {every}"
     splay = schedule.get("splay_s") or schedule.get("splay")
     return f"{text} +{splay:g}s" if isinstance(splay, (int, float)) and splay else text
+
+
+COLUMNS = (
+    field("id", "id"),
+    field("script", "script"),
+    field("version", "version"),
+    Column("when", when),
+    field("on", "on"),
+    Column("state", lambda schedule: "on" if schedule.get("enabled", True) else "paused"),
+)
 
 
 @click.group(cls=Group)
