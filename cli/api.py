@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from types import TracebackType
 from typing import Any
 
@@ -110,7 +111,7 @@ class Api:
         """Yield the JSON objects of a stream of server-sent events until the server ends it."""
         request = self._request("GET", path, query=query, headers={"Accept": "text/event-stream"})
         request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()
-        with self._send(request) as answer:
+        with closing(self._send(request)) as answer:
             self._refuse_problem(answer, self._read(answer) if answer.status_code >= 400 else b"")
             yield from _events(_lines(answer))
 
@@ -123,7 +124,7 @@ class Api:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        with self._send(self._request(method, path, query=query, body=body, headers=headers)) as answer:
+        with closing(self._send(self._request(method, path, query=query, body=body, headers=headers))) as answer:
             data = self._read(answer)
             self._refuse_problem(answer, data)
         if not data:

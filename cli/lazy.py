@@ -22,6 +22,10 @@ class Group(click.Group):
         kwargs.setdefault("context_settings", CONTEXT_SETTINGS)
         super().__init__(*args, **kwargs)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were written down."""
+        return list(self.commands)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
