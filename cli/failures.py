@@ -39,7 +39,7 @@ _SIMPLE: dict[str, type[OutriderError]] = {
     kind.code: kind
     for kind in (
         ArgumentError, DocumentError, NotFoundError, ConflictError, DeniedError, UnauthenticatedError, ProtocolError,
-        TooLargeError, UnavailableError, NotConnectedError, DeadlineError, RateError, InternalError,
+        TooLargeError, UnavailableError, NotConnectedError, DeadlineError, InternalError,
     )
 }  # fmt: skip
 
@@ -65,6 +65,8 @@ def from_problem(problem: Mapping[str, Any]) -> OutriderError:
         return LedgerError(message, sequence=sequence if isinstance(sequence, int) else 0)
     if code == "budget":
         return BudgetError(message, budget=str(problem.get("budget", "")))
+    if code == "rate_limited":
+        return RateError(message)
     kind = _SIMPLE.get(code, InternalError)
     if kind is InternalError:
         identity = problem.get("request_id")

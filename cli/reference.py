@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from cli import exits
-from cli.leaf import LocalCommand, ServerCommand
+from cli.leaf import ServerCommand
 from cli.main import root
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
@@ -74,9 +74,7 @@ def _text(command: click.Command) -> list[str]:
 
 
 def _row(parameter: click.Parameter, context: click.Context) -> str | None:
-    shared = (
-        {option.name for option in ServerCommand("any").params} if isinstance(context.command, LocalCommand) else set()
-    )
+    shared = {option.name for option in ServerCommand("any").params}
     if not isinstance(parameter, click.Option) or parameter.name in shared:
         return None
     record = parameter.get_help_record(context)

@@ -16,13 +16,13 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import yaml
-
-from protocol.document import Reader, load
 from protocol.errors import ArgumentError, DocumentError, UnauthenticatedError
+
+if TYPE_CHECKING:
+    from protocol.document import Reader
 
 MAX_CONFIG_BYTES = 256 * 1024  # chosen without measurement; a context takes about 200 bytes
 MAX_TOKEN_BYTES = 4096
@@ -161,6 +161,8 @@ def load_contexts(path: Path) -> Contexts:
     """
     if not path.exists():
         return Contexts()
+    from protocol.document import Reader, load  # loads the YAML library; only a command that has settings pays for it
+
     document = load(read_private(path, MAX_CONFIG_BYTES), str(path), max_bytes=MAX_CONFIG_BYTES)
     reader = Reader(document)
     current = reader.text("current", default=None)
@@ -184,6 +186,8 @@ def _context(reader: Reader, origin: str) -> Context:
 
 def save_contexts(path: Path, contexts: Contexts) -> None:
     """Write the configuration file, mode 0600."""
+    import yaml  # only a command that writes settings pays for it
+
     listed = {name: context_document(context) for name, context in contexts.contexts.items()}
     write_private(path, yaml.safe_dump({"current": contexts.current, "contexts": listed}, sort_keys=False))
 
@@ -244,6 +248,8 @@ def _from_demo(path: Path) -> Context:
     """The context of a demo in the working directory: only this user's own file, and only on loopback."""
     if not path.is_file() or path.is_symlink() or path.stat().st_uid != os.getuid():
         raise UnauthenticatedError("no server is known")
+    from protocol.document import Reader, load  # as in load_contexts
+
     document = load(read_private(path, MAX_CONFIG_BYTES), str(path), max_bytes=MAX_CONFIG_BYTES)
     context = _context(Reader(document), str(path))
     if not _is_loopback(urlsplit(context.server).hostname or ""):

@@ -17,12 +17,13 @@ from cli.output import Column, field
 
 ROLE_WORDS = ("role", "namespace", "tier")
 
-COLUMNS = (
-    field("name", "name"),
-    Column("roles", lambda entry: ", ".join(" ".join(str(role[word]) for word in ROLE_WORDS if role.get(word)) for role in entry["roles"])),
-    field("expires", "expires"),
-    field("key", "key"),
-)  # fmt: skip
+
+def roles(entry: dict[str, Any]) -> str:
+    """Return the roles of one key as text."""
+    return ", ".join(" ".join(str(role[word]) for word in ROLE_WORDS if role.get(word)) for role in entry["roles"])
+
+
+COLUMNS = (field("name", "name"), Column("roles", roles), field("expires", "expires"), field("key", "key"))
 
 
 @click.group(cls=Group)
@@ -53,9 +54,7 @@ def sign(invocation: Invocation, file: Path, out: Path | None) -> None:
     if invocation.as_json:
         invocation.output.data(told)
     else:
-        invocation.output.say(
-            f"wrote {target} with {told['signatures']} signature(s); send it with: outrider roster push"
-        )
+        invocation.output.say(f"wrote {target} with {told['signatures']} signature(s); send: outrider roster push")
 
 
 key_option(sign)

@@ -181,7 +181,7 @@ def events(*parts: bytes) -> Api:
 
 
 def test_events_whatever_way_the_bytes_are_cut() -> None:
-    text = b': hello\r\n\r\nid: a:1\r\ndata: {"n": 1}\r\n\r\nevent: x\ndata: {"n":\ndata: 2}\n\n: beat\n\ndata: {"n": 3}\n\n'
+    text = b': hello\r\n\r\nid: a:1\r\ndata: {"n": 1}\r\n\r\nevent: x\ndata: {"n":\ndata: 2}\n\n: beat\n\ndata: {"n": 3}\n\n'  # noqa: E501 - one literal stream
     for size in (1, 2, 7, len(text)):
         parts = [text[at : at + size] for at in range(0, len(text), size)]
         assert [event["n"] for event in events(*parts).events("records/tail")] == [1, 2, 3]
