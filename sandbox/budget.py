@@ -1,0 +1,111 @@
+"""What one run may use, and who says that it is used up: pure counters, no clock, no process.
+
+Each budget has one name, and every refusal says that name, what was used and what the limit is. A counter never goes
+past its limit: what would exceed it is refused first. Time, CPU and memory are measured elsewhere (the launcher, the
+kernel); this module only judges the measurement, so that all budgets speak with one voice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from protocol.errors import BudgetError
+
+if TYPE_CHECKING:
+    from policies.model import Limits
+
+MAX_LOG_LINES: Final = 1000  # of one run, through log.*; a check that needs more prints. Chosen without measurement.
+
+WALL: Final = "wall"
+CPU: Final = "cpu"
+MEMORY: Final = "memory"
+CALLS: Final = "calls"
+OUTPUT: Final = "output"
+OPEN_FILES: Final = "open_files"
+PROCESSES: Final = "processes"
+LOG_LINES: Final = "log_lines"
+
+_UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
+
+
+def exceeded(budget: str, used: float, limit: float) -> BudgetError:
+    """Return the one sentence that all budgets use, such as ``calls: 101 used, the limit is 100``."""
+    unit = _UNITS.get(budget, "")
+    return BudgetError(f"{budget}: {used:.6g}{unit} used, the limit is {limit:.6g}{unit}", budget=budget)
+
+
+class Budget:
+    """The counters of one run.
+
+    Args:
+        limits: What the run may use; already the minimum of all that limits it.
+        log_lines: Lines through ``log.*``, at least 0.
+    """
+
+    def __init__(self, limits: Limits, *, log_lines: int = MAX_LOG_LINES) -> None:
+        self.limits = limits
+        self.calls = 0  # made, whatever became of them
+        self.output_bytes = 0  # received from the worker
+        self.log_lines = 0
+        self._max_log_lines = log_lines
+        self._held = {OPEN_FILES: 0, PROCESSES: 0}  # held by calls that are being performed now
+
+    def spend_call(self) -> None:
+        """Count one call.
+
+        Raises:
+            BudgetError: It was one too many; the run ends.
+        """
+        if self.calls >= self.limits.calls:
+            raise exceeded(CALLS, self.calls + 1, self.limits.calls)
+        self.calls += 1
+
+    def spend_output(self, size_bytes: int) -> None:
+        """Count printed bytes.
+
+        Raises:
+            BudgetError: Too many. An honest worker stops sending at the limit, so this one is not honest.
+        """
+        if self.output_bytes + size_bytes > self.limits.output_bytes:
+            raise exceeded(OUTPUT, self.output_bytes + size_bytes, self.limits.output_bytes)
+        self.output_bytes += size_bytes
+
+    def spend_log_line(self) -> None:
+        """Count one line of the log.
+
+        Raises:
+            BudgetError: One too many; the script may catch it and go on.
+        """
+        if self.log_lines >= self._max_log_lines:
+            raise exceeded(LOG_LINES, self.log_lines + 1, self._max_log_lines)
+        self.log_lines += 1
+
+    @contextmanager
+    def holding(self, *, open_files: int = 0, processes: int = 0) -> Iterator[None]:
+        """Hold descriptors and processes on behalf of the script while the block runs.
+
+        Raises:
+            BudgetError: More at once than the limit.
+        """
+        wanted = {OPEN_FILES: open_files, PROCESSES: processes}
+        limits = {OPEN_FILES: self.limits.open_files, PROCESSES: self.limits.processes}
+        for name, count in wanted.items():
+            if self._held[name] + count > limits[name]:
+                raise exceeded(name, self._held[name] + count, limits[name])
+        for name, count in wanted.items():
+            self._held[name] += count
+        try:
+            yield
+        finally:
+            for name, count in wanted.items():
+                self._held[name] -= count
+
+    def over_wall(self, used_s: float) -> BudgetError | None:
+        """Return the verdict on wall-clock seconds since the run was accepted; None while within."""
+        return exceeded(WALL, used_s, self.limits.wall_s) if used_s >= self.limits.wall_s else None
+
+    def over_cpu(self, used_s: float) -> BudgetError | None:
+        """Return the verdict on CPU seconds of the worker; None while within."""
+        return exceeded(CPU, used_s, self.limits.cpu_s) if used_s >= self.limits.cpu_s else None

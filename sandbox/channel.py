@@ -1,0 +1,247 @@
+"""The frames between one worker and its gate, and the rules of their conversation.
+
+Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``[1, call, [arguments], {named}]``,
+``[2, output]``, ``[3, {status, result, error, output_bytes}]``. Gate to worker: ``[0, {the program}]``, ``[1, value]``,
+``[2, {code, message, ...}]``. The conversation, for which :class:`Conversation` is the judge:
+
+- The gate starts with one start frame. A worker speaks any time, except while its call is open.
+- One call is open at most; a second one, or anything else while one is open, ends the run.
+- A result is the last frame; anything after it ends the run.
+- A frame that is too large, malformed or of an unknown kind ends the run. What came before it counts.
+
+:class:`Channel` is the worker's side. It knows only ``read`` and ``write``, as the locked worker may do nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from protocol.errors import OutriderError, ProtocolError
+from protocol.frames import LengthPrefixed, decode, encode
+from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
+from sandbox.runtimes import CallError
+
+START: Final = 0
+CALL, VALUE = 1, 1
+OUTPUT, ERROR = 2, 2
+RESULT: Final = 3
+
+MAX_START_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + MAX_CHANNEL_FRAME_BYTES  # a whole bundle, and what stands around it
+MAX_CALL_NAME_CHARS: Final = 128  # the longest name in the catalogue has under 30
+MAX_ERROR_CHARS: Final = 4096  # of an error text; the runtimes cut there as well
+READ_BYTES: Final = 64 * 1024  # at once; more needs a fresh mapping for each read
+
+
+def framed(body: bytes) -> bytes:
+    """Return ``body`` with its length before it."""
+    return len(body).to_bytes(4, "big") + body
+
+
+class Channel:
+    """The worker's side: blocking, over one descriptor.
+
+    Args:
+        descriptor: The worker's end of the socketpair.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
+        self._frames: list[bytes] = []  # whole, not yet looked at
+
+    def receive_start(self) -> Mapping[str, Any]:
+        """Return the program. Blocks until it is there.
+
+        Raises:
+            EOFError: The gate is gone.
+            ProtocolError: It was no start frame.
+        """
+        kind, body = self._receive(MAX_START_FRAME_BYTES)
+        if kind != START or type(body) is not dict:
+            raise ProtocolError("the first frame is no start frame")
+        return body
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Make one call and return its value.
+
+        Raises:
+            CallError: The gate refused, or the call failed.
+            TooLargeError: The arguments fit no frame; nothing was sent.
+            EOFError: The gate is gone.
+        """
+        self._send([CALL, name, args, named])
+        kind, body = self._receive(MAX_CHANNEL_FRAME_BYTES)
+        if kind == VALUE:
+            return body
+        if kind != ERROR or type(body) is not dict:
+            raise ProtocolError(f"frame of kind {kind!r} is no answer")
+        raise CallError(body.pop("code"), body.pop("message"), body)
+
+    def output(self, data: bytes) -> None:
+        """Send what the script printed."""
+        self._send([OUTPUT, data])
+
+    def finish(self, outcome: Mapping[str, Any]) -> None:
+        """Send the one result.
+
+        Raises:
+            TooLargeError: It fits no frame; nothing was sent.
+        """
+        self._send([RESULT, outcome])
+
+    def _send(self, message: list[Any]) -> None:
+        left = memoryview(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
+        while left:
+            left = left[os.write(self._descriptor, left) :]
+
+    def _receive(self, max_bytes: int) -> tuple[int, Any]:
+        while not self._frames:
+            data = os.read(self._descriptor, READ_BYTES)
+            if not data:
+                raise EOFError("the gate is gone")
+            self._frames = self._splitter.feed(data)
+        message = decode(self._frames.pop(0), max_bytes=max_bytes)
+        if type(message) is not list or len(message) != 2:
+            raise ProtocolError("a frame of the gate is malformed")
+        return message[0], message[1]
+
+
+@dataclass(frozen=True, slots=True)
+class CallMade:
+    """The worker asks for one call."""
+
+    name: str
+    args: list[Any]
+    named: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The script printed something."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The script has ended by itself. Everything here is what the worker claims."""
+
+    ok: bool
+    value: Any
+    message: str | None  # at most MAX_ERROR_CHARS; None if ok
+    where: str | None  # ``main.lua:4``
+    code: str | None  # of an uncaught error of a call
+    output_bytes: int  # what the script printed, sent or not
+
+
+@dataclass(frozen=True, slots=True)
+class Violated:
+    """The worker broke the rules. Nothing after it is looked at."""
+
+    error: OutriderError
+
+
+Event = CallMade | Printed | Finished | Violated
+
+
+class Conversation:
+    """The gate's side of one channel: bytes in, events out; no I/O, never raises for what a worker sends."""
+
+    def __init__(self) -> None:
+        self._splitter = LengthPrefixed(max_bytes=MAX_CHANNEL_FRAME_BYTES)
+        self.is_call_open = False  # a call was made and not yet answered
+        self.is_over = False  # a result or a violation was seen
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Return what ``data`` completes, in order. A violation is the last event there ever is."""
+        if self.is_over:
+            return []  # not an error: this side stopped listening, and the socket is about to be closed
+        events: list[Event] = []
+        try:
+            for frame in self._splitter.feed(data):
+                events.append(self._event(decode(frame, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
+        except OutriderError as error:
+            events.append(Violated(error))
+            self.is_over = True
+        self.is_over = self.is_over or any(type(event) is Finished for event in events)
+        return events
+
+    def answer(self, body: bytes) -> bytes:
+        """Return the bytes that answer the open call with an encoded frame (:func:`value_body`, :func:`error_body`)."""
+        self.is_call_open = False
+        return framed(body)
+
+    def _event(self, message: Any) -> Event:
+        if self.is_over:
+            raise ProtocolError("a frame came after the result")
+        if type(message) is not list or not message or type(message[0]) is not int:
+            raise ProtocolError("a frame is no message")
+        if self.is_call_open:
+            raise ProtocolError("a frame came while a call was open")
+        match message:
+            case [1, str() as name, list() as args, dict() as named] if len(name) <= MAX_CALL_NAME_CHARS:
+                self.is_call_open = True
+                return CallMade(name, args, named)
+            case [2, bytes() as data]:
+                return Printed(data)
+            case [3, dict() as body]:
+                finished = _finished(body)
+                self.is_over = True
+                return finished
+        raise ProtocolError(f"a frame of kind {message[0]} is unknown or malformed")
+
+
+def start_frame(*, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], output_bytes: int) -> bytes:
+    """Return the bytes that start a program.
+
+    Raises:
+        TooLargeError: The files are more than a bundle may hold.
+    """
+    body = {
+        "main": main,
+        "files": dict(files),
+        "parameters": dict(parameters),
+        "limits": {"output_bytes": output_bytes},
+    }
+    return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
+
+
+def value_body(value: Any) -> bytes:
+    """Return the encoded answer ``value``.
+
+    Raises:
+        TooLargeError: It fits no frame.
+        ProtocolError: It is not made of plain values.
+    """
+    return encode([VALUE, value], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def error_body(code: str, message: str, **fields: str) -> bytes:
+    """Return the encoded answer to a call that failed."""
+    cut = {"code": code, "message": message[:MAX_ERROR_CHARS], **fields}
+    return encode([ERROR, cut], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+_RESULT_KEYS: Final = {"status", "result", "error", "output_bytes"}
+_ERROR_KEYS: Final = {"message", "where", "code"}
+
+
+def _finished(body: dict[str, Any]) -> Finished:
+    if set(body) != _RESULT_KEYS or type(body["output_bytes"]) is not int or body["output_bytes"] < 0:
+        raise ProtocolError("the result is malformed")
+    if body["status"] == "ok" and body["error"] is None:
+        return Finished(True, body["result"], None, None, None, body["output_bytes"])
+    error = body["error"]
+    if body["status"] != "error" or body["result"] is not None or type(error) is not dict or set(error) != _ERROR_KEYS:
+        raise ProtocolError("the result is malformed")
+    message, where, code = _short(error["message"]), _short(error["where"]), _short(error["code"])
+    return Finished(False, None, message or "the script failed", where, code, body["output_bytes"])
+
+
+def _short(text: Any) -> str | None:
+    if text is not None and (type(text) is not str or len(text) > MAX_ERROR_CHARS):
+        raise ProtocolError("the error in the result is malformed")
+    return text
