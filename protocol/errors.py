@@ -96,7 +96,7 @@ class TrustError(OutriderError):
 
     Reasons in use: ``unsigned``, ``bad_signature``, ``wrong_digest``, ``wrong_namespace``, ``self_approval``,
     ``not_approved``, ``rollback``, ``expired``, ``unknown_key``, ``withdrawn``, ``above_ceiling``, ``mix_and_match``,
-    ``replayed_token``, ``foreign_token``, ``duplicate_agent``, ``operator_signature_required``.
+    ``wrong_type``, ``replayed_token``, ``foreign_token``, ``duplicate_agent``, ``operator_signature_required``.
     """
 
     code = "untrusted"

@@ -1,0 +1,37 @@
+"""All bounds of the protocol in one place, each with its unit, its reason and where it comes from."""
+
+from __future__ import annotations
+
+# --- wires -----------------------------------------------------------------------------------------------------------
+MAX_LINK_FRAME_BYTES = 1 << 20  # bytes; one WebSocket message between agent and server; holds any record batch we send
+MAX_CHANNEL_FRAME_BYTES = 1 << 20  # bytes; one frame between worker and gate; larger results stream
+MAX_DEPTH = 16  # levels; sandbox.md: "no nesting past 16"
+MAX_ITEMS = 100_000  # values in one frame; chosen so that decoding the worst frame stays under 50 ms
+MAX_STREAMS = 256  # open at once on one link; chosen without measurement
+MAX_REQUESTS = 256  # unanswered at once on one link, each way; chosen without measurement
+INITIAL_CREDIT_BYTES = 256 << 10  # bytes a peer may send on a new stream before it is granted more
+MAX_CREDIT_BYTES = 16 << 20  # bytes of credit outstanding on one stream; bounds memory at the receiver
+MAX_STREAM_DATA_BYTES = 64 << 10  # bytes in one data frame, so that no stream holds the link for long
+MAX_ERROR_TEXT_BYTES = 4 << 10  # bytes of an error's text on the wire
+
+# --- records ---------------------------------------------------------------------------------------------------------
+MAX_RECORD_BYTES = 64 << 10  # bytes of one encoded record
+MAX_RECORD_BATCH = 1_000  # records in one frame
+MAX_RECORD_BATCH_BYTES = 512 << 10  # bytes of records in one frame: half a frame, so that a batch always fits
+MAX_RECORD_ARGUMENT_BYTES = 1 << 10  # bytes of one argument kept in clear; the rest is told by its digest
+MAX_SEQUENCE = (1 << 53) - 1  # exact in JSON readers that know only doubles
+
+# --- documents and bundles -------------------------------------------------------------------------------------------
+MAX_DOCUMENT_BYTES = 1 << 20  # bytes of a YAML or JSON document
+MAX_DOCUMENT_DEPTH = 24  # levels of a YAML or JSON document
+MAX_MANIFEST_BYTES = 64 << 10  # bytes of manifest.yaml
+MAX_BUNDLE_BYTES = 4 << 20  # bytes of all files of a bundle together
+MAX_BUNDLE_FILES = 256  # files of a bundle
+MAX_PATH_BYTES = 4096  # bytes of a path; PATH_MAX of Linux, limits.h
+MAX_NAME_CHARACTERS = 200  # of a script's full name, chosen without measurement
+
+# --- trust -----------------------------------------------------------------------------------------------------------
+MAX_ENVELOPE_BYTES = 512 << 10  # bytes of a signed envelope as JSON; a roster of 1,000 keys is about 200 KiB
+MAX_SIGNATURES = 64  # on one envelope
+MAX_APPROVALS = 64  # for one digest
+MAX_CLOCK_SKEW_S = 300.0  # seconds a statement may lie in the future; the usual tolerance of Kerberos (RFC 4120)
