@@ -157,6 +157,15 @@ class Reader:
         """Return the error that says ``message`` at ``key``."""
         return DocumentError(message, where=self.where(key), parameter=dotted((*self.path, key)))
 
+    def document_error(self, message: str) -> DocumentError:
+        """Return the error that says ``message`` about this mapping as a whole."""
+        return DocumentError(message, where=self.document.where(self.path))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the whole mapping as plain data; every key counts as asked for."""
+        self._asked += self._value
+        return dict(self._value)
+
     def has(self, key: str) -> bool:
         """Tell whether ``key`` is there and not empty."""
         self._asked.append(key)

@@ -1,0 +1,35 @@
+"""Moments as signed statements write them: RFC 3339, UTC, whole seconds, always with Z."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from protocol.errors import ArgumentError
+
+_FORM = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
+
+
+def stamp(moment: datetime) -> str:
+    """Return ``moment``, which must know its zone, as text.
+
+    Raises:
+        ArgumentError: It has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ArgumentError("a moment without a time zone cannot be written down")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: object, *, parameter: str) -> datetime:
+    """Return the moment that ``text`` names.
+
+    Raises:
+        ArgumentError: Not such a text; names ``parameter``.
+    """
+    if isinstance(text, str) and _FORM.match(text):
+        try:
+            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:  # the 31st of February and its like
+            pass
+    raise ArgumentError(f"{parameter} is not a time such as 2026-11-23T13:05:07Z", parameter=parameter)
