@@ -35,3 +35,14 @@ MAX_ENVELOPE_BYTES = 512 << 10  # bytes of a signed envelope as JSON; a roster o
 MAX_SIGNATURES = 64  # on one envelope
 MAX_APPROVALS = 64  # for one digest
 MAX_CLOCK_SKEW_S = 300.0  # seconds a statement may lie in the future; the usual tolerance of Kerberos (RFC 4120)
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+MAX_CRON_CHARACTERS = 256  # of a cron line; the longest sensible one has under 100
+MAX_ZONE_CHARACTERS = 64  # of a time zone's name; the longest of the IANA data has 32
+MAX_TARGET_CHARACTERS = 1_000  # of a target expression, chosen without measurement
+MIN_EVERY_S = 1.0  # seconds; more often is a daemon's work
+MAX_EVERY_S = 366 * 86400.0  # seconds
+MAX_SPLAY_S = 86400.0  # seconds; spreading over more than a day is another schedule
+MIN_TIMEOUT_S = 0.001  # seconds
+MAX_TIMEOUT_S = 86400.0  # seconds; checks.md: the longest period is one day
+MAX_FIRES = 1_000  # fire times computed by one call

@@ -69,7 +69,7 @@ def authorise(
         if refusals:
             raise refusals[0]
         raise TrustError(
-            f"{published.name} {published.version} has {len(people)} of the {max(1, reviewers_needed)} approvals it needs",
+            f"{published.name} {published.version} has {len(people)} of {max(1, reviewers_needed)} approvals it needs",
             reason="not_approved",
         )
     return Authorised(
@@ -111,7 +111,8 @@ def check_approval(
         raise TrustError(f"the approval is about {approval.digest}, not {published.digest}", reason="wrong_digest")
     if (approval.name, approval.version) != (published.name, published.version):
         raise TrustError(
-            f"the approval names {approval.name} {approval.version}, the publication {published.name} {published.version}",
+            f"the approval names {approval.name} {approval.version},"
+            f" the publication {published.name} {published.version}",
             reason="mix_and_match",
         )
     _not_from_the_future(approval.issued, now, "approval")

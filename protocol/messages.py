@@ -1,0 +1,172 @@
+"""What goes over the link: the kinds of message, the methods of requests, and the strict form of each.
+
+A frame is one MessagePack array ``[kind, field, ...]``. A field's form is checked by one table; what has no row is
+refused. Bodies of requests are mappings whose keys are all known.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any
+
+from protocol import limits
+from protocol.errors import ProtocolError
+from protocol.frames import decode, encode
+
+_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}$")
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_CODE = re.compile(r"^[a-z_]{1,40}$")
+
+
+class Kind(IntEnum):
+    """The first item of each frame. Numbers are never used again for something else."""
+
+    HELLO = 1
+    CHALLENGE = 2
+    PROOF = 3
+    WELCOME = 4
+    REFUSED = 5
+    OPEN = 10
+    DATA = 11
+    CREDIT = 12
+    FINISH = 13
+    RESET = 14
+    PING = 15
+    PONG = 16
+    REQUEST = 20
+    RESPONSE = 21
+    FAILURE = 22
+    RECORDS = 30
+    ACKNOWLEDGE = 31
+
+
+Check = Callable[[Any], bool]
+
+
+def _number(low: int, high: int) -> Check:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _text(most: int = limits.MAX_ERROR_TEXT_BYTES) -> Check:
+    return lambda value: type(value) is str and len(value) <= most
+
+
+def _matching(form: re.Pattern[str]) -> Check:
+    return lambda value: type(value) is str and form.match(value) is not None
+
+
+def _octets(low: int, high: int) -> Check:
+    return lambda value: type(value) is bytes and low <= len(value) <= high
+
+
+def _of(kind: type) -> Check:
+    return lambda value: type(value) is kind
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _blobs(value: Any) -> bool:
+    return (
+        type(value) is list
+        and 1 <= len(value) <= limits.MAX_RECORD_BATCH
+        and all(type(blob) is bytes and 0 < len(blob) <= limits.MAX_RECORD_BYTES for blob in value)
+    )
+
+
+_U53 = _number(0, limits.MAX_SEQUENCE)
+_NONCE, _KEY, _SIGNATURE, _HASH = _octets(32, 32), _octets(32, 32), _octets(64, 64), _octets(32, 32)
+
+#: kind -> name and form of each field, in wire order.
+FIELDS: dict[Kind, tuple[tuple[str, Check], ...]] = {
+    Kind.HELLO: (("version", _number(1, 1)), ("agent", _matching(_ID)), ("key", _KEY), ("nonce", _NONCE)),
+    Kind.CHALLENGE: (("key", _KEY), ("nonce", _NONCE), ("signature", _SIGNATURE)),
+    Kind.PROOF: (("signature", _SIGNATURE),),
+    Kind.WELCOME: (("last_sequence", _U53), ("last_hash", _HASH), ("server_time_us", _U53)),
+    Kind.REFUSED: (("code", _matching(_CODE)), ("reason", _text(40)), ("message", _text())),
+    Kind.OPEN: (("stream", _U53), ("purpose", _matching(_ID)), ("header", _of(dict)), ("credit", _U53)),
+    Kind.DATA: (("stream", _U53), ("data", _octets(1, limits.MAX_STREAM_DATA_BYTES))),
+    Kind.CREDIT: (("stream", _U53), ("credit", _number(1, limits.MAX_CREDIT_BYTES))),
+    Kind.FINISH: (("stream", _U53),),
+    Kind.RESET: (("stream", _U53), ("code", _matching(_CODE))),
+    Kind.PING: (("number", _U53),),
+    Kind.PONG: (("number", _U53),),
+    Kind.REQUEST: (("id", _U53), ("method", _matching(_ID)), ("body", _of(dict))),
+    Kind.RESPONSE: (("id", _U53), ("body", _of(dict))),
+    Kind.FAILURE: (("id", _U53), ("code", _matching(_CODE)), ("message", _text())),
+    Kind.RECORDS: (("first", _number(1, limits.MAX_SEQUENCE)), ("blobs", _blobs)),
+    Kind.ACKNOWLEDGE: (("through", _U53),),
+}
+
+_ENVELOPE = _of(dict)
+_DURATION = _or_none(lambda value: type(value) in (int, float) and 0 < value <= 86_400)
+
+#: method -> name and form of each key of its body; every key is required.
+REQUESTS_OF_SERVER: dict[str, dict[str, Check]] = {
+    "run.start": {
+        "run_id": _matching(_ID), "digest": _matching(_DIGEST), "parameters": _of(dict), "principal": _text(200),
+        "reason": _text(1000), "timeout_s": _DURATION, "order": _or_none(_ENVELOPE),
+    },
+    "run.cancel": {"run_id": _matching(_ID)},
+    "schedules.set": {"version": _U53, "schedules": _of(list)},
+    "roster.set": {"envelope": _ENVELOPE},
+    "withdrawals.set": {"envelopes": _of(list)},
+    "freeze.set": {"frozen": _of(bool), "reason": _text(1000)},
+}  # fmt: skip
+REQUESTS_OF_AGENT: dict[str, dict[str, Check]] = {
+    "bundle.get": {"digest": _matching(_DIGEST)},
+    "status": {"facts": _of(dict), "schedules_version": _U53, "running": _U53},
+}
+
+
+def pack(kind: Kind, *values: Any) -> bytes:
+    """Return the frame of a message; what does not fit its form is our own mistake and refused too."""
+    _check(kind, list(values))
+    return encode([int(kind), *values])
+
+
+def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
+    """Return kind and fields of a frame.
+
+    Raises:
+        ProtocolError: Unknown kind, or a field that does not have its form.
+        TooLargeError: Over the bounds.
+    """
+    value = decode(frame)
+    if type(value) is not list or not value or type(value[0]) is not int:
+        raise ProtocolError("a frame is not a message")
+    try:
+        kind = Kind(value[0])
+    except ValueError:
+        raise ProtocolError(f"a message has the unknown kind {value[0]}") from None
+    _check(kind, value[1:])
+    return kind, value[1:]
+
+
+def _check(kind: Kind, values: list[Any]) -> None:
+    forms = FIELDS[kind]
+    if len(values) != len(forms):
+        raise ProtocolError(f"a message of kind {kind.name} has {len(values)} fields, not {len(forms)}")
+    for (name, is_right), value in zip(forms, values, strict=True):
+        if not is_right(value):
+            raise ProtocolError(f"the field {name} of a message of kind {kind.name} does not have its form")
+
+
+def check_request(method: str, body: Mapping[str, Any], table: Mapping[str, Mapping[str, Check]]) -> None:
+    """Return if ``body`` is one that ``method`` takes.
+
+    Raises:
+        ProtocolError: Unknown method or key, a missing key, or a value that does not have its form.
+    """
+    forms = table.get(method)
+    if forms is None:
+        raise ProtocolError(f"the request {method[:60]!r} is unknown")
+    if set(body) != set(forms):
+        odd = ", ".join(sorted(set(body) ^ set(forms)))
+        raise ProtocolError(f"the request {method} does not have its keys (look at: {odd:.120})")
+    for name, is_right in forms.items():
+        if not is_right(body[name]):
+            raise ProtocolError(f"the key {name} of the request {method} does not have its form")
