@@ -7,7 +7,7 @@ Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``
 - The gate starts with one start frame. A worker speaks any time, except while its call is open.
 - One call is open at most; a second one, or anything else while one is open, ends the run.
 - A result is the last frame; anything after it ends the run.
-- A frame that is too large, malformed or of an unknown kind ends the run. What came before it counts.
+- A frame that is too large, malformed or of an unknown kind ends the run.
 
 :class:`Channel` is the worker's side. It knows only ``read`` and ``write``, as the locked worker may do nothing else.
 """

@@ -1,0 +1,202 @@
+"""Carries out the plan and keeps account of which walls stand.
+
+In the zygote a wall that the kernel refuses is missing from then on, and said so; the others are still raised. In a
+worker there is no such mercy: each step that the zygote found possible must succeed, or the worker ends before it has
+received anything. Which steps are possible in a worker is found once, by a rehearsal in a child.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from sandbox.jail import kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
+from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
+from sandbox.jail.walls import IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall
+
+DEFAULT_ID: Final = 65534  # nobody and nogroup on every Linux
+_REHEARSAL_MEMORY_BYTES: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who workers are if the agent is root."""
+
+    uid: int = DEFAULT_ID
+    gid: int = DEFAULT_ID
+
+
+NOBODY: Final = Identity()
+
+
+class Builder:
+    """Raises the walls of one zygote and of its workers.
+
+    Args:
+        off: Walls that are not raised; for tests.
+        identity: Who root becomes.
+    """
+
+    def __init__(self, off: Collection[str] = (), identity: Identity = NOBODY) -> None:
+        self._off = frozenset(off)
+        self._identity = identity
+        self._reasons: dict[str, str] = {}  # why a wall is missing
+        self._base_bytes = rlimits.address_space_bytes()
+        self._filter = _filter_or_reason(self._reasons)
+        is_root = os.geteuid() == 0
+        self._trial = None if USER_NS in self._off else _user_ns_trial(identity, is_root)
+        self._steps = plan(self._off, is_root=is_root, has_user_ns=self._trial is None)
+        if self._trial is not None:
+            self._reasons[USER_NS] = self._trial
+        self._limits = rlimits.WorkerLimits(_REHEARSAL_MEMORY_BYTES, 60, self._base_bytes)
+
+    def outer(self) -> bool:
+        """Raise what the started process raises; return whether its next child starts a process namespace."""
+        self._raise(Stage.OUTER)
+        return PID_NS not in self._reasons and PID_NS not in self._off
+
+    def zygote(self) -> None:
+        """Raise what the zygote proper raises, then rehearse a worker."""
+        self._raise(Stage.ZYGOTE)
+        self._rehearse()
+
+    def worker(self, limits: rlimits.WorkerLimits) -> None:
+        """Raise, in a worker, what stands before its runtime exists. ``OSError``: it must not go on."""
+        self._limits = replace(limits, base_bytes=self._base_bytes)
+        for step in steps_of(self._steps, Stage.WORKER):
+            self._take(step)
+
+    def lock(self) -> None:
+        """Raise, in a worker, the rest. ``OSError``: it must not go on."""
+        for step in steps_of(self._steps, Stage.LOCK):
+            self._take(step)
+
+    def walls(self) -> tuple[Wall, ...]:
+        """Return how each wall stands now."""
+        return tuple(self._wall(name) for name in WALLS)
+
+    def _wall(self, name: str) -> Wall:
+        if name in self._off:
+            return Wall(name, State.OFF, "switched off")
+        if name in self._reasons:
+            return Wall(name, State.MISSING, self._reasons[name])
+        return Wall(name, State.UP, WALLS[name])
+
+    def _raise(self, stage: Stage) -> None:
+        for step in steps_of(self._steps, stage):
+            if step.wall in self._reasons:  # an earlier step of it failed; a half wall would only look like one
+                continue
+            try:
+                self._take(step)
+            except OSError as error:
+                self._miss(step, error)
+
+    def _miss(self, step: Step, error: OSError) -> None:
+        self._reasons.setdefault(step.wall, f"cannot {step.action}: {error.strerror or error}")
+
+    def _take(self, step: Step) -> None:
+        _ACTIONS[step.action](self)
+
+    def _rehearse(self) -> None:
+        """Raise all walls of a worker in a child, one by one, and forget the steps that this kernel refuses."""
+        steps = steps_of(self._steps, Stage.WORKER) + steps_of(self._steps, Stage.LOCK)
+        told = _in_child(lambda say: self._rehearse_in_child(steps, say))
+        for step, answer in zip(steps, [*told, *["the rehearsal died"] * len(steps)], strict=False):
+            if answer:
+                self._reasons.setdefault(step.wall, f"cannot {step.action}: {answer}")
+        self._steps = tuple(step for step in self._steps if step.wall not in self._reasons or step not in steps)
+
+    def _rehearse_in_child(self, steps: Collection[Step], say: Callable[[str], None]) -> None:
+        for step in steps:
+            try:
+                self._take(step)
+            except OSError as error:
+                say(error.strerror or str(error))
+            else:
+                say("")
+
+    # One function for each action. They are methods so that all see the limits, the filter and the identity.
+
+    def leave_root(self) -> None:
+        """Become the identity of workers."""
+        privileges.leave_root(self._identity.uid, self._identity.gid)
+
+    def limit(self) -> None:
+        """Set the limits of this worker."""
+        rlimits.apply(self._limits)
+
+    def shut(self) -> None:
+        """Shut this worker."""
+        seccomp.shut(self._filter)
+
+
+_ACTIONS: Final[dict[Action, Callable[[Builder], None]]] = {
+    Action.LEAVE_ROOT: Builder.leave_root,
+    Action.ENTER_USER: lambda _: namespaces.enter_user(),
+    Action.ENTER_NET: lambda _: namespaces.enter(NET_NS),
+    Action.ENTER_IPC: lambda _: namespaces.enter(IPC_NS),
+    Action.ENTER_MOUNT: lambda _: namespaces.enter(MOUNT_NS),
+    Action.ENTER_PID: lambda _: namespaces.enter(PID_NS),
+    Action.EMPTY_ROOT: lambda _: root.empty(),
+    Action.DROP_CAPABILITIES: lambda _: privileges.drop_capabilities(),
+    Action.GAIN_NOTHING: lambda _: privileges.gain_nothing(),
+    Action.CLOSE_MEMORY: lambda _: privileges.close_memory(),
+    Action.LIMIT: Builder.limit,
+    Action.LIMIT_DESCRIPTORS: lambda _: rlimits.allow_no_more_descriptors(),
+    Action.REFUSE_CODE: lambda _: mdwe.refuse_code(),
+    Action.RESTRICT: lambda _: landlock.restrict(),
+    Action.SHUT: Builder.shut,
+}
+
+
+def _filter_or_reason(reasons: dict[str, str]) -> bytes:
+    try:
+        return seccomp.assemble(kernel.architecture())
+    except OSError as error:  # a processor whose numbers nobody checked: these two walls cannot be
+        reasons[SECCOMP] = reasons[LANDLOCK] = error.strerror or str(error)
+        return b""
+
+
+def _user_ns_trial(identity: Identity, is_root: bool) -> str | None:
+    """Return why user namespaces cannot be had here; None if they can. Tried in a child, as it cannot be undone.
+
+    Entering alone proves little: some systems allow it and then refuse all that it is for.
+    """
+
+    def attempt(say: Callable[[str], None]) -> None:
+        if is_root:
+            privileges.leave_root(identity.uid, identity.gid)
+        namespaces.enter_user()
+        namespaces.enter(NET_NS)
+        say("")
+
+    told = _in_child(attempt)
+    return (told[0] or None) if told else "the trial died"
+
+
+def _in_child(work: Callable[[Callable[[str], None]], None]) -> list[str]:
+    """Run ``work`` in a child and return the lines that it said; an ``OSError`` it raises is the last of them."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work(lambda line: _say(writing, line))
+        except OSError as error:
+            _say(writing, error.strerror or str(error))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as lines:
+        told = [line.rstrip("\n") for line in lines]
+    os.waitpid(child, 0)
+    return told
+
+
+def _say(descriptor: int, line: str) -> None:
+    os.write(descriptor, line.replace("\n", " ").encode() + b"\n")
+
+
+#: Compared by a test with the walls that have steps, so that no wall is reported that nobody raises.
+RAISED: Final = frozenset(WALLS) - WITHOUT_STEPS

@@ -1,0 +1,143 @@
+"""The kernel, through ctypes: numbers for x86_64 and aarch64, and calls of which each is checked.
+
+Every function raises ``OSError`` with the kernel's own number when the kernel refuses; none returns a status that a
+caller could forget to look at. Numbers come from the kernel's ``include/uapi`` headers; they are part of its stable
+interface. Nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+from typing import Final
+
+# linux/sched.h
+CLONE_NEWNS: Final = 0x00020000
+CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
+CLONE_NEWUSER: Final = 0x10000000
+CLONE_NEWPID: Final = 0x20000000
+CLONE_NEWNET: Final = 0x40000000
+
+# linux/prctl.h
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_DUMPABLE: Final = 4
+PR_CAPBSET_DROP: Final = 24
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+PR_SET_MDWE: Final = 65
+PR_MDWE_REFUSE_EXEC_GAIN: Final = 1
+
+# linux/mount.h
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MNT_DETACH: Final = 2
+
+_CAPABILITY_VERSION_3: Final = 0x20080522  # linux/capability.h
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """What differs between processors."""
+
+    audit: int  # AUDIT_ARCH_*, linux/audit.h
+    calls: dict[str, int]  # system call numbers, asm/unistd.h
+    has_second_table: bool  # x86_64: numbers from 0x40000000 on are the x32 table, which no list of ours covers
+
+
+_X86_64: Final = Architecture(
+    audit=0xC000003E,
+    calls={
+        "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigreturn": 15, "mremap": 25,
+        "madvise": 28, "futex": 202, "clock_gettime": 228, "exit_group": 231, "getrandom": 318,
+        "capset": 126, "pivot_root": 155, "seccomp": 317,
+        "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+    },
+    has_second_table=True,
+)  # fmt: skip
+_AARCH64: Final = Architecture(
+    audit=0xC00000B7,
+    calls={
+        "read": 63, "write": 64, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "rt_sigreturn": 139,
+        "mremap": 216, "madvise": 233, "futex": 98, "clock_gettime": 113, "exit_group": 94, "getrandom": 278,
+        "capset": 91, "pivot_root": 41, "seccomp": 277,
+        "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+    },
+    has_second_table=False,
+)  # fmt: skip
+ARCHITECTURES: Final[dict[str, Architecture]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+_MACHINE: Final = os.uname().machine
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def architecture(machine: str | None = None) -> Architecture:
+    """Return the numbers of ``machine`` (default: this one).
+
+    Raises:
+        OSError: ENOSYS, a processor for which nobody has checked the numbers.
+    """
+    name = _MACHINE if machine is None else machine
+    if name not in ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no system call numbers for {name} (known: {', '.join(ARCHITECTURES)})")
+    return ARCHITECTURES[name]
+
+
+def _checked(result: int, what: str) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def syscall(name: str, *arguments: object) -> int:
+    """Make system call ``name`` (a key of ``Architecture.calls``); integers are passed at full width."""
+    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    return _checked(_libc.syscall(ctypes.c_long(architecture().calls[name]), *wide), name)
+
+
+def prctl(option: int, first: int = 0, second: int = 0, what: str = "prctl") -> int:
+    """Make a ``prctl`` call; the last two arguments are 0, as the options that are used here demand."""
+    wide = [ctypes.c_ulong(item) for item in (first, second, 0, 0)]
+    return _checked(_libc.prctl(ctypes.c_int(option), *wide), what)
+
+
+def unshare(flags: int) -> None:
+    """Move this process into fresh namespaces; CLONE_NEWPID is for its next child."""
+    _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def mount(kind: bytes | None, target: bytes, flags: int, options: bytes | None = None) -> None:
+    """Mount a filesystem of type ``kind`` at ``target``, or change a mount if ``kind`` is None."""
+    _checked(_libc.mount(b"none", target, kind, ctypes.c_ulong(flags), options), "mount")
+
+
+def detach(target: bytes) -> None:
+    """Take away the mount at ``target``, at once for everybody."""
+    _checked(_libc.umount2(target, ctypes.c_int(MNT_DETACH)), "umount")
+
+
+def pivot_root(new_root: bytes, put_old: bytes) -> None:
+    """Make ``new_root`` the root; the old one is put at ``put_old``."""
+    syscall("pivot_root", new_root, put_old)
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+
+def capset_none() -> None:
+    """Give up every permitted, effective and inheritable capability."""
+    header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
+    nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, in two halves of 32 bits
+    syscall("capset", ctypes.byref(header), ctypes.byref(nothing))

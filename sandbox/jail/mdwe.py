@@ -1,0 +1,18 @@
+"""Wall ``mdwe``: memory-deny-write-execute; memory that was writable never becomes code, and none is both.
+
+An extra: kernels before 6.3 have none, and seccomp refuses code to ``mmap`` and ``mprotect`` anyway.
+Source: PR_SET_MDWE(2const).
+"""
+
+from __future__ import annotations
+
+from sandbox.jail import kernel
+
+
+def refuse_code() -> None:
+    """Refuse executable memory from here on.
+
+    Raises:
+        OSError: EINVAL, the kernel does not know it.
+    """
+    kernel.prctl(kernel.PR_SET_MDWE, kernel.PR_MDWE_REFUSE_EXEC_GAIN, what="memory-deny-write-execute")

@@ -1,0 +1,70 @@
+"""Wall ``rlimits``: what the kernel lets one worker have. Soft and hard are equal, so none can be raised again."""
+
+from __future__ import annotations
+
+import math
+import resource
+from dataclasses import dataclass
+from typing import Final
+
+STACK_BYTES: Final = 8 * 1024 * 1024  # the usual one; deep recursion of interpreters is tuned to it
+DESCRIPTORS: Final = 4  # the three standard ones, which are null, and the channel
+BASE_MARGIN_BYTES: Final = (
+    32 * 1024 * 1024
+)  # address space, not memory, for the interpreter's own growth. Not measured.
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    """What one worker may have."""
+
+    memory_bytes: int  # for the script
+    cpu_s: float  # the launcher kills earlier and more exactly; this is the second line
+    base_bytes: int = 0  # address space of the zygote, which every worker starts with; set by the builder
+
+
+def to_kernel(limits: WorkerLimits) -> dict[int, int]:
+    """Return the limit of each resource but descriptors. Pure."""
+    return {
+        resource.RLIMIT_AS: limits.base_bytes + BASE_MARGIN_BYTES + limits.memory_bytes,
+        resource.RLIMIT_CPU: max(1, math.ceil(limits.cpu_s)),  # whole seconds are all the kernel can count here
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NPROC: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_STACK: STACK_BYTES,
+    }
+
+
+def apply(limits: WorkerLimits) -> None:
+    """Apply them to this process.
+
+    Raises:
+        OSError: The kernel refuses one of them.
+    """
+    for kind, most in to_kernel(limits).items():
+        _lower(kind, most)
+
+
+def allow_no_more_descriptors() -> None:
+    """Let this process have the descriptors that it needs and no other one. ``OSError`` if the kernel refuses."""
+    _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
+
+
+def _lower(kind: int, most: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    try:
+        resource.setrlimit(kind, (value, value))
+    except ValueError as error:
+        raise OSError(f"limit {kind} cannot be {value}: {error}") from None
+
+
+def address_space_bytes() -> int:
+    """Return the address space of this process. Needs /proc.
+
+    Raises:
+        OSError: /proc is not there.
+    """
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()

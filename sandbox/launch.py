@@ -1,0 +1,186 @@
+"""Runs programs: keeps one zygote warm and replaces it when it is worn, suspect or dead.
+
+Every fork of one zygote shares its address layout and hash seeds. So a zygote serves a few hundred runs only, and none
+after a worker crashed in a way that looks like an attempt to find out that layout. Runs that have begun end in peace on
+the old one. A wall that is required and missing means that no zygote starts, so nothing runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.errors import UnavailableError
+from sandbox.control import Setup
+from sandbox.gate import Gate
+from sandbox.jail.builder import NOBODY, Identity
+from sandbox.jail.walls import Wall, missing
+from sandbox.nursery import Zygote
+from sandbox.outcome import Outcome, Usage
+from sandbox.runs import Program, Run
+
+if TYPE_CHECKING:
+    from policies.model import Limits
+
+__all__ = ["Options", "Outcome", "Program", "Sandbox", "Usage"]
+
+RUNS_PER_ZYGOTE: Final = 500  # a replacement costs 0.3 s of CPU beside the runs; chosen without measurement
+DEFAULT_ENTRY: Final = "sandbox.worker"
+
+_log = logging.getLogger("outrider.sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How zygotes are started."""
+
+    python: str = sys.executable
+    required: frozenset[str] = frozenset()  # names of walls without which nothing runs
+    identity: Identity = NOBODY  # who workers are if the agent is root
+    runs_per_zygote: int = RUNS_PER_ZYGOTE
+    walls_off: frozenset[str] = frozenset()  # for tests: walls not to be raised; reported in each outcome
+    entry: str = DEFAULT_ENTRY  # for tests: another module in the place of ``sandbox.worker``
+    import_path: tuple[str, ...] = ()  # for tests: where that module is
+
+
+class Sandbox:
+    """Where programs run. Made by :meth:`start` only; used from one event loop."""
+
+    def __init__(self, bindings: Sequence[Mapping[str, Any]], options: Options) -> None:
+        self._options = options
+        self._setup = Setup(
+            bindings=[dict(row) for row in bindings],
+            walls_off=sorted(options.walls_off),
+            entry=options.entry,
+            import_path=list(options.import_path),
+            uid=options.identity.uid,
+            gid=options.identity.gid,
+        )
+        self._zygote: Zygote | None = None  # the one that takes runs; may have died
+        self._starting: asyncio.Task[Zygote] | None = None  # the next one
+        self._retired: set[Zygote] = set()  # those whose last runs have not ended
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+
+    @classmethod
+    async def start(
+        cls,
+        *,
+        bindings: Sequence[Mapping[str, Any]],
+        python: str = sys.executable,
+        walls_off: Collection[str] = frozenset(),
+        required: Collection[str] = frozenset(),
+        options: Options | None = None,
+    ) -> Sandbox:
+        """Start a sandbox and its first zygote.
+
+        Args:
+            bindings: The calls that scripts see, as plain data from the catalogue.
+            python: The interpreter, which has this package installed.
+            walls_off: For tests: walls not to be raised.
+            required: Walls without which nothing may run.
+            options: Everything else; ``python``, ``walls_off`` and ``required`` are then taken from it.
+
+        Raises:
+            UnavailableError: A required wall is missing, or the sandbox cannot work here; says why.
+        """
+        if options is None:
+            options = Options(python=python, walls_off=frozenset(walls_off), required=frozenset(required))
+        sandbox = cls(bindings, options)
+        sandbox._zygote = await sandbox._fresh_zygote()  # not through a task: whoever starts it hears why not
+        return sandbox
+
+    @property
+    def walls(self) -> tuple[Wall, ...]:
+        """How the walls stand, or stood in the last zygote."""
+        return self._zygote.walls if self._zygote is not None else ()
+
+    @property
+    def zygote_pid(self) -> int | None:
+        """The zygote's outer process; None while there is none."""
+        return self._zygote.pid if self._zygote is not None and self._zygote.is_alive else None
+
+    async def run(self, program: Program, gate: Gate | Callable[[], Gate], limits: Limits) -> Outcome:
+        """Run one program in a worker of its own.
+
+        Args:
+            program: What to run.
+            gate: For this run alone, or a function that makes it.
+            limits: What it may use; the same as the gate's budget has.
+
+        Raises:
+            UnavailableError: No zygote can be started, or it takes no run; nothing ran.
+            TooLargeError: The program is larger than a bundle may be; nothing ran.
+
+        Cancellation:
+            Kills the worker.
+        """
+        zygote = await self._ready_zygote()
+        run = Run(zygote, program, gate if isinstance(gate, Gate) else gate(), limits)
+        try:
+            return await run.complete()
+        finally:
+            self._look_after(zygote)
+
+    async def close(self) -> None:
+        """End the zygotes and every run. Idempotent."""
+        self._is_closed = True
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
+        zygotes = [*self._retired, *([self._zygote] if self._zygote is not None else [])]
+        await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping)
+        self._retired.clear()
+
+    async def _ready_zygote(self) -> Zygote:
+        if self._is_closed:
+            raise UnavailableError("the sandbox is closed")
+        if self._zygote is not None and self._zygote.is_alive:
+            return self._zygote
+        return await asyncio.shield(self._replacement())
+
+    def _replacement(self) -> asyncio.Task[Zygote]:
+        """Return the task that starts the next zygote, which takes over when it is ready."""
+        if self._starting is None:
+            self._starting = asyncio.get_running_loop().create_task(self._fresh_zygote())
+            self._starting.add_done_callback(self._adopt)
+        return self._starting
+
+    async def _fresh_zygote(self) -> Zygote:
+        zygote = await Zygote.start(self._setup, self._options.python)
+        gaps = {wall.name: wall.detail for wall in zygote.walls if wall.name in missing(zygote.walls)}
+        lacking = sorted(self._options.required & set(gaps))
+        if lacking:
+            await zygote.stop()
+            told = "; ".join(f"{name} ({gaps[name]})" for name in lacking)
+            raise UnavailableError(f"walls that are required here do not stand: {told}")
+        return zygote
+
+    def _adopt(self, started: asyncio.Task[Zygote]) -> None:
+        self._starting = None
+        if started.cancelled():
+            return
+        if started.exception() is not None:  # whoever waits for it gets it as well; otherwise the next run tries again
+            _log.error("the sandbox could not be started again: %s", started.exception())
+            return
+        old, self._zygote = self._zygote, started.result()
+        if old is not None:
+            self._retired.add(old)
+            self._look_after(old)
+
+    def _look_after(self, zygote: Zygote) -> None:
+        """After a run: see whether its zygote is still good for more."""
+        if self._is_closed:
+            return
+        if zygote in self._retired:
+            if zygote.active == 0:
+                self._retired.discard(zygote)
+                stopping = asyncio.get_running_loop().create_task(zygote.stop())
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+        elif not zygote.is_alive or zygote.is_suspect or zygote.runs >= self._options.runs_per_zygote:
+            self._replacement()

@@ -1,0 +1,260 @@
+"""The agent's side of one zygote process: starts it, asks it for workers, hears how they ended, ends it.
+
+If the zygote goes away, every worker of it is reported as lost, once. Each worker is held by a pidfd, so a signal never
+reaches a stranger who got the same number. The zygote's stderr is the agent's; its environment is nearly empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import Final
+
+from protocol.errors import OutriderError, ProtocolError, UnavailableError
+from sandbox.control import MAX_PACKET_BYTES, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
+from sandbox.jail.walls import State, Wall
+from sandbox.outcome import Ended as WorkerEnded
+
+START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.3 s when warm
+STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes milliseconds
+
+_SUSPECT: Final = frozenset(
+    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
+)
+_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+_log = logging.getLogger("outrider.sandbox.zygote")
+
+
+class Worker:
+    """One worker, as seen from the agent."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ended: asyncio.Future[WorkerEnded | None] = loop.create_future()  # None: lost with its zygote
+        self.not_started: str | None = None  # why there is no process; then ``ended`` is done
+        self._pidfd = -1  # until the zygote has answered, and after the end
+        self._is_doomed = False  # to be killed as soon as there is a process
+
+    def kill(self) -> None:
+        """Send SIGKILL, now or as soon as there is a process. Idempotent."""
+        self._is_doomed = True
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:  # it has just ended by itself
+                return
+
+    def cpu_s(self) -> float | None:
+        """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
+        try:
+            with open(f"/proc/self/fdinfo/{self._pidfd}", encoding="ascii") as lines:
+                pid = next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
+            return time.clock_gettime(_cpu_clock(pid))
+        except (OSError, StopIteration):
+            return None
+
+    def born(self, pidfd: int) -> None:
+        """Take the pidfd of the process."""
+        self._pidfd = pidfd
+        if self._is_doomed:
+            self.kill()
+
+    def gone(self, ended: WorkerEnded | None) -> None:
+        """Note the end."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if not self.ended.done():
+            self.ended.set_result(ended)
+
+
+def _cpu_clock(pid: int) -> int:
+    """Return the id of the CPU clock of a whole process; include/linux/posix-timers_types.h, CPUCLOCK_SCHED."""
+    return (~pid << 3) | 2
+
+
+class Zygote:
+    """One zygote process. Made by :meth:`start` only."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, process: subprocess.Popen[bytes], control: socket.socket
+    ) -> None:
+        self.walls: tuple[Wall, ...] = ()  # how they stand in every worker; known when started
+        self.runs = 0  # workers asked for so far
+        self.is_alive = True
+        self.is_suspect = False  # a worker crashed in a way that may have been an attempt to learn the address layout
+        self._loop = loop
+        self._process = process
+        self._control = control
+        self._workers: dict[int, Worker] = {}
+        self._ready: asyncio.Future[None] = loop.create_future()
+        self._reaped: asyncio.Future[None] = loop.create_future()
+        self._pidfd = os.pidfd_open(process.pid)
+        loop.add_reader(control.fileno(), self._on_packet)
+        loop.add_reader(self._pidfd, self._on_exit)
+
+    @classmethod
+    async def start(cls, setup: Setup, python: str) -> Zygote:
+        """Start one and wait until it is ready.
+
+        Raises:
+            UnavailableError: It cannot work here; says why.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        command = [python, "-I", "-m", "sandbox.zygote"]
+        with theirs:
+            try:
+                process = subprocess.Popen(  # noqa: S603, ASYNC220 - a vfork of 2 ms, rarely; nothing in it is input
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    env=_ENVIRONMENT,
+                    cwd="/",
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise UnavailableError(f"the sandbox cannot be started: {error}") from None
+        zygote = cls(asyncio.get_running_loop(), process, ours)
+        try:
+            ours.send(pack(setup))
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await asyncio.shield(zygote._ready)
+        except BaseException as error:
+            await zygote.stop()
+            if isinstance(error, (OSError, TimeoutError)):
+                raise UnavailableError(f"the sandbox did not start within {START_TIMEOUT_S:.0f} s") from None
+            raise
+        return zygote
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; the zygote proper is it or its child."""
+        return self._process.pid
+
+    @property
+    def active(self) -> int:
+        """Workers that have not ended."""
+        return len(self._workers)
+
+    def fork(self, language: str, memory_bytes: int, cpu_s: float, channel: socket.socket) -> Worker:
+        """Ask for a worker that has ``channel`` as its end.
+
+        Raises:
+            UnavailableError: The zygote is gone, or so far behind that it takes no more requests.
+        """
+        run = self.runs = self.runs + 1
+        request = pack(Fork(run, language, memory_bytes, float(cpu_s)))
+        try:
+            socket.send_fds(self._control, [request], [channel.fileno()])
+        except OSError as error:
+            raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
+        worker = self._workers[run] = Worker(self._loop)
+        return worker
+
+    async def stop(self) -> None:
+        """End it and all its workers. Idempotent.
+
+        Cancellation:
+            Safe, but the process may be left to end by itself, which it does as its control socket is closed.
+        """
+        self._close_control()
+        try:
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await asyncio.shield(self._reaped)
+        except TimeoutError:
+            self._process.kill()
+            await asyncio.shield(self._reaped)
+
+    def _on_packet(self) -> bool:
+        """Take one packet; return whether there may be another one."""
+        try:
+            packet, received, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            packet, received = b"", []
+        if not packet:
+            self._lose("the sandbox ended")
+            return False
+        try:
+            self._take(packet, received)
+        except OutriderError as error:
+            _log.error("the zygote speaks nonsense: %s", error)
+            for descriptor in received:
+                os.close(descriptor)
+            self._lose("the sandbox broke its own rules")
+        return self.is_alive
+
+    def _take(self, packet: bytes, received: list[int]) -> None:
+        message = unpack(packet)
+        if len(received) != isinstance(message, Forked):
+            raise ProtocolError("a control packet came with the wrong number of descriptors")
+        match message:
+            case Ready():
+                self.walls = _walls(message)
+                self._ready.set_result(None)
+            case Failed():
+                self._ready.set_exception(UnavailableError(f"the sandbox cannot work here: {message.reason}"))
+            case Forked():
+                self._worker(message.run).born(received[0])
+            case NotForked():
+                worker = self._worker(message.run)
+                worker.not_started = message.reason
+                del self._workers[message.run]
+                worker.gone(None)
+            case Ended():
+                worker = self._worker(message.run)
+                del self._workers[message.run]
+                self.is_suspect = self.is_suspect or os.waitstatus_to_exitcode(message.status) in _SUSPECT
+                worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
+            case _:
+                raise ProtocolError("a control packet of the wrong direction")
+
+    def _worker(self, run: int) -> Worker:
+        if run not in self._workers:
+            raise ProtocolError(f"there is no worker for run {run}")
+        return self._workers[run]
+
+    def _lose(self, reason: str) -> None:
+        """The control socket is closed: there is no zygote any more, whatever its process still does."""
+        self._close_control()
+        self._process.kill()
+        if not self._ready.done():
+            self._ready.set_exception(UnavailableError(f"the sandbox cannot work here: {reason}"))
+
+    def _close_control(self) -> None:
+        if not self.is_alive:
+            return
+        self.is_alive = False
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        for worker in self._workers.values():
+            worker.kill()
+            worker.gone(None)
+        self._workers.clear()
+        if self._ready.done():
+            self._ready.exception()  # seen, in case nobody waited for it
+
+    def _on_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._process.wait()
+        while self.is_alive and self._on_packet():  # its last words, which may say why
+            continue
+        self._reaped.set_result(None)
+        self._close_control()
+        if not self._ready.done():
+            self._ready.set_exception(UnavailableError("the sandbox ended while it started"))
+
+
+def _walls(message: Ready) -> tuple[Wall, ...]:
+    try:
+        return tuple(Wall(name, State(state), detail) for name, state, detail in message.walls)
+    except ValueError as error:
+        raise ProtocolError(f"the walls are not told as agreed: {error}") from None

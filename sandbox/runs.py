@@ -1,0 +1,213 @@
+"""One run of one program: from the fork to what is known at its end.
+
+The order at the end is fixed: kill the worker if it has not ended by itself, close its socket, so that nothing that it
+sent late is acted on, wait until it is reaped, and only then judge. The wall deadline counts from the moment the run
+was accepted, and is enforced from here, by SIGKILL; nothing in the worker is trusted to stop. CPU time is looked at when
+it can first have reached its limit, and again when it can first have used up the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.errors import DeadlineError, OutriderError
+from sandbox.channel import CallMade, Finished, Printed, Violated, start_frame
+from sandbox.gate import Gate
+from sandbox.nursery import Worker, Zygote
+from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
+from sandbox.wire import Wire
+
+if TYPE_CHECKING:
+    from policies.model import Limits
+
+EXIT_GRACE_S: Final = 1.0  # between a worker's result and its end; it takes less than a millisecond
+REAP_TIMEOUT_S: Final = 5.0  # between SIGKILL and the zygote's report; longer means that the zygote is stuck
+CPU_LOOK_S: Final = 0.01  # at most this often
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What a worker runs."""
+
+    language: str  # lua | luajit | python
+    main: str  # the file that is run, a key of ``files``
+    files: Mapping[str, bytes]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Run:
+    """One run. ``complete`` is called once.
+
+    Args:
+        zygote: Alive.
+        program: What to run.
+        gate: Takes the calls; belongs to this run alone.
+        limits: What the run may use.
+    """
+
+    def __init__(self, zygote: Zygote, program: Program, gate: Gate, limits: Limits) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._zygote = zygote
+        self._program = program
+        self._gate = gate
+        self._limits = limits
+        self._output: list[bytes] = []
+        self._started_s = time.monotonic()
+        self._stopped: OutriderError | None = None  # why this side ended the run
+        self._is_over = False  # the worker's end was seen while a call was open
+        self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
+
+    async def complete(self) -> Outcome:
+        """Run to the end.
+
+        Raises:
+            TooLargeError: The program is larger than a bundle may be; nothing was started.
+            UnavailableError: The zygote takes no run; nothing was started.
+
+        Cancellation:
+            Kills the worker; the run's calls are recorded as cut short.
+        """
+        start = self._start_frame()
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        wire = Wire(self._loop, ours, self._on_trouble)
+        try:
+            with theirs:
+                worker = self._zygote.fork(
+                    self._program.language, self._limits.memory_bytes, self._limits.cpu_s, theirs
+                )
+        except BaseException:
+            wire.close()
+            raise
+        wire.send(start)
+        return await self._attend(worker, wire)
+
+    def _start_frame(self) -> bytes:
+        program = self._program
+        return start_frame(
+            main=program.main,
+            files=program.files,
+            parameters=program.parameters,
+            output_bytes=self._limits.output_bytes,
+        )
+
+    async def _attend(self, worker: Worker, wire: Wire) -> Outcome:
+        timers = [
+            self._loop.call_later(self._limits.wall_s, self._on_deadline),
+            self._loop.call_later(self._limits.cpu_s, self._look_at_cpu, worker),
+        ]
+        self._timers = timers
+        finished: Finished | None = None
+        try:
+            finished = await self._serve_interruptibly(wire)
+        finally:
+            if finished is None or self._stopped is not None:
+                worker.kill()
+            wire.close()
+            for timer in self._timers:
+                timer.cancel()
+        ended = await self._reaped(worker)
+        return self._outcome(worker, finished, ended)
+
+    async def _serve_interruptibly(self, wire: Wire) -> Finished | None:
+        """Serve until the program has ended or :meth:`_stop` was called."""
+        task = self._serving = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a run needs a task to be interrupted in")
+        cancelling = task.cancelling()
+        try:
+            return await self._serve(wire)
+        except OutriderError as error:
+            self._stopped = self._stopped or error
+            return None
+        except asyncio.CancelledError:
+            is_ours = self._stopped is not None or self._is_over
+            if not is_ours or task.uncancel() > cancelling:  # somebody else wants the whole task to end
+                raise
+            return None
+        finally:
+            self._serving = None
+
+    async def _serve(self, wire: Wire) -> Finished | None:
+        while True:
+            match await wire.next():
+                case CallMade(name, args, named):
+                    reply = await self._gate.call(name, args, named)
+                    wire.answer(reply.body)
+                case Printed(data):
+                    self._gate.budget.spend_output(len(data))
+                    self._output.append(data)
+                case Finished() as finished:
+                    return finished
+                case Violated(error):
+                    raise error
+                case None:
+                    return None
+
+    def _on_trouble(self, violated: Violated | None) -> None:
+        if violated is None:
+            self._interrupt()
+        else:
+            self._stop(violated.error)
+
+    def _on_deadline(self) -> None:
+        used_s = time.monotonic() - self._started_s
+        self._stop(self._gate.budget.over_wall(used_s) or DeadlineError("the run took too long"))
+
+    def _look_at_cpu(self, worker: Worker) -> None:
+        used_s = worker.cpu_s()
+        if used_s is None:  # not born yet, or just gone; the next look, or its end, tells
+            used_s = 0.0
+        error = self._gate.budget.over_cpu(used_s)
+        if error is not None:
+            self._stop(error)
+            return
+        rest_s = max(CPU_LOOK_S, self._limits.cpu_s - used_s)
+        self._timers[1] = self._loop.call_later(rest_s, self._look_at_cpu, worker)
+
+    def _stop(self, error: OutriderError) -> None:
+        if self._stopped is None:
+            self._stopped = error
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._serving is not None and not self._is_over:
+            self._is_over = True
+            self._serving.cancel()
+
+    async def _reaped(self, worker: Worker) -> Ended | None:
+        """Wait for the worker's end; kill it if it takes too long, and give up on a zygote that does not report it."""
+        for patience_s in (EXIT_GRACE_S, REAP_TIMEOUT_S):
+            done, _ = await asyncio.wait([worker.ended], timeout=patience_s)
+            if done:
+                return worker.ended.result()
+            worker.kill()
+        await self._zygote.stop()
+        return None
+
+    def _outcome(self, worker: Worker, finished: Finished | None, ended: Ended | None) -> Outcome:
+        facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.denial)
+        status, reason = judge(facts, self._limits)
+        where = finished.where if finished is not None else None
+        output = b"".join(self._output)
+        return Outcome(
+            status=status,
+            reason=f"{where}: {reason}" if where and reason else reason,
+            result=finished.value if status == "ok" and finished is not None else None,
+            output=output,
+            output_truncated=finished is not None and finished.output_bytes > len(output),
+            usage=self._usage(ended),
+            where=where,
+            calls=self._gate.summaries,
+            walls=self._zygote.walls,
+        )
+
+    def _usage(self, ended: Ended | None) -> Usage:
+        wall_ms = (time.monotonic() - self._started_s) * 1000
+        cpu_ms = ended.cpu_us / 1000 if ended is not None else 0.0
+        return Usage(wall_ms, cpu_ms, ended.peak_bytes if ended is not None else 0, self._gate.budget.calls)
