@@ -1,7 +1,7 @@
 """A schedule as server and agent speak about it: strict, plain, without any arithmetic of times.
 
-When it fires is computed in :mod:`protocol.firetimes`, what becomes of a fire time in the agent. Exactly one of ``cron``
-and ``every_s`` is set.
+When it fires is computed in :mod:`protocol.firetimes`, what becomes of a fire time in the agent. Exactly one of
+``cron`` and ``every_s`` is set.
 """
 
 from __future__ import annotations
