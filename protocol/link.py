@@ -5,9 +5,9 @@ The same class stands at both ends. Rules it keeps:
 - A stream is opened by either side (agent: odd ids, server: even ids), carries bytes both ways, and each direction only
   as far as the receiver gave credit. Sending beyond credit is a protocol error; so one stream can neither starve the
   others nor fill memory.
-- Records travel from agent to server in sequence, each exactly once on a link; a gap or a repetition is a protocol error.
+- Records travel from agent to server in sequence, each exactly once on a link; a gap or a repeat is a protocol error.
 - Every request is answered once; every answer belongs to an open request.
-- Hostile frames raise ProtocolError (or its TooLargeError) and close the link; nothing else ever leaves :meth:`receive`.
+- Hostile frames raise ProtocolError (or its TooLargeError) and close the link; nothing else leaves :meth:`receive`.
 - When the connection is lost, every open stream and request is reported exactly once.
 """
 

@@ -1,0 +1,94 @@
+"""The words of permission: limits, rules, facts, verdicts. All of it frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from policies.paths import PathPattern
+from protocol.tiers import Tier
+
+__all__ = ["Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
+
+
+class Effect(StrEnum):
+    """What a rule or a verdict says."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may use. Every field is a maximum."""
+
+    wall_s: float = 30.0
+    cpu_s: float = 2.0
+    memory_bytes: int = 64 << 20
+    calls: int = 10_000
+    output_bytes: int = 256 << 10
+    open_files: int = 32
+    processes: int = 8
+
+    def narrowed(self, other: Limits) -> Limits:
+        """Return the smaller of each."""
+        return Limits(**{item.name: min(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a call would touch, taken from what was really opened and never from the text of an argument."""
+
+    path: str | None = None  # absolute, resolved; undecodable bytes as surrogates (PEP 383)
+    command: str | None = None  # the declared name
+    target: str | None = None  # host:port or address
+    bytes: int | None = None  # how much it would move at most
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of a policy. A rule that names paths, commands or targets fits only calls with such a fact."""
+
+    effect: Effect
+    call: str  # a name, family.* or *
+    origin: str  # such as observe.yaml:12
+    paths: tuple[PathPattern, ...] = ()
+    commands: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    max_bytes: int | None = None  # allow only up to this much
+
+    @property
+    def text(self) -> str:
+        """The rule as a person reads it in a verdict."""
+        return f"{self.origin} {self.effect} {self.call}"
+
+    def names(self, call: str) -> bool:
+        """Tell whether this rule is about ``call``."""
+        if self.call in ("*", call):
+            return True
+        return self.call.endswith(".*") and call.startswith(self.call[:-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One policy file, with what it extends already inside."""
+
+    name: str
+    tier: Tier
+    rules: tuple[Rule, ...]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer to one call."""
+
+    effect: Effect
+    rule: str  # what decided: layer, file and line
+    reason: str = ""  # one sentence; empty when allowed
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the call may go on now."""
+        return self.effect is Effect.ALLOW

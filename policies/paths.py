@@ -1,0 +1,104 @@
+"""Path patterns of policies, on absolute resolved paths, in linear time.
+
+``*`` and ``?`` and ``[...]`` stay within one segment; ``**`` is a whole segment and stands for any number of them, none
+included: ``/etc/**`` covers ``/etc`` itself and all below it. There is no other syntax.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from protocol.errors import ArgumentError
+
+MAX_PATTERN_CHARACTERS = 1024
+MAX_WILDCARDS = 16  # of one pattern; bounds the work of a match
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """One compiled pattern."""
+
+    text: str
+    _segments: tuple[re.Pattern[str] | None, ...] = field(repr=False, compare=False)  # None stands for **
+
+    @classmethod
+    def parse(cls, text: str, *, where: str | None = None) -> PathPattern:
+        """Return the pattern ``text``.
+
+        Raises:
+            ArgumentError: Not an absolute, normal pattern.
+        """
+        if not text.startswith("/") or "\0" in text or len(text) > MAX_PATTERN_CHARACTERS:
+            raise ArgumentError(f"{text!r:.80} is not an absolute path pattern", where=where)
+        parts = [part for part in text.split("/")[1:] if part or text != "/"]
+        if any(part in ("", ".", "..") for part in parts):
+            raise ArgumentError(f"{text!r:.80} has an empty, . or .. part", where=where)
+        if any("**" in part and part != "**" for part in parts):
+            raise ArgumentError(f"{text!r:.80}: ** must stand alone between slashes", where=where)
+        if sum(text.count(mark) for mark in "*?[") > MAX_WILDCARDS:
+            raise ArgumentError(f"{text!r:.80} has more than {MAX_WILDCARDS} wildcards", where=where)
+        return cls(text, tuple(None if part == "**" else _segment(part, text, where) for part in parts))
+
+    def matches(self, path: str) -> bool:
+        """Tell whether the absolute, resolved ``path`` fits. Anything that is not such a path does not."""
+        if not path.startswith("/") or "\0" in path:
+            return False
+        parts = path.split("/")[1:] if path != "/" else []
+        if any(part in ("", ".", "..") for part in parts):
+            return False
+        # The states of a small automaton: which segments of the pattern may come next.
+        states = self._closure({0})
+        for part in parts:
+            states = self._closure(self._step(states, part))
+            if not states:
+                return False
+        return len(self._segments) in states
+
+    def _step(self, states: set[int], part: str) -> set[int]:
+        following: set[int] = set()
+        for state in states:
+            if state == len(self._segments):
+                continue
+            segment = self._segments[state]
+            if segment is None:
+                following.add(state)
+            elif segment.fullmatch(part):
+                following.add(state + 1)
+        return following
+
+    def _closure(self, states: set[int]) -> set[int]:
+        for state in sorted(states):
+            while state < len(self._segments) and self._segments[state] is None:
+                state += 1
+                states.add(state)
+        return states
+
+
+def _segment(part: str, text: str, where: str | None) -> re.Pattern[str]:
+    made, position = "", 0
+    while position < len(part):
+        mark = part[position]
+        position += 1
+        if mark == "*":
+            # Possessive would be wrong here; the bound on wildcards keeps a match cheap.
+            made += "[^/]*"
+        elif mark == "?":
+            made += "[^/]"
+        elif mark == "[":
+            end = part.find("]", position + 1)
+            inside = part[position:end] if end > 0 else ""
+            if not re.fullmatch(r"!?[A-Za-z0-9_.-]+", inside):
+                raise ArgumentError(f"{text!r:.80} has a [ that is not a plain set", where=where)
+            made += "[^" + _set(inside[1:]) + "]" if inside[0] == "!" else "[" + _set(inside) + "]"
+            position = end + 1
+        else:
+            made += re.escape(mark)
+    try:
+        return re.compile(made, re.DOTALL)
+    except re.error:
+        raise ArgumentError(f"{text!r:.80} has a [ that is not a plain set", where=where) from None
+
+
+def _set(inside: str) -> str:
+    return inside.replace("\\", "").replace(".", r"\.")
