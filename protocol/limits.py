@@ -46,3 +46,8 @@ MAX_SPLAY_S = 86400.0  # seconds; spreading over more than a day is another sche
 MIN_TIMEOUT_S = 0.001  # seconds
 MAX_TIMEOUT_S = 86400.0  # seconds; checks.md: the longest period is one day
 MAX_FIRES = 1_000  # fire times computed by one call
+
+# --- beginning a link ------------------------------------------------------------------------------------------------
+MAX_HANDSHAKE_BYTES = 8 << 10  # bytes of one frame before the peer has proved anything; the largest has under 5 KiB
+MAX_HOSTNAME_CHARACTERS = 253  # RFC 1035 section 2.3.4
+MAX_LABELS = 64  # of one agent, chosen without measurement
