@@ -83,7 +83,7 @@ def _object(facts: Facts) -> str:
 def _fits(rule: Rule, facts: Facts) -> bool:
     """Tell whether the facts fall under the rule.
 
-    A rule that names paths is about those paths only: a call without a path cannot touch them, and is not allowed by it.
+    A rule that names paths is about those paths only: a call without a path is neither denied nor allowed by it.
     """
     if rule.paths and (facts.path is None or not any(pattern.matches(facts.path) for pattern in rule.paths)):
         return False

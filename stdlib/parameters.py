@@ -1,0 +1,188 @@
+"""Parameters of calls: their kinds, from the annotations of the implementation, and the strict check of arguments.
+
+An argument has exactly the type that is declared: a bool is no number, a number with a fraction is no whole number, NaN
+is nothing. Texts hold no NUL. What is wrong is said with the parameter's name, before anything happens.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from protocol.errors import ArgumentError
+from protocol.limits import MAX_PATH_BYTES
+
+MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
+MAX_LIST_ITEMS = 1000
+REQUIRED: Any = object()
+
+
+class HostPath:
+    """Annotation: an absolute path on the host. The implementation gets a ``stdlib.paths.Target`` that is already open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Annotation of a number: its range, both ends included, and its unit."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Annotation of a text: at most this many characters."""
+
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One declared parameter."""
+
+    name: str
+    kind: str  # as the reference shows it, such as ``path`` or ``integer 0..15``
+    check: Callable[[Any], str | None]  # returns what is wrong, or None
+    default: Any = REQUIRED
+    is_path: bool = False
+
+    @property
+    def is_required(self) -> bool:
+        """Whether a call without it is refused."""
+        return self.default is REQUIRED
+
+    def accept(self, value: Any) -> Any:
+        """Return ``value``, or raise the ArgumentError that names this parameter."""
+        if value is None and not self.is_required and self.default is None:
+            return None
+        problem = self.check(value)
+        if problem:
+            raise ArgumentError(f"{self.name}: {problem}", parameter=self.name)
+        return value
+
+
+def parameter(name: str, annotation: Any, default: Any) -> Parameter:
+    """Return the parameter that an annotation declares.
+
+    Raises:
+        TypeError: The annotation is of no kind that a call can have; a mistake in our own declaration.
+    """
+    annotation = _without_none(annotation)
+    if annotation is HostPath:
+        return Parameter(name, "path", _path, default, is_path=True)
+    extra: tuple[Any, ...] = ()
+    if get_origin(annotation) is Annotated:
+        annotation, *rest = get_args(annotation)
+        extra = tuple(rest)
+    if get_origin(annotation) is Literal:
+        choices = get_args(annotation)
+        return Parameter(name, " | ".join(map(repr, choices)), _one_of(choices), default)
+    kind, check = _plain(annotation, extra)
+    return Parameter(name, kind, check, default)
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, types.UnionType):
+        kept = [item for item in get_args(annotation) if item is not types.NoneType]
+        if len(kept) == 1:
+            return kept[0]
+    return annotation
+
+
+def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any], str | None]]:
+    bounds = next((item for item in extra if isinstance(item, Bounds)), None)
+    length = next((item for item in extra if isinstance(item, Length)), Length(MAX_TEXT_CHARACTERS))
+    if annotation is str:
+        return "text", _text(length.most)
+    if annotation is bool:
+        return "boolean", lambda value: None if type(value) is bool else _not("true or false", value)
+    if annotation is int and bounds is not None:
+        return f"integer {bounds.low:.0f}..{bounds.high:.0f} {bounds.unit}".strip(), _integer(bounds)
+    if annotation is float and bounds is not None:
+        return f"number {bounds.low:g}..{bounds.high:g} {bounds.unit}".strip(), _number(bounds)
+    if annotation == list[str]:
+        return "list of texts", _texts(length.most)
+    if annotation is object:
+        return "value", _value
+    raise TypeError(f"no kind of parameter: {annotation!r}")
+
+
+def _not(wanted: str, value: Any) -> str:
+    return f"must be {wanted}, not {type(value).__name__}"
+
+
+def _path(value: Any) -> str | None:
+    if type(value) is not str:
+        return _not("an absolute path", value)
+    if not value.startswith("/"):
+        return "must be an absolute path"
+    return text_problem(value, MAX_PATH_BYTES - 1)
+
+
+def text_problem(value: str, most: int) -> str | None:
+    """Return what is wrong with a text that goes to the host, or None."""
+    if "\0" in value:
+        return "must not hold a NUL"
+    try:
+        size = len(value.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return "is not UTF-8 and not bytes that stand for themselves"
+    return f"is longer than {most} bytes" if size > most else None
+
+
+def _text(most: int) -> Callable[[Any], str | None]:
+    return lambda value: text_problem(value, most) if type(value) is str else _not("text", value)
+
+
+def _integer(bounds: Bounds) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if type(value) is float and value.is_integer() and abs(value) < 1 << 53:
+            value = int(value)  # Lua has one type of number where a script divides
+        if type(value) is not int:
+            return _not("a whole number", value)
+        return None if bounds.low <= value <= bounds.high else f"must be {bounds.low:.0f} to {bounds.high:.0f}"
+
+    return check
+
+
+def _number(bounds: Bounds) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if type(value) not in (int, float):
+            return _not("a number", value)
+        if not math.isfinite(value):
+            return "must be finite"
+        return None if bounds.low <= value <= bounds.high else f"must be {bounds.low:g} to {bounds.high:g}"
+
+    return check
+
+
+def _one_of(choices: tuple[Any, ...]) -> Callable[[Any], str | None]:
+    told = ", ".join(map(str, choices))
+    return lambda value: None if type(value) is str and value in choices else f"must be one of {told}"
+
+
+def _texts(most: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if value == {}:  # Lua cannot tell an empty list from an empty map
+            return None
+        if type(value) is not list or len(value) > MAX_LIST_ITEMS:
+            return f"must be a list of at most {MAX_LIST_ITEMS} texts"
+        for item in value:
+            problem = text_problem(item, most) if type(item) is str else _not("text", item)
+            if problem:
+                return f"an item {problem}"
+        return None
+
+    return check
+
+
+def _value(value: Any) -> str | None:
+    if type(value) is float and not math.isfinite(value):
+        return "must be finite"
+    if type(value) is str:
+        return text_problem(value, MAX_TEXT_CHARACTERS)
+    return None if type(value) in (bool, int, float) else _not("text, a number or a boolean", value)

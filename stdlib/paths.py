@@ -1,0 +1,153 @@
+"""Paths on the host: opened first, decided on what was opened, then used through the descriptor.
+
+A path is opened with ``O_PATH`` (which has no effect on what it names) and ``RESOLVE_NO_MAGICLINKS``, so that
+``/proc/self/root`` and its like lead nowhere. The rule is then decided on the real path of the descriptor, and the work
+is done on the descriptor: symlinks, ``..`` and renames between the steps do not help. For what does not exist, the
+decision is on the deepest directory that does, and the remainder.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
+
+_SYS_OPENAT2 = 437  # the same on x86_64 and aarch64, asm-generic/unistd.h
+_RESOLVE_NO_MAGICLINKS = 0x02  # linux/openat2.h
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A path that was opened, or found missing."""
+
+    asked: str  # as the script wrote it
+    real: str  # resolved; for a missing file: what it would be
+    fd: int  # O_PATH descriptor, -1 if missing
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something."""
+        return self.fd >= 0
+
+    def present(self) -> Target:
+        """Return self.
+
+        Raises:
+            NotFoundError: There is nothing.
+        """
+        if not self.exists:
+            raise NotFoundError(f"{self.asked} does not exist")
+        return self
+
+    def status(self) -> os.stat_result:
+        """Return what the opened object is."""
+        return os.fstat(self.present().fd)
+
+    @contextmanager
+    def opened(self, flags: int) -> Iterator[int]:
+        """Yield a descriptor of the very same object, open for use. Only regular files and directories open.
+
+        Raises:
+            NotFoundError: There is nothing.
+            ArgumentError: Neither a regular file nor a directory.
+            UnavailableError: The system refuses.
+        """
+        mode = self.status().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ArgumentError(f"{self.asked} is neither a regular file nor a directory", parameter="path")
+        try:
+            fd = os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            raise failure(error, self.asked) from None
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def failure(error: OSError, path: str) -> OutriderError:
+    """Return the error of ours for what the system said about ``path``."""
+    told = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return NotFoundError(f"{path} does not exist")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return DeniedError(f"{path}: the agent's own user may not ({told})", rule="the host's permissions")
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
+        return ArgumentError(f"{path}: {told}", parameter="path")
+    return UnavailableError(f"{path}: {told}")
+
+
+@contextmanager
+def resolve(path: str, *, follow: bool = True) -> Iterator[Target]:
+    """Yield the target that ``path`` names; closes it at the end.
+
+    Raises:
+        ArgumentError: It leads through a magic link, in a circle, or is too long.
+        DeniedError: The agent's own user may not go there.
+    """
+    target = _resolve(path, follow)
+    try:
+        yield target
+    finally:
+        if target.exists:
+            os.close(target.fd)
+
+
+def _resolve(path: str, follow: bool) -> Target:
+    try:
+        fd = _open_path(path, 0 if follow else os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+            raise failure(error, path) from None
+        return Target(path, _missing(path), -1)
+    return Target(path, _real(fd), fd)
+
+
+def _open_path(path: str, extra: int = 0) -> int:
+    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | extra, 0, _RESOLVE_NO_MAGICLINKS)
+    fd = _libc.syscall(_SYS_OPENAT2, -100, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        number = ctypes.get_errno()
+        if number == errno.ENOSYS:
+            raise OSError(errno.EOPNOTSUPP, "this kernel has no openat2 (Linux 5.6)")
+        raise OSError(number, os.strerror(number))
+    return int(fd)
+
+
+def _real(fd: int) -> str:
+    real = os.readlink(f"/proc/self/fd/{fd}")
+    if not real.startswith("/"):
+        raise ArgumentError("the path does not lead to a file in the file system", parameter="path")
+    return real
+
+
+def _missing(path: str) -> str:
+    """Return what the real path of a missing file would be: its deepest existing directory, then the rest."""
+    head, rest = path.rstrip("/"), ""
+    while head:
+        head, _, name = head.rpartition("/")
+        rest = f"{name}/{rest}" if rest else name
+        try:
+            fd = _open_path(head or "/")
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                continue
+            raise failure(error, path) from None
+        try:
+            base = _real(fd).rstrip("/")
+        finally:
+            os.close(fd)
+        # A name of two dots cannot be resolved below a directory that does not exist: it stays and fits no pattern.
+        return f"{base}/{rest}"
+    return path
