@@ -1,4 +1,4 @@
-"""What implementations of calls see: the host, and the run that they work for. Both are injected, so tests can fake them."""
+"""What implementations of calls see: the host, and the run they work for. Both are injected, so tests fake them."""
 
 from __future__ import annotations
 

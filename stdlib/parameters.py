@@ -21,7 +21,7 @@ REQUIRED: Any = object()
 
 
 class HostPath:
-    """Annotation: an absolute path on the host. The implementation gets a ``stdlib.paths.Target`` that is already open."""
+    """Annotation: an absolute path on the host; the implementation gets a ``stdlib.paths.Target``, already open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,170 @@
+"""``fs.*``: files of the host, always through the descriptor that the decision was made on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from protocol.errors import ArgumentError, UnavailableError
+from protocol.tiers import Tier
+from stdlib.catalogue import call
+from stdlib.host import Host
+from stdlib.parameters import Bounds
+from stdlib.paths import Target, failure
+
+MAX_READ_BYTES = 512 << 10  # of one call: a frame of the worker's channel holds twice that
+MAX_ENTRIES = 10_000  # of one listing
+_TYPES = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
+    stat.S_IFSOCK: "socket", stat.S_IFCHR: "character", stat.S_IFBLK: "block",
+}  # fmt: skip
+
+
+def _described(status: os.stat_result) -> dict[str, Any]:
+    return {
+        "type": _TYPES.get(stat.S_IFMT(status.st_mode), "unknown"), "size": status.st_size,
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid, "gid": status.st_gid,
+        "owner": _user(status.st_uid), "group": _group(status.st_gid), "atime": status.st_atime,
+        "mtime": status.st_mtime, "ctime": status.st_ctime, "inode": status.st_ino, "nlink": status.st_nlink,
+    }  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1024)
+def _user(uid: int) -> str | None:
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _group(gid: int) -> str | None:
+    with contextlib.suppress(KeyError):
+        return grp.getgrgid(gid).gr_name
+    return None
+
+
+@call(
+    "fs.stat",
+    tier=Tier.OBSERVE,
+    lua='local found = fs.stat("/etc/hostname")',
+    python='found = fs.stat("/etc/hostname")',
+)
+def status(path: Target) -> dict[str, Any] | None:
+    """Return what ``path`` is, following symlinks, or nothing if there is nothing.
+
+    ``type``, ``size`` (bytes), ``mode`` (octal text), ``uid``, ``gid``, ``owner``, ``group``, ``atime``, ``mtime``,
+    ``ctime`` (seconds since 1970 UTC), ``inode``, ``nlink``.
+    """
+    return _described(path.status()) if path.exists else None
+
+
+@call(
+    "fs.lstat",
+    tier=Tier.OBSERVE,
+    follows=False,
+    lua='local found = fs.lstat("/etc/hostname")',
+    python='found = fs.lstat("/etc/hostname")',
+)
+def link_status(path: Target) -> dict[str, Any] | None:
+    """Return what ``path`` is as :code:`fs.stat` does, but of a symlink itself."""
+    return _described(path.status()) if path.exists else None
+
+
+@call(
+    "fs.list",
+    tier=Tier.OBSERVE,
+    lua='local entries = fs.list("/etc", {limit = 10})',
+    python='entries = fs.list("/etc", limit=10)',
+)
+def entries(
+    path: Target,
+    offset: Annotated[int, Bounds(0, 1_000_000)] = 0,
+    limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 1000,
+    hidden: bool = True,
+) -> dict[str, Any]:
+    """Return ``{entries, more}``: the names in a directory, sorted, each with its ``type``, from ``offset`` on."""
+    if not stat.S_ISDIR(path.status().st_mode):
+        raise ArgumentError(f"path: {path.asked} is not a directory", parameter="path")
+    with path.opened(os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as found:
+        rows = sorted((entry.name, _entry_type(entry)) for entry in found if hidden or not entry.name.startswith("."))
+    first, last = int(offset), int(offset) + int(limit)
+    return {"entries": [{"name": name, "type": kind} for name, kind in rows[first:last]], "more": len(rows) > last}
+
+
+def _entry_type(entry: os.DirEntry[str]) -> str:
+    if entry.is_symlink():
+        return "symlink"
+    if entry.is_dir(follow_symlinks=False):
+        return "directory"
+    return "file" if entry.is_file(follow_symlinks=False) else "other"
+
+
+@call(
+    "fs.read", tier=Tier.INSPECT, lua='local text = fs.read("/etc/hostname")', python='text = fs.read("/etc/hostname")'
+)
+def read(
+    path: Target,
+    offset: Annotated[int, Bounds(0, 1 << 53, "bytes")] = 0,
+    length: Annotated[int, Bounds(0, MAX_READ_BYTES, "bytes")] = MAX_READ_BYTES,
+) -> str | bytes | None:
+    """Return up to ``length`` bytes from ``offset`` of a regular file, as text if it is UTF-8; nothing if it is missing."""
+    if not path.exists:
+        return None
+    if not stat.S_ISREG(path.status().st_mode):
+        raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
+    with path.opened(os.O_RDONLY) as fd:
+        try:
+            data = os.pread(fd, int(length), int(offset))
+        except OSError as error:
+            raise failure(error, path.asked) from None
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
+
+
+@call("fs.space", tier=Tier.OBSERVE, lua='local space = fs.space("/")', python='space = fs.space("/")')
+def space(path: Target) -> dict[str, int]:
+    """Return the space of the file system that holds ``path``.
+
+    ``total``, ``free``, ``avail`` (to ordinary users) and ``used`` in bytes; ``files`` and ``free_files`` count inodes.
+    """
+    found = os.fstatvfs(path.present().fd)
+    size = found.f_frsize
+    return {
+        "total": found.f_blocks * size, "free": found.f_bfree * size, "avail": found.f_bavail * size,
+        "used": (found.f_blocks - found.f_bfree) * size, "files": found.f_files, "free_files": found.f_ffree,
+    }  # fmt: skip
+
+
+@call("fs.mounts", tier=Tier.OBSERVE, lua="local mounts = fs.mounts()", python="mounts = fs.mounts()")
+def mounts(host: Host) -> list[dict[str, Any]]:
+    """Return what is mounted: ``device``, ``dir``, ``type``, ``options`` (text) and ``read_only``."""
+    return list(_mounts(host))
+
+
+def _mounts(host: Host) -> Iterator[dict[str, Any]]:
+    try:
+        text = Path(host.proc, "self/mounts").read_text(errors="surrogateescape")
+    except OSError as error:
+        raise UnavailableError(f"the list of mounts cannot be read: {error.strerror}") from None
+    for line in text.splitlines():
+        device, directory, kind, options, *_ = (_unescaped(word) for word in line.split(" "))
+        yield {
+            "device": device, "dir": directory, "type": kind, "options": options,
+            "read_only": "ro" in options.split(","),
+        }  # fmt: skip
+
+
+def _unescaped(word: str) -> str:
+    """Undo what getmntent(3) escapes: space, tab, newline and backslash as three octal digits."""
+    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        word = word.replace(octal, character)
+    return word
