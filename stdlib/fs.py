@@ -114,7 +114,7 @@ def read(
     offset: Annotated[int, Bounds(0, 1 << 53, "bytes")] = 0,
     length: Annotated[int, Bounds(0, MAX_READ_BYTES, "bytes")] = MAX_READ_BYTES,
 ) -> str | bytes | None:
-    """Return up to ``length`` bytes from ``offset`` of a regular file, as text if it is UTF-8; nothing if it is missing."""
+    """Return up to ``length`` bytes of a regular file, as text if it is UTF-8; nothing if it is missing."""
     if not path.exists:
         return None
     if not stat.S_ISREG(path.status().st_mode):

@@ -32,7 +32,7 @@ def _read(host: Host, name: str) -> str:
 
 @call("sys.host", tier=Tier.OBSERVE, lua="local name = sys.host().hostname", python='name = sys.host()["hostname"]')
 def host_facts(host: Host) -> dict[str, Any]:
-    """Return ``hostname``, ``os``, ``kernel``, ``arch``, ``distro``, ``version`` and ``boot_time`` (s since 1970 UTC)."""
+    """Return ``hostname``, ``os``, ``kernel``, ``arch``, ``distro``, ``version``, ``boot_time`` (s since 1970 UTC)."""
     del host
     name = os.uname()
     try:
