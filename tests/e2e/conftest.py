@@ -12,6 +12,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fleet import Fleet, fleet
 
+SERVER = Path(__file__).resolve().parents[2] / "server" / "__main__.py"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def whole_path() -> None:
+    """These tests need every process of the product."""
+    if not SERVER.exists():
+        pytest.skip("the server is not built yet: there is no server/__main__.py")
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:

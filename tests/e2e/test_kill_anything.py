@@ -38,7 +38,7 @@ def kill(fleet: Fleet, victim: str) -> None:
         agent.start()
     else:
         below = descendants(agent.pid)
-        # The zygote is the agent's child, workers are the zygote's; a worker lives for milliseconds: take what is there.
+        # The zygote is the agent's child, workers are the zygote's; a worker lives for milliseconds.
         chosen = below[:1] if victim == "zygote" else below[1:][-1:]
         for pid in chosen:
             try:
