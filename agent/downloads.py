@@ -1,7 +1,7 @@
 """Bundles on their way: what the server sends on streams that we asked for, bounded, and nothing else.
 
-Pure bookkeeping of one connection: events in, a finished download out. A stream that nobody asked for is refused, and so
-is one that grows beyond a bundle's bound; what arrives is believed by nobody until its digest has been checked.
+Pure bookkeeping of one connection: events in, a finished download out. A stream that nobody asked for is refused, and
+so is one that grows beyond a bundle's bound; what arrives is believed by nobody until its digest has been checked.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class Recorder:
         stored = []
         head = self._head
         for entry in entries:
-            sequence, blob, digest = chain.append(**({"time_us": time_us, "mono_us": mono_us} | entry))
+            sequence, blob, digest = chain.append(**({"time_us": time_us, "mono_us": mono_us} | dict(entry)))
             stored.append(Stored(sequence, blob, digest, time_us))
             head = Head(sequence, digest)
         return Write(tuple(stored), tuple(statements)), head

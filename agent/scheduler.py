@@ -1,7 +1,7 @@
 """Running schedules by the host's own clock, with or without a server.
 
-What becomes of a fire time is decided in :mod:`agent.planning`; this file asks it, makes the decision durable and starts
-the run. The mark of a fire time, its record and the open run are one commit *before* anything runs, so whatever is
+What becomes of a fire time is decided in :mod:`agent.planning`; this file asks it, makes the decision durable and
+starts the run. The mark of a fire time, its record and the open run are one commit *before* anything runs, so whatever is
 killed whenever, no fire time runs twice. While the spool cannot be written nothing is decided: the fire times are met
 again when it can, and the catch-up rule has its say.
 
@@ -39,7 +39,7 @@ class Starter(Protocol):
     """What starts runs; ``agent.sessions`` in life."""
 
     def start(self, request: RunRequest) -> asyncio.Task[None]:
-        """Start a run. The task ends when the run has ended or was refused; it raises only what could not be recorded."""
+        """Start a run. The task ends when the run has ended or was refused; raises what could not be recorded."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Scheduler:
         return {entry.spec.digest for entry in self._entries.values() if entry.spec.enabled}
 
     async def set(self, version: int, schedules: Sequence[Mapping[str, Any]]) -> None:
-        """Replace all schedules by the wanted ones; durable when it returns. An older version than ours changes nothing.
+        """Replace all schedules by the wanted ones; durable when it returns. An older version changes nothing.
 
         Args:
             version: Of the wanted state, growing.
@@ -271,7 +271,7 @@ class Scheduler:
     def _append(
         self, records: list[dict[str, Any]], statements: list[Statement], entry: Entry | None, fires: list[int]
     ) -> None:
-        """Keep a decision. If too much waits for the disk it is lost with the agent at worst: nothing ran because of it."""
+        """Keep a decision. If too much waits for the disk it may be lost with the agent: nothing ran because of it."""
         try:
             self._recorder.append(records, statements)
         except OutriderError as error:

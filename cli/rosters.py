@@ -5,9 +5,16 @@ What is signed has been parsed the way an agent will parse it, so that a mistake
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from protocol.document import load
 from protocol.errors import ArgumentError, TooLargeError
+from protocol.roster import parse
+from protocol.signing import Envelope, PrivateKey, add_signature, peek, sign
+from protocol.timestamps import stamp
+from protocol.units import parse_duration
 
 MAX_ROSTER_BYTES = 1024 * 1024  # thousands of keys; chosen without measurement
 
@@ -30,3 +37,39 @@ def read_text(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise ArgumentError("is not text in UTF-8", where=str(path)) from None
+
+
+def sign_file(path: Path, key: PrivateKey, now: datetime) -> Envelope:
+    """Return the roster in a file, signed with ``key``; an envelope gets one signature more.
+
+    Raises:
+        ArgumentError: It is neither, at the place named.
+    """
+    text = read_text(path)
+    value = load(text, str(path)).value
+    if isinstance(value, dict) and "payloadType" in value:
+        envelope = Envelope.from_json(value)
+        parse(peek(envelope))
+        return add_signature(envelope, key)
+    if not isinstance(value, dict):
+        raise ArgumentError("is not a description of a roster", where=str(path))
+    body = {"type": "roster", "issued": stamp(now), **value}
+    expires = value.get("expires")
+    if isinstance(expires, str) and not expires.endswith("Z"):
+        body["expires"] = stamp(now + timedelta(seconds=parse_duration(expires, where=f"{path}: expires")))
+    parse(body)
+    return sign("roster", body, key)
+
+
+def read_body(text: str, filename: str) -> dict[str, Any]:
+    """Return what the roster in a signed file says. Its signatures are for the server and the agents to check.
+
+    Raises:
+        ArgumentError: It is no roster.
+    """
+    try:
+        body = peek(Envelope.from_json(text))
+        parse(body)
+    except ArgumentError as error:
+        raise ArgumentError(error.message, where=filename) from None
+    return body

@@ -95,7 +95,7 @@ def _run(demo: Demo, language: str, output: Output) -> dict[str, Any]:
 def _verify(demo: Demo) -> dict[str, Any]:
     verify = dict(demo.api.get("records/verify"))
     if not verify.get("ok"):
-        broken = next((agent for agent in verify.get("agents", []) if agent.get("error")), {})
+        broken: dict[str, Any] = next((agent for agent in verify.get("agents", []) if agent.get("error")), {})
         raise LedgerError(f"the ledger of {broken.get('agent')} does not verify: {broken.get('error')}", sequence=0)
     return verify
 

@@ -2,8 +2,8 @@
 
 A call that the test names gets the declared results, one after the other (a single one for every call). Its arguments
 are checked and the policy decides about it as ever, on the arguments as they stand, since there is nothing to open. A
-call that needs no host (tier ``compute``: ``check.*``, ``log.*``) stays real; any other that the test does not name is an
-error, so that a test never looks at the machine it runs on.
+call that needs no host (tier ``compute``: ``check.*``, ``log.*``) stays real; any other that the test does not name is
+an error, so that a test never looks at the machine it runs on.
 """
 
 from __future__ import annotations
@@ -64,3 +64,64 @@ class Prepared:
         if self.declared is None:
             raise UnavailableError(f"the test declares no result for {self.call}")
         return self.declared.next()
+
+
+class FixtureEntry:
+    """One call whose results are declared. Its arguments are checked as those of the real one.
+
+    Args:
+        entry: The real call.
+        call: Its name.
+        declared: What the test declares for it; None if nothing.
+    """
+
+    changes = False  # nothing is done, so there is no intent
+    is_blocking = True
+
+    def __init__(self, entry: CallEntry, call: str, declared: Declared | None) -> None:
+        self._entry = entry
+        self._call = call
+        self._declared = declared
+
+    @property
+    def tier(self) -> Tier:
+        """The real call's."""
+        return self._entry.tier
+
+    def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name; raises as the real call."""
+        return self._entry.bind(args, named)
+
+    @contextmanager
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[Prepared]:
+        """Yield the declared answer; nothing is opened, so the facts are the arguments as they stand."""
+        del host, run
+        path, command = bound.get("path"), bound.get("name") if self._call == "proc.command" else None
+        facts = Facts(path=path if isinstance(path, str) else None, command=command)
+        yield Prepared(self._call, facts, self._declared)
+
+
+class FixtureTable:
+    """The call table of one test.
+
+    Args:
+        table: The real calls.
+        calls: Call -> its declared result, or results.
+
+    Raises:
+        UnavailableError: The test declares results for a call that does not exist.
+    """
+
+    def __init__(self, table: CallTable, calls: Mapping[str, Any]) -> None:
+        self._table = table
+        unknown = sorted(name for name in calls if table.find(name) is None)
+        if unknown:
+            raise UnavailableError(f"the test declares results for {unknown[0]}, which is no call")
+        self._declared = {name: Declared(name, given) for name, given in calls.items()}
+
+    def find(self, name: str) -> CallEntry | None:
+        """Return the call as the test sees it; None if there is none."""
+        entry = self._table.find(name)
+        if entry is None or (entry.tier is Tier.COMPUTE and name not in self._declared):
+            return entry
+        return FixtureEntry(entry, name, self._declared.get(name))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import click
 
 from cli.invocation import Invocation, pass_invocation
@@ -9,6 +12,9 @@ from cli.lazy import Group
 from cli.leaf import LocalCommand
 from cli.local.policies import find_policy
 from cli.output import field
+from policies.decide import decide
+from policies.model import Facts, Policy
+from protocol.errors import DOORS
 
 RULES = (
     field("effect", "effect"),
@@ -31,10 +37,41 @@ def noun() -> None:
 def show(invocation: Invocation, which: str) -> None:
     """Show the rules and limits of a tier or of a policy file, with all that it extends."""
     policy = find_policy(which)
-    rules, limits = _rules(policy), _limits(policy)
+    rules, limits = rows(policy), dataclasses.asdict(policy.limits)
     if invocation.as_json:
         invocation.output.data({"name": policy.name, "rules": rules, "limits": limits})
         return
     invocation.output.table(rules, RULES)
     invocation.output.line()
     invocation.output.facts(limits)
+
+
+def rows(policy: Policy) -> list[dict[str, Any]]:
+    """Return the rules as plain rows."""
+    return [
+        {
+            "effect": rule.effect.value, "call": rule.call, "paths": [pattern.text for pattern in rule.paths],
+            "commands": list(rule.commands), "targets": list(rule.targets), "origin": rule.origin,
+        }
+        for rule in policy.rules
+    ]  # fmt: skip
+
+
+@noun.command("explain", cls=LocalCommand)
+@click.argument("which", metavar="TIER|FILE")
+@click.argument("call")
+@click.option("--path", help="Absolute, resolved path that the call would touch.")
+@click.option("--command", help="Declared command.")
+@click.option("--target", help="Host and port.")
+@pass_invocation
+def explain(
+    invocation: Invocation, which: str, call: str, path: str | None, command: str | None, target: str | None
+) -> None:
+    """Say what a tier or policy file decides about CALL, and which rule decided."""
+    verdict = decide(find_policy(which), call, Facts(path, command, target))
+    told = {"call": call, "verdict": verdict.effect.value, "rule": verdict.rule, "reason": verdict.reason or None}
+    if invocation.as_json:
+        invocation.output.data(told)
+    else:
+        invocation.output.facts(told)
+    invocation.exit(0 if verdict.allowed else DOORS["denied"].exit_status)

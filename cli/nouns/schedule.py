@@ -83,7 +83,7 @@ def add(
 
 
 def _fires(answer: Any) -> list[str]:
-    listed = answer.get("items", answer.get("fires", [])) if isinstance(answer, dict) else answer
+    listed = (answer.get("items") or answer.get("fires") or []) if isinstance(answer, dict) else answer or []
     return [str(item.get("time")) if isinstance(item, dict) else str(item) for item in listed]
 
 
