@@ -8,6 +8,7 @@ ignored.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -95,9 +96,11 @@ def _check_paths(files: Mapping[str, bytes]) -> None:
         problem = path_problem(path)
         if problem:
             raise ArgumentError(f"the path {path[:120]!r} in the bundle {problem}", parameter="path")
-        folded = path.casefold()
+        folded = unicodedata.normalize("NFC", path.casefold())
         if folded in seen:
-            raise ArgumentError(f"the paths {seen[folded]!r} and {path!r} differ only in case", parameter="path")
+            raise ArgumentError(
+                f"the paths {seen[folded]!r} and {path!r} differ only in case or form", parameter="path"
+            )
         seen[folded] = path
     for path in seen:
         parents = path.split("/")
@@ -116,8 +119,8 @@ def path_problem(path: str) -> str | None:
         return "is empty or too long"
     if path.startswith("/") or "\\" in path:
         return "is not relative"
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in path):
-        return "holds a control character"
+    if not path.isprintable():  # also what turns the direction of writing round, and spaces that look like others
+        return "holds a control or invisible character"
     if any(part in ("", ".", "..") for part in path.split("/")):
         return "has an empty, . or .. part"
     return None

@@ -213,6 +213,13 @@ class Reader:
             raise self.fail(key, f"{value!r} is not one of {', '.join(choices)}")
         return value
 
+    def sequence(self, key: str, default: Any = _REQUIRED) -> Any:
+        """Return a list of scalars."""
+        value = self._typed(key, default, (list,), "a list")
+        if value is not default and any(isinstance(item, dict | list) for item in value):
+            raise self.fail(key, "must be a list of plain values")
+        return value
+
     def strings(self, key: str, default: Any = _REQUIRED) -> Any:
         """Return a list of texts."""
         value = self._typed(key, default, (list,), "a list of texts")

@@ -96,7 +96,8 @@ class TrustError(OutriderError):
 
     Reasons in use: ``unsigned``, ``bad_signature``, ``wrong_digest``, ``wrong_namespace``, ``self_approval``,
     ``not_approved``, ``rollback``, ``expired``, ``unknown_key``, ``withdrawn``, ``above_ceiling``, ``mix_and_match``,
-    ``wrong_type``, ``replayed_token``, ``foreign_token``, ``duplicate_agent``, ``operator_signature_required``.
+    ``wrong_type``, ``malformed``, ``bad_token``, ``replayed_token``, ``foreign_token``, ``foreign_server``,
+    ``duplicate_agent``, ``operator_signature_required``.
     """
 
     code = "untrusted"

@@ -3,6 +3,9 @@
 Only None, bool, 64-bit int, finite float, str, bytes, list and dict with str keys exist on our wires. Depth and the
 number of items are bounded before decoding: a cheap count of the bytes that can open a container proves most frames
 harmless at C speed, and only the rest is walked marker by marker.
+
+What :func:`encode` returns, :func:`decode` with the same bounds accepts: nothing is ever written into a ledger or sent
+that the other side would have to refuse.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import msgpack
 from protocol import limits
 from protocol.errors import ProtocolError, TooLargeError
 
+_LEAVES = frozenset({type(None), bool, int, str, bytes})  # what needs no look inside
 LENGTH_BYTES = 4  # big-endian, in front of each frame of a byte stream
 
 # Markers that open a map or an array (MessagePack specification, "Formats").
@@ -24,20 +28,50 @@ _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin 8/16/32, str 8/16/32: width of the length
 
 
-def encode(value: Any, *, max_bytes: int = limits.MAX_LINK_FRAME_BYTES) -> bytes:
+def encode(
+    value: Any,
+    *,
+    max_bytes: int = limits.MAX_LINK_FRAME_BYTES,
+    max_depth: int = limits.MAX_DEPTH,
+    max_items: int = limits.MAX_ITEMS,
+) -> bytes:
     """Return ``value`` as one MessagePack document of at most ``max_bytes``.
 
     Raises:
-        TooLargeError: It does not fit.
+        TooLargeError: Larger, deeper or with more items than allowed.
         ProtocolError: It holds something that has no place on a wire.
     """
+    if _count(value, max_depth) > max_items:
+        raise TooLargeError(f"a frame holds more than {max_items} values")
     try:
-        data = msgpack.packb(value, use_bin_type=True, strict_types=True)
-    except (TypeError, ValueError, OverflowError, RecursionError, UnicodeError) as error:
+        data = msgpack.packb(value, use_bin_type=True)
+    except (ValueError, OverflowError) as error:  # an int over 64 bits, a lone surrogate in a text
         raise ProtocolError(f"a value cannot be sent: {error}") from None
     if len(data) > max_bytes:
         raise TooLargeError(f"a frame of {len(data)} bytes is over the limit of {max_bytes}")
     return bytes(data)
+
+
+def _count(value: Any, levels: int) -> int:
+    """Return how many values ``value`` is made of; refuse what has no place on a wire or needs more ``levels``."""
+    kind = type(value)
+    if kind in _LEAVES:
+        return 1
+    if kind is float:
+        if not math.isfinite(value):
+            raise ProtocolError("a number is not finite")
+        return 1
+    if kind is not list and kind is not dict:
+        raise ProtocolError(f"a value of type {kind.__name__} cannot be sent")
+    if levels == 0:
+        raise TooLargeError("a frame is nested too deeply")
+    if kind is list:
+        return 1 + sum([1 if type(item) in _LEAVES else _count(item, levels - 1) for item in value])
+    for key in value:
+        if type(key) is not str:
+            raise ProtocolError("a map has a key that is not text")
+    inside = [1 if type(item) in _LEAVES else _count(item, levels - 1) for item in value.values()]
+    return 1 + len(inside) + sum(inside)
 
 
 def decode(

@@ -172,7 +172,7 @@ class ServerHandshake:
         """Return the frame that tells the agent why it is not let in."""
         self._state = _State.OVER
         reason = error.reason if isinstance(error, TrustError) else ""
-        return messages.pack(Kind.REFUSED, error.code, reason, error.message[: limits.MAX_ERROR_TEXT_BYTES // 4])
+        return messages.pack(Kind.REFUSED, error.code, reason, messages.told(error.message))
 
     def _challenge(self, _version: int, agent_id: str, key: bytes, nonce: bytes) -> bytes:
         agent_key = PublicKey(key)

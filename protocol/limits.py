@@ -12,6 +12,7 @@ MAX_REQUESTS = 256  # unanswered at once on one link, each way; chosen without m
 INITIAL_CREDIT_BYTES = 256 << 10  # bytes a peer may send on a new stream before it is granted more
 MAX_CREDIT_BYTES = 16 << 20  # bytes of credit outstanding on one stream; bounds memory at the receiver
 MAX_STREAM_DATA_BYTES = 64 << 10  # bytes in one data frame, so that no stream holds the link for long
+MAX_CONTROL_FRAMES = 4_096  # waiting to be sent; a peer that keeps its bounds and reads never makes it 1,000
 MAX_ERROR_TEXT_BYTES = 4 << 10  # bytes of an error's text on the wire
 
 # --- records ---------------------------------------------------------------------------------------------------------
@@ -28,6 +29,11 @@ MAX_MANIFEST_BYTES = 64 << 10  # bytes of manifest.yaml
 MAX_BUNDLE_BYTES = 4 << 20  # bytes of all files of a bundle together
 MAX_BUNDLE_FILES = 256  # files of a bundle
 MAX_PATH_BYTES = 4096  # bytes of a path; PATH_MAX of Linux, limits.h
+MAX_TEXT_CHARACTERS = 4_096  # of a text parameter, chosen without measurement
+MAX_PATTERN_TEXT_CHARACTERS = (
+    256  # of a text that is held against a pattern; with three repeats at most 3 million steps
+)
+MAX_PATTERN_REPEATS = 3  # in a pattern, so that matching stays polynomial of a small degree
 MAX_NAME_CHARACTERS = 200  # of a script's full name, chosen without measurement
 
 # --- trust -----------------------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ from protocol.tiers import Tier
 LANGUAGES = ("lua", "luajit", "python")
 METRIC_TYPES = ("string", "gauge", "int32", "uint32", "int64", "uint64", "double")
 PARAMETER_TYPES = ("string", "integer", "number", "boolean")
-_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)+$")
-_VERSION = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$")
-_WORD = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
-_CALL = re.compile(r"^([a-z][a-z0-9_]*)(\.([a-z][a-z0-9_]*|\*))?$")
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)+")
+_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_CALL = re.compile(r"([a-z][a-z0-9_]*)(\.([a-z][a-z0-9_]*|\*))?")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Parameter:
         }  # fmt: skip
         if type(value) not in kinds[self.type]:
             raise self._refuse(f"must be {_article(self.type)}, not {value!r:.60}")
+        if type(value) in (int, float) and not -(2**63) <= value < 2**63:  # NaN is in no range
+            raise self._refuse("is not a number in range")
         if self.choices and value not in self.choices:
             raise self._refuse(f"must be one of {', '.join(map(str, self.choices))}")
         if type(value) is str:
@@ -56,9 +58,10 @@ class Parameter:
         return value
 
     def _check_text(self, value: str) -> None:
-        if len(value) > 4096 or "\0" in value:
-            raise self._refuse("is too long or holds a NUL")
-        if self.pattern is not None and len(value) <= 4096 and not re.fullmatch(self.pattern, value):
+        most = limits.MAX_TEXT_CHARACTERS if self.pattern is None else limits.MAX_PATTERN_TEXT_CHARACTERS
+        if len(value) > most or "\0" in value:
+            raise self._refuse(f"is longer than {most} characters or holds a NUL")
+        if self.pattern is not None and not re.fullmatch(self.pattern, value):
             raise self._refuse(f"does not match {self.pattern}")
 
     def _check_range(self, value: float) -> None:
@@ -216,13 +219,13 @@ def parse(text: str, filename: str = "manifest.yaml") -> Manifest:
 
 def _matching(reader: Reader, key: str, form: re.Pattern[str], what: str, most: int = 200) -> str:
     value: str = reader.text(key)
-    if len(value) > most or not form.match(value):
+    if len(value) > most or not form.fullmatch(value):
         raise reader.fail(key, f"{value!r:.80} is not {what}")
     return value
 
 
 def _parameter(name: str, reader: Reader) -> Parameter:
-    if not _WORD.match(name):
+    if not _WORD.fullmatch(name):
         raise reader.document_error(f"{name!r:.60} is not a name for a parameter")
     pattern = reader.text("pattern", None)
     if pattern is not None:
@@ -233,7 +236,7 @@ def _parameter(name: str, reader: Reader) -> Parameter:
         required=reader.boolean("required", False),
         default=reader.raw("default", None),
         pattern=pattern,
-        choices=tuple(reader.raw("choices", [])),
+        choices=tuple(reader.sequence("choices", [])),
         minimum=reader.number("minimum", None),
         maximum=reader.number("maximum", None),
         description=reader.text("description", ""),
@@ -249,8 +252,14 @@ def _parameter(name: str, reader: Reader) -> Parameter:
 
 def _check_pattern(reader: Reader, pattern: str) -> None:
     # The pattern runs in the agent over text that an operator chose: nested repetition could take for ever.
-    if len(pattern) > 256 or re.search(r"[)\]}*+?][*+{]|\\[1-9]|\(\?", pattern.replace("]*", "").replace("]+", "")):
-        raise reader.fail("pattern", "only plain patterns: no groups repeated, no back references, no look-around")
+    bare = re.sub(r"\\[^1-9]", "x", pattern).replace("]", "x")  # without escaped characters, classes as one letter
+    repeats = len(re.findall(r"[*+{]", bare))
+    if len(pattern) > 256 or repeats > limits.MAX_PATTERN_REPEATS or re.search(r"[)}*+?][*+?{]|\\[1-9]|\(\?", bare):
+        most = limits.MAX_PATTERN_REPEATS
+        raise reader.fail(
+            "pattern",
+            f"only plain patterns: at most {most} repeats, none of a group, no back references or look-around",
+        )
     try:
         re.compile(pattern)
     except re.error as error:
@@ -259,7 +268,7 @@ def _check_pattern(reader: Reader, pattern: str) -> None:
 
 def _need(reader: Reader) -> Need:
     call = reader.text("call")
-    if not _CALL.match(call):
+    if not _CALL.fullmatch(call):
         raise reader.fail("call", f"{call!r:.60} is not a call such as fs.read or fs.*")
     paths, commands = tuple(reader.strings("paths", [])), tuple(reader.strings("commands", []))
     for path in paths:
@@ -312,7 +321,7 @@ def _commands(reader: Reader) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in section.plain():
         argv = section.strings(name)
-        if not _WORD.match(name.replace("-", "_")) or not argv or not argv[0].startswith("/"):
+        if not _WORD.fullmatch(name.replace("-", "_")) or not argv or not argv[0].startswith("/"):
             raise section.fail(name, "a command is a name and an argv that begins with an absolute path")
         found[name] = tuple(argv)
     return found

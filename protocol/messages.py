@@ -12,12 +12,12 @@ from enum import IntEnum
 from typing import Any
 
 from protocol import limits
-from protocol.errors import ProtocolError
+from protocol.errors import ArgumentError, ProtocolError
 from protocol.frames import decode, encode
 
-_ID = re.compile(r"^[A-Za-z0-9_.:-]{1,128}$")
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
-_CODE = re.compile(r"^[a-z_]{1,40}$")
+_ID = re.compile(r"[A-Za-z0-9_.:@+-]{1,128}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_CODE = re.compile(r"[a-z_]{1,40}")
 
 
 class Kind(IntEnum):
@@ -54,7 +54,7 @@ def _text(most: int = limits.MAX_ERROR_TEXT_BYTES) -> Check:
 
 
 def _matching(form: re.Pattern[str]) -> Check:
-    return lambda value: type(value) is str and form.match(value) is not None
+    return lambda value: type(value) is str and form.fullmatch(value) is not None
 
 
 def _octets(low: int, high: int) -> Check:
@@ -87,7 +87,13 @@ FIELDS: dict[Kind, tuple[tuple[str, Check], ...]] = {
     Kind.PROOF: (("signature", _SIGNATURE),),
     Kind.WELCOME: (("last_sequence", _U53), ("last_hash", _HASH), ("server_time_us", _U53)),
     Kind.REFUSED: (("code", _matching(_CODE)), ("reason", _text(40)), ("message", _text())),
-    Kind.OPEN: (("stream", _U53), ("purpose", _matching(_ID)), ("header", _of(dict)), ("credit", _U53)),
+    # credit 0: the peer may not send on it
+    Kind.OPEN: (
+        ("stream", _U53),
+        ("purpose", _matching(_ID)),
+        ("header", _of(dict)),
+        ("credit", _number(0, limits.MAX_CREDIT_BYTES)),
+    ),
     Kind.DATA: (("stream", _U53), ("data", _octets(1, limits.MAX_STREAM_DATA_BYTES))),
     Kind.CREDIT: (("stream", _U53), ("credit", _number(1, limits.MAX_CREDIT_BYTES))),
     Kind.FINISH: (("stream", _U53),),
@@ -104,7 +110,7 @@ FIELDS: dict[Kind, tuple[tuple[str, Check], ...]] = {
 _ENVELOPE = _of(dict)
 _DURATION = _or_none(lambda value: type(value) in (int, float) and 0 < value <= 86_400)
 
-#: method -> name and form of each key of its body; every key is required.
+#: method -> name and form of each key of its body; a key may be missing only if None is one of its forms.
 REQUESTS_OF_SERVER: dict[str, dict[str, Check]] = {
     "run.start": {
         "run_id": _matching(_ID), "digest": _matching(_DIGEST), "parameters": _of(dict), "principal": _text(200),
@@ -159,14 +165,25 @@ def check_request(method: str, body: Mapping[str, Any], table: Mapping[str, Mapp
     """Return if ``body`` is one that ``method`` takes.
 
     Raises:
-        ProtocolError: Unknown method or key, a missing key, or a value that does not have its form.
+        ArgumentError: Unknown method or key, a missing key, or a value that does not have its form; names it.
     """
     forms = table.get(method)
     if forms is None:
-        raise ProtocolError(f"the request {method[:60]!r} is unknown")
-    if set(body) != set(forms):
-        odd = ", ".join(sorted(set(body) ^ set(forms)))
-        raise ProtocolError(f"the request {method} does not have its keys (look at: {odd:.120})")
+        raise ArgumentError(f"the request {method[:60]!r} is unknown", parameter="method")
+    unknown = sorted(set(body) - set(forms))
+    if unknown:
+        raise ArgumentError(f"{method} has no key {unknown[0][:60]!r}", parameter=unknown[0])
     for name, is_right in forms.items():
-        if not is_right(body[name]):
-            raise ProtocolError(f"the key {name} of the request {method} does not have its form")
+        if not is_right(body.get(name)):
+            problem = "does not have its form" if name in body else "is missing"
+            raise ArgumentError(f"the key {name!r} of {method} {problem}", parameter=name)
+
+
+def requests_of(side: str) -> Mapping[str, Mapping[str, Check]]:
+    """Return the requests that ``side``, agent or server, may make."""
+    return {"agent": REQUESTS_OF_AGENT, "server": REQUESTS_OF_SERVER}[side]
+
+
+def told(message: str) -> str:
+    """Return an error's text as it may cross the wire: cut, and without what cannot be written."""
+    return message[: limits.MAX_ERROR_TEXT_BYTES // 4].encode("utf-8", "replace").decode()

@@ -13,7 +13,7 @@ from typing import Any
 
 from protocol import limits
 from protocol.errors import ArgumentError, TrustError
-from protocol.signing import Envelope, PublicKey, open_envelope
+from protocol.signing import Envelope, PublicKey, open_envelope, peek
 from protocol.tiers import Tier
 from protocol.timestamps import moment
 
@@ -110,6 +110,22 @@ class TrustedRoster:
         self._threshold = threshold
         self.current: Roster | None = None
         self.envelope: Envelope | None = None  # of ``current``
+
+    @classmethod
+    def resume(cls, envelope: Envelope, now: datetime) -> TrustedRoster:
+        """Return the state that an earlier :meth:`update` reached, from the envelope that the caller stored then.
+
+        After roots were changed the newest roster is not signed by the first pins any more, so a stored one is its
+        own pin: it must come from where nobody but this program writes. An expired one still guards against rollback.
+
+        Raises:
+            TrustError: It is damaged.
+            ArgumentError: It is no roster.
+        """
+        claimed = parse(peek(envelope))
+        trusted = cls(claimed.roots, claimed.root_threshold)
+        trusted.update(envelope, now, accept_expired=True)
+        return trusted
 
     def update(self, envelope: Envelope, now: datetime, *, accept_expired: bool = False) -> Roster:
         """Take ``envelope`` as the newest roster and return it; nothing changes if it is refused.

@@ -192,7 +192,11 @@ class Envelope:
             TooLargeError: Larger than ``limits.MAX_ENVELOPE_BYTES`` or with too many signatures.
         """
         plain = _json_object(source, "the envelope") if isinstance(source, str | bytes) else source
-        if set(plain) != {"payloadType", "payload", "signatures"} or not isinstance(plain["payloadType"], str):
+        if (
+            not isinstance(plain, Mapping)
+            or set(plain) != {"payloadType", "payload", "signatures"}
+            or not isinstance(plain["payloadType"], str)
+        ):
             raise ArgumentError("not a signed envelope (expected payloadType, payload and signatures)")
         payload, listed = plain["payload"], plain["signatures"]
         if not isinstance(listed, list):
@@ -212,10 +216,13 @@ def _signature(item: object) -> Signature:
 
 
 def _json_object(source: str | bytes, what: str) -> dict[str, Any]:
-    if len(source) > limits.MAX_ENVELOPE_BYTES:
+    if len(source) > 2 * limits.MAX_ENVELOPE_BYTES:  # twice, because base64 and JSON around it make it longer
         raise TooLargeError(f"{what} is over {limits.MAX_ENVELOPE_BYTES} bytes")
     try:
-        value = json.loads(source, object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number)
+        # Decoded here: json would guess UTF-16 and UTF-32 as well.
+        text = source if isinstance(source, str) else source.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # "\\ud800" is JSON, but no text
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):

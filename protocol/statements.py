@@ -12,7 +12,7 @@ from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from protocol.timestamps import moment, stamp
 
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +107,11 @@ class Order:
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Order:
         """Return the order in a body that was proved; ArgumentError if it has another form."""
-        _fields(
-            body, "order", {"action", "agents", "digest", "parameters", "schedule", "issued", "expires", "nonce"}
-        )  # fmt: skip
+        body = {"schedule": None, **body}
+        _fields(body, "order", {"action", "agents", "digest", "parameters", "schedule", "issued", "expires", "nonce"})
         agents, schedule = body["agents"], body["schedule"]
+        if (schedule is not None) != (body["action"] == "schedule"):
+            raise ArgumentError("an order holds a schedule if that is what it orders, else none", parameter="schedule")
         if body["action"] not in ("run", "schedule") or not isinstance(body["nonce"], str):
             raise ArgumentError("the order's action or nonce has the wrong form", parameter="action")
         if not isinstance(agents, list) or not all(isinstance(item, str) for item in agents):
@@ -137,6 +138,6 @@ def _subject(body: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _digest(value: object) -> str:
-    if not isinstance(value, str) or not _DIGEST.match(value):
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ArgumentError("not a digest (sha256: and 64 hexadecimal digits)", parameter="digest")
     return value

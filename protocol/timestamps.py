@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from protocol.errors import ArgumentError
 
-_FORM = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$")
+_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 def stamp(moment: datetime) -> str:
@@ -27,7 +27,7 @@ def moment(text: object, *, parameter: str) -> datetime:
     Raises:
         ArgumentError: Not such a text; names ``parameter``.
     """
-    if isinstance(text, str) and _FORM.match(text):
+    if isinstance(text, str) and _FORM.fullmatch(text):
         try:
             return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         except ValueError:  # the 31st of February and its like

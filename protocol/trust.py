@@ -7,15 +7,16 @@ withdrew it; and the roster that says all this is still good. What cannot be pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from protocol import limits
-from protocol.errors import ArgumentError, TrustError
+from protocol.errors import OutriderError, TrustError
+from protocol.manifest import Manifest
 from protocol.roster import Roster
-from protocol.signing import Envelope, open_envelope, peek
+from protocol.signing import Envelope, Opened, open_envelope, peek
 from protocol.statements import Approval, Publication, Withdrawal
 from protocol.tiers import Tier
 
@@ -46,6 +47,15 @@ def authorise(
 ) -> Authorised:
     """Return what is proved about ``digest``.
 
+    Args:
+        digest: Of the bundle that shall run; that the bundle has it, ``Bundle.verify`` shows.
+        publication: By an author.
+        approvals: By reviewers; those that do not count are passed over. Of two by one reviewer the newer one counts.
+        withdrawals: All that are known.
+        roster: The newest one that was proved.
+        now: The present, read once for the whole decision.
+        reviewers_needed: Different people who must have approved.
+
     Raises:
         TrustError: It must not run; ``reason`` says why.
     """
@@ -63,7 +73,10 @@ def authorise(
         except TrustError as error:
             refusals.append(error)
             continue
-        counted |= dict.fromkeys(reviewers, approval)
+        for key_id in reviewers:
+            known = counted.get(key_id)
+            if known is None or known.issued < approval.issued:
+                counted[key_id] = approval
     people = {roster.name_of(key_id) for key_id in counted}
     if len(people) < max(1, reviewers_needed):
         if refusals:
@@ -73,7 +86,8 @@ def authorise(
             reason="not_approved",
         )
     return Authorised(
-        published.name, published.version, digest, min(item.tier for item in counted.values()), min(authors),
+        published.name, published.version, digest, min(item.tier for item in counted.values()),
+        min(authors & set(roster.authors(published.name, now))),
         frozenset(counted), tuple(item.grant for item in counted.values()),
         min(item.expires for item in counted.values()),
     )  # fmt: skip
@@ -87,8 +101,7 @@ def check_publication(envelope: Envelope, roster: Roster, now: datetime) -> tupl
     """
     if not envelope.signatures:
         raise TrustError("the publication is not signed", reason="unsigned")
-    opened = open_envelope(envelope, "publication", roster.keys())
-    published = Publication.parse(opened.body)
+    opened, published = _opened(envelope, "publication", roster, Publication.parse)
     _not_from_the_future(published.issued, now, "publication")
     authors = opened.key_ids & set(roster.authors(published.name, now))
     if not authors:
@@ -105,8 +118,7 @@ def check_approval(
     Raises:
         TrustError: It does not count; ``reason`` says why.
     """
-    opened = open_envelope(envelope, "approval", roster.keys())
-    approval = Approval.parse(opened.body)
+    opened, approval = _opened(envelope, "approval", roster, Approval.parse)
     if approval.digest != published.digest:
         raise TrustError(f"the approval is about {approval.digest}, not {published.digest}", reason="wrong_digest")
     if (approval.name, approval.version) != (published.name, published.version):
@@ -118,6 +130,11 @@ def check_approval(
     _not_from_the_future(approval.issued, now, "approval")
     if now >= approval.expires:
         raise TrustError(f"the approval of {approval.name} expired at {approval.expires:%F %T} UTC", reason="expired")
+    if approval.tier > published.tier:
+        raise TrustError(
+            f"the approval is for tier {approval.tier.label}, the author published {published.tier.label}",
+            reason="mix_and_match",
+        )
     people = {roster.name_of(key_id) for key_id in authors}
     if any(key_id in authors or roster.name_of(key_id) in people for key_id in opened.key_ids):
         raise TrustError("an author cannot approve their own script", reason="self_approval")
@@ -141,9 +158,10 @@ def check_not_withdrawn(published: Publication, withdrawals: Sequence[Envelope],
             if peek(envelope).get("digest") != published.digest:
                 continue
             withdrawal, _ = check_withdrawal(envelope, roster, now)
-        except (TrustError, ArgumentError):  # a withdrawal that proves nothing withdraws nothing
+        except OutriderError:  # a withdrawal that proves nothing withdraws nothing
             continue
-        if withdrawal.digest == published.digest:
+        # The name counts too: who holds another namespace may not withdraw this script by naming its digest there.
+        if (withdrawal.digest, withdrawal.name) == (published.digest, published.name):
             raise TrustError(
                 f"{published.name} {published.version} was withdrawn: {withdrawal.reason:.200}", reason="withdrawn"
             )
@@ -155,12 +173,40 @@ def check_withdrawal(envelope: Envelope, roster: Roster, now: datetime) -> tuple
     Raises:
         TrustError: ``unsigned``, ``bad_signature``, ``unknown_key`` or ``wrong_namespace``.
     """
-    opened = open_envelope(envelope, "withdrawal", roster.keys())
-    withdrawal = Withdrawal.parse(opened.body)
+    opened, withdrawal = _opened(envelope, "withdrawal", roster, Withdrawal.parse)
     may = set(roster.authors(withdrawal.name, now)) | set(roster.reviewers(withdrawal.name, Tier.COMPUTE, now))
     if not opened.key_ids & may:
         raise TrustError(f"this key may not withdraw {withdrawal.name}", reason="wrong_namespace")
     return withdrawal, opened.key_ids
+
+
+def check_manifest(authorised: Authorised, manifest: Manifest) -> None:
+    """Return if the bundle's manifest says what its author signed about it.
+
+    Raises:
+        TrustError: ``mix_and_match``.
+    """
+    told, proved = (manifest.name, manifest.version), (authorised.name, authorised.version)
+    if told != proved:
+        raise TrustError(
+            f"the manifest says {' '.join(told)}, its author signed {' '.join(proved)}", reason="mix_and_match"
+        )
+
+
+Statement = TypeVar("Statement", Publication, Approval, Withdrawal)
+
+
+def _opened(
+    envelope: Envelope, kind: str, roster: Roster, parse: Callable[[Mapping[str, Any]], Statement]
+) -> tuple[Opened, Statement]:
+    """Return a statement by anybody in the roster; what he may say is decided by the caller."""
+    try:
+        opened = open_envelope(envelope, kind, roster.keys())
+        return opened, parse(opened.body)
+    except TrustError:
+        raise
+    except OutriderError as error:
+        raise TrustError(f"the {kind} is malformed: {error.message}", reason="malformed") from None
 
 
 def _not_from_the_future(issued: datetime, now: datetime, what: str) -> None:
