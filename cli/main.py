@@ -77,13 +77,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OutriderError as error:
         return failures.show(invocation.output, error)
     except BrokenPipeError:
-        # What is still buffered for the reader that went away must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.BROKEN_PIPE
+        return _reader_gone()
+    except SystemExit as error:
+        # Where stdout is not buffered, click meets the broken pipe itself and turns it into this.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may reach the user as a bare traceback
         return failures.show_unforeseen(invocation.output, error)
     finally:
         invocation.close()
+
+
+def _reader_gone() -> int:
+    # What is still buffered for the reader that went away must not fail once more at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return exits.BROKEN_PIPE
 
 
 def main() -> None:

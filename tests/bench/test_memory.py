@@ -17,8 +17,12 @@ def test_pss_of_this_process_is_plausible() -> None:
 
 
 def test_children_are_found_by_name() -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "print(1, flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"1\n", "it runs its own program by now"
         assert process.pid in children(os.getpid())
         assert "input()" in name(process.pid) or "python" in name(process.pid)
     finally:
