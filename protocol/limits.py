@@ -30,9 +30,7 @@ MAX_BUNDLE_BYTES = 4 << 20  # bytes of all files of a bundle together
 MAX_BUNDLE_FILES = 256  # files of a bundle
 MAX_PATH_BYTES = 4096  # bytes of a path; PATH_MAX of Linux, limits.h
 MAX_TEXT_CHARACTERS = 4_096  # of a text parameter, chosen without measurement
-MAX_PATTERN_TEXT_CHARACTERS = (
-    256  # of a text that is held against a pattern; with three repeats at most 3 million steps
-)
+MAX_PATTERN_TEXT_CHARACTERS = 256  # of a text held against a pattern; with three repeats 3 million steps
 MAX_PATTERN_REPEATS = 3  # in a pattern, so that matching stays polynomial of a small degree
 MAX_NAME_CHARACTERS = 200  # of a script's full name, chosen without measurement
 

@@ -252,13 +252,14 @@ def _parameter(name: str, reader: Reader) -> Parameter:
 
 def _check_pattern(reader: Reader, pattern: str) -> None:
     # The pattern runs in the agent over text that an operator chose: nested repetition could take for ever.
-    bare = re.sub(r"\\[^1-9]", "x", pattern).replace("]", "x")  # without escaped characters, classes as one letter
-    repeats = len(re.findall(r"[*+{]", bare))
+    bare = re.sub(r"\\[^1-9]", "x", pattern)  # without escaped characters
+    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)  # a class is one letter
+    repeats = len(re.findall(r"[*+?{]", bare))
     if len(pattern) > 256 or repeats > limits.MAX_PATTERN_REPEATS or re.search(r"[)}*+?][*+?{]|\\[1-9]|\(\?", bare):
         most = limits.MAX_PATTERN_REPEATS
         raise reader.fail(
             "pattern",
-            f"only plain patterns: at most {most} repeats, none of a group, no back references or look-around",
+            f"only plain patterns: at most {most} repeats, none of a group, no references or look-around",
         )
     try:
         re.compile(pattern)

@@ -222,7 +222,7 @@ def _json_object(source: str | bytes, what: str) -> dict[str, Any]:
         # Decoded here: json would guess UTF-16 and UTF-32 as well.
         text = source if isinstance(source, str) else source.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # "\\ud800" is JSON, but no text
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate is JSON, but no text
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
