@@ -2,8 +2,8 @@
 
 What becomes of a fire time is decided in :mod:`agent.planning`; this file asks it, makes the decision durable and
 starts the run. The mark of a fire time, its record and the open run are one commit *before* anything runs, so whatever
-is killed whenever, no fire time runs twice. While the spool cannot be written nothing is decided: the fire times are met
-again when it can, and the catch-up rule has its say.
+is killed whenever, no fire time runs twice. While the spool cannot be written nothing is decided: the fire times are
+met again when it can, and the catch-up rule has its say.
 
 A fire time that was queued and not started when the agent ended is caught up or skipped at the next start, by the same
 rule. All times are microseconds since 1970 in UTC.

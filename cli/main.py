@@ -79,10 +79,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except SystemExit as error:
-        # Where stdout is not buffered, click meets the broken pipe itself and turns it into this.
-        if isinstance(error.__context__, BrokenPipeError):
+        # Where stdout is not buffered, click meets the broken pipe itself: it wraps the streams and exits with 1.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
             return _reader_gone()
-        raise
+        return error.code if isinstance(error.code, int) else exits.FAILURE
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may reach the user as a bare traceback
         return failures.show_unforeseen(invocation.output, error)
     finally:
