@@ -7,8 +7,6 @@ kernel); this module only judges the measurement, so that all budgets speak with
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from protocol.errors import BudgetError
@@ -82,25 +80,23 @@ class Budget:
             raise exceeded(LOG_LINES, self.log_lines + 1, self._max_log_lines)
         self.log_lines += 1
 
-    @contextmanager
-    def holding(self, *, open_files: int = 0, processes: int = 0) -> Iterator[None]:
-        """Hold descriptors and processes on behalf of the script while the block runs.
+    def hold(self, kinds: tuple[str, ...]) -> None:
+        """Hold one of each kind (OPEN_FILES, PROCESSES) on behalf of the script.
 
         Raises:
-            BudgetError: More at once than the limit.
+            BudgetError: More at once than the limit; nothing is held.
         """
-        wanted = {OPEN_FILES: open_files, PROCESSES: processes}
-        limits = {OPEN_FILES: self.limits.open_files, PROCESSES: self.limits.processes}
-        for name, count in wanted.items():
-            if self._held[name] + count > limits[name]:
-                raise exceeded(name, self._held[name] + count, limits[name])
-        for name, count in wanted.items():
-            self._held[name] += count
-        try:
-            yield
-        finally:
-            for name, count in wanted.items():
-                self._held[name] -= count
+        for kind in kinds:
+            limit = self.limits.open_files if kind == OPEN_FILES else self.limits.processes
+            if self._held[kind] >= limit:
+                raise exceeded(kind, self._held[kind] + 1, limit)
+        for kind in kinds:
+            self._held[kind] += 1
+
+    def release(self, kinds: tuple[str, ...]) -> None:
+        """Give back what was held."""
+        for kind in kinds:
+            self._held[kind] -= 1
 
     def over_wall(self, used_s: float) -> BudgetError | None:
         """Return the verdict on wall-clock seconds since the run was accepted; None while within."""

@@ -40,6 +40,13 @@ def framed(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
+def _cut(splitter: LengthPrefixed, data: bytes) -> list[bytes]:
+    """Return the frames that ``data`` completes; the usual case, exactly one of them, is not copied about."""
+    if not splitter.pending_bytes and len(data) == int.from_bytes(data[:4], "big") + 4:
+        return [data[4:]]  # under every limit: no more than READ_BYTES are read at once
+    return splitter.feed(data)
+
+
 class Channel:
     """The worker's side: blocking, over one descriptor.
 
@@ -102,7 +109,7 @@ class Channel:
             data = os.read(self._descriptor, READ_BYTES)
             if not data:
                 raise EOFError("the gate is gone")
-            self._frames = self._splitter.feed(data)
+            self._frames = _cut(self._splitter, data)
         message = decode(self._frames.pop(0), max_bytes=max_bytes)
         if type(message) is not list or len(message) != 2:
             raise ProtocolError("a frame of the gate is malformed")
@@ -161,7 +168,7 @@ class Conversation:
             return []  # not an error: this side stopped listening, and the socket is about to be closed
         events: list[Event] = []
         try:
-            for frame in self._splitter.feed(data):
+            for frame in _cut(self._splitter, data):
                 events.append(self._event(decode(frame, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
         except OutriderError as error:
             events.append(Violated(error))

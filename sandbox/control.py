@@ -1,9 +1,9 @@
 """What the agent and its zygote say to each other over the control socket: one message is one packet.
 
 The agent: ``Setup`` once, then ``Fork`` with the worker's end of a socketpair beside it. The zygote: ``Ready`` or
-``Failed`` once, then for each fork ``Forked`` with a pidfd beside it (or ``NotForked``) and ``Ended``. No message
-carries anything of a script. Both sides are ours, yet each message is parsed strictly: a zygote that speaks nonsense is
-ended.
+``Failed`` once, ``Born`` perhaps before; then for each fork ``Forked`` with a pidfd beside it (or ``NotForked``) and
+``Ended``. No message carries anything of a script. Both sides are ours, yet each message is parsed strictly: a zygote
+that speaks nonsense is ended.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ class Fork:
     language: str
     memory_bytes: int
     cpu_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """The zygote proper is another process than the one that was started; its pidfd comes with this packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Ended:
     peak_bytes: int  # largest resident set, interpreter included
 
 
-Message = Setup | Fork | Ready | Failed | Forked | NotForked | Ended
+Message = Setup | Fork | Born | Ready | Failed | Forked | NotForked | Ended
 
 _KINDS: Final[dict[int, type[Message]]] = {
     0: Setup,
@@ -89,6 +94,7 @@ _KINDS: Final[dict[int, type[Message]]] = {
     4: Forked,
     5: NotForked,
     6: Ended,
+    7: Born,
 }
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {

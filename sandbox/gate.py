@@ -19,8 +19,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -33,7 +33,7 @@ from protocol.errors import (
     OutriderError,
     TooLargeError,
 )
-from sandbox.budget import CALLS, Budget
+from sandbox.budget import CALLS, OPEN_FILES, PROCESSES, Budget
 from sandbox.channel import error_body, value_body
 
 if TYPE_CHECKING:
@@ -214,27 +214,29 @@ class Gate:
         entry = self._admit(attempt, args, named)
         if entry.is_blocking:
             return await self._pass_on_thread(entry, attempt)
-        with (
-            entry.prepare(self._host, self._run, attempt.arguments) as prepared,
-            self._allowed(attempt, prepared.facts),
-        ):
-            if entry.changes:
-                await self._intend(attempt)
-            value = prepared.perform()
-            return await value if isinstance(value, Awaitable) else value
+        with entry.prepare(self._host, self._run, attempt.arguments) as prepared:
+            held = self._allow(attempt, prepared.facts)
+            try:
+                if entry.changes:
+                    await self._intend(attempt)
+                value = prepared.perform()
+                return await value if isinstance(value, Awaitable) else value
+            finally:
+                self.budget.release(held)
 
     async def _pass_on_thread(self, entry: CallEntry, attempt: _Attempt) -> Any:
         """Pass a call that may block. Opening, deciding and performing share one visit to a thread where they can."""
 
         def visit() -> Any:
-            with (
-                entry.prepare(self._host, self._run, attempt.arguments) as prepared,
-                self._allowed(attempt, prepared.facts),
-            ):
-                if entry.changes:  # the recorder lives on the loop, and must have it on disk before we go on
-                    asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
-                _go_on(attempt)
-                return prepared.perform()
+            with entry.prepare(self._host, self._run, attempt.arguments) as prepared:
+                held = self._allow(attempt, prepared.facts)
+                try:
+                    if entry.changes:  # the recorder lives on the loop, and must have it on disk before we go on
+                        asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
+                    _go_on(attempt)
+                    return prepared.perform()
+                finally:
+                    self.budget.release(held)
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, visit)
@@ -254,19 +256,19 @@ class Gate:
         attempt.rule = RULE_NOT_DECIDED
         return entry
 
-    @contextmanager
-    def _allowed(self, attempt: _Attempt, facts: Facts) -> Iterator[None]:
-        """Let the block run if the policy allows it and the budget has room for what the call holds."""
+    def _allow(self, attempt: _Attempt, facts: Facts) -> tuple[str, ...]:
+        """Return what the call holds from now on, if the policy allows it and the budget has room for it."""
         verdict = self._verdict(attempt.name, facts)
         attempt.rule = verdict.rule
         if not verdict.allowed:
             self.denial = _denial(attempt.name, facts, verdict)
             raise self.denial
         attempt.rule = RULE_BUDGET
-        with self.budget.holding(open_files=facts.path is not None, processes=facts.command is not None):
-            attempt.rule = verdict.rule
-            attempt.verdict = "allow"
-            yield
+        wanted = (OPEN_FILES,) if facts.path is not None else (PROCESSES,) if facts.command is not None else ()
+        self.budget.hold(wanted)
+        attempt.rule = verdict.rule
+        attempt.verdict = "allow"
+        return wanted
 
     def _verdict(self, name: str, facts: Facts) -> Verdict:
         key = (name, facts)
@@ -319,9 +321,10 @@ def _go_on(attempt: _Attempt) -> None:
 
 def _denial(name: str, facts: Facts, verdict: Verdict) -> DeniedError:
     target = facts.path or facts.command
-    asked = verdict.effect.name == "ASK"
-    why = NOBODY_TO_ASK if asked else (verdict.reason or "denied")
-    return DeniedError(f"{name}{f' {target}' if target else ''}: {why} ({verdict.rule})", rule=verdict.rule)
+    why = verdict.reason or f"{name}{f' {target}' if target else ''} is denied"
+    if verdict.effect.name == "ASK":
+        why = f"{why}; {NOBODY_TO_ASK}"
+    return DeniedError(f"{why} ({verdict.rule})", rule=verdict.rule)
 
 
 def _answer(value: Any) -> Reply:

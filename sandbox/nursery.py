@@ -7,16 +7,18 @@ reaches a stranger who got the same number. The zygote's stderr is the agent's; 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from typing import Final
 
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox.control import MAX_PACKET_BYTES, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
+from sandbox.control import MAX_PACKET_BYTES, Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
 from sandbox.jail.walls import State, Wall
 from sandbox.outcome import Ended as WorkerEnded
 
@@ -43,18 +45,14 @@ class Worker:
         """Send SIGKILL, now or as soon as there is a process. Idempotent."""
         self._is_doomed = True
         if self._pidfd >= 0:
-            try:
+            with suppress(ProcessLookupError):  # it has just ended by itself
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            except ProcessLookupError:  # it has just ended by itself
-                return
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
         try:
-            with open(f"/proc/self/fdinfo/{self._pidfd}", encoding="ascii") as lines:
-                pid = next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
-            return time.clock_gettime(_cpu_clock(pid))
-        except (OSError, StopIteration):
+            return time.clock_gettime(_cpu_clock(_pid_of(self._pidfd)))
+        except OSError:
             return None
 
     def born(self, pidfd: int) -> None:
@@ -70,6 +68,15 @@ class Worker:
             self._pidfd = -1
         if not self.ended.done():
             self.ended.set_result(ended)
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the process behind ``pidfd`` as numbered here; ``OSError`` if there is none any more."""
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
+        pid = next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
+    if pid <= 0:
+        raise ProcessLookupError(errno.ESRCH, "it has ended")
+    return pid
 
 
 def _cpu_clock(pid: int) -> int:
@@ -92,10 +99,10 @@ class Zygote:
         self._control = control
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
-        self._reaped: asyncio.Future[None] = loop.create_future()
-        self._pidfd = os.pidfd_open(process.pid)
+        self._reaped: asyncio.Future[None] = loop.create_future()  # done when no process of ours is left
+        self._held: list[int] = []  # pidfds of children that are not reaped: the started process, the zygote proper
         loop.add_reader(control.fileno(), self._on_packet)
-        loop.add_reader(self._pidfd, self._on_exit)
+        self._hold(os.pidfd_open(process.pid))
 
     @classmethod
     async def start(cls, setup: Setup, python: str) -> Zygote:
@@ -134,8 +141,8 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """The process that was started; the zygote proper is it or its child."""
-        return self._process.pid
+        """The zygote; where the kernel cannot put it beside the process that was started, that one."""
+        return _pid_of(self._held[-1]) if self._held else self._process.pid
 
     @property
     def active(self) -> int:
@@ -168,7 +175,7 @@ class Zygote:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await asyncio.shield(self._reaped)
         except TimeoutError:
-            self._process.kill()
+            self._kill()
             await asyncio.shield(self._reaped)
 
     def _on_packet(self) -> bool:
@@ -193,9 +200,11 @@ class Zygote:
 
     def _take(self, packet: bytes, received: list[int]) -> None:
         message = unpack(packet)
-        if len(received) != isinstance(message, Forked):
+        if len(received) != isinstance(message, (Forked, Born)):
             raise ProtocolError("a control packet came with the wrong number of descriptors")
         match message:
+            case Born():
+                self._hold(received[0])
             case Ready():
                 self.walls = _walls(message)
                 self._ready.set_result(None)
@@ -221,10 +230,19 @@ class Zygote:
             raise ProtocolError(f"there is no worker for run {run}")
         return self._workers[run]
 
+    def _hold(self, pidfd: int) -> None:
+        self._held.append(pidfd)
+        self._loop.add_reader(pidfd, self._on_exit, pidfd)
+
+    def _kill(self) -> None:
+        for pidfd in self._held:
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
     def _lose(self, reason: str) -> None:
         """The control socket is closed: there is no zygote any more, whatever its process still does."""
         self._close_control()
-        self._process.kill()
+        self._kill()
         if not self._ready.done():
             self._ready.set_exception(UnavailableError(f"the sandbox cannot work here: {reason}"))
 
@@ -241,12 +259,16 @@ class Zygote:
         if self._ready.done():
             self._ready.exception()  # seen, in case nobody waited for it
 
-    def _on_exit(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._process.wait()
-        while self.is_alive and self._on_packet():  # its last words, which may say why
+    def _on_exit(self, pidfd: int) -> None:
+        while self.is_alive and self._on_packet():  # its last words, which may say why, or name the zygote proper
             continue
+        self._loop.remove_reader(pidfd)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+        self._held.remove(pidfd)
+        if self._held:
+            return
+        self._process.poll()  # it is reaped; let it know
         self._reaped.set_result(None)
         self._close_control()
         if not self._ready.done():

@@ -2,8 +2,8 @@
 
 The order at the end is fixed: kill the worker if it has not ended by itself, close its socket, so that nothing that it
 sent late is acted on, wait until it is reaped, and only then judge. The wall deadline counts from the moment the run
-was accepted, and is enforced from here, by SIGKILL; nothing in the worker is trusted to stop. CPU time is looked at when
-it can first have reached its limit, and again when it can first have used up the rest.
+was accepted, and is enforced from here, by SIGKILL; nothing in the worker is trusted to stop. CPU time is looked at
+when it can first have reached its limit, and again when it can first have used up the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import DeadlineError, OutriderError
 from sandbox.channel import CallMade, Finished, Printed, Violated, start_frame
-from sandbox.gate import Gate
+from sandbox.gate import Gate, Reply
+from sandbox.inline import Suspended, begin
 from sandbox.nursery import Worker, Zygote
 from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
 from sandbox.wire import Wire
@@ -75,7 +76,7 @@ class Run:
         start = self._start_frame()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        wire = Wire(self._loop, ours, self._on_trouble)
+        wire = self._wire = Wire(self._loop, ours, self._on_call, self._on_trouble)
         try:
             with theirs:
                 worker = self._zygote.fork(
@@ -139,6 +140,8 @@ class Run:
                 case CallMade(name, args, named):
                     reply = await self._gate.call(name, args, named)
                     wire.answer(reply.body)
+                case Suspended() as suspended:
+                    wire.answer((await suspended.resume()).body)
                 case Printed(data):
                     self._gate.budget.spend_output(len(data))
                     self._output.append(data)
@@ -148,6 +151,19 @@ class Run:
                     raise error
                 case None:
                     return None
+
+    def _on_call(self, call: CallMade) -> Suspended[Reply] | None:
+        if self._serving is None or self._is_over:
+            return None
+        try:
+            begun = begin(self._serving, self._gate.call(call.name, call.args, call.named))
+        except OutriderError as error:
+            self._stop(error)
+            return None
+        if isinstance(begun, Suspended):
+            return begun
+        self._wire.answer(begun[0].body)
+        return None
 
     def _on_trouble(self, violated: Violated | None) -> None:
         if violated is None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 # linux/sched.h
+CLONE_PIDFD: Final = 0x00001000
+CLONE_PARENT: Final = 0x00008000
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
 CLONE_NEWIPC: Final = 0x08000000
@@ -23,6 +25,7 @@ CLONE_NEWNET: Final = 0x40000000
 
 # linux/prctl.h
 PR_SET_PDEATHSIG: Final = 1
+PR_GET_DUMPABLE: Final = 3
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
@@ -60,7 +63,7 @@ _X86_64: Final = Architecture(
         "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigreturn": 15, "mremap": 25,
         "madvise": 28, "futex": 202, "clock_gettime": 228, "exit_group": 231, "getrandom": 318,
         "capset": 126, "pivot_root": 155, "seccomp": 317,
-        "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
     has_second_table=True,
 )  # fmt: skip
@@ -70,15 +73,22 @@ _AARCH64: Final = Architecture(
         "read": 63, "write": 64, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "rt_sigreturn": 139,
         "mremap": 216, "madvise": 233, "futex": 98, "clock_gettime": 113, "exit_group": 94, "getrandom": 278,
         "capset": 91, "pivot_root": 41, "seccomp": 277,
-        "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
     has_second_table=False,
 )  # fmt: skip
 ARCHITECTURES: Final[dict[str, Architecture]] = {"x86_64": _X86_64, "aarch64": _AARCH64}
 
 _MACHINE: Final = os.uname().machine
+
+# The types are declared once: converting each argument by hand would touch a score of pages in every worker.
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.argtypes = [ctypes.c_long] * 5
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_libc.unshare.argtypes = [ctypes.c_int]
+_libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
+_libc.umount2.argtypes = [ctypes.c_char_p, ctypes.c_int]
 
 
 def architecture(machine: str | None = None) -> Architecture:
@@ -100,36 +110,36 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
-def syscall(name: str, *arguments: object) -> int:
-    """Make system call ``name`` (a key of ``Architecture.calls``); integers are passed at full width."""
-    wide = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
-    return _checked(_libc.syscall(ctypes.c_long(architecture().calls[name]), *wide), name)
+def syscall(name: str, first: int = 0, second: int = 0, third: int = 0, fourth: int = 0) -> int:
+    """Make system call ``name`` (a key of ``Architecture.calls``); an address is passed as the number it is."""
+    number = architecture().calls[name]
+    return _checked(_libc.syscall(number, first, second, third, fourth), name)
 
 
 def prctl(option: int, first: int = 0, second: int = 0, what: str = "prctl") -> int:
     """Make a ``prctl`` call; the last two arguments are 0, as the options that are used here demand."""
-    wide = [ctypes.c_ulong(item) for item in (first, second, 0, 0)]
-    return _checked(_libc.prctl(ctypes.c_int(option), *wide), what)
+    return _checked(_libc.prctl(option, first, second, 0, 0), what)
 
 
 def unshare(flags: int) -> None:
     """Move this process into fresh namespaces; CLONE_NEWPID is for its next child."""
-    _checked(_libc.unshare(ctypes.c_int(flags)), "unshare")
+    _checked(_libc.unshare(flags), "unshare")
 
 
 def mount(kind: bytes | None, target: bytes, flags: int, options: bytes | None = None) -> None:
     """Mount a filesystem of type ``kind`` at ``target``, or change a mount if ``kind`` is None."""
-    _checked(_libc.mount(b"none", target, kind, ctypes.c_ulong(flags), options), "mount")
+    _checked(_libc.mount(b"none", target, kind, flags, options), "mount")
 
 
 def detach(target: bytes) -> None:
     """Take away the mount at ``target``, at once for everybody."""
-    _checked(_libc.umount2(target, ctypes.c_int(MNT_DETACH)), "umount")
+    _checked(_libc.umount2(target, MNT_DETACH), "umount")
 
 
 def pivot_root(new_root: bytes, put_old: bytes) -> None:
     """Make ``new_root`` the root; the old one is put at ``put_old``."""
-    syscall("pivot_root", new_root, put_old)
+    new, old = ctypes.create_string_buffer(new_root), ctypes.create_string_buffer(put_old)
+    syscall("pivot_root", ctypes.addressof(new), ctypes.addressof(old))
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -140,4 +150,31 @@ def capset_none() -> None:
     """Give up every permitted, effective and inheritable capability."""
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     nothing = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, in two halves of 32 bits
-    syscall("capset", ctypes.byref(header), ctypes.byref(nothing))
+    syscall("capset", ctypes.addressof(header), ctypes.addressof(nothing))
+
+
+class _CloneArguments(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in (
+        "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls",
+    )]  # fmt: skip
+
+
+def fork_sibling() -> tuple[int, int]:
+    """Fork a process that is a child of this one's parent; return its pid and pidfd here, and two zeros there.
+
+    Only for a process with one thread that holds no lock: neither the C library nor Python hears of it. What both do
+    after a fork is to repair locks and to forget other threads, of which there are none.
+
+    Raises:
+        OSError: The kernel, or a filter around it, has no clone3(2).
+    """
+    pidfd = ctypes.c_int(0)
+    arguments = _CloneArguments(flags=CLONE_PARENT | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
+    pid = syscall("clone3", ctypes.addressof(arguments), ctypes.sizeof(arguments))
+    return pid, pidfd.value if pid else 0
+
+
+def warm_up() -> None:
+    """Make one harmless call of each sort before the first fork, so that workers find built what ctypes builds then."""
+    prctl(PR_GET_DUMPABLE)
+    syscall("getrandom", 0, 0, 0)

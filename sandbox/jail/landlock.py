@@ -52,7 +52,7 @@ def version() -> int:
     Raises:
         OSError: None: not built in, or not enabled at boot.
     """
-    return kernel.syscall("landlock_create_ruleset", None, 0, _VERSION_FLAG)
+    return kernel.syscall("landlock_create_ruleset", 0, 0, _VERSION_FLAG)
 
 
 def restrict() -> None:
@@ -63,7 +63,7 @@ def restrict() -> None:
     """
     wanted = rights(version())
     attributes = _Attributes(wanted.files, wanted.net, wanted.scopes)
-    ruleset = kernel.syscall("landlock_create_ruleset", ctypes.byref(attributes), wanted.size_bytes, 0)
+    ruleset = kernel.syscall("landlock_create_ruleset", ctypes.addressof(attributes), wanted.size_bytes, 0)
     try:
         kernel.syscall("landlock_restrict_self", ruleset, 0)
     finally:

@@ -81,4 +81,5 @@ def shut(program: bytes) -> None:
     Raises:
         OSError: The kernel refuses; mostly because no_new_privs is not set.
     """
-    kernel.syscall("seccomp", _SET_MODE_FILTER, 0, ctypes.byref(_Program(len(program) // 8, ctypes.c_char_p(program))))
+    packed = _Program(len(program) // 8, program)
+    kernel.syscall("seccomp", _SET_MODE_FILTER, 0, ctypes.addressof(packed))
