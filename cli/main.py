@@ -80,7 +80,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _reader_gone()
     except SystemExit as error:
         # Where stdout is not buffered, click meets the broken pipe itself: it wraps the streams and exits with 1.
-        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+        if type(sys.stdout).__name__.endswith("PacifyFlushWrapper"):
             return _reader_gone()
         return error.code if isinstance(error.code, int) else exits.FAILURE
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may reach the user as a bare traceback
