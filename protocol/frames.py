@@ -23,6 +23,8 @@ LENGTH_BYTES = 4  # big-endian, in front of each frame of a byte stream
 
 # Markers that open a map or an array (MessagePack specification, "Formats").
 _CONTAINERS = bytes([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
+# Markers of extension types and the one that is never used. The decoder's hook for them never sees timestamps.
+_EXTENSIONS = bytes([0xC1, 0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9)])
 _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin 8/16/32, str 8/16/32: width of the length
@@ -89,8 +91,7 @@ def decode(
     """
     if len(data) > max_bytes:
         raise TooLargeError(f"a frame of {len(data)} bytes is over the limit of {max_bytes}")
-    possible = len(data) - len(data.translate(None, _CONTAINERS))
-    if possible > max_depth or len(data) > max_items:
+    if _occurs(data, _CONTAINERS) > max_depth or len(data) > max_items or _occurs(data, _EXTENSIONS):
         scan(data, max_depth=max_depth, max_items=max_items)
     try:
         value = msgpack.unpackb(
@@ -103,6 +104,11 @@ def decode(
     if 0xCA in data or 0xCB in data:
         _refuse_nan(value)
     return value
+
+
+def _occurs(data: bytes, markers: bytes) -> int:
+    """Return how often ``markers`` occur, also inside texts and blobs where they mean nothing."""
+    return len(data) - len(data.translate(None, markers))
 
 
 def scan(data: bytes, *, max_depth: int, max_items: int) -> None:
