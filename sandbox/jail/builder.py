@@ -14,6 +14,7 @@ from typing import Final
 
 from sandbox.jail import kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
 from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
+from sandbox.jail.trial import Say, in_child
 from sandbox.jail.walls import IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall
 
 DEFAULT_ID: Final = 65534  # nobody and nogroup on every Linux
@@ -102,13 +103,13 @@ class Builder:
     def _rehearse(self) -> None:
         """Raise all walls of a worker in a child, one by one, and forget the steps that this kernel refuses."""
         steps = steps_of(self._steps, Stage.WORKER) + steps_of(self._steps, Stage.LOCK)
-        told = _in_child(lambda say: self._rehearse_in_child(steps, say))
+        told = in_child(lambda say: self._rehearse_in_child(steps, say)).told
         for step, answer in zip(steps, [*told, *["the rehearsal died"] * len(steps)], strict=False):
             if answer:
                 self._reasons.setdefault(step.wall, f"cannot {step.action}: {answer}")
         self._steps = tuple(step for step in self._steps if step.wall not in self._reasons or step not in steps)
 
-    def _rehearse_in_child(self, steps: Collection[Step], say: Callable[[str], None]) -> None:
+    def _rehearse_in_child(self, steps: Collection[Step], say: Say) -> None:
         for step in steps:
             try:
                 self._take(step)
@@ -165,37 +166,14 @@ def _user_ns_trial(identity: Identity, is_root: bool) -> str | None:
     Entering alone proves little: some systems allow it and then refuse all that it is for.
     """
 
-    def attempt(say: Callable[[str], None]) -> None:
+    def attempt(_say: Say) -> None:
         if is_root:
             privileges.leave_root(identity.uid, identity.gid)
         namespaces.enter_user()
         namespaces.enter(NET_NS)
-        say("")
 
-    told = _in_child(attempt)
-    return (told[0] or None) if told else "the trial died"
-
-
-def _in_child(work: Callable[[Callable[[str], None]], None]) -> list[str]:
-    """Run ``work`` in a child and return the lines that it said; an ``OSError`` it raises is the last of them."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            work(lambda line: _say(writing, line))
-        except OSError as error:
-            _say(writing, error.strerror or str(error))
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, encoding="utf-8", errors="replace") as lines:
-        told = [line.rstrip("\n") for line in lines]
-    os.waitpid(child, 0)
-    return told
-
-
-def _say(descriptor: int, line: str) -> None:
-    os.write(descriptor, line.replace("\n", " ").encode() + b"\n")
+    trial = in_child(attempt)
+    return trial.error if trial.status == 0 else "the trial died"
 
 
 #: Compared by a test with the walls that have steps, so that no wall is reported that nobody raises.
