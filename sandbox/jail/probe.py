@@ -11,7 +11,6 @@ import errno
 import json
 import mmap
 import os
-import resource
 import signal
 import socket
 import subprocess
@@ -131,8 +130,7 @@ def _rlimits(_say: Say) -> None:
     rlimits.apply(rlimits.WorkerLimits(_MEMORY_BYTES, 60, rlimits.address_space_bytes()))
     rlimits.allow_no_more_descriptors()
     _refused(lambda: mmap.mmap(-1, 4 * _MEMORY_BYTES), errno.ENOMEM)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, rlimits.DESCRIPTORS))
-    _refused(lambda: os.open(_A_FILE, os.O_RDONLY), errno.EMFILE)
+    _refused(lambda: [os.open(_A_FILE, os.O_RDONLY) for _ in range(rlimits.DESCRIPTORS + 1)], errno.EMFILE)
 
 
 def _landlock(say: Say) -> None:

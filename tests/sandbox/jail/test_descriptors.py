@@ -1,0 +1,40 @@
+"""What is open in a worker."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from arena import attack, only
+
+from sandbox.jail import descriptors
+from sandbox.jail.trial import in_child
+
+
+async def test_a_worker_has_null_and_its_channel_and_nothing_else() -> None:
+    """Also without any wall: the control socket, other workers' pidfds and the log are closed to it."""
+    assert (await attack(only(), "visible_descriptors")).result["value"] == [0, 1, 2, 3]
+
+
+def test_what_was_open_is_closed() -> None:
+    """Whatever its number."""
+
+    def close(say: object) -> None:
+        source, target = os.pipe()
+        high = os.dup2(source, 200)
+        null = os.open(os.devnull, os.O_RDWR)
+        kept = os.dup2(target, 100)
+        saying = os.dup(1)
+        descriptors.keep_only(kept, null)
+        found = [number for number in range(4, 300) if os.path.exists(f"/proc/self/fd/{number}")]
+        os.write(3, repr([saying > 3, high, found]).encode())
+        os._exit(9 if found else 8)
+
+    assert in_child(close).status == 8
+
+
+@pytest.mark.parametrize(("channel", "null"), [(2, 10), (10, 3), (0, 10)])
+def test_a_copy_never_overwrites_what_is_still_needed(channel: int, null: int) -> None:
+    """A mistake in numbers must not end in a worker without a channel, or with somebody else's."""
+    with pytest.raises(OSError, match="above"):
+        descriptors.keep_only(channel, null)

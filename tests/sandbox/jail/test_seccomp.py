@@ -1,0 +1,141 @@
+"""Wall ``seccomp`` alone, and the filter itself, run in an interpreter of its own against another implementation."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from typing import Any
+
+import pytest
+from arena import attack, errno_behind, only
+
+from sandbox.jail import kernel, seccomp
+from sandbox.jail.trial import in_child
+from sandbox.jail.walls import SECCOMP
+
+KILLED = "the worker made a system call that is not allowed (SIGSYS)"
+X86_64, AARCH64 = kernel.ARCHITECTURES["x86_64"], kernel.ARCHITECTURES["aarch64"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("open_file", ["/etc/passwd"]),
+        ("fork", []),
+        ("kill", [1, 0]),
+        ("list_root", []),
+        ("open_descriptors", [1]),
+        ("identity", []),
+        ("shared_memory", [1]),
+        ("connect", [9]),
+        ("connect_abstract", ["nobody"]),
+        ("run_program", ["/bin/true"]),
+    ],
+)
+async def test_a_forbidden_call_kills(name: str, args: list[Any]) -> None:
+    """And the reason says what it was; without the wall, nothing kills."""
+    behind = await attack(only(SECCOMP), name, *args)
+    assert (behind.status, behind.reason) == ("killed", KILLED)
+    without = await attack(only(), name, *args)
+    assert without.status == "ok", without
+
+
+async def test_a_file_cannot_be_removed(public_file: str) -> None:
+    """The attack is dead before it is done."""
+    assert (await attack(only(SECCOMP), "unlink", public_file)).reason == KILLED
+    assert os.path.exists(public_file)
+    assert (await attack(only(), "unlink", public_file)).status == "ok"
+    assert not os.path.exists(public_file)
+
+
+@pytest.mark.needs_root
+async def test_the_zygote_cannot_be_traced() -> None:
+    """Tracing it would be control over all later runs."""
+    assert (await attack(only(SECCOMP), "ptrace_parent")).reason == KILLED
+    assert await errno_behind((), "ptrace_parent") == 0
+
+
+@pytest.mark.needs_root
+async def test_no_other_user_can_be_become() -> None:
+    """The call itself is not on the list."""
+    assert (await attack(only(SECCOMP), "become_root")).reason == KILLED
+    assert await errno_behind((), "become_root") == 0
+
+
+@pytest.mark.parametrize("name", ["map_code", "make_code"])
+async def test_memory_never_becomes_code(name: str) -> None:
+    """Refused and not killed: interpreters ask and live with the answer."""
+    assert await errno_behind((SECCOMP,), name) == errno.EACCES
+    assert await errno_behind((), name) == 0
+
+
+def run(program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0) -> int:
+    """Interpret a filter, as linux/bpf_common.h and linux/filter.h define it, on one system call."""
+    data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, 0, 0, 0)
+    at, accumulator = 0, 0
+    while True:
+        code, if_true, if_false, operand = program[at]
+        at += 1
+        if code == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, operand)
+        elif code == 0x06:
+            return operand
+        else:
+            holds = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: bool(accumulator & operand)}
+            at += if_true if holds[code] else if_false
+
+
+@pytest.mark.parametrize("architecture", [X86_64, AARCH64])
+def test_exactly_the_list_is_allowed(architecture: kernel.Architecture) -> None:
+    """Every number there is, and what lies beyond."""
+    program = seccomp.instructions(architecture)
+    allowed = {
+        number
+        for number in [*range(2000), *range(0x40000000, 0x40000800), 0xFFFFFFFF]
+        if run(program, architecture.audit, number) == seccomp.ALLOW
+    }
+    assert allowed == {architecture.calls[name] for name in seccomp.ALLOWED}
+    assert len(seccomp.ALLOWED) == 13
+
+
+@pytest.mark.parametrize("architecture", [X86_64, AARCH64])
+@pytest.mark.parametrize("name", sorted(seccomp.NO_CODE))
+def test_code_is_refused_on_both_processors(architecture: kernel.Architecture, name: str) -> None:
+    """Whatever else is asked together with it."""
+    program = seccomp.instructions(architecture)
+    for protection in range(8):
+        expected = seccomp.REFUSE if protection & 4 else seccomp.ALLOW
+        assert run(program, architecture.audit, architecture.calls[name], protection) == expected
+
+
+def test_calls_of_another_architecture_kill() -> None:
+    """Number 1 is write on one processor and exit on another one."""
+    for audit in (0x40000003, AARCH64.audit, 0):  # 32-bit x86 comes first: any 64-bit process can make its calls
+        assert run(seccomp.instructions(X86_64), audit, 1) == seccomp.KILL_PROCESS
+
+
+def test_numbers_agree_with_another_implementation() -> None:
+    """libseccomp knows the tables of both processors."""
+    import pyseccomp
+
+    for machine, architecture in kernel.ARCHITECTURES.items():
+        arch = getattr(pyseccomp.Arch, machine.upper())
+        for name, number in architecture.calls.items():
+            known = pyseccomp.resolve_syscall(arch, name)
+            if known >= 0:  # an older library does not know the newest names
+                assert known == number, (machine, name)
+
+
+def test_the_filter_needs_no_new_privs_first() -> None:
+    """An ordinary user gets a clear error, not a process without a filter."""
+
+    def shut(say: Any) -> None:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        seccomp.shut(seccomp.assemble(kernel.architecture()))
+        say("shut")
+
+    told = in_child(shut)
+    assert told.told == []
+    assert told.error == "seccomp: Permission denied"
