@@ -27,5 +27,5 @@ def test_a_death_is_told() -> None:
 
 def test_any_other_error_ends_the_child_too() -> None:
     """It must never go on as a copy of its parent."""
-    done = in_child(lambda _say: [][0])
-    assert (done.status, done.error) == (0, "IndexError: list index out of range")
+    done = in_child(lambda _say: int("x"))
+    assert (done.status, done.error) == (0, "ValueError: invalid literal for int() with base 10: 'x'")

@@ -1,0 +1,71 @@
+"""What one run may use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from arena import LIMITS
+
+from protocol.errors import BudgetError
+from sandbox.budget import OPEN_FILES, PROCESSES, Budget, exceeded
+
+
+def test_one_call_too_many_is_named_with_its_numbers() -> None:
+    """The text is relied on; the counter stays at the limit."""
+    budget = Budget(replace(LIMITS, calls=2))
+    budget.spend_call()
+    budget.spend_call()
+    with pytest.raises(BudgetError, match=r"^calls: 3 used, the limit is 2$") as caught:
+        budget.spend_call()
+    assert (caught.value.budget, budget.calls) == ("calls", 2)
+
+
+def test_output_is_bounded() -> None:
+    """What would exceed it is not counted in part."""
+    budget = Budget(replace(LIMITS, output_bytes=10))
+    budget.spend_output(10)
+    with pytest.raises(BudgetError, match=r"^output: 11 bytes used, the limit is 10 bytes$"):
+        budget.spend_output(1)
+    assert budget.output_bytes == 10
+
+
+def test_log_lines_are_bounded() -> None:
+    """A log is not an output channel."""
+    budget = Budget(LIMITS, log_lines=1)
+    budget.spend_log_line()
+    with pytest.raises(BudgetError, match="log_lines"):
+        budget.spend_log_line()
+
+
+@pytest.mark.parametrize(("kind", "limit"), [(OPEN_FILES, "open_files"), (PROCESSES, "processes")])
+def test_what_is_held_is_bounded_and_given_back(kind: str, limit: str) -> None:
+    """More at once is refused; one after the other is not."""
+    budget = Budget(replace(LIMITS, **{limit: 1}))
+    budget.hold((kind,))
+    with pytest.raises(BudgetError, match=f"^{limit}: 2 used, the limit is 1$"):
+        budget.hold((kind,))
+    budget.release((kind,))
+    budget.hold((kind,))
+
+
+def test_a_limit_of_none_at_all() -> None:
+    """Zero means none, never unlimited."""
+    budget = Budget(replace(LIMITS, calls=0, processes=0))
+    for spend in (budget.spend_call, lambda: budget.hold((PROCESSES,))):
+        with pytest.raises(BudgetError):
+            spend()
+
+
+def test_time_is_judged() -> None:
+    """The measurement comes from elsewhere."""
+    budget = Budget(replace(LIMITS, wall_s=2.0, cpu_s=0.5))
+    assert budget.over_wall(1.99) is None
+    assert str(budget.over_wall(2.5)) == "wall: 2.5 s used, the limit is 2 s"
+    assert budget.over_cpu(0.49) is None
+    assert str(budget.over_cpu(0.5)) == "cpu: 0.5 s used, the limit is 0.5 s"
+
+
+def test_every_verdict_speaks_alike() -> None:
+    """One sentence for all budgets."""
+    assert str(exceeded("memory", 2, 1)) == "memory: 2 bytes used, the limit is 1 bytes"

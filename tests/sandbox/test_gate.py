@@ -1,0 +1,296 @@
+"""Every call gives exactly one record, and nothing happens that was not decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
+
+from policies.model import Effect, Facts, Verdict
+from protocol.errors import ArgumentError, BudgetError, NotFoundError, OutriderError, UnavailableError
+from protocol.frames import decode
+from protocol.limits import MAX_CHANNEL_FRAME_BYTES
+from sandbox import gate as gate_module
+from sandbox.gate import CallSummary, Gate
+
+
+def raising(error: BaseException) -> Any:
+    def perform(*_: Any) -> Any:
+        raise error
+
+    return perform
+
+
+async def value(*args: Any) -> Any:
+    return list(args)
+
+
+def table(**entries: Entry) -> Table:
+    return Table({f"t.{name}": entry for name, entry in entries.items()})
+
+
+async def test_an_allowed_call_is_performed_and_recorded() -> None:
+    """The fields of the record, in full."""
+    records = Records()
+    reply = await gate(table(a=Entry(value)), records).call("t.a", [1, 2], {"n": 3})
+    assert (reply.ok, reply.value, decode(reply.body)) == (True, [1, 2], [1, [1, 2]])
+    (kept,) = records.kept
+    assert kept.pop("duration_us") >= 0
+    assert kept == {
+        "kind": "call", "session": "s1", "run": "r1", "principal": "tester", "call": "t.a",
+        "arguments": {"args": [1, 2], "n": 3}, "verdict": "allow", "rule": ALLOW.rule, "outcome": "ok",
+        "bytes": len(reply.body),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_a_denied_call_is_not_performed(is_blocking: bool) -> None:
+    """Opened, decided, closed; one record with the rule."""
+    records, entry = Records(), Entry(value, is_blocking=is_blocking)
+    one = gate(table(a=entry), records, decide=lambda *_: DENY)
+    reply = await one.call("t.a", [], {})
+    assert entry.events == ["open", "close"]
+    assert (reply.ok, decode(reply.body)[1]) == (
+        False, {"code": "denied", "message": "test denies it (test.yaml:2 deny *)", "rule": DENY.rule}
+    )  # fmt: skip
+    assert [(kept["verdict"], kept["outcome"], kept["rule"]) for kept in records.kept] == [
+        ("deny", "denied", DENY.rule)
+    ]
+    assert one.denial is reply.error
+
+
+async def test_a_question_is_denied_as_nobody_can_be_asked() -> None:
+    """And the text says that."""
+    asked = Verdict(Effect.ASK, "x.yaml:3 ask t.a", "x wants somebody asked about t.a")
+    reply = await gate(table(a=Entry(value)), decide=lambda *_: asked).call("t.a", [], {})
+    assert str(reply.error) == "x wants somebody asked about t.a; nobody to ask (x.yaml:3 ask t.a)"
+
+
+async def test_an_unknown_call_is_recorded() -> None:
+    """With the arguments as they came."""
+    records = Records()
+    reply = await gate(table(), records).call("no.such", [1], {"a": 2})
+    assert isinstance(reply.error, NotFoundError)
+    (kept,) = records.kept
+    assert (kept["verdict"], kept["rule"], kept["outcome"]) == ("deny", gate_module.RULE_UNKNOWN, "not_found")
+    assert kept["arguments"] == {"args": [1], "named": {"a": 2}}
+
+
+async def test_wrong_arguments_are_recorded_and_named() -> None:
+    """The script hears which parameter it was."""
+    records, entry = Records(), Entry(value)
+    reply = await gate(table(a=entry), records).call("t.a", [], {"bad": True})
+    assert decode(reply.body)[1]["parameter"] == "bad"
+    assert (entry.events, records.kept[0]["rule"]) == ([], gate_module.RULE_ARGUMENTS)
+
+
+async def test_a_change_is_intended_before_it_is_performed() -> None:
+    """The intent is durable first; the outcome follows."""
+    records, entry = Records(), Entry(changes=True)
+
+    def perform(*_: Any) -> str:
+        assert [kept["kind"] for kept in records.kept] == ["intent"]
+        return "changed"
+
+    entry.perform = perform
+    await gate(table(a=entry), records).call("t.a", [], {})
+    assert [(kept["kind"], kept["verdict"]) for kept in records.kept] == [("intent", "allow"), ("call", "allow")]
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_what_cannot_be_intended_is_not_performed(is_blocking: bool) -> None:
+    """An effect without a record must not exist."""
+
+    class NoIntents(Records):
+        async def intend(self, **fields: Any) -> None:
+            raise UnavailableError("the disk refuses")
+
+    records, entry = NoIntents(), Entry(changes=True, is_blocking=is_blocking)
+    reply = await gate(table(a=entry), records).call("t.a", [], {})
+    assert (reply.ok, entry.events) == (False, ["open", "close"])
+    assert [kept["outcome"] for kept in records.kept] == ["unavailable"]
+
+
+async def test_what_cannot_be_recorded_is_not_answered() -> None:
+    """The error ends the run; the script never sees the value."""
+    with pytest.raises(UnavailableError):
+        await gate(table(a=Entry(value)), Records(UnavailableError("the disk refuses"))).call("t.a", [], {})
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_an_error_of_a_call_reaches_the_script(is_blocking: bool) -> None:
+    """With its code; the call was allowed and failed."""
+    records = Records()
+    entry = Entry(raising(ArgumentError("path: too long", parameter="path")), is_blocking=is_blocking)
+    reply = await gate(table(a=entry), records).call("t.a", [], {})
+    assert decode(reply.body)[1] == {"code": "invalid_argument", "message": "path: too long", "parameter": "path"}
+    assert (records.kept[0]["verdict"], records.kept[0]["outcome"]) == ("allow", "invalid_argument")
+
+
+async def test_an_unexpected_error_keeps_its_text_on_our_side(caplog: pytest.LogCaptureFixture) -> None:
+    """A bare code outside, everything in the log."""
+    records = Records()
+    with caplog.at_level(logging.ERROR):
+        reply = await gate(table(a=Entry(raising(ValueError("secret")))), records).call("t.a", [], {})
+    assert b"secret" not in reply.body
+    assert "secret" in caplog.text
+    assert records.kept[0]["outcome"] == "internal"
+
+
+async def test_blocking_calls_run_on_a_thread() -> None:
+    """The loop goes on meanwhile."""
+    names: list[int] = []
+    entry = Entry(lambda *_: names.append(threading.get_ident()), is_blocking=True)
+    await gate(table(a=entry)).call("t.a", [], {})
+    assert names != [threading.get_ident()]
+
+
+async def test_the_decision_is_made_on_the_facts() -> None:
+    """Not on the arguments; equal facts are decided once."""
+    asked: list[tuple[str, Facts]] = []
+
+    def decide(name: str, facts: Facts) -> Verdict:
+        asked.append((name, facts))
+        return ALLOW
+
+    entry = Entry(value, facts=Facts(path="/real"))
+    one = gate(table(a=entry), decide=decide)
+    await one.call("t.a", ["/link"], {})
+    await one.call("t.a", ["/other"], {})
+    entry.facts = Facts(path="/elsewhere")
+    await one.call("t.a", ["/link"], {})
+    assert asked == [("t.a", Facts(path="/real")), ("t.a", Facts(path="/elsewhere"))]
+
+
+async def test_one_call_too_many_ends_the_run() -> None:
+    """It is recorded as refused by the limit, and not performed."""
+    records, entry = Records(), Entry(value)
+    one = gate(table(a=entry), records, replace(LIMITS, calls=1))
+    await one.call("t.a", [], {})
+    with pytest.raises(BudgetError, match="calls: 2 used, the limit is 1"):
+        await one.call("t.a", [], {})
+    assert entry.events == ["open", "perform", "close"]
+    assert [(kept["verdict"], kept["outcome"], kept["rule"]) for kept in records.kept][1:] == [
+        ("deny", "budget", "limits")
+    ]
+
+
+async def test_log_lines_have_a_budget_of_their_own() -> None:
+    """Over it, the call fails and the run goes on."""
+    one = gate(Table({"log.info": Entry(value)}))
+    replies = [await one.call("log.info", [], {}) for _ in range(1001)]
+    assert [reply.ok for reply in replies] == [True] * 1000 + [False]
+
+
+@pytest.mark.parametrize(("facts", "limit"), [(Facts(path="/x"), "open_files"), (Facts(command="df"), "processes")])
+async def test_what_a_call_holds_is_bounded(facts: Facts, limit: str) -> None:
+    """None may be held: allowed by the policy, refused by the limit, nothing intended."""
+    records, entry = Records(), Entry(value, facts=facts, changes=True)
+    reply = await gate(table(a=entry), records, replace(LIMITS, **{limit: 0})).call("t.a", [], {})
+    assert isinstance(reply.error, BudgetError)
+    assert (entry.events, [kept["rule"] for kept in records.kept]) == (["open", "close"], ["limits"])
+
+
+async def test_a_value_that_fits_no_frame_is_an_error() -> None:
+    """The script hears it, the record says it."""
+    records = Records()
+    entry = Entry(lambda *_: b"x" * MAX_CHANNEL_FRAME_BYTES)
+    reply = await gate(table(a=entry), records).call("t.a", [], {})
+    assert decode(reply.body)[1]["code"] == records.kept[0]["outcome"] == "too_large"
+
+
+async def test_a_value_that_is_not_plain_is_an_error() -> None:
+    """An implementation that returns an object of ours is our fault, and must not leak it."""
+    reply = await gate(table(a=Entry(lambda *_: object()))).call("t.a", [], {})
+    assert not reply.ok
+    assert b"object" not in reply.body or b"0x" not in reply.body
+
+
+async def test_a_call_that_is_cut_short_is_recorded_once() -> None:
+    """And its targets are closed."""
+    records, begun = Records(), asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    entry = Entry(wait)
+    task = asyncio.create_task(gate(table(a=entry), records).call("t.a", [], {}))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [kept["outcome"] for kept in records.kept] == ["cut short"]
+    assert entry.events == ["open", "perform", "close"]
+
+
+async def test_a_cancellation_is_not_lost_if_it_cannot_be_recorded() -> None:
+    """The run ends anyway."""
+    task = asyncio.create_task(
+        gate(table(a=Entry(lambda *_: asyncio.Event().wait())), Records(UnavailableError("full"))).call("t.a", [], {})
+    )
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_an_effect_on_a_thread_does_not_begin_after_the_run_was_cut_short() -> None:
+    """It was opened and allowed; the run ended before the intent was durable."""
+    entry, intended, go = Entry(changes=True, is_blocking=True), asyncio.Event(), asyncio.Event()
+
+    class Slow(Records):
+        async def intend(self, **fields: Any) -> None:
+            intended.set()
+            await go.wait()
+            await super().intend(**fields)
+
+    records = Slow()
+    task = asyncio.create_task(gate(table(a=entry), records).call("t.a", [], {}))
+    await intended.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go.set()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert "perform" not in entry.events
+    assert [kept["kind"] for kept in records.kept] == ["call", "intent"]
+
+
+async def test_the_list_of_calls_of_a_run() -> None:
+    """Name, verdict, rule and time of each; denied ones too."""
+    one = gate(table(a=Entry(value)))
+    await one.call("t.a", [], {})
+    await one.call("t.b", [], {})
+    assert [(each.call, each.verdict, each.rule) for each in one.summaries] == [
+        ("t.a", "allow", ALLOW.rule),
+        ("t.b", "deny", gate_module.RULE_UNKNOWN),
+    ]
+    assert all(isinstance(each, CallSummary) and each.ms >= 0 for each in one.summaries)
+
+
+async def test_the_list_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of millions of calls must not fill the agent's memory."""
+    monkeypatch.setattr(gate_module, "MAX_SUMMARIES", 2)
+    monkeypatch.setattr(gate_module, "MAX_CACHED_VERDICTS", 2)
+    entry = Entry(value)
+    one = gate(table(a=entry))
+    for number in range(5):
+        entry.facts = Facts(path=f"/{number}")
+        await one.call("t.a", [], {})
+    assert len(one.summaries) == 2
+    assert len(one._verdicts) == 2
+
+
+def test_the_double_of_the_table_is_what_the_gate_asks_for() -> None:
+    """The tests above prove nothing if it is not."""
+    entry: gate_module.CallEntry = Entry()
+    calls: gate_module.CallTable = Table({"a": entry})  # type: ignore[dict-item] # a double of it
+    assert calls.find("a") is entry
+    assert issubclass(OutriderError, Exception)
+    assert isinstance(gate(), Gate)
