@@ -23,7 +23,7 @@ bench: $(STAMP)
 	$(BIN)/python -m bench
 
 docs: $(STAMP)
-	$(BIN)/python -m tools.generate
+	$(BIN)/python -m cli.reference
 
 clean:
 	rm -rf $(VENV) .demo

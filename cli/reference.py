@@ -54,7 +54,7 @@ def describe(path: tuple[str, ...], command: click.Command) -> str:
     context = click.Context(command, info_name=" ".join(path))
     usage = command.get_usage(context).removeprefix("Usage: ")
     marked = " *(server)*" if isinstance(command, ServerCommand) else ""
-    lines = [f"### `{' '.join(path)}`{marked}", "", *_text(command), "", f"    {' '.join(usage.split())}"]
+    lines = [f"### `{' '.join(path)}`{marked}", "", f"    {' '.join(usage.split())}", "", *_text(command)]
     rows = [row for parameter in command.params if (row := _row(parameter, context)) is not None]
     if rows:
         lines += ["", "| option | meaning |", "|---|---|", *rows]

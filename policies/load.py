@@ -56,7 +56,9 @@ def _base(reader: Reader, tier: Tier) -> Policy | None:
 def read_rules(reader: Reader) -> tuple[Rule, ...]:
     """Return the rules under ``allow``, ``deny`` and ``ask`` of a mapping."""
     return tuple(
-        _rule(inner, effect) for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW) for inner in reader.items(effect)
+        _rule(inner, effect)
+        for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW)
+        for inner in reader.items(effect.value)
     )
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from policies.model import Facts
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import CallEntry, CallTable
+from sandbox.gate import CallEntry
+from stdlib.catalogue import CallSpec, Catalogue
 
 
 class Declared:
@@ -70,58 +71,51 @@ class FixtureEntry:
     """One call whose results are declared. Its arguments are checked as those of the real one.
 
     Args:
-        entry: The real call.
-        call: Its name.
+        spec: The real call.
         declared: What the test declares for it; None if nothing.
     """
 
     changes = False  # nothing is done, so there is no intent
     is_blocking = True
 
-    def __init__(self, entry: CallEntry, call: str, declared: Declared | None) -> None:
-        self._entry = entry
-        self._call = call
+    def __init__(self, spec: CallSpec, declared: Declared | None) -> None:
+        self._spec = spec
         self._declared = declared
 
     @property
     def tier(self) -> Tier:
         """The real call's."""
-        return self._entry.tier
+        return self._spec.tier
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name; raises as the real call."""
-        return self._entry.bind(args, named)
+        return self._spec.bind(args, named)
 
     @contextmanager
     def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[Prepared]:
         """Yield the declared answer; nothing is opened, so the facts are the arguments as they stand."""
         del host, run
-        path, command = bound.get("path"), bound.get("name") if self._call == "proc.command" else None
-        facts = Facts(path=path if isinstance(path, str) else None, command=command)
-        yield Prepared(self._call, facts, self._declared)
+        spec = self._spec
+        paths = [bound[item.name] for item in spec.parameters if item.is_path and bound[item.name] is not None]
+        facts = Facts(path=paths[-1] if paths else None, command=bound[spec.command] if spec.command else None)
+        yield Prepared(spec.name, facts, self._declared)
 
 
 class FixtureTable:
     """The call table of one test.
 
     Args:
-        table: The real calls.
-        calls: Call -> its declared result, or results.
-
-    Raises:
-        UnavailableError: The test declares results for a call that does not exist.
+        catalogue: The real calls.
+        calls: Call -> its declared result, or results; ``checking`` has refused those that do not exist.
     """
 
-    def __init__(self, table: CallTable, calls: Mapping[str, Any]) -> None:
-        self._table = table
-        unknown = sorted(name for name in calls if table.find(name) is None)
-        if unknown:
-            raise UnavailableError(f"the test declares results for {unknown[0]}, which is no call")
+    def __init__(self, catalogue: Catalogue, calls: Mapping[str, Any]) -> None:
+        self._catalogue = catalogue
         self._declared = {name: Declared(name, given) for name, given in calls.items()}
 
     def find(self, name: str) -> CallEntry | None:
         """Return the call as the test sees it; None if there is none."""
-        entry = self._table.find(name)
-        if entry is None or (entry.tier is Tier.COMPUTE and name not in self._declared):
-            return entry
-        return FixtureEntry(entry, name, self._declared.get(name))
+        spec = self._catalogue.find(name)
+        if spec is None or (spec.tier is Tier.COMPUTE and name not in self._declared):
+            return spec
+        return FixtureEntry(spec, self._declared.get(name))

@@ -1,44 +1,114 @@
-"""``outrider doctor``: what this machine offers the sandbox, and what is missing."""
+"""``outrider doctor``: what this machine offers the sandbox, what of the set-up works, and what is missing."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
+import sqlite3
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
+from cli import exits
 from cli.invocation import Invocation, pass_invocation
-from cli.leaf import LocalCommand
+from cli.keys import read_key
+from cli.leaf import ServerCommand
 from cli.output import field
+from cli.settings import find_key_path
+from protocol.errors import OutriderError, UnauthenticatedError
 
 WALLS = (field("wall", "name"), field("state", "state"), field("what it does", "detail"))
+CHECKS = (field("check", "name"), field("state", "state"), field("what was found", "detail"))
+SQLITE_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # the releases that got the repair of the WAL-reset race
 
 
-@click.command("doctor", cls=LocalCommand)
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    state: str  # ok | off (not needed here, not set up) | error
+    detail: str
+
+    def to_plain(self) -> dict[str, str]:
+        """Return it as JSON data."""
+        return {"name": self.name, "state": self.state, "detail": self.detail}
+
+
+@click.command("doctor", cls=ServerCommand)
 @pass_invocation
 def noun(invocation: Invocation) -> None:
-    """Raise every wall of the sandbox in a real zygote and say which ones stand."""
-    walls = asyncio.run(_walls())
+    """Raise every wall of the sandbox in a real zygote, say which stand, and look at key and server.
+
+    Exit status 1 if a wall is missing or something that is set up does not work.
+    """
+    walls, problem = asyncio.run(_walls())
     missing = [wall["name"] for wall in walls if wall["state"] != "up"]
-    if invocation.as_json:
-        invocation.output.data({
-            "kernel": platform.release(), "arch": platform.machine(), "python": sys.version.split()[0],
-            "walls": walls, "missing": missing,
+    checks = [_python(), _sqlite(), _key(invocation), _server(invocation)]
+    if problem:
+        checks.insert(0, Check("sandbox", "error", problem))
+    is_ok = not missing and all(check.state != "error" for check in checks)
+    output = invocation.output
+    if output.as_json:
+        output.data({
+            "ok": is_ok, "kernel": platform.release(), "arch": platform.machine(),
+            "python": platform.python_version(), "walls": walls, "missing": missing,
+            "checks": [check.to_plain() for check in checks],
         })  # fmt: skip
     else:
-        invocation.output.table(walls, WALLS)
-        up = len(walls) - len(missing)
-        invocation.output.say(f"{up} of {len(walls)} walls up on this kernel ({platform.release()})")
-    invocation.exit(1 if missing else 0)
+        output.table(walls, WALLS, empty="no wall stands")
+        output.line()
+        output.table([check.to_plain() for check in checks], CHECKS)
+        output.say(f"{len(walls) - len(missing)} of {len(walls)} walls up on this kernel ({platform.release()})")
+    invocation.exit(exits.OK if is_ok else exits.FAILURE)
 
 
-async def _walls() -> list[dict[str, Any]]:
-    from sandbox.launch import Sandbox
+async def _walls() -> tuple[list[dict[str, Any]], str | None]:
+    """Return how the walls stand, and why the sandbox does not start if it does not."""
+    from sandbox.launch import Sandbox  # loads the languages; --help does without
 
-    sandbox = await Sandbox.start(bindings=[])
     try:
-        return [wall.to_plain() for wall in sandbox.walls]
+        sandbox = await Sandbox.start(bindings=[])
+    except OutriderError as error:
+        return [], str(error)
+    try:
+        return [wall.to_plain() for wall in sandbox.walls], None
     finally:
         await sandbox.close()
+
+
+def _python() -> Check:
+    fits = (3, 11) <= sys.version_info[:2] < (3, 14)
+    return Check("python", "ok" if fits else "error", f"{platform.python_version()} (3.11 to 3.13 are supported)")
+
+
+def _sqlite() -> Check:
+    """Releases without the repair of the WAL-reset race are fine with one writing connection, which is what we keep."""
+    found = sqlite3.sqlite_version_info
+    same_line = [fixed for fixed in SQLITE_FIXED if fixed[:2] == found[:2]]
+    is_fixed = found >= same_line[0] if same_line else found > SQLITE_FIXED[-1]
+    note = "" if is_fixed else ", before the repair of the WAL-reset race; one connection writes and checkpoints"
+    return Check("sqlite", "ok", f"{sqlite3.sqlite_version}{note}")
+
+
+def _key(invocation: Invocation) -> Check:
+    try:
+        path = find_key_path(invocation.asked)
+        if not path.exists():
+            return Check("key", "off", f"none in {path} (outrider key new)")
+        return Check("key", "ok", f"{path}  {read_key(path).public.key_id[:16]}")
+    except OutriderError as error:
+        return Check("key", "error", str(error))
+
+
+def _server(invocation: Invocation) -> Check:
+    try:
+        me = invocation.api.get("me")
+        return Check("server", "ok", f"{invocation.context.server} as {me.get('principal')}")
+    except UnauthenticatedError as error:
+        known = "is known" not in str(error)
+        return Check("server", "error" if known else "off", f"{error} (outrider login)")
+    except OutriderError as error:
+        return Check("server", "error", str(error))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import LocalCommand
@@ -14,7 +15,6 @@ from cli.local.policies import find_policy
 from cli.output import field
 from policies.decide import decide
 from policies.model import Facts, Policy
-from protocol.errors import DOORS
 
 RULES = (
     field("effect", "effect"),
@@ -74,4 +74,4 @@ def explain(
         invocation.output.data(told)
     else:
         invocation.output.facts(told)
-    invocation.exit(0 if verdict.allowed else DOORS["denied"].exit_status)
+    invocation.exit(exits.OK if verdict.allowed else exits.DENIED)

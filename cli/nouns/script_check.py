@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.local.folder import Script, read_script
@@ -20,47 +21,45 @@ TESTS = (field("test", "name"), field("result", "result"), field("difference", "
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
 @pass_invocation
 def noun(invocation: Invocation, path: Path) -> None:
-    """Check the script at PATH and run the tests of its manifest."""
-    script = read_script(path)
-    problems, found = _read(script)
-    tests = asyncio.run(_tests(script)) if not problems else []
-    ok = not problems and all(not test["differences"] for test in tests)
-    told = {"ok": ok, "name": script.manifest.name, **found, "problems": problems, "tests": tests}
-    output = invocation.output
-    if invocation.as_json:
-        output.data(told)
-    else:
-        for problem in problems:
-            output.line(problem)
-        if tests:
-            output.table(tests, TESTS)
-        word = "ok" if ok else "not ok"
-        stated = script.manifest.tier.label
-        output.say(
-            f"{word}  {script.manifest.name}  tier {stated}, inferred {found['inferred_tier']}  {len(tests)} tests"
-        )
-    invocation.exit(0 if ok else 1)
+    """Check the script at PATH and run the tests of its manifest in the real sandbox.
 
-
-def _read(script: Script) -> tuple[list[str], dict[str, Any]]:
-    from sandbox.analysis import analyse  # loads the runtimes; --help does without
+    In a test only the calls that it names have results, and everything else of the host is an error. A list of
+    results is used one after the other, so a call that returns a list gets a list around it.
+    """
+    from cli.local.checking import read  # loads the languages; --help does without
     from stdlib.catalogue import load
 
+    script = read_script(path)
+    findings = read(script, load().tiers())
+    tests = [] if findings.problems else asyncio.run(_tests(script))
+    is_ok = not findings.problems and all(test["result"] == "ok" for test in tests)
     manifest = script.manifest
-    analysis = analyse(manifest.language, script.files, manifest.main, load().tiers())
-    problems = [f"{place}: {message}" for place, message in analysis.syntax_errors]
-    for name, places in sorted(analysis.unknown.items()):
-        problems.append(f"{places[0]}: there is no call named {name}")
-    problems += [f"{place} (so its calls cannot be known)" for place in analysis.dynamic]
-    if analysis.is_complete and analysis.tier > manifest.tier:
-        problems.append(f"the calls need tier {analysis.tier.label}, the manifest states {manifest.tier.label}")
-    return problems, {
-        "tier": manifest.tier.label, "inferred_tier": analysis.tier.label, "calls": sorted(analysis.calls),
+    told = {
+        "ok": is_ok, "name": manifest.name, "version": manifest.version, "language": manifest.language,
+        "tier": manifest.tier.label, **findings.to_plain(), "tests": tests,
     }  # fmt: skip
+    _show(invocation, told)
+    invocation.exit(exits.OK if is_ok else exits.FAILURE)
+
+
+def _show(invocation: Invocation, told: dict[str, Any]) -> None:
+    output = invocation.output
+    if output.as_json:
+        output.data(told)
+        return
+    for kind in ("problems", "remarks"):
+        for finding in told[kind]:
+            output.line(f"{finding['where']}: {finding['message']}{'' if kind == 'problems' else '  (remark)'}")
+    if told["tests"]:
+        output.table(told["tests"], TESTS)
+    word = "ok    " if told["ok"] else "failed"
+    inferred = told["inferred_tier"] or "unknown"
+    output.say(f"{word}  {told['name']}  tier {told['tier']}, inferred {inferred}  {len(told['tests'])} tests")
 
 
 async def _tests(script: Script) -> list[dict[str, Any]]:
-    from cli.local import running
+    """Run the manifest's tests, each in a worker of its own."""
+    from cli.local import running  # loads the sandbox; see above
     from cli.local.expectations import differences
     from cli.local.fixtures import FixtureTable
     from cli.local.policies import tier_policy
@@ -70,13 +69,14 @@ async def _tests(script: Script) -> list[dict[str, Any]]:
     if not script.manifest.tests:
         return []
     catalogue = load()
-    sandbox = await Sandbox.start(bindings=catalogue.bindings())
+    policy = tier_policy(script.manifest.tier)
     results = []
+    sandbox = await Sandbox.start(bindings=catalogue.bindings())
     try:
         for test in script.manifest.tests:
             parameters = script.manifest.check_parameters(test.parameters)
             table = FixtureTable(catalogue, test.calls)
-            ran = await running.run(sandbox, script, tier_policy(script.manifest.tier), table, parameters)
+            ran = await running.run(sandbox, script, policy, table, parameters)
             found = differences(test.expect, ran)
             results.append({"name": test.name, "result": "failed" if found else "ok", "differences": found})
     finally:

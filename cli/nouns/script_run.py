@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.local import report
@@ -16,7 +17,6 @@ from cli.values import pairs
 from policies.model import Policy
 from protocol.tiers import Tier
 
-STATUS = {"ok": 0, "error": 1, "denied": 3, "killed": 5}
 TIERS = click.Choice([tier.label for tier in Tier])
 
 
@@ -37,7 +37,16 @@ def noun(
     arguments: tuple[str, ...],
     verbose: bool,
 ) -> None:
-    """Run the script at PATH on this machine, in the real sandbox, without a server."""
+    """Run the script at PATH (a bundle folder, a bare .lua or .py file) here, in the real sandbox, without a server.
+
+    What it prints and returns goes to stdout, how it went to stderr. Exit status: 0 ok, 1 error, 3 denied, 5 killed by
+    a limit, 2 usage. A bare file takes any --arg, as text.
+
+    \b
+    Examples:
+      outrider script run .
+      outrider script run peek.lua --tier inspect --arg path=/etc/hostname --json
+    """
     from cli.local.running import parameters_of  # loads the sandbox; --help does without
 
     asked = Tier.parse(tier) if tier else None
@@ -46,7 +55,7 @@ def noun(
     parameters = parameters_of(script, pairs(arguments, where="--arg"))
     ran = asyncio.run(_run(invocation, script, policy, parameters, verbose))
     report.show(invocation.output, ran, verbose=verbose)
-    invocation.exit(STATUS[ran.status])
+    invocation.exit(exits.of_run(ran.status))
 
 
 async def _run(

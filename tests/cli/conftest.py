@@ -13,6 +13,8 @@ import pytest
 
 from cli.main import run
 
+sys.path.insert(0, str(Path(__file__).parent))  # for the modules that tests share
+
 
 @dataclass(frozen=True)
 class Called:

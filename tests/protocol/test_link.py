@@ -208,6 +208,25 @@ def test_a_reset_drops_what_waits_and_frees_the_place(wire: Wire) -> None:
         wire.server.link.send(stream, b"x")
 
 
+def test_a_reset_takes_its_queue_along(wire: Wire) -> None:
+    """Bytes of a terminal that was closed must not hold up the link."""
+    link = wire.agent.link
+    stream = link.open("tty", {}, is_two_way=True)
+    link.send(stream, bytes(100_000))
+    link.grant(stream, 10)
+    link.reset(stream, "closed")
+    kinds = [messages.unpack(frame)[0] for frame in link.take()]
+    assert kinds == [Kind.OPEN, Kind.RESET]
+
+
+def test_an_answer_that_comes_twice_closes_the_link(wire: Wire) -> None:
+    number = wire.agent.link.request("status", STATUS)
+    answer = messages.pack(Kind.RESPONSE, number, {})
+    wire.agent.link.receive(answer)
+    with pytest.raises(ProtocolError, match="no request of ours"):
+        wire.agent.link.receive(answer)
+
+
 def test_frames_that_cross_a_reset_are_passed_over(wire: Wire) -> None:
     stream = wire.server.link.open("bundle", {})
     wire.server.link.send(stream, b"abc")

@@ -158,11 +158,20 @@ class Traffic(RuleBasedStateMachine):
     def flush(self) -> None:
         self.wire.flush()
 
-    @rule(is_agent=st.booleans(), size=st.integers(1, 200_000))
+    @rule(is_agent=st.booleans(), size=st.integers(1, 200) | st.integers(1000, 300_000))
     def arrive(self, is_agent: bool, size: int) -> None:
+        self.wire.flush()
         end, owner = self.sides(is_agent)
         for event in end.arrive(size):
             self.note(owner, event)
+
+    @rule()
+    def settle(self) -> None:
+        """Everything that was said arrives, in steps."""
+        self.wire.flush()
+        while self.wire.agent.incoming or self.wire.server.incoming:
+            self.arrive(True, 1 << 20)
+            self.arrive(False, 1 << 20)
 
     @rule()
     def lose(self) -> None:
@@ -230,13 +239,14 @@ class Traffic(RuleBasedStateMachine):
         """After quiet everything that was sent has arrived and everything finished is gone."""
         if not hasattr(self, "wire"):
             return
-        self.wire.flush()
-        while self.wire.agent.incoming or self.wire.server.incoming:
-            for is_agent in (True, False):
-                end, owner = self.sides(is_agent)
-                for event in end.arrive(1 << 20):
-                    self.note(owner, event)
-            self.wire.flush()
+        self.settle()
+        for is_agent in (True, False):
+            end, owner = self.sides(is_agent)
+            for number in sorted(owner.asking):
+                end.link.respond(number, {})
+        self.settle()
+        assert sorted(self.agent.answered) == sorted(self.agent.asked), "each request was answered once"
+        assert sorted(self.server.answered) == sorted(self.server.asked)
         assert len(self.received) == self.handed
         for owner, peer in ((self.agent, self.server), (self.server, self.agent)):
             for stream in peer.sent.keys() - owner.reset - peer.reset:
@@ -244,7 +254,7 @@ class Traffic(RuleBasedStateMachine):
             assert peer.finished - owner.reset - peer.reset <= owner.ended
 
 
-Traffic.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+Traffic.TestCase.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
 TestTraffic = Traffic.TestCase
 
 

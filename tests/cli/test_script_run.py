@@ -1,0 +1,239 @@
+"""``outrider script run``: the documented JSON form and exit statuses, in the real sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts_here import write_bundle
+
+FORM = {
+    "status": str, "reason": (str, type(None)), "result": object, "output": str, "metrics": list, "calls": list,
+    "usage": dict,
+}  # fmt: skip
+BOTH = [
+    pytest.param("ok.lua", 'print("hi")\nreturn {1, "x", true}', id="lua"),
+    pytest.param("ok.py", 'def main():\n    print("hi")\n    return [1, "x", True]', id="python"),
+]
+
+
+def ran(outrider: Callable[..., Any], path: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    called = outrider("script", "run", str(path), "--json", *words)
+    assert called.err == "", called.err
+    return called.status, called.data
+
+
+def bare(home: Path, name: str, source: str) -> Path:
+    path = home / name
+    path.write_text(source)
+    return path
+
+
+@pytest.mark.parametrize(("name", "source"), BOTH)
+def test_exact_form_of_a_good_run(outrider: Callable[..., Any], home: Path, name: str, source: str) -> None:
+    status, told = ran(outrider, bare(home, name, source))
+    assert status == 0
+    assert list(told) == list(FORM)
+    assert all(isinstance(told[key], kind) for key, kind in FORM.items())
+    assert (told["status"], told["reason"], told["result"], told["output"]) == ("ok", None, [1, "x", True], "hi\n")
+    assert (told["metrics"], told["calls"]) == ([], [])
+    assert list(told["usage"]) == ["wall_ms", "cpu_ms", "peak_bytes"]
+    assert told["usage"]["wall_ms"] > 0
+    assert told["usage"]["peak_bytes"] > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("m.lua", 'local s = fs.space("/")\ncheck.metric("total", "int64", s.total, "bytes")'),
+        ("m.py", 's = fs.space("/")\ncheck.metric("total", "int64", s["total"], "bytes")\n'),
+    ],
+)
+def test_calls_and_metrics(outrider: Callable[..., Any], home: Path, name: str, source: str) -> None:
+    status, told = ran(outrider, bare(home, name, source))
+    assert status == 0, told
+    (metric,) = told["metrics"]
+    assert (metric["name"], metric["type"], metric["unit"]) == ("total", "int64", "bytes")
+    assert metric["value"] > 0
+    assert [set(call) for call in told["calls"]] == [{"call", "verdict", "rule", "ms"}] * 2
+    space = next(call for call in told["calls"] if call["call"] == "fs.space")
+    assert space["verdict"] == "allow"
+    assert space["rule"].startswith("observe.yaml:")
+    assert space["ms"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("peek.lua", '\nlocal text = fs.read("/etc/shadow")\nreturn text'),
+        ("peek.py", '\ntext = fs.read("/etc/shadow")\n'),
+    ],
+)
+def test_denied_names_call_rule_and_place(outrider: Callable[..., Any], home: Path, name: str, source: str) -> None:
+    status, told = ran(outrider, bare(home, name, source))
+    assert (status, told["status"], told["result"]) == (3, "denied", None)
+    assert f"{name}:2" in told["reason"]
+    assert "fs.read /etc/shadow" in told["reason"]
+    (call,) = told["calls"]
+    assert (call["call"], call["verdict"]) == ("fs.read", "deny")
+    assert call["rule"]
+
+
+def test_a_denial_that_the_script_catches_is_no_denied_run(outrider: Callable[..., Any], home: Path) -> None:
+    path = bare(home, "c.lua", 'local ok, e = pcall(fs.read, "/etc/shadow")\nreturn {ok, e.code}')
+    status, told = ran(outrider, path)
+    assert (status, told["status"], told["result"]) == (0, "ok", [False, "denied"])
+    assert told["calls"][0]["verdict"] == "deny"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "where"),
+    [
+        ("e.lua", '\n\nerror("broken")', "e.lua:3"),
+        ("e.py", '\n\nraise ValueError("broken")', "e.py:3"),
+        ("s.lua", "local x = 1\nx = = 2", "s.lua:2"),
+        ("s.py", "x = 1\ndef main(:\n    pass", "s.py:2"),
+    ],
+)
+def test_errors_name_the_place(outrider: Callable[..., Any], home: Path, name: str, source: str, where: str) -> None:
+    status, told = ran(outrider, bare(home, name, source))
+    assert (status, told["status"]) == (1, "error")
+    assert where in told["reason"]
+
+
+def test_an_unknown_call_is_an_error_and_on_the_list(outrider: Callable[..., Any], home: Path) -> None:
+    status, told = ran(outrider, bare(home, "u.lua", 'local x = fs.shred("/etc/hostname")'))
+    assert (status, told["status"]) == (1, "error")
+    assert "fs.shred" in told["reason"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "source", "budget"),
+    [
+        ("{wall: 300ms, cpu: 10s}", "while true do end", "wall"),
+        ("{calls: 3}", "for i = 1, 10 do sys.uptime() end", "calls"),
+        ("{memory: 8MiB}", 'local t = {} for i = 1, 1e7 do t[i] = "x" .. i end', "memory"),
+    ],
+)
+def test_killed_by_a_limit_names_the_budget(
+    outrider: Callable[..., Any], home: Path, limits: str, source: str, budget: str
+) -> None:
+    folder = write_bundle(home / "bundle", source, more=f"limits: {limits}\n")
+    status, told = ran(outrider, folder)
+    assert (status, told["status"]) == (5, "killed"), told
+    assert budget in told["reason"]
+
+
+def test_tier_of_a_bare_file_is_observe_unless_given(outrider: Callable[..., Any], home: Path) -> None:
+    path = bare(home, "t.lua", 'local text = fs.read("/etc/hostname")\nreturn #text > 0')
+    assert ran(outrider, path)[0] == 3
+    status, told = ran(outrider, path, "--tier", "inspect")
+    assert (status, told["result"]) == (0, True), told
+
+
+def test_policy_in_place_of_the_tier(outrider: Callable[..., Any], home: Path) -> None:
+    policy = home / "mine.yaml"
+    policy.write_text("tier: inspect\nallow:\n  - call: fs.read\n    paths: [/etc/hostname]\n")
+    allowed = bare(home, "a.lua", 'local text = fs.read("/etc/hostname")\nreturn true')
+    denied = bare(home, "d.lua", "local x = sys.uptime()\nreturn true")
+    assert ran(outrider, allowed, "--policy", str(policy))[0] == 0
+    status, told = ran(outrider, denied, "--policy", str(policy))
+    assert (status, told["calls"][0]["verdict"]) == (3, "deny")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tier: inspect\nallow:\n  - call: fs.read\n    path: [/etc]\n", "mine.yaml:4"),
+        ("tier: everything\n", "mine.yaml:1"),
+        ("tier: observe\n  allow: [\n", "mine.yaml:"),
+    ],
+)
+def test_wrong_policy_names_file_line_and_key(outrider: Callable[..., Any], home: Path, text: str, said: str) -> None:
+    (home / "mine.yaml").write_text(text)
+    called = outrider(
+        "script", "run", str(bare(home, "a.lua", "return 1")), "--policy", str(home / "mine.yaml"), "--json"
+    )
+    assert called.status == 2
+    assert said in json.loads(called.err)["error"]["where"]
+
+
+def test_parameters_of_a_bare_file_are_text(outrider: Callable[..., Any], home: Path) -> None:
+    path = bare(home, "p.lua", 'return {param("a"), param("b"), param("none") == nil}')
+    assert ran(outrider, path, "--arg", "a=1", "--arg", "b=x=y")[1]["result"] == ["1", "x=y", True]
+
+
+def test_parameters_of_a_bundle_are_typed(outrider: Callable[..., Any], home: Path) -> None:
+    more = "parameters: {n: {type: integer, required: true, minimum: 1}, s: {type: string, default: d}}\n"
+    folder = write_bundle(home / "bundle", 'return {param("n"), param("s")}', more=more)
+    assert ran(outrider, folder, "--arg", "n=7")[1]["result"] == [7, "d"]
+    for words, said in (
+        ([], "required"),
+        (["--arg", "n=x"], "integer"),
+        (["--arg", "n=0"], "n"),
+        (["--arg", "z=1"], "z"),
+    ):
+        called = outrider("script", "run", str(folder), *words)
+        assert called.status == 2
+        assert said in called.err
+
+
+def test_a_manifest_narrows_what_its_tier_allows(outrider: Callable[..., Any], home: Path) -> None:
+    folder = write_bundle(home / "bundle", "local x = sys.uptime()", more="needs: [{call: sys.loadavg}]\n")
+    assert ran(outrider, folder)[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("limits: {wall: 10 parsecs}", "manifest.yaml:6: limits.wall: '10 parsecs' is not a duration"),
+        ("surprise: 1", "manifest.yaml:6"),
+        ("tests: [", "manifest.yaml:"),
+        ("needs: [{call: fs..read}]", "manifest.yaml:6"),
+    ],
+)
+def test_a_wrong_manifest_names_the_place(outrider: Callable[..., Any], home: Path, line: str, said: str) -> None:
+    folder = write_bundle(home / "bundle", "return 1", more=line + "\n")
+    called = outrider("script", "run", str(folder))
+    assert called.status == 2
+    assert said in called.err
+    assert called.out == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["missing.lua"], ["text.txt"], ["."], ["ok.lua", "--tier", "root"], ["ok.lua", "--arg", "x"], []],
+)
+def test_usage_errors_exit_2(outrider: Callable[..., Any], home: Path, words: list[str]) -> None:
+    bare(Path.cwd(), "ok.lua", "return 1")
+    bare(Path.cwd(), "text.txt", "return 1")
+    called = outrider("script", "run", *words)
+    assert called.status == 2
+    assert called.out == ""
+    assert called.err
+
+
+def test_for_people_data_is_on_stdout_and_talk_on_stderr(outrider: Callable[..., Any], home: Path) -> None:
+    called = outrider("script", "run", str(bare(home, "h.lua", 'print("hi")\nreturn 7')))
+    assert called.out == "hi\n7\n"
+    assert called.err.startswith("ok")
+    called = outrider("script", "run", str(bare(home, "h.lua", "sys.uptime()")), "--verbose")
+    assert "sys.uptime" in called.out
+    assert "seccomp" in called.err
+
+
+def test_nothing_of_the_environment_reaches_the_script(home: Path) -> None:
+    """A secret in the caller's environment or memory must not be there for the worker to find."""
+    path = bare(home, "env.py", "result = 1")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "script", "run", str(path), "--json"],
+        capture_output=True, text=True, timeout=60, cwd=home, env={**os.environ, "OUTRIDER_TOKEN": "ort_secret"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "ort_secret" not in done.stdout + done.stderr

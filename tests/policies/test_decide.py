@@ -1,0 +1,94 @@
+"""Golden verdicts: tier by call by facts. A change here is a change of what a tier may do, and needs a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.decide import Effective, Layer, decide, decide_effective
+from policies.load import builtin, load_policy
+from policies.model import Effect, Facts
+from protocol.errors import ArgumentError
+from protocol.tiers import Tier
+from stdlib.catalogue import load as load_catalogue
+
+GOLDEN = [
+    # tier, call, facts, effect, words of the rule
+    ("compute", "check.metric", Facts(), "allow", "compute.yaml"),
+    ("compute", "time.sleep", Facts(), "allow", "compute.yaml"),
+    ("compute", "fs.stat", Facts(path="/etc/hostname"), "deny", "no rule"),
+    ("compute", "proc.list", Facts(), "deny", "no rule"),
+    ("observe", "fs.stat", Facts(path="/etc/hostname"), "allow", "observe.yaml"),
+    ("observe", "fs.space", Facts(path="/"), "allow", "observe.yaml"),
+    ("observe", "fs.list", Facts(path="/etc/ssh"), "deny", "observe.yaml"),
+    ("observe", "fs.list", Facts(path="/etc"), "allow", "observe.yaml"),
+    ("observe", "fs.read", Facts(path="/etc/hostname"), "deny", "no rule"),
+    ("observe", "proc.command", Facts(command="df"), "deny", "no rule"),
+    ("observe", "log.info", Facts(), "allow", "compute.yaml"),
+    ("inspect", "fs.read", Facts(path="/etc/hostname", bytes=100), "allow", "inspect.yaml"),
+    ("inspect", "fs.read", Facts(path="/etc/hostname", bytes=5 << 20), "deny", "no rule"),
+    ("inspect", "fs.read", Facts(path="/etc/shadow"), "deny", "inspect.yaml"),
+    ("inspect", "fs.stat", Facts(path="/root/.ssh/id_ed25519"), "deny", "inspect.yaml"),
+    ("inspect", "fs.read", Facts(path="/home/mia/notes"), "deny", "no rule"),
+    ("inspect", "proc.command", Facts(command="df"), "allow", "inspect.yaml"),
+    ("inspect", "proc.command", Facts(command="bash"), "deny", "no rule"),
+    ("operate", "proc.command", Facts(command="restart"), "allow", "operate.yaml"),
+    ("operate", "fs.read", Facts(path="/etc/shadow"), "deny", "inspect.yaml"),
+    ("admin", "proc.exec", Facts(), "allow", "admin.yaml"),
+    ("admin", "fs.read", Facts(path="/etc/ssh/ssh_host_ed25519_key"), "deny", "inspect.yaml"),
+]
+
+
+@pytest.mark.parametrize(("tier", "call", "facts", "effect", "words"), GOLDEN)
+def test_golden_verdicts(tier: str, call: str, facts: Facts, effect: str, words: str) -> None:
+    verdict = decide(builtin(Tier.parse(tier)), call, facts)
+    assert verdict.effect == effect
+    assert words in verdict.rule
+    assert verdict.allowed == (effect == "allow")
+    assert bool(verdict.reason) == (effect != "allow"), "who is refused is told why"
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_unknown_call_is_denied_below_admin(tier: Tier) -> None:
+    """No rule means deny; only admin's rule names every call."""
+    assert decide(builtin(tier), "fs.shred", Facts()).allowed == (tier is Tier.ADMIN)
+
+
+def test_no_call_is_allowed_below_its_tier() -> None:
+    """The tier in the declaration and the tier's policy must tell the same story."""
+    for spec in load_catalogue():
+        facts = Facts(path="/etc/hostname", command="df", bytes=1)
+        for tier in Tier:
+            if tier < spec.tier:
+                assert not decide(builtin(tier), spec.name, facts).allowed, (spec.name, tier)
+
+
+def test_every_layer_must_allow() -> None:
+    observe, inspect = (builtin(Tier.parse(word)) for word in ("observe", "inspect"))
+    both = Effective((Layer("tier", inspect.rules, inspect.limits), Layer("ceiling", observe.rules, observe.limits)))
+    assert decide_effective(both, "fs.stat", Facts(path="/etc/hostname")).allowed
+    verdict = decide_effective(both, "fs.read", Facts(path="/etc/hostname"))
+    assert verdict.effect is Effect.DENY
+    assert "ceiling" in verdict.rule
+    assert both.limits.processes == 0, "the smaller limit counts"
+    assert not decide_effective(Effective(()), "fs.stat", Facts(path="/")).allowed, "no policy at all: deny"
+
+
+BAD = [
+    ("tier: observe\nlimits: {wall: 10 parsecs}\n", "x.yaml:2: limits.wall: '10 parsecs' is not a duration"),
+    ("tier: root\n", "x.yaml:1: tier: 'root' is not a tier"),
+    ("tier: observe\nalow: []\n", "x.yaml:2: alow: unknown key 'alow' (did you mean 'allow'?"),
+    ("tier: observe\nallow:\n  - call: fs read\n", "x.yaml:3: allow[0].call: 'fs read' is not a call"),
+    ("tier: observe\nallow:\n  - call: fs.read\n    paths: [etc/**]\n", "x.yaml:4: allow[0].paths: 'etc/**'"),
+    ("tier: observe\nallow:\n  - call: fs.read\n    paths: [/a/../b]\n", "x.yaml:4: allow[0].paths:"),
+    ("tier: observe\nextends: admin\n", "x.yaml:2: extends: a policy of tier observe cannot extend admin"),
+    ("tier: observe\ntier: admin\n", "x.yaml:2: the key 'tier' stands twice"),
+    ("tier: &a observe\n", "x.yaml:1: anchors and aliases are not allowed"),
+    ("tier: [\n", "x.yaml:2: "),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), BAD)
+def test_a_wrong_policy_is_refused_with_file_line_and_key(text: str, words: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        load_policy(text, "x.yaml")
+    assert str(caught.value).startswith(words)

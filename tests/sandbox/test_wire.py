@@ -1,0 +1,203 @@
+"""The gate's end of one worker's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from protocol.frames import LengthPrefixed, decode, encode
+from sandbox.channel import CallMade, Finished, Printed, Violated, framed, value_body
+from sandbox.gate import Reply
+from sandbox.inline import Suspended
+from sandbox.wire import Wire
+
+CALL = framed(encode([1, "a", [], {}]))
+PRINT = framed(encode([2, b"x"]))
+RESULT = framed(encode([3, {"status": "ok", "result": 1, "error": None, "output_bytes": 0}]))
+
+
+class Ends:
+    """Both ends of a socketpair: a wire, and the worker's side of it."""
+
+    def __init__(self) -> None:
+        ours, self.worker = socket.socketpair()
+        ours.setblocking(False)
+        self.calls: list[CallMade] = []
+        self.trouble: list[Violated | None] = []
+        self.takes = True  # whether a call is answered as it comes
+        self.wire = Wire(asyncio.get_running_loop(), ours, self.on_call, self.trouble.append)
+
+    def on_call(self, call: CallMade) -> Suspended[Reply] | None:
+        self.calls.append(call)
+        if self.takes:
+            self.wire.answer(value_body(len(self.calls)))
+        return None
+
+    def answers(self) -> list[Any]:
+        """Return what has been answered up to now."""
+        try:
+            data = self.worker.recv(65536, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        return [decode(body)[1] for body in LengthPrefixed().feed(data)]
+
+
+@pytest.fixture
+def ends() -> Iterator[list[Ends]]:
+    made: list[Ends] = []
+    yield made
+    for each in made:
+        each.wire.close()
+        each.worker.close()
+
+
+async def opened(ends: list[Ends]) -> Ends:
+    ends.append(Ends())
+    return ends[-1]
+
+
+async def open_call(one: Ends) -> None:
+    """Let a call come while nobody waits, so that it is not answered from the callback."""
+    one.worker.sendall(CALL)
+    while not one.wire._events:
+        await asyncio.sleep(0)
+    assert isinstance(await one.wire.next(), CallMade)
+
+
+async def until_waiting(wire: Wire) -> asyncio.Task[Any]:
+    task = asyncio.create_task(wire.next())
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_events_come_in_order_and_then_the_end(ends: list[Ends]) -> None:
+    """Also those that came before the end was seen."""
+    one = await opened(ends)
+    one.worker.sendall(PRINT + PRINT + RESULT)
+    one.worker.shutdown(socket.SHUT_WR)
+    found = [await one.wire.next() for _ in range(4)]
+    assert [type(event) for event in found] == [Printed, Printed, Finished, type(None)]
+
+
+async def test_a_call_is_offered_at_once_while_somebody_waits(ends: list[Ends]) -> None:
+    """And answered from there; the waiting goes on."""
+    one = await opened(ends)
+    task = await until_waiting(one.wire)
+    for _ in range(50):
+        one.worker.sendall(CALL)
+        while not (came := one.answers()):
+            await asyncio.sleep(0)
+        assert came == [len(one.calls)]
+    assert not task.done()
+    task.cancel()
+
+
+async def test_a_call_that_comes_with_something_else_waits_its_turn(ends: list[Ends]) -> None:
+    """Order is kept: what was printed before a call is seen before it."""
+    one = await opened(ends)
+    task = await until_waiting(one.wire)
+    one.worker.sendall(PRINT + CALL)
+    assert isinstance(await task, Printed)
+    assert isinstance(await one.wire.next(), CallMade)
+    assert one.calls == []
+
+
+async def test_trouble_while_a_call_is_open_is_told_at_once(ends: list[Ends]) -> None:
+    """Nobody takes events then, and somebody must be interrupted."""
+    one = await opened(ends)
+    await open_call(one)
+    one.worker.sendall(CALL)
+    while not one.trouble:
+        await asyncio.sleep(0)
+    assert isinstance(one.trouble[0], Violated)
+
+
+async def test_the_end_while_a_call_is_open_is_told_at_once(ends: list[Ends]) -> None:
+    """Once, as None."""
+    one = await opened(ends)
+    await open_call(one)
+    one.worker.close()
+    while not one.trouble:
+        await asyncio.sleep(0)
+    assert one.trouble == [None]
+
+
+async def test_what_does_not_fit_the_socket_goes_later(ends: list[Ends]) -> None:
+    """A worker that reads slowly holds up nobody, and loses nothing."""
+    one = await opened(ends)
+    sent = b"".join(bytes([number]) * 100_000 for number in range(20))
+    for at in range(0, len(sent), 100_000):
+        one.wire.send(sent[at : at + 100_000])
+    received = await asyncio.to_thread(lambda: read_exactly(one.worker, len(sent)))
+    assert received == sent
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        parts.append(sock.recv(size))
+        if not parts[-1]:
+            raise EOFError(f"{size} bytes are missing")
+        size -= len(parts[-1])
+    return b"".join(parts)
+
+
+async def test_after_the_close_nothing_is_seen_or_sent(ends: list[Ends]) -> None:
+    """A late frame is not acted on."""
+    one = await opened(ends)
+    one.worker.sendall(CALL)
+    one.wire.close()
+    one.wire.close()
+    one.wire.send(b"x")
+    assert await one.wire.next() is None
+    assert one.calls == []
+
+
+async def test_a_close_wakes_who_waits(ends: list[Ends]) -> None:
+    """Nobody waits for ever."""
+    one = await opened(ends)
+    task = await until_waiting(one.wire)
+    one.wire.close()
+    assert await task is None
+
+
+async def test_a_worker_that_is_gone_takes_no_answer(ends: list[Ends]) -> None:
+    """No error: its end is seen by reading."""
+    one = await opened(ends)
+    one.worker.close()
+    one.wire.send(b"x" * 10**6)
+    assert await one.wire.next() is None
+
+
+async def test_a_brisk_worker_does_not_keep_the_loop(ends: list[Ends]) -> None:
+    """Others get their turn after a millisecond, however fast it calls."""
+    one = await opened(ends)
+    task = await until_waiting(one.wire)
+    stop, turns = asyncio.Event(), []
+
+    def worker() -> None:
+        for _ in range(2000):
+            one.worker.sendall(CALL)
+            read_exactly(one.worker, int.from_bytes(read_exactly(one.worker, 4), "big"))
+        one.worker.shutdown(socket.SHUT_WR)
+
+    async def other() -> None:
+        loop = asyncio.get_running_loop()
+        while not stop.is_set():
+            turns.append(loop.time())
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(other())
+    one.takes = True
+    await asyncio.to_thread(worker)
+    assert await task is None
+    stop.set()
+    await running
+    assert len(one.calls) == 2000
+    longest = max(after - before for before, after in pairwise(turns))
+    assert longest < 1.0, "the loop stood still"
