@@ -1,0 +1,26 @@
+"""Bounds of the server; each says its unit and why it has its value."""
+
+MAX_BODY_BYTES = 12 << 20  # of a request: a packed bundle of 8 MiB in base64, and its publication
+MAX_PAGE = 500  # items of one page
+DEFAULT_PAGE = 50
+MAX_WAIT_S = 60.0  # that a request may wait for a run; longer is asked again
+MAX_TARGETS = 1_000  # agents of one run request
+MAX_PARAMETERS_BYTES = 256 << 10  # of one run, encoded: it crosses the link in one frame with its order
+MAX_RESULT_TEXT = 2_000  # characters of a reason kept with a run
+HANDSHAKE_TIMEOUT_S = 10.0  # from connection to proof; an honest agent needs two round trips
+MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us
+DUPLICATE_PING_S = 2.0  # an agent that is there answers in milliseconds
+REQUEST_TIMEOUT_S = 30.0  # an agent answers run.start as soon as the run is planned
+LAGGING_RECORD_BATCHES = 4  # frames of records taken in before the disk has the first of them
+MAX_WRITES_PER_GROUP = 256  # commands in one transaction
+MAX_PENDING_WRITES = 10_000  # commands that wait for the writer
+TAIL_PAGE = 200  # records read at once for a follower of the ledger
+TAIL_HEARTBEAT_S = 15.0  # a comment on a silent stream, so that proxies and readers see it is alive
+SHUTDOWN_S = 5.0  # for requests under way when the server is told to end
+REFUSALS_RECORDED_PER_S = 5.0  # of callers without any proof; more are only counted, or strangers could fill the disk
+IDEMPOTENCY_KEPT_S = 24 * 3600.0  # that the answer to an Idempotency-Key is remembered
+CHECKPOINT_RECORDS = 1_000  # of the server's own ledger between two signed checkpoints
+DEFAULT_INVITE_TTL_S = 3600.0
+MAX_INVITE_TTL_S = 30 * 86_400.0
+DEFAULT_TOKEN_TTL_S = 90 * 86_400.0
+MAX_TOKEN_TTL_S = 3650 * 86_400.0

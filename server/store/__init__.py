@@ -1,0 +1,1 @@
+"""What the server remembers: one SQLite database, one writer."""
