@@ -1,0 +1,123 @@
+"""Who may do what through the HTTP API: bearer tokens and their roles.
+
+- A token is ``ort_`` and 43 characters of 32 random bytes; only its SHA-256 is kept. It carries the name of a principal
+  and roles, and it ends.
+- Roles say which doors of the API open. They never make a script run: for that agents ask for signatures.
+- No token, or one that is unknown, expired or revoked: refused alike, so that nobody learns which.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnauthenticatedError
+from server import clock
+from server.store.tables import tokens
+
+PREFIX = "ort_"
+READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN = (
+    "read", "records", "run", "schedule", "publish", "review", "admin",
+)  # fmt: skip
+ROLES: dict[str, frozenset[str]] = {
+    "viewer": frozenset({READ}),
+    "auditor": frozenset({READ, RECORDS}),
+    "operator": frozenset({READ, RECORDS, RUN, SCHEDULE}),
+    "author": frozenset({READ, RECORDS, PUBLISH}),
+    "reviewer": frozenset({READ, RECORDS, REVIEW}),
+    "admin": frozenset({READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a request comes from."""
+
+    token_id: str
+    principal: str
+    roles: tuple[str, ...]
+    expires_us: int
+
+    def require(self, permission: str) -> None:
+        """Return if one of the roles gives ``permission``.
+
+        Raises:
+            DeniedError: None does; says which would.
+        """
+        if not any(permission in ROLES[role] for role in self.roles):
+            able = ", ".join(role for role, gives in ROLES.items() if permission in gives)
+            raise DeniedError(
+                f"{self.principal} has the roles {', '.join(self.roles) or 'none'}; this needs one of: {able}",
+                rule=f"role {permission}",
+            )
+
+
+def make(connection: Connection, principal: str, roles: list[str], ttl_s: float) -> dict[str, Any]:
+    """Make a token; return its id, text and end. The text cannot be had again.
+
+    Raises:
+        ArgumentError: A role is unknown, or the principal is empty.
+    """
+    unknown = sorted(set(roles) - set(ROLES))
+    if unknown or not roles:
+        raise ArgumentError(f"{unknown[:1] or 'no role'} is not a role (known: {', '.join(ROLES)})", parameter="roles")
+    if not principal.strip() or len(principal) > 100 or not principal.isprintable():
+        raise ArgumentError("a principal has 1 to 100 printable characters", parameter="principal")
+    text = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    identity = secrets.token_hex(6)
+    created_us = clock.now_us()
+    expires_us = created_us + int(ttl_s * 1_000_000)
+    connection.execute(
+        insert(tokens).values(
+            id=identity, hash=_hash(text), principal=principal, roles=sorted(set(roles)), created_us=created_us,
+            expires_us=expires_us,
+        )
+    )  # fmt: skip
+    return {"id": identity, "token": text, "principal": principal, "roles": roles, "expires": clock.text(expires_us)}
+
+
+def find(connection: Connection, text: str) -> Caller:
+    """Return who holds the token ``text``.
+
+    Raises:
+        UnauthenticatedError: Nobody does, now.
+    """
+    row = None
+    if text.startswith(PREFIX) and len(text) < 100:
+        row = connection.execute(select(tokens).where(tokens.c.hash == _hash(text))).first()
+    if row is None or row.revoked_us is not None or row.expires_us <= clock.now_us():
+        raise UnauthenticatedError("the token is not valid here, or not any more")
+    return Caller(row.id, row.principal, tuple(row.roles), row.expires_us)
+
+
+def listing(connection: Connection) -> list[dict[str, Any]]:
+    """Return all tokens, without what would let anybody in."""
+    return [
+        {
+            "id": row.id, "principal": row.principal, "roles": row.roles, "created": clock.text(row.created_us),
+            "expires": clock.text(row.expires_us), "revoked": clock.text(row.revoked_us),
+        }
+        for row in connection.execute(select(tokens).order_by(tokens.c.created_us))
+    ]  # fmt: skip
+
+
+def revoke(connection: Connection, identity: str) -> None:
+    """End a token at once.
+
+    Raises:
+        NotFoundError: There is none of this id.
+    """
+    changed = connection.execute(
+        update(tokens).where(tokens.c.id == identity, tokens.c.revoked_us.is_(None)).values(revoked_us=clock.now_us())
+    )
+    if not changed.rowcount:
+        raise NotFoundError(f"there is no token {identity}")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()

@@ -1,0 +1,207 @@
+"""The records: those of agents are taken in exactly as they were hashed; the server writes its own ledger beside them.
+
+- A batch of an agent is taken only if it continues the chain that is held; otherwise all of it is refused.
+- What is derived from records (runs, what to search by) is written in the same transaction as their bytes.
+- The server's own ledger is the agent called ``server``: publications, approvals, tokens, refusals. Its records are
+  appended by commands in the writer, and every thousandth is followed by a checkpoint signed with the server's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from protocol.errors import LedgerError, ProtocolError, TooLargeError
+from protocol.ledger import GENESIS, Chain, Record, bound_arguments, decode_record, make_checkpoint, record_hash
+from protocol.signing import PrivateKey
+from server import clock, limits
+from server.store.tables import agents, records, runs
+
+SERVER = "server"
+RUNNING = ("queued", "running")
+
+
+def record_row(agent: str, record: Record, blob: bytes, digest: bytes) -> dict[str, Any]:
+    """Return the row that keeps a record."""
+    return {
+        "agent": agent, "sequence": record.sequence, "blob": blob, "hash": digest, "time_us": record.time_us,
+        "kind": record.kind, "call": record.call, "run": record.run,
+    }  # fmt: skip
+
+
+class OwnLedger:
+    """The server's own chain.
+
+    Args:
+        key: Signs checkpoints.
+    """
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    def append(
+        self,
+        connection: Connection,
+        *,
+        kind: str = "event",
+        call: str,
+        principal: str,
+        arguments: Mapping[str, Any] | None = None,
+        outcome: str = "ok",
+        rule: str = "",
+        run: str = "",
+        data: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Append one record within the caller's command; return its sequence."""
+        chain = self._chain(connection)
+        fields: dict[str, Any] = {
+            "kind": kind, "call": call, "principal": principal[:200], "outcome": outcome, "rule": rule[:1000],
+            "run": run, "arguments": bound_arguments(arguments or {}), "data": data or {},
+            "verdict": "deny" if kind == "refusal" else "allow",
+        }  # fmt: skip
+        sequence = self._append(connection, chain, fields)
+        if sequence % limits.CHECKPOINT_RECORDS == 0:
+            self._checkpoint(connection, chain)
+        return sequence
+
+    def checkpoint(self, connection: Connection) -> None:
+        """Sign where the chain stands, if anything was added since the last signature."""
+        newest = connection.execute(
+            select(records.c.kind).where(records.c.agent == SERVER).order_by(records.c.sequence.desc()).limit(1)
+        ).scalar()
+        if newest is not None and newest != "checkpoint":
+            self._checkpoint(connection, self._chain(connection))
+
+    def _checkpoint(self, connection: Connection, chain: Chain) -> None:
+        envelope = make_checkpoint(
+            agent=SERVER, sequence=chain.next_sequence - 1, hash=chain.previous, issued=clock.now(), key=self._key
+        )
+        self._append(connection, chain, {"kind": "checkpoint", "data": {"envelope": envelope.to_json()}})
+
+    def _append(self, connection: Connection, chain: Chain, fields: dict[str, Any]) -> int:
+        stamps = {"time_us": clock.now_us(), "mono_us": clock.mono_us()}
+        try:
+            sequence, blob, digest = chain.append(**stamps, **fields)
+        except TooLargeError:  # what was asked is never a reason for not recording that it was
+            sequence, blob, digest = chain.append(**stamps, **(fields | {"arguments": {}, "data": {"cut": True}}))
+        connection.execute(insert(records), [record_row(SERVER, decode_record(blob), blob, digest)])
+        return sequence
+
+    def _chain(self, connection: Connection) -> Chain:
+        """Return the chain as the transaction sees it: an undone command leaves no trace in it."""
+        head = connection.execute(
+            select(records.c.sequence, records.c.hash)
+            .where(records.c.agent == SERVER)
+            .order_by(records.c.sequence.desc())
+            .limit(1)
+        ).first()
+        return Chain() if head is None else Chain(head.sequence + 1, bytes(head.hash))
+
+
+# records of agents ---------------------------------------------------------------------------------------------------
+
+
+def read_batch(blobs: Sequence[bytes], first: int, previous: bytes) -> list[tuple[Record, bytes, bytes]]:
+    """Return record, bytes and hash of each blob, after checking that they continue the chain.
+
+    Raises:
+        LedgerError: Names the first record that does not fit.
+    """
+    found: list[tuple[Record, bytes, bytes]] = []
+    sequence = first
+    for blob in blobs:
+        try:
+            record = decode_record(blob)
+        except ProtocolError as error:
+            raise LedgerError(f"record {sequence} cannot be read: {error.message}", sequence=sequence) from None
+        if record.sequence != sequence or record.previous != previous:
+            raise LedgerError(f"record {sequence} does not continue the chain that is held", sequence=sequence)
+        previous = record_hash(blob)
+        found.append((record, blob, previous))
+        sequence += 1
+    return found
+
+
+def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes]) -> list[Record]:
+    """Take a batch of an agent in; return its records.
+
+    Raises:
+        LedgerError: It does not continue the chain that is held.
+    """
+    held = connection.execute(select(agents.c.last_sequence, agents.c.last_hash).where(agents.c.id == agent)).one()
+    if first != held.last_sequence + 1:
+        raise LedgerError(f"record {held.last_sequence + 1} is missing: {first} was sent", sequence=first)
+    batch = read_batch(blobs, first, bytes(held.last_hash) if held.last_sequence else GENESIS)
+    connection.execute(insert(records), [record_row(agent, *each) for each in batch])
+    newest, _, digest = batch[-1]
+    connection.execute(
+        update(agents)
+        .where(agents.c.id == agent)
+        .values(last_sequence=newest.sequence, last_hash=digest, last_seen_us=clock.now_us())
+    )
+    for record, _, _ in batch:
+        if record.kind == "run.start":
+            _run_started(connection, agent, record)
+        elif record.kind == "run.end":
+            _run_ended(connection, agent, record)
+    return [record for record, _, _ in batch]
+
+
+def _run_started(connection: Connection, agent: str, record: Record) -> None:
+    mine = (runs.c.id == record.run) & (runs.c.agent == agent)
+    changed = connection.execute(
+        update(runs).where(mine & runs.c.finished_us.is_(None)).values(status="running", started_us=record.time_us)
+    )
+    if not changed.rowcount:
+        _add_unknown(connection, agent, record, {"status": "running", "started_us": record.time_us})
+
+
+def _run_ended(connection: Connection, agent: str, record: Record) -> None:
+    data = record.data
+    ended = {
+        "status": _text(data.get("status")) or record.outcome or "error",
+        "reason": _text(data.get("reason")),
+        "finished_us": record.time_us,
+        "ending": plain(data),
+    }
+    mine = (runs.c.id == record.run) & (runs.c.agent == agent)
+    if not connection.execute(update(runs).where(mine).values(**ended)).rowcount:
+        _add_unknown(connection, agent, record, ended)
+
+
+def _add_unknown(connection: Connection, agent: str, record: Record, values: dict[str, Any]) -> None:
+    """Add a run that an agent began by itself, by schedule. A run of another agent with this id is left alone."""
+    if connection.execute(select(runs.c.id).where(runs.c.id == record.run)).first() is not None:
+        return
+    data = record.data
+    fire_us = data.get("fire_us")
+    connection.execute(
+        insert(runs).values(
+            id=record.run, agent=agent, script=_text(data.get("script")) or "", version=_text(data.get("version")) or "",
+            digest=_text(data.get("digest")) or "", principal=record.principal, purpose="",
+            schedule=_text(data.get("schedule")), fire_us=fire_us if type(fire_us) is int else None,
+            created_us=record.time_us, **({"started_us": record.time_us} | values),
+        )
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str | None:
+    return value[: limits.MAX_RESULT_TEXT] if isinstance(value, str) else None
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a record as JSON can hold it: bytes as text where they are UTF-8, else in hexadecimal."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return {"hex": value.hex()}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value
