@@ -1,4 +1,4 @@
-"""Becoming an agent: one request to the server that the join token names, and a state directory that is whole or absent.
+"""Becoming an agent: one request to the server that the join token names, and a state directory whole or absent.
 
 - Nothing is kept before the server has proved the key that the token pins, and the roster was proved against the roots
   that came with it. The key is made for the request and written only then.
