@@ -81,7 +81,7 @@ class OwnLedger:
         self._append(connection, chain, {"kind": "checkpoint", "data": {"envelope": envelope.to_json()}})
 
     def _append(self, connection: Connection, chain: Chain, fields: dict[str, Any]) -> int:
-        stamps = {"time_us": clock.now_us(), "mono_us": clock.mono_us()}
+        stamps: dict[str, Any] = {"time_us": clock.now_us(), "mono_us": clock.mono_us()}
         try:
             sequence, blob, digest = chain.append(**stamps, **fields)
         except TooLargeError:  # what was asked is never a reason for not recording that it was
@@ -179,8 +179,9 @@ def _add_unknown(connection: Connection, agent: str, record: Record, values: dic
     fire_us = data.get("fire_us")
     connection.execute(
         insert(runs).values(
-            id=record.run, agent=agent, script=_text(data.get("script")) or "", version=_text(data.get("version")) or "",
-            digest=_text(data.get("digest")) or "", principal=record.principal, purpose="",
+            id=record.run, agent=agent, principal=record.principal, purpose="",
+            script=_text(data.get("script")) or "", version=_text(data.get("version")) or "",
+            digest=_text(data.get("digest")) or "",
             schedule=_text(data.get("schedule")), fire_us=fire_us if type(fire_us) is int else None,
             created_us=record.time_us, **({"started_us": record.time_us} | values),
         )

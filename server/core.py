@@ -1,0 +1,70 @@
+"""What the parts of a running server share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from protocol.errors import ConflictError
+from protocol.roster import Roster, TrustedRoster
+from protocol.signing import PrivateKey
+from server.config import Config
+from server.endpoint.links import Links
+from server.ledger import OwnLedger
+from server.metrics import Metrics
+from server.repository import Repository
+from server.signals import Bell, Endings
+from server.store.database import Database
+
+LOG = structlog.get_logger()
+
+
+@dataclass
+class Core:
+    """One server."""
+
+    config: Config
+    key: PrivateKey
+    database: Database
+    repository: Repository
+    ledger: OwnLedger
+    metrics: Metrics
+    links: Links = field(default_factory=Links)
+    records_arrived: Bell = field(default_factory=Bell)
+    endings: Endings = field(default_factory=Endings)
+    trusted: TrustedRoster | None = None  # None until the first roster
+    roster_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_ending: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work`` without anybody waiting for it; its failure is logged. It ends with the server."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    async def stop_background(self) -> None:
+        """End all work that nobody waits for."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.error("work in the background failed", exc_info=task.exception())
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster.
+
+        Raises:
+            ConflictError: There is none yet, so no signature can be judged.
+        """
+        if self.trusted is None or self.trusted.current is None:
+            raise ConflictError("the server has no roster yet (outrider roster sign, then roster put)")
+        return self.trusted.current

@@ -1,0 +1,1 @@
+"""Where agents connect: mutual proof, then one link each."""

@@ -1,0 +1,68 @@
+"""The agents that have a link now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from protocol.errors import NotConnectedError
+
+
+class LiveLink(Protocol):
+    """One agent's link, as the rest of the server uses it."""
+
+    async def request(self, method: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask the agent and return its answer."""
+
+    async def is_alive(self, timeout_s: float) -> bool:
+        """Tell whether the agent answers a ping in time."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the link."""
+
+
+class Links:
+    """At most one link for each agent."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, LiveLink] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def lock(self, agent: str) -> asyncio.Lock:
+        """Return what makes beginning a link of one agent a single step."""
+        return self._locks[agent]
+
+    def find(self, agent: str) -> LiveLink | None:
+        """Return the agent's link, None if it has none."""
+        return self._links.get(agent)
+
+    def get(self, agent: str) -> LiveLink:
+        """Return the agent's link.
+
+        Raises:
+            NotConnectedError: It has none.
+        """
+        link = self._links.get(agent)
+        if link is None:
+            raise NotConnectedError("the agent is not connected")
+        return link
+
+    def put(self, agent: str, link: LiveLink) -> None:
+        """The agent has this link now."""
+        self._links[agent] = link
+
+    def drop(self, agent: str, link: LiveLink) -> None:
+        """That link is over; a newer one of the same agent stays."""
+        if self._links.get(agent) is link:
+            del self._links[agent]
+
+    def __contains__(self, agent: object) -> bool:
+        return agent in self._links
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._links))
+
+    def __len__(self) -> int:
+        return len(self._links)

@@ -1,0 +1,279 @@
+"""One agent's link: frames of its WebSocket into the protocol's state machine, its events into actions.
+
+- Records are acknowledged after they are on disk, in order. A batch that does not continue the chain ends the link: the
+  agent's ledger was changed, and a person must look.
+- An agent that sends faster than the disk takes is not read further; it cannot fill our memory.
+- What is sent to an agent that does not read is bounded by the protocol's credit and request limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from protocol import link as events
+from protocol.errors import (
+    DOORS,
+    ArgumentError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    InternalError,
+    LedgerError,
+    NotConnectedError,
+    NotFoundError,
+    OutriderError,
+    ProtocolError,
+    TrustError,
+    UnavailableError,
+)
+from protocol.ledger import Record
+from protocol.link import Link
+from server import limits
+from server.core import Core
+from server.ledger import ingest
+
+LOG = structlog.get_logger()
+BUNDLE = "bundle"
+Batch = tuple[int, list[bytes]]
+Handler = Callable[[str, str, dict[str, Any]], Awaitable[tuple[dict[str, Any], bytes | None]]]
+"""Takes agent, method and body of a request; returns the answer and, for a bundle, the bytes to stream."""
+
+_FAILURES: dict[str, type[OutriderError]] = {
+    kind.code: kind
+    for kind in (ArgumentError, NotFoundError, ConflictError, DeniedError, UnavailableError, NotConnectedError)
+}
+
+
+class AgentSession:
+    """Runs one link until its connection ends.
+
+    Args:
+        socket: Accepted, with the handshake behind it.
+        agent: Id of the agent, proved.
+        link: Fresh, told where the records go on.
+        core: The server.
+        handle: Answers the agent's requests.
+    """
+
+    def __init__(self, socket: WebSocket, agent: str, link: Link, core: Core, handle: Handler) -> None:
+        self._socket = socket
+        self._agent = agent
+        self._link = link
+        self._core = core
+        self._handle = handle
+        self._work = asyncio.Event()
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue(limits.LAGGING_RECORD_BATCHES)
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._pings: dict[int, asyncio.Future[None]] = {}
+        self._sending: dict[int, memoryview] = {}  # what is left of each bundle, by stream
+        self._answering: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+
+    async def serve(self) -> None:
+        """Serve until the connection ends; what the agent broke is told to it and logged."""
+        tasks = [asyncio.create_task(work()) for work in (self._receive, self._send, self._take_in)]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except (WebSocketDisconnect, NotConnectedError):
+            LOG.info("agent disconnected", agent=self._agent)
+        except (ProtocolError, LedgerError, UnavailableError) as error:
+            LOG.error("the link was ended", agent=self._agent, code=error.code, why=str(error))
+            self._core.metrics.refusals.labels(error.code).inc()
+            await self.close(DOORS[error.code].close_code, error.message)
+        finally:
+            await self._end([*tasks, *self._answering])
+
+    async def request(
+        self, method: str, body: Mapping[str, Any], timeout_s: float = limits.REQUEST_TIMEOUT_S
+    ) -> dict[str, Any]:
+        """Ask the agent and return its answer.
+
+        Raises:
+            NotConnectedError: The link ended before the answer.
+            DeadlineError: No answer in time.
+            OutriderError: The agent's own refusal.
+        """
+        if self._ended.is_set():
+            raise NotConnectedError("the agent is not connected")
+        number = self._link.request(method, body)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        self._work.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            raise DeadlineError(f"the agent did not answer {method} in {timeout_s:g} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    async def is_alive(self, timeout_s: float) -> bool:
+        """Tell whether the agent answers a ping in time."""
+        if self._ended.is_set():
+            return False
+        number = self._link.ping()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pings[number] = future
+        self._work.set()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await future
+        except (TimeoutError, NotConnectedError):
+            return False
+        finally:
+            self._pings.pop(number, None)
+        return True
+
+    async def close(self, code: int, reason: str) -> None:
+        """End the link and wait until it is over."""
+        with suppress(RuntimeError, WebSocketDisconnect, OSError):  # the peer may have gone first
+            await self._socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+        self._ended.set()
+
+    # the three tasks ---------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while not self._ended.is_set():
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code") or 1006)
+            frame = message.get("bytes")
+            if frame is None:
+                raise ProtocolError("the agent sent a text frame")
+            for event in self._link.receive(frame):
+                if isinstance(event, events.RecordsReceived):
+                    await self._batches.put((event.first, event.blobs))
+                else:
+                    self._on(event)
+            self._work.set()
+
+    async def _send(self) -> None:
+        while not self._ended.is_set():
+            await self._work.wait()
+            self._work.clear()
+            for frame in self._link.take():
+                try:
+                    await self._socket.send_bytes(frame)
+                except (RuntimeError, OSError):  # starlette's word for a connection that is gone
+                    raise NotConnectedError("the agent is gone") from None
+
+    async def _take_in(self) -> None:
+        """Write records and acknowledge them; batches that wait share a commit."""
+        while True:
+            batches = [await self._batches.get()]
+            while not self._batches.empty():
+                batches.append(self._batches.get_nowait())
+            writes = [self._core.database.write(self._taking(batch)) for batch in batches]
+            results = await asyncio.gather(*writes, return_exceptions=True)
+            for (first, blobs), result in zip(batches, results, strict=True):
+                if isinstance(result, BaseException):
+                    raise result
+                self._link.acknowledge(first + len(blobs) - 1)
+                self._work.set()
+                self._tell(result)
+
+    def _taking(self, batch: Batch) -> Callable[[Connection], list[Record]]:
+        return lambda connection: ingest(connection, self._agent, *batch)
+
+    def _tell(self, taken: list[Record]) -> None:
+        core = self._core
+        core.metrics.records.inc(len(taken))
+        core.records_arrived.ring()
+        for record in taken:
+            if record.kind == "run.end":
+                core.metrics.runs.labels(record.outcome[:20]).inc()
+                core.endings.ended(record.run)
+
+    # events ------------------------------------------------------------------------------------------------------
+
+    def _on(self, event: events.Event) -> None:
+        match event:
+            case events.RequestReceived():
+                task = asyncio.create_task(self._answer(event))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+            case events.ResponseReceived(id=number, body=body):
+                future = self._waiting.get(number)
+                if future is not None and not future.done():
+                    future.set_result(body)
+            case events.RequestFailed(id=number, code=code, message=message):
+                self._reject(number, _failure(code, message))
+            case events.PongReceived(number=number):
+                self._ponged(number)
+            case events.StreamOpened(id=stream):
+                self._link.reset(stream, "refused")  # agents open none now
+            case events.StreamWritable(id=stream):
+                self._feed(stream)
+            case events.StreamReset(id=stream):
+                self._sending.pop(stream, None)
+            case _:  # StreamData, StreamFinished: only on streams that were refused
+                return
+
+    def _ponged(self, number: int) -> None:
+        for asked, future in self._pings.items():
+            if asked <= number and not future.done():
+                future.set_result(None)
+
+    def _reject(self, number: int, error: OutriderError) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_exception(error)
+
+    async def _answer(self, request: events.RequestReceived) -> None:
+        with suppress(NotConnectedError):  # the link ended meanwhile, and with it the wish for an answer
+            await self._answer_now(request)
+            self._work.set()
+
+    async def _answer_now(self, request: events.RequestReceived) -> None:
+        try:
+            body, packed = await self._handle(self._agent, request.method, request.body)
+        except OutriderError as error:
+            LOG.info("request of an agent refused", agent=self._agent, method=request.method, why=str(error))
+            self._link.fail(request.id, error.code, str(error))
+        except Exception:
+            LOG.exception("request of an agent failed", agent=self._agent, method=request.method)
+            self._link.fail(request.id, InternalError.code, "the server failed; its log says why")
+        else:
+            self._link.respond(request.id, body)
+            if packed is not None:
+                stream = self._link.open(BUNDLE, {"digest": request.body["digest"]})
+                self._sending[stream] = memoryview(packed)
+                self._feed(stream)
+
+    def _feed(self, stream: int) -> None:
+        left = self._sending.get(stream)
+        if left is None:
+            return
+        left = left[self._link.send(stream, left) :]
+        self._sending[stream] = left
+        if not left:
+            del self._sending[stream]
+            self._link.finish(stream)
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._ended.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._link.lost()
+        gone = NotConnectedError("the link to the agent ended")
+        futures: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._pings.values()]
+        for future in futures:
+            if not future.done():
+                future.set_exception(gone)
+
+
+def _failure(code: str, message: str) -> OutriderError:
+    """Return the agent's refusal as an error of its class; its text is data from another machine, and stays text."""
+    if code == TrustError.code:
+        return TrustError(message, reason="refused_by_agent")
+    return _FAILURES.get(code, UnavailableError)(message)

@@ -1,0 +1,84 @@
+"""What each agent should have: roster, withdrawals, freeze and schedules; and how it gets it.
+
+- All of it is wanted state: sent whole, at connection and after each change, so a lost message costs nothing.
+- One version counts every change of schedules, targets and labels. The agent says which one it has.
+- Pushing never holds up who made the change: an agent that is away or slow gets it when it is back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, insert, select, update
+
+from protocol.errors import OutriderError
+from server.core import Core
+from server.endpoint.links import LiveLink
+from server.limits import REQUEST_TIMEOUT_S
+from server.services.targets import Target
+from server.store.tables import agents, meta, schedules, withdrawals
+
+LOG = structlog.get_logger()
+_VERSION = "schedules_version"
+
+
+def version(connection: Connection) -> int:
+    """Return the version of what is wanted."""
+    found = connection.execute(select(meta.c.value).where(meta.c.key == _VERSION)).scalar()
+    return int(found or 1)
+
+
+def changed(connection: Connection) -> None:
+    """Something about schedules or whom they are for has changed."""
+    following = str(version(connection) + 1)
+    if not connection.execute(update(meta).where(meta.c.key == _VERSION).values(value=following)).rowcount:
+        connection.execute(insert(meta).values(key=_VERSION, value=following))
+
+
+def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
+    """Return the body of ``schedules.set`` for an agent."""
+    row = connection.execute(select(agents).where(agents.c.id == agent)).one()
+    wanted = [
+        {**each.spec, "order": None if each.order is None else json.loads(each.order)}
+        for each in connection.execute(select(schedules).order_by(schedules.c.id))
+        if Target.parse(each.target).matches(row.id, row.name, row.labels)
+    ]
+    return {"version": version(connection), "schedules": wanted}
+
+
+def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return all requests that bring an agent to what is wanted, in the order in which they must arrive."""
+    row = connection.execute(select(agents.c.frozen, agents.c.freeze_reason).where(agents.c.id == agent)).one()
+    wanted: list[tuple[str, dict[str, Any]]] = []
+    if core.trusted is not None and core.trusted.envelope is not None:
+        wanted.append(("roster.set", {"envelope": json.loads(core.trusted.envelope.to_json())}))
+    told = [json.loads(text) for text in connection.execute(select(withdrawals.c.envelope)).scalars()]
+    wanted.append(("withdrawals.set", {"envelopes": told}))
+    wanted.append(("freeze.set", {"frozen": row.frozen, "reason": row.freeze_reason}))
+    wanted.append(("schedules.set", schedules_for(connection, agent)))
+    return wanted
+
+
+async def push(core: Core, agent: str, link: LiveLink) -> None:
+    """Bring one agent to what is wanted; what it refuses is logged, and the rest is sent all the same."""
+    wanted = await core.database.read(lambda connection: everything(core, connection, agent))
+    for method, body in wanted:
+        try:
+            await link.request(method, body, REQUEST_TIMEOUT_S)
+        except OutriderError as error:
+            LOG.warning("an agent did not take what is wanted", agent=agent, method=method, why=str(error))
+
+
+def push_all(core: Core) -> None:
+    """Bring all connected agents to what is wanted, without waiting for them."""
+    for agent in core.links:
+        push_soon(core, agent)
+
+
+def push_soon(core: Core, agent: str) -> None:
+    """Bring an agent to what is wanted, if it is connected, without waiting for it."""
+    link = core.links.find(agent)
+    if link is not None:
+        core.background(push(core, agent, link))
