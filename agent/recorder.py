@@ -5,6 +5,7 @@
 - ``intend`` and ``commit`` return when the records are durable. Before an effect that is what is waited for.
 - While the disk refuses, nothing new is begun (:attr:`Recorder.problem` tells the gate): no record, no call. What has
   already happened is kept in memory and written when the disk is back.
+- Arguments are bounded and secrets in them redacted here, so that no way into the ledger goes around that.
 - After every ``CHECKPOINT_RECORDS`` records the agent signs where the chain stands.
 
 Used from the event loop's thread only.
@@ -21,7 +22,7 @@ from agent.clock import Clock, to_datetime
 from agent.rows import Statement, Stored, Write
 from agent.spool import Head, Spool
 from protocol.errors import UnavailableError
-from protocol.ledger import Chain, make_checkpoint
+from protocol.ledger import Chain, bound_arguments, make_checkpoint
 from protocol.signing import PrivateKey
 
 Fields = dict[str, Any]
@@ -87,10 +88,21 @@ class Recorder:
             UnavailableError: The disk refuses. If it began to refuse only now, the records are still in the chain and
                 reach the disk when it is back, but nothing may be done on the strength of them.
         """
+        await self.begin(entries, statements)
+
+    def begin(self, entries: Sequence[Fields], statements: Sequence[Statement] = ()) -> asyncio.Future[None]:
+        """Append records and changes of state now; what is returned tells when all of it is durable.
+
+        For whoever must know whether something was appended at all: it was, unless this raises. The future's
+        UnavailableError means as in :meth:`commit` that it will reach the disk later.
+
+        Raises:
+            UnavailableError: The disk refuses, or too much waits for it; nothing was appended.
+        """
         write, head = self._chained(entries, statements)
         waiter = self._spool.submit_waited(write)
         self._moved_to(head)
-        await asyncio.shield(asyncio.wrap_future(waiter))
+        return asyncio.shield(asyncio.wrap_future(waiter))
 
     def checkpoint(self) -> None:
         """Sign where the chain stands, as a record of its own."""
@@ -110,7 +122,9 @@ class Recorder:
         stored = []
         head = self._head
         for entry in entries:
-            sequence, blob, digest = chain.append(**({"time_us": time_us, "mono_us": mono_us} | dict(entry)))
+            fields = {"time_us": time_us, "mono_us": mono_us} | dict(entry)
+            fields["arguments"] = bound_arguments(fields.get("arguments", {}))
+            sequence, blob, digest = chain.append(**fields)
             stored.append(Stored(sequence, blob, digest, time_us))
             head = Head(sequence, digest)
         return Write(tuple(stored), tuple(statements)), head

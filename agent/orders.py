@@ -1,0 +1,90 @@
+"""Whether somebody who may do so ordered exactly this: the operator's own signature, or the server's word alone.
+
+What the ceiling accepts on the server's word needs no order. An order that came is checked all the same: one that does
+not fit is refused, not passed over. An order to run is good for one run; an order of a schedule for all its fire times
+until it expires. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agent.clock import to_us
+from agent.runs import RunRequest
+from policies.ceiling import Ceiling
+from protocol.errors import ArgumentError, OutriderError, TrustError
+from protocol.limits import MAX_CLOCK_SKEW_S
+from protocol.roster import Roster
+from protocol.schedules import ScheduleSpec, same_schedule
+from protocol.signing import Envelope, open_envelope
+from protocol.statements import Order
+from protocol.trust import Authorised
+
+
+@dataclass(frozen=True, slots=True)
+class Nonce:
+    """What an order to run must not be used for again."""
+
+    text: str
+    expires_us: int  # after it the order is refused for its age
+
+
+def check_order(
+    request: RunRequest, proved: Authorised, roster: Roster, ceiling: Ceiling, *, agent_id: str, now: datetime
+) -> Nonce | None:
+    """Return what must be marked as used before the run, or None.
+
+    Raises:
+        TrustError: ``operator_signature_required`` if there is no order and the ceiling wants one; else why the order
+            does not prove what it must.
+    """
+    if request.order is None:
+        if request.action in ceiling.accept_server_word:
+            return None
+        raise TrustError(
+            f"this host does not {request.action} on the server's word alone: an operator must sign the order",
+            reason="operator_signature_required",
+        )
+    order = _open(request, proved, roster, now)
+    _check_subject(order, request, agent_id)
+    skew = timedelta(seconds=MAX_CLOCK_SKEW_S)
+    if order.issued > now + skew or now >= order.expires:
+        raise TrustError(f"the order is good from {order.issued:%F %T} to {order.expires:%F %T} UTC", reason="expired")
+    return Nonce(order.nonce, to_us(order.expires)) if order.action == "run" else None
+
+
+def _open(request: RunRequest, proved: Authorised, roster: Roster, now: datetime) -> Order:
+    may = roster.operators(proved.tier, now) if request.action == "run" else roster.schedulers(now)
+    try:
+        opened = open_envelope(Envelope.from_json(request.order), "order", roster.keys(), what="the order")
+        if not opened.key_ids & set(may):
+            names = ", ".join(sorted(roster.name_of(key_id) or "?" for key_id in opened.key_ids))
+            raise TrustError(
+                f"{names} may not order a {request.action} at tier {proved.tier.label}",
+                reason="operator_signature_required",
+            )
+        return Order.parse(opened.body)
+    except ArgumentError as error:
+        raise TrustError(f"the order is malformed: {error.message}", reason="malformed") from None
+    except TrustError:
+        raise
+    except OutriderError as error:
+        raise TrustError(f"the order cannot be read: {error.message}", reason="malformed") from None
+
+
+def _check_subject(order: Order, request: RunRequest, agent_id: str) -> None:
+    if order.action != request.action:
+        raise TrustError(f"the order is to {order.action}, not to {request.action}", reason="mix_and_match")
+    if agent_id not in order.agents:
+        raise TrustError("the order is not for this host", reason="mix_and_match")
+    if order.digest != request.digest:
+        raise TrustError(f"the order is about {order.digest}, not {request.digest}", reason="mix_and_match")
+    if order.parameters != dict(request.parameters):
+        raise TrustError("the order has other parameters", reason="mix_and_match")
+    if request.fire is not None and not same_schedule(order.schedule or {}, _spec(request)):
+        raise TrustError("the order is about another schedule", reason="mix_and_match")
+
+
+def _spec(request: RunRequest) -> ScheduleSpec:
+    return ScheduleSpec.from_wire(dict(request.fire.spec) if request.fire is not None else {})

@@ -1,0 +1,65 @@
+"""What a run may do: the tier's policy, narrowed by each approval, the manifest's needs and the ceiling. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from policies.ceiling import Ceiling, narrowing_layer
+from policies.decide import Effective, Layer
+from policies.load import builtin
+from policies.needs import needs_layer
+from protocol.document import Reader, load
+from protocol.errors import DocumentError, TrustError
+from protocol.manifest import Manifest
+from protocol.trust import Authorised
+
+_FIELDS: Final = {
+    "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
+    "open_files": "open_files", "processes": "processes",
+}  # fmt: skip
+
+
+def effective_policy(
+    proved: Authorised, manifest: Manifest, ceiling: Ceiling, *, timeout_s: float | None = None
+) -> Effective:
+    """Return what a session of this script may do here; every layer must allow.
+
+    Args:
+        proved: What was proved about the script; its tier is the one that it was approved for.
+        manifest: Of the script.
+        ceiling: Of this host.
+        timeout_s: Of this run, in seconds; narrows only.
+
+    Raises:
+        TrustError: ``malformed``: an approval's grant cannot be understood, so nothing is granted.
+        ArgumentError: A need of the manifest is wrong.
+    """
+    policy = builtin(proved.tier)
+    asked: dict[str, Any] = {_FIELDS[name]: value for name, value in manifest.limits.items()}
+    limits = policy.limits.narrowed(replace(policy.limits, **asked))
+    if timeout_s is not None:
+        limits = replace(limits, wall_s=min(limits.wall_s, timeout_s))
+    layers: list[Layer | None] = [Layer(policy.name, policy.rules, limits)]
+    layers += [grant_layer(grant) for grant in proved.grants]
+    layers += [needs_layer(manifest), ceiling.layer]
+    return Effective(tuple(layer for layer in layers if layer is not None))
+
+
+def grant_layer(grant: Mapping[str, Any]) -> Layer | None:
+    """Return the layer that an approval's grant makes; None for an empty one.
+
+    Raises:
+        TrustError: ``malformed``.
+    """
+    if not grant:
+        return None
+    try:
+        reader = Reader(load(json.dumps(grant), "approval"))
+        layer = narrowing_layer(reader, "the approval")
+        reader.finish()
+    except DocumentError as error:
+        raise TrustError(f"the approval's grant cannot be understood: {error}", reason="malformed") from None
+    return layer
