@@ -66,7 +66,8 @@ def names(connection: Connection, identities: Iterable[str]) -> dict[str, str]:
 def view(core: Core, row: Row[Any]) -> dict[str, Any]:
     """Return an agent as the API shows it."""
     return {
-        "id": row.id, "name": row.name, "hostname": row.hostname, "labels": row.labels, "connected": row.id in core.links,
+        "id": row.id, "name": row.name, "hostname": row.hostname, "labels": row.labels,
+        "connected": row.id in core.links,
         "last_seen": clock.text(row.last_seen_us), "created": clock.text(row.created_us), "frozen": row.frozen,
         "freeze_reason": row.freeze_reason, "facts": row.facts, "schedules_version": row.schedules_version,
         "records": row.last_sequence, "key": row.public_key,

@@ -34,6 +34,7 @@ class Target:
         """
         if not text or len(text) > MAX_TARGET_CHARACTERS:
             raise ArgumentError("a target must be given: a name, a glob, * or labels (env=prod)", parameter="target")
+        text = text.removeprefix("-l ").strip()
         if "=" in text:
             terms = []
             for part in text.split(","):

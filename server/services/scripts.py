@@ -1,0 +1,283 @@
+"""Script versions: publishing, looking, withdrawing; and whether one may run, as the agents will judge it.
+
+What decides is :mod:`protocol.trust`, here and on every agent alike. The server refuses early so that people hear why;
+an agent never relies on that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select
+
+from protocol.bundle import Bundle
+from protocol.errors import ArgumentError, ConflictError, NotFoundError, TrustError
+from protocol.signing import Envelope
+from protocol.tiers import Tier
+from protocol.trust import Authorised, authorise, check_publication, check_withdrawal
+from sandbox.analysis import Analysis, analyse
+from server import clock
+from server.core import Core
+from server.services import desired
+from server.store.tables import approvals, reviews, scripts, withdrawals
+from stdlib import catalogue
+
+WAITING, APPROVED, REJECTED = "waiting", "approved", "rejected"
+
+
+@cache
+def known_calls() -> dict[str, Tier]:
+    """Return every call there is, with its tier."""
+    return catalogue.load().tiers()
+
+
+def analysis_of(bundle: Bundle) -> Analysis:
+    """Return what the code of a bundle may call."""
+    manifest = bundle.manifest
+    return analyse(manifest.language, bundle.files, manifest.main, known_calls())
+
+
+# publishing ----------------------------------------------------------------------------------------------------------
+
+
+async def publish(core: Core, envelope: Envelope, packed: bytes, principal: str) -> dict[str, Any]:
+    """Publish a bundle that its author signed; the same again changes nothing.
+
+    Raises:
+        TrustError: The signature, digest, namespace or manifest is not what it must be.
+        ArgumentError: The bundle is none, or its code has a syntax error, with its place.
+        ConflictError: The version is published with other files, or there is no roster yet.
+    """
+    roster = core.roster
+    published, authors = check_publication(envelope, roster, clock.now())
+    bundle = await asyncio.to_thread(Bundle.unpack, packed)
+    bundle.verify(published.digest)
+    manifest = bundle.manifest
+    told = (manifest.name, manifest.version, manifest.tier)
+    if told != (published.name, published.version, published.tier):
+        raise TrustError(
+            f"the manifest says {manifest.name} {manifest.version} {manifest.tier.label}, its author signed "
+            f"{published.name} {published.version} {published.tier.label}",
+            reason="mix_and_match",
+        )
+    found = await asyncio.to_thread(analysis_of, bundle)
+    if found.syntax_errors:
+        place, message = found.syntax_errors[0]
+        raise ArgumentError(message, where=place)
+    author = roster.name_of(min(authors & set(roster.authors(published.name, clock.now())))) or "?"
+    held = await core.database.read(lambda connection: _held(connection, bundle))
+    if held is None:
+        # Git first: a crash after it leaves a tag that no row names, and publishing again finds the same tree.
+        commit = await asyncio.to_thread(core.repository.publish, bundle, author, envelope.to_json())
+        await core.database.write(
+            lambda connection: _add(core, connection, bundle, envelope, author, commit, principal)
+        )
+    return await core.database.read(lambda connection: _published(core, connection, bundle.digest))
+
+
+def _held(connection: Connection, bundle: Bundle) -> Row[Any] | None:
+    """Return the row of this version if it is published; ConflictError if it is with other files."""
+    name, version = bundle.manifest.name, bundle.manifest.version
+    row = connection.execute(select(scripts).where(scripts.c.name == name, scripts.c.version == version)).first()
+    if row is not None and row.digest != bundle.digest:
+        raise ConflictError(f"{name} {version} is published with other files ({row.digest}); give it a new version")
+    return row
+
+
+def _add(
+    core: Core, connection: Connection, bundle: Bundle, envelope: Envelope, author: str, commit: str, principal: str
+) -> None:
+    if _held(connection, bundle) is not None:  # somebody published the same at the same moment
+        return
+    manifest, now_us = bundle.manifest, clock.now_us()
+    connection.execute(
+        insert(scripts).values(
+            digest=bundle.digest, name=manifest.name, version=manifest.version, tier=manifest.tier.label, author=author,
+            publication=envelope.to_json(), commit=commit, published_us=now_us,
+        )
+    )  # fmt: skip
+    connection.execute(
+        insert(reviews).values(id=secrets.token_hex(6), digest=bundle.digest, state="open", created_us=now_us)
+    )
+    core.ledger.append(
+        connection, call="script.publish", principal=principal,
+        arguments={"script": manifest.name, "version": manifest.version, "digest": bundle.digest, "author": author},
+    )  # fmt: skip
+
+
+def _published(core: Core, connection: Connection, digest: str) -> dict[str, Any]:
+    row = connection.execute(select(scripts).where(scripts.c.digest == digest)).one()
+    review = connection.execute(select(reviews.c.id).where(reviews.c.digest == digest)).scalar()
+    return {
+        "name": row.name, "version": row.version, "digest": digest, "tier": row.tier, "author": row.author,
+        "review": review, "status": status(core, connection, row),
+    }  # fmt: skip
+
+
+# judging -------------------------------------------------------------------------------------------------------------
+
+
+def statements(connection: Connection, digest: str) -> tuple[list[Envelope], list[Envelope]]:
+    """Return approvals and withdrawals of a digest."""
+    given = connection.execute(
+        select(approvals.c.envelope).where(approvals.c.digest == digest).order_by(approvals.c.id.desc())
+    ).scalars()
+    taken = connection.execute(select(withdrawals.c.envelope).where(withdrawals.c.digest == digest)).scalars()
+    return [Envelope.from_json(text) for text in given], [Envelope.from_json(text) for text in taken]
+
+
+def judge(core: Core, connection: Connection, row: Row[Any]) -> Authorised:
+    """Return what is proved about a version now.
+
+    Raises:
+        TrustError: It must not run; says why.
+    """
+    given, taken = statements(connection, row.digest)
+    publication = Envelope.from_json(row.publication)
+    return authorise(
+        row.digest, publication, given, taken, core.roster, clock.now(), reviewers_needed=core.config.reviewers_needed
+    )
+
+
+def status(core: Core, connection: Connection, row: Row[Any]) -> str:
+    """Return how it stands with a version, in one word."""
+    try:
+        judge(core, connection, row)
+    except TrustError as error:
+        if error.reason == "not_approved":
+            state = connection.execute(select(reviews.c.state).where(reviews.c.digest == row.digest)).scalar()
+            return REJECTED if state == REJECTED else WAITING
+        return error.reason
+    return APPROVED
+
+
+def resolve(core: Core, connection: Connection, name: str, version: str | None) -> tuple[Row[Any], Authorised]:
+    """Return the version to run: the one that is named, or the newest that may run.
+
+    Raises:
+        NotFoundError: There is none of that name or version.
+        TrustError: None may run; says why, of the newest.
+    """
+    query = select(scripts).where(scripts.c.name == name).order_by(scripts.c.published_us.desc())
+    rows = connection.execute(query if version is None else query.where(scripts.c.version == version)).all()
+    if not rows:
+        raise NotFoundError(f"there is no script {name[:100]!r}" + (f" of version {version[:40]}" if version else ""))
+    first: TrustError | None = None
+    for row in rows:
+        try:
+            return row, judge(core, connection, row)
+        except TrustError as error:
+            first = first or error
+    raise first or NotFoundError(f"there is no script {name[:100]!r}")
+
+
+# looking -------------------------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, name: str, version: str | None) -> Row[Any]:
+    """Return a version, the newest if none is named, whether it may run or not.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    query = select(scripts).where(scripts.c.name == name).order_by(scripts.c.published_us.desc())
+    row = connection.execute(query if version is None else query.where(scripts.c.version == version)).first()
+    if row is None:
+        raise NotFoundError(f"there is no script {name[:100]!r}" + (f" of version {version[:40]}" if version else ""))
+    return row
+
+
+def by_digest(connection: Connection, digest: str) -> Row[Any]:
+    """Return the version with this digest.
+
+    Raises:
+        NotFoundError: There is none.
+    """
+    row = connection.execute(select(scripts).where(scripts.c.digest == digest)).first()
+    if row is None:
+        raise NotFoundError(f"there is no script of digest {digest[:80]}")
+    return row
+
+
+def brief(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Return a version as a list shows it."""
+    return {
+        "name": row.name, "version": row.version, "digest": row.digest, "tier": row.tier, "author": row.author,
+        "published": clock.text(row.published_us), "status": status(core, connection, row),
+    }  # fmt: skip
+
+
+def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Return a version in full, with the text of its files."""
+    bundle = core.repository.bundle(row.name, row.version, row.digest)
+    versions = connection.execute(
+        select(scripts.c.version).where(scripts.c.name == row.name).order_by(scripts.c.published_us.desc())
+    ).scalars()
+    given, taken = statements(connection, row.digest)
+    return brief(core, connection, row) | {
+        "versions": list(versions), "description": bundle.manifest.description, "manifest": manifest_view(bundle),
+        "files": texts(bundle), "publication": json.loads(row.publication),
+        "approvals": [json.loads(each.to_json()) for each in given],
+        "withdrawals": [json.loads(each.to_json()) for each in taken],
+    }  # fmt: skip
+
+
+def manifest_view(bundle: Bundle) -> dict[str, Any]:
+    """Return what a manifest says, as plain data."""
+    manifest = bundle.manifest
+    return {
+        "language": manifest.language, "main": manifest.main, "tier": manifest.tier.label,
+        "limits": dict(manifest.limits), "needs": [need.call for need in manifest.needs],
+        "metrics": [{"name": each.name, "type": each.type, "unit": each.unit} for each in manifest.metrics],
+        "parameters": {
+            name: {
+                "type": each.type, "required": each.required, "default": each.default, "description": each.description,
+            }
+            for name, each in manifest.parameters.items()
+        },
+    }  # fmt: skip
+
+
+def texts(bundle: Bundle) -> dict[str, str]:
+    """Return the files of a bundle as text; what is not UTF-8 is only described."""
+    found: dict[str, str] = {}
+    for path, content in sorted(bundle.files.items()):
+        try:
+            found[path] = content.decode("utf-8")
+        except UnicodeDecodeError:
+            found[path] = f"({len(content)} bytes that are not text)"
+    return found
+
+
+# withdrawing ---------------------------------------------------------------------------------------------------------
+
+
+async def withdraw(core: Core, envelope: Envelope, principal: str) -> dict[str, Any]:
+    """Withdraw a digest and tell all agents.
+
+    Raises:
+        TrustError: The signer may not.
+        NotFoundError: It was never published.
+    """
+    withdrawal, _ = check_withdrawal(envelope, core.roster, clock.now())
+
+    def store(connection: Connection) -> dict[str, Any]:
+        row = by_digest(connection, withdrawal.digest)
+        if (row.name, row.version) != (withdrawal.name, withdrawal.version):
+            raise TrustError("the withdrawal names another script than its digest is of", reason="mix_and_match")
+        connection.execute(
+            insert(withdrawals).values(digest=withdrawal.digest, envelope=envelope.to_json(), stored_us=clock.now_us())
+        )
+        core.ledger.append(
+            connection, call="script.withdraw", principal=principal,
+            arguments={"script": row.name, "version": row.version, "digest": row.digest, "reason": withdrawal.reason},
+        )  # fmt: skip
+        return brief(core, connection, row)
+
+    answer = await core.database.write(store)
+    desired.push_all(core)
+    return answer
