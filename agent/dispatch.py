@@ -1,0 +1,154 @@
+"""What each request of the server does here. One table; what has no row was refused by the protocol already.
+
+Requests are taken up in their order: what changes trust, schedules or the freeze is durable before the next request is
+looked at. A run is only begun in that order; its acceptance is answered when its beginning is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from agent.admission import Admission
+from agent.bundles import Bundles
+from agent.clock import Clock, to_datetime
+from agent.logs import LOG
+from agent.recorder import Recorder
+from agent.runs import RunRequest
+from agent.scheduler import Scheduler
+from agent.sessions import Sessions
+from agent.trusting import Freeze, Trust
+from protocol.errors import ArgumentError, OutriderError
+from protocol.signing import Envelope
+
+Body = Mapping[str, Any]
+Answer = Awaitable[dict[str, Any]]
+
+_MAX_TOLD_CHARS: Final = 2000
+
+
+class Dispatcher:
+    """Turns requests into actions.
+
+    Args:
+        sessions: For runs.
+        scheduler: For schedules.
+        trust: For rosters and withdrawals.
+        admission: For the freeze.
+        bundles: To fetch what new schedules need.
+        recorder: Changes of trust, done or refused, are on record.
+        clock: The present.
+        background: Runs what an answer need not wait for.
+    """
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        scheduler: Scheduler,
+        trust: Trust,
+        admission: Admission,
+        bundles: Bundles,
+        recorder: Recorder,
+        clock: Clock,
+        background: Callable[[Any], None],
+    ) -> None:
+        self._sessions = sessions
+        self._scheduler = scheduler
+        self._trust = trust
+        self._admission = admission
+        self._bundles = bundles
+        self._recorder = recorder
+        self._clock = clock
+        self._background = background
+        self._actions: dict[str, Callable[[Body], Awaitable[Answer]]] = {
+            "run.start": self._start_run,
+            "run.cancel": self._cancel_run,
+            "schedules.set": self._set_schedules,
+            "roster.set": self._set_roster,
+            "withdrawals.set": self._set_withdrawals,
+            "freeze.set": self._set_freeze,
+        }
+
+    async def handle(self, method: str, body: Body) -> Answer:
+        """Take up one request; what is returned is its answer, which may come later.
+
+        Raises:
+            OutriderError: It is refused.
+        """
+        action = self._actions.get(method)
+        if action is None:
+            raise ArgumentError(f"this agent does not know the request {method:.60}", parameter="method")
+        return await action(body)
+
+    async def _start_run(self, body: Body) -> Answer:
+        request = RunRequest(
+            run_id=body["run_id"],
+            digest=body["digest"],
+            parameters=body["parameters"],
+            principal=body["principal"],
+            reason=body["reason"],
+            timeout_s=body.get("timeout_s"),
+            order=body.get("order"),
+        )
+
+        async def accepted() -> dict[str, Any]:
+            await self._sessions.accept(request)
+            return {"accepted": True}
+
+        return accepted()
+
+    async def _cancel_run(self, body: Body) -> Answer:
+        self._sessions.cancel(body["run_id"], "cancelled by the server")
+        return _done({})
+
+    async def _set_schedules(self, body: Body) -> Answer:
+        try:
+            await self._scheduler.set(body["version"], body["schedules"])
+        except OutriderError as error:
+            self._record_refusal("schedules.set", error)
+            raise
+        self._background(self._bundles.bring_needed())
+        return _done({"version": self._scheduler.version})
+
+    async def _set_roster(self, body: Body) -> Answer:
+        before = self._trust.roster_version
+        try:
+            self._trust.set_roster(Envelope.from_json(body["envelope"]), to_datetime(self._clock.time_us()))
+        except OutriderError as error:
+            self._record_refusal("roster.set", error)
+            raise
+        version = self._trust.roster_version
+        if version != before:
+            LOG.info("the roster has version %d now", version)
+            self._recorder.record(kind="event", outcome="ok", data={"event": "roster", "version": version})
+        return _done({"version": version})
+
+    async def _set_withdrawals(self, body: Body) -> Answer:
+        try:
+            envelopes = [Envelope.from_json(value) for value in body["envelopes"]]
+            self._trust.add_withdrawals(envelopes, to_datetime(self._clock.time_us()))
+        except OutriderError as error:
+            self._record_refusal("withdrawals.set", error)
+            raise
+        return _done({})
+
+    async def _set_freeze(self, body: Body) -> Answer:
+        freeze = Freeze(body["reason"]) if body["frozen"] else None
+        if freeze is not None:
+            self._sessions.stop_all(f"the host was frozen: {freeze.reason or 'no reason given'}")
+        if freeze != self._admission.freeze:
+            await self._admission.set_freeze(freeze)
+        return _done({"frozen": freeze is not None})
+
+    def _record_refusal(self, method: str, error: OutriderError) -> None:
+        data = {
+            "request": method,
+            "reason": getattr(error, "reason", error.code),
+            "message": str(error)[:_MAX_TOLD_CHARS],
+        }
+        self._recorder.record(kind="refusal", verdict="deny", outcome=error.code, data=data)
+
+
+async def _done(body: dict[str, Any]) -> dict[str, Any]:
+    return body
