@@ -43,7 +43,7 @@ def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
     wanted = [
         {**each.spec, "order": None if each.order is None else json.loads(each.order)}
         for each in connection.execute(select(schedules).order_by(schedules.c.id))
-        if Target.parse(each.target).matches(row.id, row.name, row.labels)
+        if each.spec.get("enabled", True) and Target.parse(each.target).matches(row.id, row.name, row.labels)
     ]
     return {"version": version(connection), "schedules": wanted}
 

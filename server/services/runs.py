@@ -1,0 +1,195 @@
+"""One-off runs, and the list of all runs. What a run came to is told by the agent's records alone.
+
+- A run is written down before the agent hears of it, so that no answer can be lost.
+- Is the agent away, or does it refuse, the run ends here with that reason; the agent's own record of a refusal follows.
+- If the link breaks before the agent has answered, nobody knows whether the run began: it is ``lost`` until the agent's
+  records say more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from protocol.errors import ConflictError, DeadlineError, NotConnectedError, NotFoundError, OutriderError
+from server import clock, limits
+from server.core import Core
+from server.services import agents as agent_service
+from server.services import scripts as script_service
+from server.services.targets import Target
+from server.store.tables import agents, runs
+
+ENDED = ("ok", "error", "denied", "killed", "lost", "refused")
+
+
+async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[str, Any]]:
+    """Run a script once on all agents that are meant, and wait for the ends up to ``wait_s``.
+
+    Raises:
+        NotFoundError: No such script or agent.
+        TrustError: The script may not run.
+        ArgumentError: A parameter is wrong.
+        ConflictError: The target means nobody, or too many.
+    """
+    target = Target.parse(asked["target"])
+    identities, body = await core.database.write(lambda connection: _plan(core, connection, asked, target, principal))
+    watches = {identity: core.endings.watch(identity) for identity, _ in identities}
+    try:
+        async with asyncio.timeout(asked.get("wait_s") or 0.0 or None) as deadline:
+            if not asked.get("wait_s"):
+                deadline.reschedule(None)
+            await asyncio.gather(*(_send(core, run, agent, body) for run, agent in identities))
+            if asked.get("wait_s"):
+                await asyncio.gather(*watches.values())
+    except TimeoutError:
+        pass  # the answer shows how far they are
+    finally:
+        for identity, watch in watches.items():
+            core.endings.forget(identity, watch)
+    return await core.database.read(lambda connection: _views(connection, [run for run, _ in identities]))
+
+
+def _plan(
+    core: Core, connection: Connection, asked: dict[str, Any], target: Target, principal: str
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    """Write the runs down; return run and agent of each, and what all of them are told."""
+    row, _ = script_service.resolve(core, connection, asked["script"], asked.get("version"))
+    bundle = core.repository.bundle(row.name, row.version, row.digest)
+    parameters = bundle.manifest.check_parameters(asked.get("parameters") or {})
+    meant = agent_service.meant(connection, target)
+    if not 0 < len(meant) <= limits.MAX_TARGETS:
+        raise ConflictError(f"{target.text} means {len(meant)} agents (1 to {limits.MAX_TARGETS} can run at once)")
+    now_us = clock.now_us()
+    planned = [(secrets.token_hex(8), agent.id) for agent in meant]
+    connection.execute(
+        insert(runs),
+        [
+            {
+                "id": run, "agent": agent, "script": row.name, "version": row.version, "digest": row.digest,
+                "status": "queued", "principal": principal, "purpose": asked["reason"], "created_us": now_us,
+            }
+            for run, agent in planned
+        ],
+    )  # fmt: skip
+    core.ledger.append(
+        connection, call="run.start", principal=principal,
+        arguments={
+            "script": row.name, "version": row.version, "digest": row.digest, "target": target.text,
+            "runs": len(planned), "first": planned[0][0], "reason": asked["reason"],
+        },
+    )  # fmt: skip
+    return planned, {
+        "digest": row.digest, "parameters": parameters, "principal": principal, "reason": asked["reason"],
+        "timeout_s": asked.get("timeout_s"), "order": asked.get("order"),
+    }  # fmt: skip
+
+
+async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
+    """Tell one agent; what keeps the run from beginning becomes its end."""
+    link = core.links.find(agent)
+    try:
+        if link is None:
+            raise NotConnectedError(f"the agent is not connected (see: outrider agent show {agent})")
+        # Shielded: whoever asked may go away, but what was sent must come to its end here.
+        await asyncio.shield(link.request("run.start", {"run_id": run, **body}, limits.REQUEST_TIMEOUT_S))
+    except OutriderError as error:
+        # An agent that heard of it and did not answer may have begun; one that never heard has not.
+        is_unknown = link is not None and isinstance(error, NotConnectedError | DeadlineError)
+        ended = "lost" if is_unknown else "refused"
+        reason = error.message
+    else:
+        return
+    await core.database.write(lambda connection: _not_begun(connection, run, ended, reason))
+    core.endings.ended(run)
+
+
+def _not_begun(connection: Connection, run: str, status: str, reason: str) -> None:
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == run, runs.c.started_us.is_(None), runs.c.finished_us.is_(None))
+        .values(status=status, reason=reason[: limits.MAX_RESULT_TEXT], finished_us=clock.now_us())
+    )
+
+
+def forget_unanswered(connection: Connection) -> int:
+    """At start: runs that no agent had taken up when the server ended. Their records, if any, will say more."""
+    changed = connection.execute(
+        update(runs)
+        .where(runs.c.status == "queued")
+        .values(status="lost", reason="the server ended before the agent had taken it up", finished_us=clock.now_us())
+    )
+    return int(changed.rowcount)
+
+
+async def cancel(core: Core, identity: str, principal: str) -> dict[str, Any]:
+    """End a run that is under way.
+
+    Raises:
+        ConflictError: It has ended.
+        NotConnectedError: Its agent is away.
+    """
+    row = await core.database.read(lambda connection: find(connection, identity))
+    if row.status in ENDED:
+        raise ConflictError(f"run {identity} has ended already: {row.status}")
+    await core.links.get(row.agent).request("run.cancel", {"run_id": identity}, limits.REQUEST_TIMEOUT_S)
+
+    def store(connection: Connection) -> None:
+        core.ledger.append(connection, call="run.cancel", principal=principal, arguments={"run": identity})
+
+    await core.database.write(store)
+    return await core.database.read(lambda connection: _views(connection, [identity])[0])
+
+
+# looking -------------------------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, identity: str) -> Row[Any]:
+    """Return a run.
+
+    Raises:
+        NotFoundError: There is none of this id.
+    """
+    row = connection.execute(_joined().where(runs.c.id == identity)).first()
+    if row is None:
+        raise NotFoundError(f"there is no run {identity[:40]!r}")
+    return row
+
+
+def _joined() -> Any:
+    return select(runs, agents.c.name.label("agent_name")).join(agents, agents.c.id == runs.c.agent)
+
+
+def query(
+    connection: Connection, *, agent: str | None, script: str | None, status: str | None, schedule: str | None
+) -> Any:
+    """Return the query for the runs that are meant."""
+    found = _joined()
+    if agent is not None:
+        found = found.where(runs.c.agent == agent_service.find(connection, agent).id)
+    for column, value in ((runs.c.script, script), (runs.c.status, status), (runs.c.schedule, schedule)):
+        found = found if value is None else found.where(column == value)
+    return found
+
+
+def _views(connection: Connection, identities: Iterable[str]) -> list[dict[str, Any]]:
+    wanted = list(identities)
+    rows = connection.execute(_joined().where(runs.c.id.in_(wanted)))
+    found = {row.id: view(row) for row in rows}
+    return [found[identity] for identity in wanted]
+
+
+def view(row: Row[Any]) -> dict[str, Any]:
+    """Return a run as the API shows it."""
+    ending = row.ending or {}
+    told = ("result", "output", "truncated", "metrics", "state", "status_text", "usage", "walls")
+    return {
+        "id": row.id, "agent": row.agent_name, "agent_id": row.agent, "script": row.script, "version": row.version,
+        "digest": row.digest, "status": row.status, "reason": row.reason, "principal": row.principal,
+        "purpose": row.purpose, "schedule": row.schedule, "fire_time": clock.text(row.fire_us),
+        "created": clock.text(row.created_us), "started": clock.text(row.started_us),
+        "finished": clock.text(row.finished_us), **{name: ending.get(name) for name in told},
+    }  # fmt: skip
