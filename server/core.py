@@ -12,6 +12,7 @@ import structlog
 from protocol.errors import ConflictError
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import PrivateKey
+from server.allowance import Allowance
 from server.config import Config
 from server.endpoint.links import Links
 from server.ledger import OwnLedger
@@ -38,14 +39,18 @@ class Core:
     endings: Endings = field(default_factory=Endings)
     trusted: TrustedRoster | None = None  # None until the first roster
     roster_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    strangers: Allowance = field(default_factory=Allowance)
+    unproved: int = 0  # connections of agents that have not proved a key yet
+    repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do ``work`` without anybody waiting for it; its failure is logged. It ends with the server."""
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do ``work`` even if nobody waits for it; its failure is logged. It ends with the server."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     async def stop_background(self) -> None:
         """End all work that nobody waits for."""

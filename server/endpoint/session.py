@@ -74,7 +74,8 @@ class AgentSession:
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._sending: dict[int, memoryview] = {}  # what is left of each bundle, by stream
         self._answering: set[asyncio.Task[None]] = set()
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Event()  # nothing more is begun
+        self._over = asyncio.Event()  # nothing more is under way
 
     async def serve(self) -> None:
         """Serve until the connection ends; what the agent broke is told to it and logged."""
@@ -88,9 +89,10 @@ class AgentSession:
         except (ProtocolError, LedgerError, UnavailableError) as error:
             LOG.error("the link was ended", agent=self._agent, code=error.code, why=str(error))
             self._core.metrics.refusals.labels(error.code).inc()
-            await self.close(DOORS[error.code].close_code, error.message)
+            await self._hang_up(DOORS[error.code].close_code, error.message)
         finally:
             await self._end([*tasks, *self._answering])
+            self._over.set()
 
     async def request(
         self, method: str, body: Mapping[str, Any], timeout_s: float = limits.REQUEST_TIMEOUT_S
@@ -134,10 +136,15 @@ class AgentSession:
         return True
 
     async def close(self, code: int, reason: str) -> None:
-        """End the link and wait until it is over."""
+        """End the link and wait until nothing of it is under way, so that a new one may begin."""
+        self._ended.set()
+        self._work.set()
+        await self._hang_up(code, reason)
+        await self._over.wait()
+
+    async def _hang_up(self, code: int, reason: str) -> None:
         with suppress(RuntimeError, WebSocketDisconnect, OSError):  # the peer may have gone first
             await self._socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
-        self._ended.set()
 
     # the three tasks ---------------------------------------------------------------------------------------------
 

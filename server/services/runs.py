@@ -34,23 +34,25 @@ async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[
         TrustError: The script may not run.
         ArgumentError: A parameter is wrong.
         ConflictError: The target means nobody, or too many.
+        NotConnectedError: One agent was named, and it is away.
     """
     target = Target.parse(asked["target"])
-    identities, body = await core.database.write(lambda connection: _plan(core, connection, asked, target, principal))
-    watches = {identity: core.endings.watch(identity) for identity, _ in identities}
+    planned, body = await core.database.write(lambda connection: _plan(core, connection, asked, target, principal))
+    wait_s = asked.get("wait_s") or 0.0
+    watches = {run: core.endings.watch(run) for run, _ in planned}
+    # In the background, so that a caller who waits no longer, or is gone, leaves no run without its end.
+    sending = [core.background(_send(core, run, agent, body)) for run, agent in planned]
     try:
-        async with asyncio.timeout(asked.get("wait_s") or 0.0 or None) as deadline:
-            if not asked.get("wait_s"):
-                deadline.reschedule(None)
-            await asyncio.gather(*(_send(core, run, agent, body) for run, agent in identities))
-            if asked.get("wait_s"):
+        async with asyncio.timeout(wait_s or None):
+            await asyncio.gather(*map(asyncio.shield, sending))
+            if wait_s:
                 await asyncio.gather(*watches.values())
     except TimeoutError:
         pass  # the answer shows how far they are
     finally:
-        for identity, watch in watches.items():
-            core.endings.forget(identity, watch)
-    return await core.database.read(lambda connection: _views(connection, [run for run, _ in identities]))
+        for run, watch in watches.items():
+            core.endings.forget(run, watch)
+    return await core.database.read(lambda connection: _views(connection, [run for run, _ in planned]))
 
 
 def _plan(
@@ -63,6 +65,9 @@ def _plan(
     meant = agent_service.meant(connection, target)
     if not 0 < len(meant) <= limits.MAX_TARGETS:
         raise ConflictError(f"{target.text} means {len(meant)} agents (1 to {limits.MAX_TARGETS} can run at once)")
+    if target.is_exact and meant[0].id not in core.links:
+        seen = clock.text(meant[0].last_seen_us)
+        raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
     now_us = clock.now_us()
     planned = [(secrets.token_hex(8), agent.id) for agent in meant]
     connection.execute(
@@ -93,9 +98,8 @@ async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
     link = core.links.find(agent)
     try:
         if link is None:
-            raise NotConnectedError(f"the agent is not connected (see: outrider agent show {agent})")
-        # Shielded: whoever asked may go away, but what was sent must come to its end here.
-        await asyncio.shield(link.request("run.start", {"run_id": run, **body}, limits.REQUEST_TIMEOUT_S))
+            raise NotConnectedError("the agent is not connected")
+        await link.request("run.start", {"run_id": run, **body}, limits.REQUEST_TIMEOUT_S)
     except OutriderError as error:
         # An agent that heard of it and did not answer may have begun; one that never heard has not.
         is_unknown = link is not None and isinstance(error, NotConnectedError | DeadlineError)
@@ -173,6 +177,15 @@ def query(
     for column, value in ((runs.c.script, script), (runs.c.status, status), (runs.c.schedule, schedule)):
         found = found if value is None else found.where(column == value)
     return found
+
+
+def shown(connection: Connection, identity: str) -> dict[str, Any]:
+    """Return one run as the API shows it.
+
+    Raises:
+        NotFoundError: There is none of this id.
+    """
+    return view(find(connection, identity))
 
 
 def _views(connection: Connection, identities: Iterable[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,117 @@
+"""``/scripts`` and ``/reviews``: publishing, looking, withdrawing, reviewing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import Connection, select
+
+from protocol.errors import ArgumentError, OutriderError
+from protocol.signing import Envelope, peek
+from server.api.asking import CoreOf, Publisher, Reader, Reviewer, about
+from server.api.bodies import NewApproval, NewScript, Rejection, Statement
+from server.api.pages import Cursor, Limit, Order, Page, page
+from server.api.repeats import once
+from server.limits import DEFAULT_PAGE
+from server.services import reviews, scripts
+from server.store.tables import reviews as review_table
+from server.store.tables import scripts as table
+
+router = APIRouter(tags=["scripts"])
+_BY_NAME = Order((table.c.name, table.c.published_us))
+_BY_AGE = Order((review_table.c.created_us, review_table.c.id))
+
+
+@router.get("/scripts")
+async def ls(
+    core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, prefix: str | None = None
+) -> Page:
+    """List versions by name and age, of names that begin with ``prefix``."""
+    query = select(table)
+    if prefix is not None:
+        query = query.where(table.c.name.startswith(prefix, autoescape=True))
+
+    def find(connection: Connection) -> Page:
+        rows, following = page(connection, query, _BY_NAME, limit, cursor)
+        return Page(items=[scripts.brief(core, connection, row) for row in rows], next=following)
+
+    return await core.database.read(find)
+
+
+@router.post("/scripts", status_code=201)
+async def publish(request: Request, core: CoreOf, caller: Publisher, body: NewScript) -> Response:
+    """Publish a version that its author signed; the same again changes nothing."""
+    envelope = Envelope.from_json(body.publication)
+    _claims(request, envelope)
+    try:
+        packed = base64.b64decode(body.bundle, validate=True)
+    except (binascii.Error, ValueError):
+        raise ArgumentError("the bundle is not base64", parameter="bundle") from None
+    return await once(
+        request, core, caller, lambda: scripts.publish(core, envelope, packed, caller.principal), status=201
+    )
+
+
+@router.get("/scripts/show")
+async def show(core: CoreOf, _: Reader, name: str, version: str | None = None) -> dict[str, Any]:
+    """Show a version in full, the newest if none is named."""
+    return await core.database.read(
+        lambda connection: scripts.show(core, connection, scripts.find(connection, name, version))
+    )
+
+
+@router.post("/scripts/withdraw")
+async def withdraw(request: Request, core: CoreOf, caller: Reader, body: Statement) -> Response:
+    """Withdraw a version. Whether the signer may is for the signature to say, not for the token."""
+    envelope = Envelope.from_json(body.envelope)
+    _claims(request, envelope)
+    return await once(request, core, caller, lambda: scripts.withdraw(core, envelope, caller.principal))
+
+
+@router.get("/reviews")
+async def ls_reviews(
+    core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, state: str | None = None
+) -> Page:
+    """List reviews, oldest first."""
+
+    def find(connection: Connection) -> Page:
+        rows, following = page(connection, reviews.query(state), _BY_AGE, limit, cursor)
+        return Page(items=[reviews.brief(row) for row in rows], next=following)
+
+    return await core.database.read(find)
+
+
+@router.get("/reviews/{identity}")
+async def show_review(core: CoreOf, _: Reader, identity: str) -> dict[str, Any]:
+    """Show what a version asks for, may call, and changes."""
+    return await core.database.read(
+        lambda connection: reviews.show(core, connection, reviews.find(connection, identity))
+    )
+
+
+@router.post("/reviews/{identity}/approve")
+async def approve(request: Request, core: CoreOf, caller: Reviewer, identity: str, body: NewApproval) -> Response:
+    """Approve: the reviewer's own signed statement."""
+    envelope = Envelope.from_json(body.approval)
+    _claims(request, envelope)
+    about(request, review=identity)
+    return await once(request, core, caller, lambda: reviews.approve(core, identity, envelope, caller.principal))
+
+
+@router.post("/reviews/{identity}/reject")
+async def reject(request: Request, core: CoreOf, caller: Reviewer, identity: str, body: Rejection) -> Response:
+    """Reject, with the reason."""
+    about(request, review=identity)
+    return await once(request, core, caller, lambda: reviews.reject(core, identity, body.reason, caller.principal))
+
+
+def _claims(request: Request, envelope: Envelope) -> None:
+    """Note what a statement claims to be about, for the record of a refusal."""
+    try:
+        claimed = peek(envelope)
+    except OutriderError:
+        return  # then the refusal itself says that it is none
+    about(request, **{name: str(claimed[name])[:200] for name in ("name", "version", "digest") if name in claimed})

@@ -1,0 +1,115 @@
+"""The application: routes, errors and life cycle put together. It holds no rules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import structlog
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from protocol.errors import (
+    ArgumentError,
+    DeniedError,
+    InternalError,
+    NotFoundError,
+    OutriderError,
+    TrustError,
+    UnavailableError,
+)
+from server import refusals
+from server.access import Caller
+from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, trust
+from server.api.asking import bearer
+from server.api.door import Door
+from server.api.problems import problem
+from server.core import Core
+from server.endpoint import joining
+from server.services import roster
+from server.services import runs as run_service
+from server.version import VERSION
+
+LOG = structlog.get_logger()
+PREFIX = "/api/v1"
+_ROUTERS = (overview, agents, scripts, schedules, runs, records, trust)
+
+
+def build(core: Core) -> FastAPI:
+    """Return the application of one server."""
+    app = FastAPI(
+        title="Outrider", version=VERSION, lifespan=_lifespan, openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None, redoc_url=None, redirect_slashes=False,
+        description="Signed scripts, sandboxed, on every host, with every call on the record.",
+    )  # fmt: skip
+    app.state.core = core
+    for module in _ROUTERS:
+        app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(bearer)])
+    app.include_router(health.router)
+    app.router.routes.append(Route("/agent/v1/enroll", joining.enroll, methods=["POST"]))
+    app.router.routes.append(WebSocketRoute("/agent/v1/link", joining.link))
+    app.add_exception_handler(OutriderError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_unforeseen)
+    app.add_middleware(Door, core=core)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    core: Core = app.state.core
+    core.trusted = await core.database.read(roster.resume)
+    lost = await core.database.write(run_service.forget_unanswered)
+    await core.database.write(repeats.forget_old)
+    LOG.info("server started", version=VERSION, url=core.config.url, runs_lost=lost)
+    yield
+    core.is_ending.set()
+    await core.stop_background()
+    with suppress(UnavailableError):  # a full disk must not keep the server from ending
+        await core.database.write(core.ledger.checkpoint)
+    core.database.close()
+    LOG.info("server ended")
+
+
+# errors --------------------------------------------------------------------------------------------------------------
+
+
+async def _on_error(request: Request, error: Any) -> Response:
+    caller = getattr(request.state, "caller", None)
+    if isinstance(error, TrustError | DeniedError) and isinstance(caller, Caller):
+        route = request.scope.get("route")
+        call = f"{request.method} {route.path if route is not None else request.url.path}"
+        await refusals.record(
+            request.app.state.core, error, call=call[:100], principal=caller.principal, about=request.state.about
+        )
+    if error.detail or isinstance(error, InternalError):
+        LOG.error("request failed", request_id=request.state.request_id, why=str(error), detail=error.detail)
+    return problem(error, request.state.request_id)
+
+
+async def _on_invalid(request: Request, error: Any) -> Response:
+    """Name every wrong field; what was sent is not repeated, for it may hold a secret."""
+    wrong = [
+        {"where": ".".join(str(step) for step in item["loc"][1:]) or str(item["loc"][0]), "message": item["msg"]}
+        for item in error.errors()[:20]
+    ]
+    first = wrong[0] if wrong else {"where": "body", "message": "is wrong"}
+    told = ArgumentError(first["message"], parameter=first["where"], where=first["where"])
+    return problem(told, request.state.request_id, errors=wrong)
+
+
+async def _on_http(request: Request, error: Any) -> Response:
+    if error.status_code in (404, 405):
+        what = f"there is no {request.method} {request.url.path[:200]}"
+        return problem(NotFoundError(what), request.state.request_id)
+    return problem(ArgumentError(str(error.detail)), request.state.request_id)
+
+
+async def _on_unforeseen(request: Request, error: Exception) -> Response:
+    LOG.error("request failed", request_id=request.state.request_id, exc_info=error)
+    return problem(InternalError("the server failed; its log says why"), request.state.request_id)
