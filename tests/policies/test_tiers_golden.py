@@ -1,0 +1,191 @@
+"""The five tiers as one table: a change of a row is a change of what every script on every host may do."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.decide import Effective, Layer, decide, decide_effective, explain
+from policies.load import builtin
+from policies.model import Effect, Facts, Limits, Rule
+from policies.paths import PathPattern
+from protocol.tiers import Tier
+
+MIB = 1 << 20
+NONE = Facts()
+
+# call, facts, then what decides in compute, observe, inspect, operate and admin:
+# "+file" allows, "-file" denies, both by a rule of that file; "." is denied for want of a rule.
+TABLE: list[tuple[str, Facts, str]] = [
+    # what touches nothing
+    ("check.metric", NONE, "+compute +compute +compute +compute +admin"),
+    ("log.info", NONE, "+compute +compute +compute +compute +admin"),
+    ("time.now", NONE, "+compute +compute +compute +compute +admin"),
+    ("json.parse", NONE, "+compute +compute +compute +compute +admin"),
+    ("param", NONE, "+compute +compute +compute +compute +admin"),
+    ("check", NONE, ". . . . +admin"),  # a family is not a call
+    ("checks.metric", NONE, ". . . . +admin"),  # nor is what only begins like one
+    ("parameter", NONE, ". . . . +admin"),
+    # metadata
+    ("fs.stat", Facts(path="/etc/hostname"), ". +observe +observe +observe +admin"),
+    ("fs.stat", Facts(path="/"), ". +observe +observe +observe +admin"),
+    ("fs.stat", NONE, ". . . . +admin"),  # a rule about paths says nothing about a call without one
+    ("fs.lstat", Facts(path="/srv/a"), ". +observe +observe +observe +admin"),
+    ("fs.space", Facts(path="/var"), ". +observe +observe +observe +admin"),
+    ("fs.mounts", NONE, ". +observe +observe +observe +admin"),
+    ("fs.list", Facts(path="/"), ". +observe +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/etc"), ". +observe +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/home"), ". +observe +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/home/mia"), ". . +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/etc/ssh"), ". -observe -observe -observe -observe"),
+    ("fs.list", Facts(path="/root"), ". -observe -observe -observe -observe"),
+    ("fs.list", Facts(path="/var/spool/cron"), ". -observe -observe -observe -observe"),
+    ("fs.list", Facts(path="/run/secrets"), ". -observe -inspect -inspect -inspect"),
+    # facts of the host
+    ("proc.list", NONE, ". +observe +observe +observe +admin"),
+    ("proc.self", NONE, ". +observe +observe +observe +admin"),
+    ("sys.memory", NONE, ". +observe +observe +observe +admin"),
+    ("sys.disk_io", NONE, ". +observe +observe +observe +admin"),
+    ("net.interfaces", NONE, ". +observe +observe +observe +admin"),
+    ("net.connect", Facts(target="10.0.0.1:22"), ". . . . +admin"),
+    ("sys.memory_map", NONE, ". . . . +admin"),
+    # contents
+    ("fs.read", Facts(path="/etc/hostname", bytes=1), ". . +inspect +inspect +admin"),
+    ("fs.read", Facts(path="/etc/hostname", bytes=4 * MIB), ". . +inspect +inspect +admin"),
+    ("fs.read", Facts(path="/etc/hostname", bytes=4 * MIB + 1), ". . . . +admin"),
+    ("fs.read", Facts(path="/proc/meminfo", bytes=1), ". . +inspect +inspect +admin"),
+    ("fs.read", Facts(path="/proc/1/environ", bytes=1), ". . . . +admin"),
+    ("fs.read", Facts(path="/proc/sys/kernel/osrelease", bytes=1), ". . +inspect +inspect +admin"),
+    ("fs.read", Facts(path="/var/log/syslog", bytes=1), ". . +inspect +inspect +admin"),
+    ("fs.read", Facts(path="/home/mia/notes", bytes=1), ". . . . +admin"),
+    ("fs.read", Facts(path="/etc/../home/mia/notes", bytes=1), ". . . . +admin"),  # not resolved: fits no path
+    ("fs.read", Facts(path="etc/hostname", bytes=1), ". . . . +admin"),
+    ("fs.read", Facts(path="/etcetera", bytes=1), ". . . . +admin"),
+    ("fs.readlink", Facts(path="/etc/hostname", bytes=1), ". . . . +admin"),
+    # commands
+    ("proc.command", Facts(command="df"), ". . +inspect +operate +admin"),
+    ("proc.command", Facts(command="DF"), ". . . +operate +admin"),
+    ("proc.command", Facts(command="restart"), ". . . +operate +admin"),
+    ("proc.command", NONE, ". . . +operate +admin"),
+    ("proc.exec", Facts(command="df"), ". . . . +admin"),
+    ("fs.write", Facts(path="/etc/hostname", bytes=1), ". . . . +admin"),
+]  # fmt: skip
+
+ROWS = [
+    (tier, call, facts, expected)
+    for call, facts, row in TABLE
+    for tier, expected in zip(Tier, row.split(), strict=True)
+]
+
+
+@pytest.mark.parametrize(("tier", "call", "facts", "expected"), ROWS)
+def test_the_table(tier: Tier, call: str, facts: Facts, expected: str) -> None:
+    """A tier that allows more than its row says gives every approved script more than its reviewer saw."""
+    verdict = decide(builtin(tier), call, facts)
+    if expected == ".":
+        assert (verdict.effect, verdict.rule) == (Effect.DENY, f"{tier.label}: no rule")
+    else:
+        file, line_effect_call = verdict.rule.split(":", 1)
+        line, effect, named = line_effect_call.split(" ")
+        assert (file, effect) == (f"{expected[1:]}.yaml", "allow" if expected[0] == "+" else "deny")
+        assert line.isdigit()
+        assert named in (call, "*", call.split(".")[0] + ".*")
+        assert verdict.effect == effect
+
+
+SENSITIVE = [
+    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/security/opasswd", "/etc/krb5.keytab",
+    "/etc/sudoers", "/etc/sudoers.d/ops", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssl/private/web.key",
+    "/etc/letsencrypt/archive/a/privkey1.pem", "/etc/letsencrypt/live/a/privkey.pem", "/etc/wireguard/wg0.conf",
+    "/etc/NetworkManager/system-connections/home.nmconnection", "/root/.ssh/id_ed25519", "/home/mia/.ssh/id_rsa",
+    "/var/lib/outrider/agent.key", "/var/lib/outrider-agent/spool", "/run/secrets/db", "/proc/kcore", "/proc/kmsg",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+@pytest.mark.parametrize("path", SENSITIVE)
+def test_what_holds_secrets_is_out_of_reach_at_every_tier(path: str, tier: Tier) -> None:
+    """One readable password file and the sandbox around the script was for nothing."""
+    verdict = decide(builtin(tier), "fs.read", Facts(path=path, bytes=1))
+    assert verdict.effect is Effect.DENY
+    if tier >= Tier.INSPECT:
+        assert verdict.rule.startswith("inspect.yaml:"), "by a rule, so that no wider rule of a policy undoes it"
+
+
+@pytest.mark.parametrize("lower", list(Tier)[:-1])
+def test_the_limits_grow_with_the_tier(lower: Tier) -> None:
+    higher = builtin(Tier(lower + 1)).limits
+    narrowed = builtin(lower).limits.narrowed(higher)
+    assert narrowed == builtin(lower).limits
+
+
+def rule(effect: Effect, call: str = "*", origin: str = "x.yaml:1", **more: object) -> Rule:
+    return Rule(effect, call, origin, **more)  # type: ignore[arg-type]
+
+
+ALLOW, DENY, ASK = (Layer(effect.value, (rule(effect),)) for effect in (Effect.ALLOW, Effect.DENY, Effect.ASK))
+EMPTY = Layer("empty", ())
+
+
+@pytest.mark.parametrize(
+    ("layers", "effect", "decided_by"),
+    [
+        ([ALLOW], "allow", "x.yaml:1 allow *"),
+        ([ALLOW, ALLOW], "allow", "x.yaml:1 allow *"),
+        ([ALLOW, ASK], "ask", "x.yaml:1 ask *"),
+        ([ALLOW, ASK, DENY], "deny", "x.yaml:1 deny *"),
+        ([DENY, ALLOW], "deny", "x.yaml:1 deny *"),
+        ([ASK, EMPTY], "deny", "empty: no rule"),
+        ([EMPTY, ALLOW], "deny", "empty: no rule"),
+        ([ALLOW, EMPTY], "deny", "empty: no rule"),
+        ([], "deny", "no rule"),
+    ],
+)
+def test_every_layer_must_allow(layers: list[Layer], effect: str, decided_by: str) -> None:
+    """An approval that could widen the ceiling would make the ceiling worthless."""
+    verdict = decide_effective(Effective(tuple(layers)), "fs.read", Facts(path="/etc/hostname"))
+    assert (verdict.effect, verdict.rule) == (effect, decided_by)
+
+
+def test_deny_wins_wherever_it_stands_in_the_layer() -> None:
+    inside = PathPattern.parse("/etc/**")
+    for order in ([Effect.ALLOW, Effect.ASK, Effect.DENY], [Effect.DENY, Effect.ASK, Effect.ALLOW]):
+        layer = Layer("x", tuple(rule(effect, paths=(inside,)) for effect in order))
+        assert decide_effective(Effective((layer,)), "fs.read", Facts(path="/etc/a")).effect is Effect.DENY
+
+
+def test_a_narrow_deny_holds_against_a_wide_allow_of_another_layer() -> None:
+    inspect, admin = builtin(Tier.INSPECT), builtin(Tier.ADMIN)
+    both = Effective((Layer("tier", admin.rules), Layer("ceiling", inspect.rules)))
+    verdict = decide_effective(both, "fs.write", Facts(path="/etc/shadow"))
+    assert verdict.effect is Effect.DENY
+    assert verdict.rule.startswith("inspect.yaml:")
+    assert verdict.reason == "tier denies fs.write /etc/shadow"
+
+
+@pytest.mark.parametrize(
+    ("facts", "fits"),
+    [
+        (Facts(path="/a/b", command="c", target="t"), True),
+        (Facts(path="/a/b", command="c"), False),
+        (Facts(path="/a/b", target="t"), False),
+        (Facts(command="c", target="t"), False),
+        (Facts(path="/b", command="c", target="t"), False),
+    ],
+)
+def test_a_rule_fits_only_if_each_thing_it_names_does(facts: Facts, fits: bool) -> None:
+    narrow = rule(Effect.ALLOW, paths=(PathPattern.parse("/a/**"),), commands=("c",), targets=("t",))
+    assert decide_effective(Effective((Layer("x", (narrow,)),)), "any.call", facts).allowed is fits
+
+
+def test_the_smallest_of_each_limit_counts() -> None:
+    one = Layer("one", (), Limits(wall_s=1.0, calls=50))
+    two = Layer("two", (), Limits(wall_s=9.0, calls=5))
+    limits = Effective((one, EMPTY, two)).limits
+    assert (limits.wall_s, limits.calls) == (1.0, 5)
+    assert Effective((EMPTY,)).limits == Limits(), "no layer states any: the defaults, not no limit"
+
+
+def test_an_explanation_shows_every_layer() -> None:
+    """Whoever is refused by the ceiling must not be sent to the approval's author."""
+    told = [(name, str(verdict.effect)) for name, verdict in explain(Effective((ALLOW, ASK, EMPTY)), "fs.read", NONE)]
+    assert told == [("allow", "allow"), ("ask", "ask"), ("empty", "deny")]
