@@ -1,0 +1,102 @@
+"""The ceiling: what its owner wrote narrows, nothing widens, and a file that is wrong is refused as a whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from policies.ceiling import ALWAYS_REQUIRED, DEFAULT, DEFAULT_TEXT, WALL_NAMES, load_ceiling
+from policies.decide import Effective, Layer, decide_effective
+from policies.load import builtin
+from policies.model import Effect, Facts
+from protocol.errors import ArgumentError
+from protocol.tiers import Tier
+from sandbox.jail import walls
+
+
+def under(text: str, tier: Tier = Tier.ADMIN) -> Effective:
+    policy = builtin(tier)
+    layer = load_ceiling(text, "ceiling.yaml").layer
+    return Effective((Layer("tier", policy.rules, policy.limits), *([layer] if layer else [])))
+
+
+def test_the_names_of_the_walls_are_the_sandboxes() -> None:
+    """This package cannot import them; a name it does not know could not be required."""
+    assert tuple(walls.WALLS) == WALL_NAMES
+
+
+def test_the_shipped_text_says_what_holds_without_it() -> None:
+    """Whoever reads the file must see what is in force, not a suggestion."""
+    assert load_ceiling(DEFAULT_TEXT, "ceiling.yaml") == DEFAULT
+    assert load_ceiling("", "ceiling.yaml") == DEFAULT
+    assert (DEFAULT.highest_tier, DEFAULT.accept_server_word) == (Tier.OBSERVE, frozenset())
+    assert DEFAULT.required_walls == ALWAYS_REQUIRED
+
+
+def test_every_key_is_read() -> None:
+    ceiling = load_ceiling(
+        "highest_tier: operate\naccept_server_word: [run]\nrequired_walls: [landlock]\nfrozen: true\n", "c.yaml"
+    )
+    assert ceiling.highest_tier is Tier.OPERATE
+    assert ceiling.accept_server_word == {"run"}
+    assert ceiling.required_walls == {"landlock"}
+    assert ceiling.frozen
+    assert ceiling.layer is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("highest_tier: root\n", "c.yaml:1: highest_tier: 'root' is not a tier"),
+        ("highest_teir: admin\n", "c.yaml:1: highest_teir: unknown key 'highest_teir' (did you mean 'highest_tier'?"),
+        ("frozen: 1\n", "c.yaml:1: frozen: must be true or false"),
+        ("frozen: 'false'\n", "c.yaml:1: frozen: must be true or false"),
+        ("accept_server_word: run\n", "c.yaml:1: accept_server_word: must be a list of texts"),
+        ("accept_server_word: [runs]\n", "c.yaml:1: accept_server_word: 'runs' is none of run, schedule"),
+        ("required_walls: [moat]\n", "c.yaml:1: required_walls: 'moat' is none of"),
+        ("frozen: false\ndeny:\n  - call: fs.read\n    paths: [srv]\n", "c.yaml:4: deny[0].paths: 'srv' is not"),
+        ("limits:\n  wall: 20\n", "c.yaml:2: limits.wall: 20 is not a duration"),
+        ("frozen: true\nfrozen: false\n", "c.yaml:2: the key 'frozen' stands twice"),
+        ("allow:\n" + "  - call: fs.read\n" * 1001, "c.yaml:1: more than 1000 rules"),
+    ],
+)
+def test_a_wrong_ceiling_names_the_place(text: str, words: str) -> None:
+    """Half a ceiling is none: what could not be read might have been the line that mattered."""
+    with pytest.raises(ArgumentError) as caught:
+        load_ceiling(text, "c.yaml")
+    assert str(caught.value).startswith(words)
+
+
+def test_a_deny_narrows_and_leaves_the_rest() -> None:
+    effective = under("deny: [{call: fs.read, paths: [/srv/**]}]\n")
+    refused = decide_effective(effective, "fs.read", Facts(path="/srv/a", bytes=1))
+    assert (refused.effect, refused.rule) == (Effect.DENY, "ceiling.yaml:1 deny fs.read")
+    assert decide_effective(effective, "fs.read", Facts(path="/opt/a", bytes=1)).allowed
+    assert decide_effective(effective, "fs.stat", Facts(path="/srv/a")).allowed
+
+
+def test_an_ask_asks_and_leaves_the_rest() -> None:
+    effective = under("ask: [{call: proc.command}]\n")
+    assert decide_effective(effective, "proc.command", Facts(command="df")).effect is Effect.ASK
+    assert decide_effective(effective, "fs.stat", Facts(path="/")).allowed
+
+
+def test_with_an_allow_nothing_else_passes_but_what_touches_nothing() -> None:
+    effective = under("allow: [{call: fs.stat, paths: [/srv/**]}]\n")
+    assert decide_effective(effective, "fs.stat", Facts(path="/srv/a")).allowed
+    assert not decide_effective(effective, "fs.stat", Facts(path="/etc")).allowed
+    assert not decide_effective(effective, "sys.host", Facts()).allowed
+    assert decide_effective(effective, "check.metric", Facts()).allowed
+
+
+@pytest.mark.parametrize("text", ["allow: [{call: '*'}]\n", "deny: [{call: fs.write}]\n", "limits: {calls: 1000000}\n"])
+def test_no_ceiling_lets_a_tier_do_more(text: str) -> None:
+    effective = under(text, Tier.OBSERVE)
+    assert not decide_effective(effective, "fs.read", Facts(path="/etc/hostname", bytes=1)).allowed
+    assert effective.limits == builtin(Tier.OBSERVE).limits
+
+
+def test_limits_alone_narrow_only_the_limits() -> None:
+    effective = under("limits: {wall: 20s, memory: 8MiB}\n")
+    assert (effective.limits.wall_s, effective.limits.memory_bytes) == (20.0, 8 << 20)
+    assert effective.limits.calls == builtin(Tier.ADMIN).limits.calls
+    assert decide_effective(effective, "anything", Facts()).allowed
