@@ -121,10 +121,13 @@ def canonical_json(value: Any) -> bytes:
     """Return the one JSON text of ``value``: sorted keys, no spaces, UTF-8. Floats have no place in what is signed.
 
     Raises:
-        ArgumentError: A float, a key that is not text, or something JSON does not know.
+        ArgumentError: A float, a key that is not text, a lone surrogate, something JSON does not know, or too deep.
     """
-    _check_canonical(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    try:
+        _check_canonical(value)
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:  # a lone surrogate, a number of thousands of digits
+        raise ArgumentError(f"a signed statement cannot hold this: {type(error).__name__}") from None
 
 
 def _check_canonical(value: Any) -> None:
