@@ -18,7 +18,8 @@ def stamp(moment: datetime) -> str:
     """
     if moment.tzinfo is None:
         raise ArgumentError("a moment without a time zone cannot be written down")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime: its %Y writes the years before 1000 with fewer than four digits.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def moment(text: object, *, parameter: str) -> datetime:
