@@ -7,6 +7,7 @@ the one before. Nothing is ever re-encoded to be checked. A checkpoint is a sign
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -28,7 +29,10 @@ KINDS = frozenset({
     "schedule.skip", "event", "checkpoint",
 })  # fmt: skip
 REDACTED = frozenset({"password", "passwd", "secret", "token", "authorization", "cookie", "private_key", "api_key"})
-_SECRET_WORD = re.compile(r"(?i)(^|[_-])(password|passwd|secret|token|api[_-]?key|private[_-]?key)$")
+_SECRET_WORD = re.compile(
+    r"(?i)(^|[_-])(password|passwd|secret|token|authorization|cookie|api[_-]?key|private[_-]?key)$"
+)
+_ARGUMENT_DEPTH = limits.MAX_DEPTH - 2  # an argument stands in the map of arguments, in the array of the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +167,50 @@ def verify_chain(blobs: Iterable[bytes], first: int = 1, previous: bytes = GENES
 
 def bound_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``arguments`` fit for a record: secrets redacted, what is long cut and told by its digest."""
-    return {name: _bounded(name, value) for name, value in arguments.items()}
+    return {_writable(name): _bounded(name, value) for name, value in arguments.items()}
 
 
 def _bounded(name: str, value: Any) -> Any:
     if name.lower() in REDACTED or _SECRET_WORD.search(name):
         return "[redacted]"
-    if value is None or type(value) in (bool, int, float):
+    if _is_plain(value):
         return value
     if type(value) is dict:
-        value = {str(key): _bounded(str(key), item) for key, item in value.items()}
-    raw = value if type(value) is bytes else (_utf8(value) if type(value) is str else _encoded(value))
+        value = {_writable(str(key)): _bounded(str(key), item) for key, item in value.items()}
+    elif type(value) in (list, tuple):
+        value = [_bounded("", item) for item in value]
+    if type(value) is str:
+        raw = _utf8(value)
+    elif type(value) is bytes:
+        raw = value
+    else:
+        try:
+            raw = encode(value, max_depth=_ARGUMENT_DEPTH)
+        except ProtocolError:
+            return f"[cannot be written: {type(value).__name__:.40}]"
     if len(raw) <= limits.MAX_RECORD_ARGUMENT_BYTES:
         return raw.decode("utf-8", "backslashreplace") if type(value) is str else value
     head = raw[:128] if type(value) is bytes else raw[:128].decode("utf-8", "replace")
     return {"cut": head, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell, quickly because most are, whether ``value`` can be written as it is."""
+    match value:
+        case None | bool():
+            return True
+        case int():
+            return -(1 << 63) <= value < 1 << 64
+        case float():
+            return math.isfinite(value)
+        case str():
+            return len(value) <= limits.MAX_RECORD_ARGUMENT_BYTES and value.isascii()
+        case _:
+            return False
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _utf8(text: str) -> bytes:
@@ -187,13 +220,6 @@ def _utf8(text: str) -> bytes:
 def _round_trips(text: str) -> bool:
     """Tell whether ``text`` holds no surrogates but those that stand for undecodable bytes (PEP 383)."""
     return all(not 0xD800 <= ord(c) <= 0xDFFF or 0xDC80 <= ord(c) <= 0xDCFF for c in text)
-
-
-def _encoded(value: Any) -> bytes:
-    try:
-        return encode(value)
-    except ProtocolError:
-        return repr(type(value)).encode()
 
 
 def make_checkpoint(*, agent: str, sequence: int, hash: bytes, issued: datetime, key: PrivateKey) -> Envelope:
