@@ -65,6 +65,8 @@ def load(text: str, filename: str, *, max_bytes: int = limits.MAX_DOCUMENT_BYTES
         raise _syntax(error, filename) from None
     except RecursionError:
         raise DocumentError("the document is nested too deeply", where=filename) from None
+    except UnicodeEncodeError:
+        raise DocumentError("the document holds a lone surrogate, which is no text", where=filename) from None
     return Document(filename, value, lines)
 
 
@@ -118,7 +120,7 @@ def _scalar(node: Any, path: Path, filename: str) -> Any:
     constructor = yaml.SafeLoader("")
     try:
         value = constructor.construct_object(node)
-    except (ValueError, OverflowError, yaml.YAMLError):
+    except (ValueError, OverflowError, LookupError, yaml.YAMLError):  # LookupError: !!int "", !!bool maybe
         raise _at(f"{node.value[:60]!r} cannot be read", filename, node.start_mark, path) from None
     if isinstance(value, float) and not math.isfinite(value):
         raise _at("a number must be finite", filename, node.start_mark, path)
