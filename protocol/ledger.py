@@ -196,17 +196,14 @@ def _bounded(name: str, value: Any) -> Any:
 
 def _is_plain(value: Any) -> bool:
     """Tell, quickly because most are, whether ``value`` can be written as it is."""
-    match value:
-        case None | bool():
-            return True
-        case int():
-            return -(1 << 63) <= value < 1 << 64
-        case float():
-            return math.isfinite(value)
-        case str():
-            return len(value) <= limits.MAX_RECORD_ARGUMENT_BYTES and value.isascii()
-        case _:
-            return False
+    kind = type(value)
+    if kind is int:
+        return -(1 << 63) <= value < 1 << 64
+    if kind is float:
+        return math.isfinite(value)
+    if kind is str:
+        return len(value) <= limits.MAX_RECORD_ARGUMENT_BYTES and value.isascii()
+    return value is None or kind is bool
 
 
 def _writable(text: str) -> str:
