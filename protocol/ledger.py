@@ -198,7 +198,7 @@ def _is_plain(value: Any) -> bool:
     """Tell, quickly because most are, whether ``value`` can be written as it is."""
     kind = type(value)
     if kind is int:
-        return -(1 << 63) <= value < 1 << 64
+        return bool(-(1 << 63) <= value < 1 << 64)
     if kind is float:
         return math.isfinite(value)
     if kind is str:
