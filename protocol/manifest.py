@@ -183,8 +183,8 @@ def implied(filename: str, tier: Tier) -> Manifest:
     Raises:
         ArgumentError: The suffix is of no language.
     """
-    stem, _, suffix = filename.rpartition(".")
-    language = {"lua": "lua", "py": "python"}.get(suffix)
+    stem, dot, suffix = filename.rpartition(".")
+    language = {".lua": "lua", ".py": "python"}.get(dot + suffix)
     if language is None:
         raise ArgumentError("is not a .lua or .py file", where=filename)
     word = re.sub(r"[^a-z0-9_-]", "-", stem.lower()).lstrip("-_") or "script"
