@@ -1,0 +1,142 @@
+"""A worker from request to its reaped end, and one gated call: the real jail, gate and policy, the agent's recorder."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from agent.clock import SystemClock
+from agent.recorder import Recorder
+from agent.spool import Spool
+from bench import peers
+from bench.measure import Measure, Peer, spread
+from policies.decide import Effective, Layer, decide_effective
+from policies.load import builtin
+from protocol.signing import PrivateKey
+from protocol.tiers import Tier
+from sandbox.budget import Budget
+from sandbox.gate import Gate, Session
+from sandbox.launch import Program, Sandbox
+from stdlib.catalogue import load
+from stdlib.host import Host, RunContext
+
+WARM_RUNS = 20
+COLD_RUNS = 200
+COLD_TARGET_MS = 6.0
+COLD = {"lua": "return 1", "python": "result = 1"}
+
+CALLS = 2_000  # of one run; with two looks at the clock well below the tier's limit of 10,000
+CALL_RUNS = 15
+CALL_TARGET_US = 100.0
+#: The script times itself, so that the start and the end of its worker are not in the figure.
+LOOPS = {
+    "lua": "local began = time.mono()\nfor _ = 1, {calls} do {call}() end\nreturn time.mono() - began\n",
+    "python": "began = time.mono()\nfor _ in range({calls}):\n    {call}()\nresult = time.mono() - began\n",
+}
+#: Called in the measure -> what to say of it. The first answers on the event loop, the second on a thread.
+CALLED = {"time.now": "answered on the event loop", "sys.uptime": "reads /proc on a thread"}
+
+
+class Bench:
+    """A sandbox with the agent's own gate, the policy of a tier and a ledger on disk."""
+
+    def __init__(self, sandbox: Sandbox, recorder: Recorder) -> None:
+        policy = builtin(Tier.OBSERVE)
+        self._allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
+        self._sandbox = sandbox
+        self._recorder = recorder
+        self._number = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls) -> AsyncIterator[Bench]:
+        """Start it, with a spool in a temporary directory."""
+        with tempfile.TemporaryDirectory(prefix="outrider-bench-") as directory:
+            spool = Spool.open(Path(directory) / "spool.sqlite", on_broken=_broken)
+            sandbox = await Sandbox.start(bindings=load().bindings())
+            try:
+                yield cls(sandbox, Recorder(spool, SystemClock(), agent_id="a" * 64, key=PrivateKey.generate()))
+            finally:
+                await sandbox.close()
+                spool.close()
+
+    async def run(self, language: str, text: str) -> Any:
+        """Run one script and return its result; anything but ``ok`` is a failure of the measurement."""
+        self._number += 1
+        session = Session(f"s{self._number}", f"r{self._number}", "bench")
+        limits = self._allowed.limits
+
+        def gate() -> Gate:
+            return Gate(load(), self._decide, self._recorder, session, Budget(limits), Host(), RunContext())
+
+        name = {"lua": "main.lua", "python": "main.py"}[language]
+        outcome = await self._sandbox.run(Program(language, name, {name: text.encode()}, {}), gate, limits)
+        if outcome.status != "ok":
+            raise RuntimeError(f"a {language} script ended {outcome.status}: {outcome.reason}")
+        return outcome.result
+
+    async def settle(self) -> None:
+        """Wait until what was recorded is on disk, so that no run pays for the one before."""
+        await self._recorder.commit([])
+
+    @property
+    def _decide(self) -> Callable[..., Any]:
+        return lambda call, facts: decide_effective(self._allowed, call, facts)
+
+
+def _broken(error: Exception) -> None:
+    raise error
+
+
+async def measure_cold() -> list[Measure]:
+    """Run one line in a fresh worker many times."""
+    async with Bench.opened() as bench:
+        lua = await _cold(bench, "lua")
+        python = await _cold(bench, "python")
+    peer = await asyncio.to_thread(peers.bubblewrap)
+    told = "from request to the reaped end, p50"
+    return [
+        Measure("cold jailed worker, Lua", lua["p50"], "ms", COLD_TARGET_MS, spread=lua, peers=(peer,), note=told),
+        Measure("cold jailed worker, Python", python["p50"], "ms", spread=python, peers=(peer,), note=told),
+    ]
+
+
+async def _cold(bench: Bench, language: str) -> dict[str, float]:
+    samples = []
+    for number in range(WARM_RUNS + COLD_RUNS):
+        began = time.perf_counter()
+        await bench.run(language, COLD[language])
+        if number >= WARM_RUNS:
+            samples.append((time.perf_counter() - began) * 1000)
+    return spread(samples)
+
+
+async def measure_calls() -> list[Measure]:
+    """Make many calls from one script; each is decided and recorded."""
+    peer = Peer("bare socketpair round trip", await asyncio.to_thread(peers.socketpair_us))
+    measures = []
+    async with Bench.opened() as bench:
+        for call, told in CALLED.items():
+            for language, title in (("lua", "Lua"), ("python", "Python")):
+                found = await _calls(bench, language, call)
+                target = CALL_TARGET_US if language == "lua" else None
+                note = f"{told}; p50 of {CALL_RUNS} runs, each the mean of {CALLS} calls"
+                name = f"gated call from {title}, {call}"
+                measures.append(Measure(name, found["p50"], "us", target, spread=found, peers=(peer,), note=note))
+    return measures
+
+
+async def _calls(bench: Bench, language: str, call: str) -> dict[str, float]:
+    text = LOOPS[language].format(calls=CALLS, call=call)
+    samples = []
+    for number in range(CALL_RUNS + 1):
+        elapsed_s = await bench.run(language, text)
+        await bench.settle()
+        if number:  # the first only warms up
+            samples.append(elapsed_s / CALLS * 1_000_000)
+    return spread(samples)
