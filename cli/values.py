@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import click
 
 from cli.invocation import Invocation
 from protocol.errors import ArgumentError
+from protocol.manifest import Parameter
 
 
 def pairs(given: Iterable[str], *, where: str) -> dict[str, str]:
@@ -24,6 +26,25 @@ def pairs(given: Iterable[str], *, where: str) -> dict[str, str]:
         if key in found:
             raise ArgumentError(f"{key!r} is given twice", where=where)
         found[key] = value
+    return found
+
+
+def typed(given: Mapping[str, str], declared: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters as their script declares them, from ``k=v`` texts.
+
+    Args:
+        given: As typed.
+        declared: ``manifest.parameters`` as the server shows it.
+
+    Raises:
+        ArgumentError: Unknown, or not of its type. Everything else is for the server to judge.
+    """
+    found: dict[str, Any] = {}
+    for name, text in given.items():
+        if name not in declared:
+            known = ", ".join(sorted(declared)) or "none"
+            raise ArgumentError(f"the script has no parameter {name!r} (known: {known})", where="--arg")
+        found[name] = Parameter(name, str(declared[name].get("type"))).convert(text)
     return found
 
 

@@ -11,7 +11,7 @@ from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.output import Column, field, plain
-from cli.values import pairs
+from cli.values import pairs, typed
 from protocol.errors import ArgumentError
 from protocol.units import parse_duration
 
@@ -77,7 +77,7 @@ def noun(
     body: dict[str, Any] = {
         "target": target,
         "script": script,
-        "parameters": pairs(given, where="--arg"),
+        "parameters": parameters(invocation, script, version, given),
         "reason": reason,
         "wait_s": 0 if no_wait else _wait(wait),
     }
@@ -103,6 +103,15 @@ def target_and_script(words: Sequence[str], label: str | None) -> tuple[str, str
     if len(words) != 2:
         raise click.UsageError("Give TARGET and SCRIPT, such as: outrider run web-3 checks/memory")
     return words[0], words[1]
+
+
+def parameters(invocation: Invocation, script: str, version: str | None, given: Sequence[str]) -> dict[str, Any]:
+    """Return the typed parameters of ``--arg``; only a run that has some asks the server for their types."""
+    texts = pairs(given, where="--arg")
+    if not texts:
+        return {}
+    shown = invocation.api.get("scripts/show", name=script, version=version)
+    return typed(texts, shown["manifest"]["parameters"])
 
 
 def _wait(text: str) -> float:

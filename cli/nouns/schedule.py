@@ -10,8 +10,9 @@ from cli.ages import parse_time
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
+from cli.nouns.run import parameters
 from cli.output import Column, field
-from cli.values import pairs, sure
+from cli.values import sure
 from protocol.units import format_duration, parse_duration
 
 
@@ -68,7 +69,7 @@ def add(
         raise click.UsageError("Give either --every or --cron.")
     body: dict[str, Any] = {
         "script": script, "on": target, "zone": zone, "overlap": overlap, "catch_up": catch_up,
-        "splay_s": parse_duration(splay, where="--splay"), "parameters": pairs(given, where="--arg"),
+        "splay_s": parse_duration(splay, where="--splay"), "parameters": parameters(invocation, script, version, given),
     }  # fmt: skip
     body.update({"every_s": parse_duration(every, where="--every")} if every else {"cron": cron})
     body.update({"timeout_s": parse_duration(timeout, where="--timeout")} if timeout else {})
