@@ -18,6 +18,7 @@ SPOOL_RETRY_S: Final = 1.0  # between two attempts to write after the disk refus
 DEFAULT_SPOOL_MAX_BYTES: Final = 1024 * MIB  # a month of six checks a minute is some 300 MiB; never fill a host's disk
 DEFAULT_KEEP_ACKNOWLEDGED_DAYS: Final = 7  # so that a host can still show what it did last week when its server is gone
 TRIM_CHUNK_RECORDS: Final = 5000  # deleted in one transaction, so that trimming never holds up an intent for long
+HOUSEKEEPING_S: Final = 60.0  # between two rounds of giving up what is old; a chunk a round is 83 records a second
 VERIFY_AT_START_RECORDS: Final = 1000  # newest records whose chain is checked at start; 5 ms
 MARK_KEEP_DAYS: Final = 31  # how long a decided fire time is remembered; a clock stepped back further may repeat one
 RUN_KEEP_DAYS: Final = 7  # how long the id of an ended run is remembered, so that a repeated request starts nothing

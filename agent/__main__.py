@@ -1,0 +1,134 @@
+"""``outrider-agent``: enrol this host, run its agent, say how it stands."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.statedir import StateDir
+from protocol.errors import DOORS, ArgumentError, OutriderError
+
+MAX_TOKEN_BYTES = 4096  # a join token has about 180
+
+
+def main() -> None:
+    """Entry point of the program ``outrider-agent``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit status, which is that of ``outrider`` for the same error."""
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.action(given))
+    except OutriderError as error:
+        sys.stderr.write(f"outrider-agent: {error}\n")
+        return DOORS[error.code].exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="outrider-agent", description="The agent of Outrider on this host.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    enroll = commands.add_parser("enroll", help="make this host an agent of a server, with a one-time join token")
+    enroll.add_argument("--server", required=True, metavar="URL", help="https://host:port, or http on loopback")
+    token = enroll.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token-file", metavar="FILE", help="file with the join token; - reads standard input")
+    token.add_argument("--token", metavar="TOKEN", help="the join token; other users of this host can see it")
+    enroll.add_argument("--name", help="what the host wishes to be called  [default: its host name]")
+    enroll.add_argument("--label", action="append", default=[], metavar="K=V", help="may be given again")
+    enroll.add_argument("--ca-file", metavar="FILE", help="roots for TLS  [default: the host's own]")
+    enroll.set_defaults(action=_enroll)
+    running = commands.add_parser("run", help="run the agent until SIGTERM or Ctrl-C")
+    running.add_argument("--once-refused", action="store_true", help="end when the server refuses this agent")
+    running.set_defaults(action=_run)
+    status = commands.add_parser("status", help="say how the agent of this host stands")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(action=_status)
+    for each in (enroll, running, status):
+        each.add_argument("--dir", required=True, type=Path, metavar="DIR", help="the agent's state directory")
+    return parser
+
+
+def _enroll(given: argparse.Namespace) -> int:
+    from agent.clock import SystemClock, to_datetime  # only what a command needs is loaded
+    from agent.enrolling import Enrolment, enroll
+
+    labels = dict(_label(text) for text in given.label)
+    ca_file = str(Path(given.ca_file).absolute()) if given.ca_file else None
+    wanted = Enrolment(given.server, _token(given), given.name, labels, ca_file)
+    config = enroll(StateDir(given.dir), wanted, to_datetime(SystemClock().time_us()))
+    roots = f"{config.threshold} of {len(config.roots)} roots pinned" if config.roots else "no roots: no roster yet"
+    sys.stderr.write(f"enrolled with {config.server} as {config.agent_id} ({roots})\n")
+    return 0
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ArgumentError(f"{text!r:.80} is not of the form key=value", where="--label")
+    return key, value
+
+
+def _token(given: argparse.Namespace) -> str:
+    from agent.files import read_bounded
+
+    if given.token is not None:
+        return str(given.token)
+    source: str = given.token_file
+    if source == "-":
+        return sys.stdin.read(MAX_TOKEN_BYTES + 1)
+    return read_bounded(Path(source), MAX_TOKEN_BYTES).decode("utf-8", "replace")
+
+
+def _run(given: argparse.Namespace) -> int:
+    from agent.config import load_config
+    from agent.logs import start_logging
+    from agent.notify import Notifier
+    from agent.supervisor import Supervisor
+
+    state = StateDir(given.dir)
+    state.check()
+    notifier = Notifier(os.environ, os.getpid())
+    with state.locked():
+        config = load_config(state)
+        start_logging(config.settings.log_level)
+
+        async def work() -> None:
+            await Supervisor(state, config, notifier, end_when_refused=given.once_refused).run()
+
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(work())
+    return 0
+
+
+def _loop_factory() -> Any:
+    """Return uvloop's loop where there is one; None means asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform
+        return None
+    return uvloop.new_event_loop
+
+
+def _status(given: argparse.Namespace) -> int:
+    from agent.standing import standing
+
+    told = standing(StateDir(given.dir))
+    if given.json:
+        print(json.dumps(told, indent=2))  # noqa: T201 - the data that was asked for
+    else:
+        for name, value in told.items():
+            print(f"{name.replace('_', ' '):<22} {'-' if value is None else value}")  # noqa: T201 - as above
+    return 0
+
+
+if __name__ == "__main__":
+    main()

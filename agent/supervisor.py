@@ -1,0 +1,253 @@
+"""One agent from start to end: puts the parts together, watches over them, stops them in order.
+
+- What an earlier process left open is told first (runs without an end), before anything new begins.
+- The parts that must not stop (scheduler, link, housekeeping) are tasks; one that ends by itself ends the agent,
+  loudly: the service manager starts a fresh one, and the disk says what is true.
+- At an orderly stop runs get their time, the last records are offered to the server, and the chain is signed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import signal
+from collections.abc import Coroutine
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from agent import limits, rows, websocket
+from agent.admission import Admission
+from agent.backoff import Backoff
+from agent.bundles import Bundles
+from agent.cache import Cache
+from agent.clock import Clock, SystemClock, to_datetime
+from agent.config import AgentConfig
+from agent.confinement import Confinement
+from agent.dispatch import Dispatcher
+from agent.facts import VERSION, host_facts
+from agent.identity import load_identity
+from agent.link import Connection
+from agent.logs import LOG
+from agent.notify import Notifier
+from agent.recorder import Recorder
+from agent.rows import Write
+from agent.scheduler import Scheduler
+from agent.sessions import Sessions
+from agent.spool import Spool
+from agent.statedir import StateDir
+from agent.trusting import Trust
+from agent.uplink import LinkState, Uplink
+from agent.work import Worker
+from protocol.errors import InternalError, OutriderError
+from protocol.handshake import NONCE_BYTES, AgentHandshake
+from stdlib.catalogue import load as load_catalogue
+
+
+class Supervisor:
+    """One enrolled agent. Make it in the event loop that runs it, with the state directory locked.
+
+    Args:
+        state: Where everything is kept.
+        config: As enrolled.
+        notifier: The service manager.
+        end_when_refused: End when the server, or our own ledger, says no, instead of asking again later.
+        clock: The host's clocks.
+    """
+
+    def __init__(
+        self,
+        state: StateDir,
+        config: AgentConfig,
+        notifier: Notifier,
+        *,
+        end_when_refused: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._failure: OutriderError | None = None  # why it must end, if nobody asked it to
+        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._end_when_refused = end_when_refused
+        self._notifier = notifier
+        self._settings = config.settings
+        self._clock: Clock = clock or SystemClock()
+        key = load_identity(state.identity)
+        catalogue = load_catalogue()
+        trust = Trust(state, config, to_datetime(self._clock.time_us()))
+        trust.ceiling()  # one that is wrong is told at the start, not at the first run
+        self._spool = Spool.open(state.spool, max_bytes=config.settings.spool_max_bytes, on_broken=self._spool_broke)
+        self._recorder = Recorder(self._spool, self._clock, agent_id=config.agent_id, key=key)
+        self._confinement = Confinement(catalogue.bindings())
+        self._bundles = Bundles(Cache(state.cache))
+        admission = Admission(
+            config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
+            recorder=self._recorder, clock=self._clock,
+        )  # fmt: skip
+        worker = Worker(self._confinement, catalogue, self._recorder)
+        self._sessions = Sessions(
+            admission, worker, self._recorder, self._spool, self._clock, concurrent=config.settings.concurrent_runs
+        )
+        self._scheduler = Scheduler(config.agent_id, self._spool, self._recorder, self._sessions, self._clock)
+        self._bundles.needed = lambda: self._scheduler.digests
+        dispatcher = Dispatcher(
+            sessions=self._sessions, scheduler=self._scheduler, trust=trust, admission=admission, bundles=self._bundles,
+            recorder=self._recorder, clock=self._clock, background=self._background,
+        )  # fmt: skip
+        self._uplink = Uplink(
+            partial(websocket.connect, config.server, ca_file=config.settings.ca_file),
+            lambda: AgentHandshake(key, config.agent_id, config.server_key, secrets.token_bytes(NONCE_BYTES)),
+            spool=self._spool, handle=dispatcher.handle, clock=self._clock,
+            backoff=Backoff(random.SystemRandom().random),
+            on_change=self._link_changed, on_connected=self._connected,
+        )  # fmt: skip
+        # The writer's thread tells of durable records; the loop may be closed when the last of them are.
+        self._spool.listen(lambda _: self._call_soon(self._uplink.durable))
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then stop in order.
+
+        Raises:
+            OutriderError: It had to end by itself; says why.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        lost = self._sessions.end_lost()
+        self._recorder.record(kind="event", outcome="ok", data={"event": "start", "version": VERSION, "lost": lost})
+        parts = [
+            asyncio.create_task(part, name=name)
+            for name, part in (
+                ("scheduler", self._scheduler.run()),
+                ("uplink", self._uplink.run()),
+                ("housekeeping", self._keep_house()),
+                ("watchdog", self._keep_alive()),
+            )
+        ]
+        for part in parts:
+            part.add_done_callback(self._part_ended)
+        self._background(self._confinement.warm())
+        self._notifier.ready("started, connecting")
+        try:
+            await self._stop.wait()
+        finally:
+            self._notifier.stopping()
+            await self._close(parts)
+        if self._failure is not None:
+            raise self._failure
+
+    # ending --------------------------------------------------------------------------------------------------------
+
+    async def _close(self, parts: list[asyncio.Task[None]]) -> None:
+        scheduler, *others = parts
+        scheduler.cancel()
+        await self._sessions.close()
+        await self._say_goodbye()
+        self._uplink.stop()
+        for task in (*others, *self._background_tasks):
+            task.cancel()
+        await asyncio.gather(*parts, *self._background_tasks, return_exceptions=True)
+        await self._confinement.close()
+        self._spool.close()
+
+    async def _say_goodbye(self) -> None:
+        """Sign where the chain stands and let the server have it, if disk and link are there."""
+        try:
+            await self._recorder.commit([{"kind": "event", "outcome": "ok", "data": {"event": "stop"}}])
+            self._recorder.checkpoint()
+            await self._recorder.commit([])
+        except OutriderError as error:
+            LOG.error("the end could not be recorded: %s", error)
+        connection = self._uplink.connection
+        if connection is not None and not await connection.drain(limits.SHIP_AT_STOP_S):
+            LOG.warning("the server does not have the last records yet; they are kept")
+
+    def _fail(self, error: OutriderError) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._stop.set()
+
+    def _part_ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or self._stop.is_set():
+            return
+        error = task.exception()
+        LOG.critical("%s ended", task.get_name(), exc_info=error)
+        self._fail(
+            error if isinstance(error, OutriderError) else InternalError(f"the {task.get_name()} ended: {error!r}")
+        )
+
+    def _spool_broke(self, error: Exception) -> None:
+        """Called in the writer's thread."""
+        broken = InternalError(f"the spool must not be used any more: {error}", detail=repr(error))
+        self._call_soon(partial(self._fail, broken))
+
+    def _call_soon(self, action: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(action)
+
+    # link ----------------------------------------------------------------------------------------------------------
+
+    def _link_changed(self, state: LinkState) -> None:
+        if state.is_connected:
+            self._notifier.status("connected")
+            return
+        self._bundles.fetch = None
+        self._notifier.status(f"no link to the server: {state.problem}")
+        if self._end_when_refused and state.refusal is not None:
+            self._fail(state.refusal)
+
+    def _connected(self, connection: Connection) -> None:
+        self._bundles.fetch = connection.fetch
+        self._background(self._greet(connection))
+
+    async def _greet(self, connection: Connection) -> None:
+        """Tell the server about this host once its walls are known, then fetch what schedules need."""
+        await self._confinement.warm()
+        walls = [wall.to_plain() for wall in self._confinement.walls]
+        facts = host_facts() | {"walls": walls, "sandbox": self._confinement.problem or "ok"}
+        body = {"facts": facts, "schedules_version": self._scheduler.version, "running": self._sessions.running}
+        try:
+            await connection.request("status", body)
+        except OutriderError as error:  # it is asked again at the next connection
+            LOG.warning("the server did not take our status: %s", error)
+        await self._bundles.bring_needed()
+
+    # what goes on beside -------------------------------------------------------------------------------------------
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_ended)
+
+    def _background_ended(self, task: asyncio.Task[None]) -> None:
+        self._background_tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            LOG.error("work in the background failed", exc_info=task.exception())
+
+    async def _keep_alive(self) -> None:
+        """Tell the service manager that the loop turns, if it wants to know."""
+        every_s = self._notifier.watchdog_s
+        if every_s is None:
+            await self._stop.wait()
+            return
+        while not await self._clock.wait(self._stop, every_s / 2):
+            self._notifier.alive()
+
+    async def _keep_house(self) -> None:
+        """Forget what is too old to matter, in pieces so small that no effect waits for them."""
+        while not await self._clock.wait(self._stop, limits.HOUSEKEEPING_S):
+            now_us = self._clock.time_us()
+            kept = self._settings.keep_acknowledged_days
+            for statement in (
+                rows.trim_records(self._spool.acknowledged, now_us - _days_us(kept), limits.TRIM_CHUNK_RECORDS),
+                *rows.forget(now_us - _days_us(limits.MARK_KEEP_DAYS), now_us - _days_us(limits.RUN_KEEP_DAYS), now_us),
+            ):
+                try:
+                    self._spool.submit(Write((), (statement,)))
+                except OutriderError as error:  # the disk refuses; what is old can wait
+                    LOG.warning("old records could not be given up: %s", error)
+                    break
+
+
+def _days_us(days: int) -> int:
+    return timedelta(days=days) // timedelta(microseconds=1)
