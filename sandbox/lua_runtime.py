@@ -66,6 +66,7 @@ class LuaRuntime:
         if limits.memory_bytes <= 0:  # which lupa would read as "no limit"
             raise ArgumentError("a Lua runtime needs a memory limit", parameter="memory_bytes")
         self._channel = channel
+        self._failed_call = b""  # name of the newest call that failed
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
         self._memory_bytes = limits.memory_bytes  # of Lua's own allocator, while a script runs
@@ -95,9 +96,9 @@ class LuaRuntime:
             outcome = self._run(source, main.encode("utf-8"))
         except (lupa.lua54.LuaError, MemoryError):  # outside every protected call: only memory can do this
             return failed("not enough memory", main)
-        return self._result(outcome, main)
+        return self._result(outcome, main, source)
 
-    def _result(self, outcome: tuple[Any, ...] | bytes, main: str) -> Result:
+    def _result(self, outcome: tuple[Any, ...] | bytes, main: str, source: bytes) -> Result:
         parts = outcome if isinstance(outcome, tuple) else (outcome,)
         kind, value, where, code = (*parts, None, None, None)[:4]
         if kind == b"ok":
@@ -109,7 +110,7 @@ class LuaRuntime:
         if kind == b"syntax":
             place = main  # unless the message names the line; a parser that ran out of stack does not
         if code is not None:
-            return failed(message, place, _readable(code))
+            return failed(message, place or _only_tail_call(source, self._failed_call, main), _readable(code))
         told = _PLACE.match(message)
         return failed(told["message"], told["where"]) if told else failed(message, place)
 
@@ -124,6 +125,7 @@ class LuaRuntime:
         try:
             return True, self._call(name.decode("ascii"), args)
         except CallError as error:
+            self._failed_call = name
             return False, error.code.encode(), error.message.encode("utf-8", "replace")
         except ValueRefused as error:
             return False, b"invalid_argument", str(error).encode("utf-8", "replace")
@@ -144,6 +146,19 @@ class LuaRuntime:
     def _plain(self, args: tuple[Any, ...], caps: Caps) -> list[Any]:
         budget = caps.budget("an argument")
         return [from_lua(arg, self._table_type, budget) for arg in args]
+
+
+def _only_tail_call(source: bytes, call: bytes, main: str) -> str | None:
+    """Return the place of ``return CALL(...)`` if the file has exactly one.
+
+    A tail call leaves no frame behind (Lua 5.4 manual, section 3.4.10), so nothing on the stack knows the line.
+    """
+    spelled = rb"\s*\.\s*".join(re.escape(part) for part in call.split(b"."))
+    found = list(re.finditer(rb"\breturn\s+" + spelled + rb"\s*[({\"'\[]", source)) if call else []
+    if len(found) != 1:
+        return None
+    line = source.count(b"\n", 0, found[0].start()) + 1
+    return f"{main}:{line}"
 
 
 def _new_state() -> Any:

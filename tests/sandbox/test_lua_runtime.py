@@ -91,6 +91,22 @@ def test_an_uncaught_refusal_is_reported_with_code_and_place() -> None:
     assert result.error_message == "fs.read is not allowed"
 
 
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        ('\nreturn fs.read("/etc/shadow")', "main.lua:2"),
+        ('-- one\n\nreturn fs . read { "/etc/shadow" }', "main.lua:3"),
+        # Two places that look alike: better no line than a wrong one.
+        ('if false then return fs.read("/a") end\nreturn fs.read("/etc/shadow")', None),
+        ('local read = fs.read\nreturn read("/etc/shadow")', None),
+    ],
+)
+def test_a_refused_tail_call_is_placed_where_only_one_line_can_be_it(source: str, where: str | None) -> None:
+    """A tail call leaves no frame behind; the author still wants to know the line."""
+    result = lua(source).result
+    assert (result.error_code, result.error_where) == ("denied", where)
+
+
 def test_a_caught_refusal_is_a_table_with_code_and_message() -> None:
     """Scripts branch on the code and show the message."""
     ran = lua("local ok, e = pcall(fs.read, '/x') return {ok, e.code, e.message, tostring(e), 'got ' .. e}")
