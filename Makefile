@@ -24,6 +24,7 @@ bench: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m cli.reference
+	$(BIN)/python -m stdlib.reference
 
 clean:
 	rm -rf $(VENV) .demo

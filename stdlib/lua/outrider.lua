@@ -6,7 +6,7 @@ check = {}
 
 --- Report one metric. `gauge` and `double` take any number, the others what their name says.
 ---@param name string text, at most 200 bytes
----@param type "string"|"gauge"|"int32"|"uint32"|"int64"|"uint64"|"double" 'string' | 'gauge' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'double'
+---@param type "string"|"gauge"|"int32"|"uint32"|"int64"|"uint64"|"double"
 ---@param value any text, number or boolean
 ---@param unit? string text, at most 64 bytes
 ---@param dimension? string text, at most 200 bytes
@@ -14,7 +14,7 @@ check = {}
 function check.metric(name, type, value, unit, dimension) end
 
 --- Say whether what is checked is there.
----@param state "available"|"unavailable" 'available' | 'unavailable'
+---@param state "available"|"unavailable"
 function check.state(state) end
 
 --- Say in one line how things are; cut at 256 characters.
@@ -22,7 +22,7 @@ function check.state(state) end
 function check.status(text) end
 
 --- Say when the values were taken, in milliseconds since 1970 UTC, if not now.
----@param ms integer integer 0..9007199254740992 ms
+---@param ms integer whole number of ms from 0 to 9007199254740992
 function check.timestamp(ms) end
 
 ---@class outrider.fs
@@ -30,8 +30,8 @@ fs = {}
 
 --- Return `{entries, more}`: the names in a directory, sorted, each with its `type`, from `offset` on.
 ---@param path string absolute path
----@param offset? integer integer 0..1000000
----@param limit? integer integer 1..10000
+---@param offset? integer whole number from 0 to 1000000
+---@param limit? integer whole number from 1 to 10000
 ---@param hidden? boolean boolean
 ---@overload fun(path: string, named: {offset?: integer, limit?: integer, hidden?: boolean}): table<string, any>
 ---@return table<string, any>
@@ -48,8 +48,8 @@ function fs.mounts() end
 
 --- Return up to `length` bytes of a regular file, as text if it is UTF-8; nothing if it is missing.
 ---@param path string absolute path
----@param offset? integer integer 0..9007199254740992 bytes
----@param length? integer integer 0..524288 bytes
+---@param offset? integer whole number of bytes from 0 to 9007199254740992
+---@param length? integer whole number of bytes from 0 to 524288
 ---@overload fun(path: string, named: {offset?: integer, length?: integer}): string|nil
 ---@return string|nil
 function fs.read(path, offset, length) end
@@ -73,12 +73,12 @@ function fs.stat(path) end
 json = {}
 
 --- Return the value that JSON `text` stands for; an `invalid_argument` error if it is none.
----@param text string text, at most 65536 bytes
+---@param text string text
 ---@return any
 function json.decode(text) end
 
 --- Return `value` as JSON text, keys sorted.
----@param value any text, number or boolean
+---@param value any any value
 ---@return string
 function json.encode(value) end
 
@@ -118,7 +118,7 @@ function net.counters(name) end
 function net.interfaces() end
 
 --- Return the run's parameter `name`, or nothing if it was not given.
----@param name string text, at most 65536 bytes
+---@param name string text
 ---@return any
 function param(name) end
 
@@ -131,7 +131,7 @@ proc = {}
 --- outlasts `timeout` is killed and ends with signal 9.
 ---@param name string text, at most 64 bytes
 ---@param args? string[] list of at most 1000 texts, each of at most 4096 bytes
----@param timeout? number number 0.01..600 seconds
+---@param timeout? number number of seconds from 0.01 to 600
 ---@overload fun(name: string, named: {args?: string[], timeout?: number}): table<string, any>
 ---@return table<string, any>
 function proc.command(name, args, timeout) end
@@ -141,7 +141,7 @@ function proc.command(name, args, timeout) end
 --- `pid`, `ppid`, `name`, `user`, `state`, `nice`, `threads`, `started` (seconds since 1970 UTC),
 --- `rss` and `size` (bytes), `cpu_user` and `cpu_sys` (seconds). No arguments: those may hold secrets.
 ---@param match? string text, at most 200 bytes
----@param limit? integer integer 1..5000
+---@param limit? integer whole number from 1 to 5000
 ---@overload fun(named: {match?: string, limit?: integer}): table<string, any>[]
 ---@return table<string, any>[]
 function proc.list(match, limit) end
@@ -197,5 +197,5 @@ function time.mono() end
 function time.now() end
 
 --- Wait. The wall limit of the run goes on counting.
----@param seconds number number 0..3600 seconds
+---@param seconds number number of seconds from 0 to 3600
 function time.sleep(seconds) end

@@ -1,0 +1,98 @@
+"""The written reference: current, and every example in it really runs."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import pytest
+from running import COMMANDS, run
+
+from protocol.tiers import Tier
+from sandbox.launch import Sandbox
+from stdlib import reference
+from stdlib.catalogue import load
+
+LANGUAGES = ("lua", "python")
+
+#: What an example names and a machine may lack: whether it is here, and the code that says that it is not.
+MAY_BE_ABSENT = {
+    "sys.disk_io": (" sda " in Path("/proc/diskstats").read_text(), "not_found"),
+    "proc.command": (os.access(COMMANDS["df"][0], os.X_OK), "unavailable"),
+}
+
+
+def test_what_is_checked_in_is_what_the_declarations_say() -> None:
+    assert reference.stale() == [], f"run {reference.COMMAND}"
+
+
+def test_stale_files_are_named_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reference.stale(tmp_path) == list(reference.FILES)
+    assert reference.main(["--check"], tmp_path) == 1
+    assert capsys.readouterr().err.count("is stale") == len(reference.FILES)
+    assert reference.main([], tmp_path) == 0
+    assert reference.main(["--check"], tmp_path) == 0
+
+
+def test_every_table_row_has_its_three_cells() -> None:
+    rows = [line for line in reference.page().splitlines() if line.startswith("|")]
+    assert len(rows) > 40
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == 4, row
+
+
+def test_page_names_every_call_and_parameter_and_nothing_of_python_only() -> None:
+    page = reference.page()
+    for spec in load():
+        assert f"### `{reference.signature(spec)}`" in page
+        for item in spec.parameters:
+            assert f"| `{item.name}` | " in page
+    for word in ("dict[", "list[", "`None` |", "`True`", "`False`", "Any"):
+        assert word not in page, word
+
+
+def test_stub_for_python_compiles_and_has_every_call() -> None:
+    tree = ast.parse(reference.python_stub(), feature_version=(3, 11))
+    found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{item.name}" for item in node.body if isinstance(item, ast.FunctionDef)}
+    assert found == set(load().names())
+
+
+async def test_stub_for_lua_is_lua_and_has_every_call(sandbox: Sandbox) -> None:
+    """It defines the calls anew, so it is only loaded, as a function that nobody calls."""
+    stub = reference.lua_stub()
+    outcome = await run(sandbox, "lua", f"local function all()\n{stub}\nend\nreturn type(all)", Tier.COMPUTE)
+    assert (outcome.status, outcome.result) == ("ok", "function"), outcome.reason
+    assert re.findall(r"^function ([a-z_.0-9]+)\(", stub, re.MULTILINE) == load().names()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_every_example_runs_at_the_tier_of_its_call(sandbox: Sandbox, language: str) -> None:
+    """A machine without such a disk or program must say so; each other example must end well, on every machine."""
+    for spec in load():
+        outcome = await run(sandbox, language, spec.examples[language], spec.tier, {"device": "sda"})
+        is_here, code = MAY_BE_ABSENT.get(spec.name, (True, ""))
+        if not is_here:
+            caught = await run(sandbox, language, _catching(language, spec.examples[language]), spec.tier)
+            assert caught.result == code, f"{spec.name}: {outcome.reason}"
+            continue
+        assert outcome.status == "ok", f"{spec.name}: {outcome.reason}"
+        made = [call.call for call in outcome.calls]
+        assert made == ([] if spec.is_local else [spec.name]), "an example shows its own call"
+
+
+def _catching(language: str, example: str) -> str:
+    if language == "lua":
+        return f"local ok, failure = pcall(function() {example} end)\nreturn failure.code"
+    return f"result = None\ntry:\n    {example}\nexcept HostError as failure:\n    result = failure.code"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_way_to_catch_an_error_works(sandbox: Sandbox, language: str) -> None:
+    outcome = await run(sandbox, language, reference.CATCHING[language], Tier.OBSERVE)
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.output.startswith(b"not_found"), outcome.output
