@@ -63,9 +63,9 @@ of the calls; change those, not this page.
 
 In Lua, optional parameters can be given by name in a table at the end (`fs.list("/etc", {{limit = 10}})`); in Python as
 keywords. Lua's `nil` and Python's `None` stand for nothing, Lua's tables and Python's `dict` and `list` for maps and
-lists. File names that are not UTF-8 come and go unchanged. Beside what is listed, each call can fail with
-`invalid_argument` (names the parameter), `denied` (names the rule), `budget`, `deadline`, `too_large` (the result does
-not fit into one frame) and `internal`. A failed call raises an error with a `code` and a `message`:
+lists. Beside what is listed, each call can fail with `invalid_argument` (names the parameter), `denied` (names the
+rule), `budget`, `deadline`, `too_large` (the result does not fit into one frame) and `internal`. A failed call raises
+an error with a `code` and a `message`:
 
 ```lua
 {CATCHING["lua"]}
