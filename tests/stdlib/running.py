@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from policies.decide import Effective, Layer, decide_effective
@@ -52,3 +52,12 @@ async def run(
     main = {"lua": "main.lua", "python": "main.py"}[language]
     program = Program(language, main, {main: source.encode()}, parameters or {})
     return await sandbox.run(program, gate(tier), builtin(tier).limits)
+
+
+async def perform(name: str, *args: Any, host: Host | None = None, **named: Any) -> Any:
+    """Bind, open and carry out one call, without a policy."""
+    spec = load().find(name)
+    assert spec is not None, name
+    with spec.prepare(host or Host(commands=COMMANDS), RunContext(), spec.bind(list(args), named)) as prepared:
+        value = prepared.perform()
+        return await value if isinstance(value, Awaitable) else value

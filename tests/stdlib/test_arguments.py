@@ -1,0 +1,105 @@
+"""Wrong arguments of every parameter of every call, from the catalogue: none reaches an implementation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from running import Kept, gate
+
+from protocol.tiers import Tier
+from sandbox.gate import RULE_ARGUMENTS
+from sandbox.pure import PURE
+from sandbox.runtimes import CallError
+from stdlib.catalogue import CallSpec, load
+from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Parameter
+
+NUMBERS: list[Any] = [True, "1", b"1", [], {}, math.nan, math.inf, -math.inf, 1 << 70, -(1 << 70), 1e300]
+TEXTS: list[Any] = [1, 1.5, True, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)]
+GOOD: dict[str, Any] = {
+    "path": "/", "text": "x", "boolean": True, "integer": 1, "number": 1.0, "list": [], "value": 1,
+}  # fmt: skip
+
+
+def kind_of(item: Parameter) -> str:
+    return "choice" if item.kind.startswith("'") else item.kind.split(" ")[0]
+
+
+def good(item: Parameter) -> Any:
+    return item.kind.split("'")[1] if kind_of(item) == "choice" else GOOD[kind_of(item)]
+
+
+def bad(item: Parameter) -> list[Any]:
+    """What a parameter of this kind must refuse. A kind that is not known here fails."""
+    nothing = [] if not item.is_required and item.default is None else [None]
+    kind = kind_of(item)
+    if kind in ("integer", "number"):
+        low, high = (float(end) for end in item.kind.split(" ")[1].split(".."))
+        ends = [int(low) - 1, int(high) + 1, *([low + 0.5] if kind == "integer" else [])]
+        return [*nothing, *NUMBERS, *ends]
+    return (
+        nothing
+        + {
+            "path": [*TEXTS, "", "etc", "./x", "/" + "x" * 4096],
+            "text": TEXTS,
+            "choice": [*TEXTS, "", "other", str(good(item)).upper()],
+            "boolean": [0, 1, "true", b"", [], {}],
+            "list": ["x", 1, True, {"a": "b"}, [1], [None], ["a\0b"], [b"x"], [["x"]], ["x"] * (MAX_LIST_ITEMS + 1)],
+            "value": [math.nan, math.inf, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)],
+        }[kind]
+    )
+
+
+GATED = [spec for spec in load() if not spec.is_local]
+EACH = [pytest.param(spec, item, id=f"{spec.name}-{item.name}") for spec in GATED for item in spec.parameters]
+
+
+async def refused(spec: CallSpec, args: list[Any], named: dict[str, Any], parameter: str | None) -> None:
+    """The gate refuses it before anything is opened or decided, and records that."""
+    kept = Kept()
+    reply = await gate(Tier.ADMIN, kept).call(spec.name, args, named)
+    assert reply.error is not None, named
+    assert reply.error.code == "invalid_argument", (named, reply.error)
+    assert getattr(reply.error, "parameter", None) == parameter, (named, reply.error)
+    (record,) = kept.records  # no intent: nothing was about to happen
+    assert (record["rule"], record["verdict"]) == (RULE_ARGUMENTS, "deny")
+
+
+@pytest.mark.parametrize(("spec", "item"), EACH)
+async def test_wrong_value_is_refused_by_name(spec: CallSpec, item: Parameter) -> None:
+    given = {other.name: good(other) for other in spec.parameters}
+    for value in bad(item):
+        await refused(spec, [], given | {item.name: value}, item.name)
+    place = [parameter.name for parameter in spec.parameters].index(item.name)
+    positional = [good(other) for other in spec.parameters[:place]]
+    await refused(spec, [*positional, bad(item)[-1]], {}, item.name)
+
+
+@pytest.mark.parametrize(("spec", "item"), EACH)
+async def test_missing_and_doubled_are_refused_by_name(spec: CallSpec, item: Parameter) -> None:
+    given = {other.name: good(other) for other in spec.parameters if other.is_required and other is not item}
+    if item.is_required:
+        await refused(spec, [], given, item.name)
+    args = [good(other) for other in spec.parameters]
+    await refused(spec, args, {item.name: good(item)}, item.name)
+
+
+@pytest.mark.parametrize("spec", GATED, ids=lambda spec: spec.name)
+async def test_extra_arguments_are_refused(spec: CallSpec) -> None:
+    given = {item.name: good(item) for item in spec.parameters}
+    await refused(spec, [], given | {"no_such": 1}, "no_such")
+    await refused(spec, [*given.values(), 1], {}, None)
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_local_calls_refuse_too(name: str) -> None:
+    spec = next(spec for spec in load() if spec.name == name)
+    (item,) = spec.parameters
+    wrong: list[tuple[list[Any], dict[str, Any]]] = [
+        ([], {}), ([1, 2], {}), ([], {"no_such": 1}), (["x"], {item.name: "x"}), ([b"\xff"], {}),
+    ]  # fmt: skip
+    for args, named in wrong:
+        with pytest.raises(CallError) as caught:
+            PURE[name]({}, args, named)
+        assert caught.value.code == "invalid_argument"
