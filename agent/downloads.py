@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.limits import MAX_BUNDLE_BYTES
 
 PURPOSE = "bundle"
+_MAX_PACKED_BYTES: Final = 2 * MAX_BUNDLE_BYTES  # as protocol.bundle packs: the files, and their paths around them
 
 
 @dataclass(slots=True)
@@ -67,13 +68,13 @@ class Downloads:
         """Bytes arrived on a stream; False if it is none of ours.
 
         Raises:
-            TooLargeError: That is more than a bundle can be.
+            TooLargeError: That is more than a packed bundle can be.
         """
         download = self._by_stream.get(stream)
         if download is None:
             return False
-        if len(download.packed) + len(data) > MAX_BUNDLE_BYTES:
-            raise TooLargeError(f"{download.digest} is larger than a bundle may be ({MAX_BUNDLE_BYTES} bytes)")
+        if len(download.packed) + len(data) > _MAX_PACKED_BYTES:
+            raise TooLargeError(f"{download.digest} is larger than a bundle may be ({_MAX_PACKED_BYTES} bytes packed)")
         download.packed += data
         return True
 

@@ -115,7 +115,13 @@ class StateDir:
             os.close(descriptor)
 
     def is_in_use(self) -> bool:
-        """Does an agent work in it now?"""
+        """Does an agent work in it now? Makes no lock file: one made by root would shut the agent's own user out.
+
+        Raises:
+            UnavailableError: The lock file cannot be opened.
+        """
+        if not (self.path / "agent.lock").exists():
+            return False
         try:
             with self.locked():
                 return False

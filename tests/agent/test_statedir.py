@@ -28,6 +28,12 @@ def test_two_agents_in_one_directory(tmp_path: Path, descriptors_kept: None) -> 
     assert not state.is_in_use()
 
 
+def test_asking_whether_an_agent_runs_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A lock file that root made by asking would shut the agent's own user out of its directory."""
+    assert not StateDir(tmp_path).is_in_use()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_that_others_may_write_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o770)
     with pytest.raises(UnavailableError, match="written by others"):
