@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from protocol.errors import OutriderError, ProtocolError
+from protocol.errors import OutriderError, ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
 from sandbox.runtimes import CallError
@@ -217,13 +217,41 @@ def start_frame(*, main: str, files: Mapping[str, bytes], parameters: Mapping[st
 
 
 def value_body(value: Any) -> bytes:
-    """Return the encoded answer ``value``.
+    """Return the encoded answer ``value``. A text with undecodable bytes (PEP 383), such as the name of a file that is
+    not UTF-8, travels as the bytes it stands for.
 
     Raises:
         TooLargeError: It fits no frame.
         ProtocolError: It is not made of plain values.
     """
-    return encode([VALUE, value], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    try:
+        return encode([VALUE, value], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    except TooLargeError:
+        raise
+    except ProtocolError:  # seldom: only then is every text looked at
+        return encode([VALUE, _with_bytes(value)], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def _with_bytes(value: Any) -> Any:
+    """Return a copy of a bounded value with each text that UTF-8 cannot hold as bytes, in a key with escapes."""
+    if type(value) is str:
+        return value if _is_utf8(value) else value.encode("utf-8", "surrogateescape")
+    if type(value) is list:
+        return [_with_bytes(item) for item in value]
+    if type(value) is dict:
+        return {
+            key if _is_utf8(key) else key.encode("utf-8", "backslashreplace").decode(): _with_bytes(item)
+            for key, item in value.items()
+        }
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def error_body(code: str, message: str, **fields: str) -> bytes:

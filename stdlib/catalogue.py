@@ -12,9 +12,9 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, get_type_hints
 
 from policies.model import Facts
@@ -71,6 +71,8 @@ class CallSpec:
         """
         if len(args) > len(self.parameters):
             raise ArgumentError(f"{self.name} takes at most {len(self.parameters)} arguments, not {len(args)}")
+        if not self.parameters and not named:
+            return {}
         given = dict(zip((item.name for item in self.parameters), args, strict=False))
         for name, value in named.items():
             if name in given:
@@ -79,7 +81,8 @@ class CallSpec:
         bound = {}
         for item in self.parameters:
             if item.name in given:
-                bound[item.name] = item.accept(given.pop(item.name))
+                value = given.pop(item.name)
+                bound[item.name] = item.accept(_odd_path(value) if item.is_path else value)
             elif item.is_required:
                 raise ArgumentError(f"{item.name}: is missing", parameter=item.name)
             else:
@@ -90,9 +93,19 @@ class CallSpec:
             raise ArgumentError(f"{self.name} has no parameter {name!r:.60} (known: {known})", parameter=name)
         return bound
 
+    def prepare(self, host: Host, run: RunContext, bound: dict[str, Any]) -> AbstractContextManager[Prepared]:
+        """Return a context in which the targets of the call are open, ready for the decision; it closes them."""
+        if self._has_paths:
+            return self._open(host, run, bound)
+        facts = NO_FACTS if self.command is None else Facts(command=bound[self.command])
+        return _AtHand(Prepared(facts, self._performer(host, run, bound)))
+
+    @cached_property
+    def _has_paths(self) -> bool:
+        return any(item.is_path for item in self.parameters)
+
     @contextmanager
-    def prepare(self, host: Host, run: RunContext, bound: dict[str, Any]) -> Iterator[Prepared]:
-        """Open the targets of the call and yield it ready for the decision; closes them at the end."""
+    def _open(self, host: Host, run: RunContext, bound: dict[str, Any]) -> Iterator[Prepared]:
         with ExitStack() as open_targets:
             arguments, facts = dict(bound), NO_FACTS
             for item in self.parameters:
@@ -102,11 +115,40 @@ class CallSpec:
                     facts = Facts(path=target.real, bytes=bound.get("length"))
             if self.command is not None:
                 facts = Facts(command=bound[self.command])
-            injected = [host if want == "host" else run for want in self.wants]
-            implementation = self.implementation
-            if implementation is None:
-                raise ArgumentError(f"{self.name} is carried out by the worker, not by the gate")
-            yield Prepared(facts, lambda: implementation(*injected, **arguments))
+            yield Prepared(facts, self._performer(host, run, arguments))
+
+    def _performer(self, host: Host, run: RunContext, arguments: dict[str, Any]) -> Callable[[], Any]:
+        implementation = self.implementation
+        if implementation is None:
+            raise ArgumentError(f"{self.name} is carried out by the worker, not by the gate")
+        injected = [host if want == "host" else run for want in self.wants]
+        return lambda: implementation(*injected, **arguments)
+
+
+def _odd_path(value: Any) -> Any:
+    """Return bytes that are not UTF-8, as which odd names reach scripts, as the text that stands for them (PEP 383)."""
+    if type(value) is not bytes:
+        return value
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "surrogateescape")
+    return value
+
+
+class _AtHand:
+    """The context of a call that has nothing to open; contextlib's own would cost as much as the whole call."""
+
+    __slots__ = ("_prepared",)
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+
+    def __enter__(self) -> Prepared:
+        return self._prepared
+
+    def __exit__(self, *_: object) -> None:
+        return None
 
 
 def call(

@@ -7,6 +7,7 @@ import functools
 import grp
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,12 +151,15 @@ def mounts(host: Host) -> list[dict[str, Any]]:
     return list(_mounts(host))
 
 
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
 def _mounts(host: Host) -> Iterator[dict[str, Any]]:
     try:
         text = Path(host.proc, "self/mounts").read_text(errors="surrogateescape")
     except OSError as error:
         raise UnavailableError(f"the list of mounts cannot be read: {error.strerror}") from None
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:  # nothing else ends a line here, whatever a name holds
         device, directory, kind, options, *_ = (_unescaped(word) for word in line.split(" "))
         yield {
             "device": device, "dir": directory, "type": kind, "options": options,
@@ -164,7 +168,5 @@ def _mounts(host: Host) -> Iterator[dict[str, Any]]:
 
 
 def _unescaped(word: str) -> str:
-    """Undo what getmntent(3) escapes: space, tab, newline and backslash as three octal digits."""
-    for octal, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        word = word.replace(octal, character)
-    return word
+    """Undo what the kernel escapes (fs/proc_namespace.c, mangle): some characters as three octal digits."""
+    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), word)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from protocol.errors import UnavailableError
+
+READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 MAX_METRICS = 1000  # of one run
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
@@ -20,6 +24,28 @@ class Host:
     clock: Callable[[], float] = time.time  # seconds since 1970 UTC
     monotonic: Callable[[], float] = time.monotonic  # seconds
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
+
+
+def read_kernel(host: Host, name: str) -> str:
+    """Return the text of a small file of the kernel's under ``host.proc``; undecodable bytes as surrogates (PEP 383).
+
+    Such a file is made by the kernel from memory while it is read: microseconds, and never a wait for a disk.
+
+    Raises:
+        UnavailableError: It cannot be read; says why.
+    """
+    path = f"{host.proc}/{name}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            parts = [os.read(descriptor, READ_BYTES)]
+            while parts[-1]:
+                parts.append(os.read(descriptor, READ_BYTES))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+    return b"".join(parts).decode("utf-8", "surrogateescape")
 
 
 @dataclass

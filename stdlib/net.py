@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 
-from protocol.errors import NotFoundError, UnavailableError
+from protocol.errors import NotFoundError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
-from stdlib.host import Host
+from stdlib.host import Host, read_kernel
 from stdlib.parameters import Length
 
 #: Columns of /proc/net/dev, proc(5): eight of what was received, eight of what was sent.
@@ -47,17 +46,13 @@ def _interface(name: str, addresses: list[Any], state: Any) -> dict[str, Any]:
     lua='local sent = net.counters("lo").tx_bytes',
     python='sent = net.counters("lo")["tx_bytes"]',
 )
-def counters(host: Host, name: Annotated[str, Length(64)]) -> dict[str, Any]:
+async def counters(host: Host, name: Annotated[str, Length(64)]) -> dict[str, Any]:
     """Return the counters of interface ``name`` since it came up, and its ``link_state`` (up, down, unknown).
 
-    ``rx_`` and ``tx_`` of ``bytes``, ``packets``, ``errors``, ``dropped``, ``overruns``; ``rx_frame``,
-    ``tx_carrier``, ``tx_collisions``.
+    ``rx_`` and ``tx_`` of ``bytes``, ``packets``, ``errors``, ``dropped``, ``overruns``, ``compressed``; ``rx_frame``,
+    ``rx_multicast``, ``tx_carrier``, ``tx_collisions``.
     """
-    try:
-        lines = Path(host.proc, "net/dev").read_text().splitlines()[2:]
-    except OSError as error:
-        raise UnavailableError(f"the counters cannot be read: {error.strerror}") from None
-    for line in lines:
+    for line in read_kernel(host, "net/dev").split("\n")[2:-1]:
         found, _, numbers = line.partition(":")
         if found.strip() == name:
             values = dict(zip(_COLUMNS, map(int, numbers.split()), strict=False))

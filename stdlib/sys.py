@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from pathlib import Path
 from typing import Annotated, Any
 
 import psutil
 
-from protocol.errors import NotFoundError, UnavailableError
+from protocol.errors import NotFoundError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
-from stdlib.host import Host
+from stdlib.host import Host, read_kernel
 from stdlib.parameters import Length
 
 _SECTOR_BYTES = 512  # of /proc/diskstats, whatever the device: Documentation/block/stat.rst
@@ -21,13 +20,6 @@ _DISK = (
     "reads", "reads_merged", "sectors_read", "rtime", "writes", "writes_merged", "sectors_written", "wtime",
     "in_flight", "time", "qtime",
 )  # fmt: skip
-
-
-def _read(host: Host, name: str) -> str:
-    try:
-        return Path(host.proc, name).read_text(errors="replace")
-    except OSError as error:
-        raise UnavailableError(f"{host.proc}/{name} cannot be read: {error.strerror}") from None
 
 
 @call("sys.host", tier=Tier.OBSERVE, lua="local name = sys.host().hostname", python='name = sys.host()["hostname"]')
@@ -46,28 +38,28 @@ def host_facts(host: Host) -> dict[str, Any]:
 
 
 @call("sys.uptime", tier=Tier.OBSERVE, lua="local seconds = sys.uptime()", python="seconds = sys.uptime()")
-def uptime(host: Host) -> float:
+async def uptime(host: Host) -> float:
     """Return how long the host is up, in seconds."""
-    return float(_read(host, "uptime").split()[0])
+    return float(read_kernel(host, "uptime").split()[0])
 
 
 @call("sys.loadavg", tier=Tier.OBSERVE, lua='local load = sys.loadavg()["1m"]', python='load = sys.loadavg()["1m"]')
-def loadavg(host: Host) -> dict[str, float]:
+async def loadavg(host: Host) -> dict[str, float]:
     """Return the load averages ``1m``, ``5m`` and ``15m``."""
-    one, five, fifteen, *_ = _read(host, "loadavg").split()
+    one, five, fifteen, *_ = read_kernel(host, "loadavg").split()
     return {"1m": float(one), "5m": float(five), "15m": float(fifteen)}
 
 
 @call("sys.memory", tier=Tier.OBSERVE, lua="local free = sys.memory().free", python='free = sys.memory()["free"]')
-def memory(host: Host) -> dict[str, int]:
+async def memory(host: Host) -> dict[str, int]:
     """Return memory in bytes.
 
     ``total``, ``free``, ``used`` (total less free), ``actual_free`` (what programs could get), ``actual_used``,
     ``swap_total``, ``swap_used``, ``swap_free``, and ``swap_page_in``, ``swap_page_out`` (bytes since boot).
     """
-    rows = dict(line.split(":", 1) for line in _read(host, "meminfo").splitlines() if ":" in line)
+    rows = dict(line.split(":", 1) for line in read_kernel(host, "meminfo").splitlines() if ":" in line)
     kib = {name: int(text.split()[0]) * 1024 for name, text in rows.items()}
-    moved = dict(line.split(" ", 1) for line in _read(host, "vmstat").splitlines() if line.startswith("pswp"))
+    moved = dict(line.split(" ", 1) for line in read_kernel(host, "vmstat").splitlines() if line.startswith("pswp"))
     page = os.sysconf("SC_PAGE_SIZE")
     total, free, available = kib["MemTotal"], kib["MemFree"], kib.get("MemAvailable", kib["MemFree"])
     return {
@@ -78,12 +70,12 @@ def memory(host: Host) -> dict[str, int]:
 
 
 @call("sys.cpu", tier=Tier.OBSERVE, lua="local cpus = sys.cpu()", python="cpus = sys.cpu()")
-def cpu(host: Host) -> list[dict[str, int]]:
+async def cpu(host: Host) -> list[dict[str, int]]:
     """Return, for each processor, the clock ticks since boot spent in ``user``, ``nice``, ``sys``, ``idle``, ``wait``,
     ``irq``, ``soft_irq`` and ``stolen``. Two looks give a share."""
     names = ("user", "nice", "sys", "idle", "wait", "irq", "soft_irq", "stolen")
     found = []
-    for line in _read(host, "stat").splitlines():
+    for line in read_kernel(host, "stat").splitlines():
         word, *ticks = line.split()
         if word.startswith("cpu") and word != "cpu":
             padded = [int(tick) for tick in ticks[: len(names)]] + [0] * len(names)
@@ -92,13 +84,13 @@ def cpu(host: Host) -> list[dict[str, int]]:
 
 
 @call("sys.disk_io", tier=Tier.OBSERVE, lua='local disk = sys.disk_io("sda")', python='disk = sys.disk_io("sda")')
-def disk_io(host: Host, device: Annotated[str, Length(64)]) -> dict[str, int]:
+async def disk_io(host: Host, device: Annotated[str, Length(64)]) -> dict[str, int]:
     """Return the counters of a block device since boot.
 
     ``reads``, ``writes`` (count), ``read_bytes``, ``write_bytes``, ``rtime``, ``wtime``, ``time``, ``qtime`` (ms),
     ``in_flight`` (requests now).
     """
-    for line in _read(host, "diskstats").splitlines():
+    for line in read_kernel(host, "diskstats").splitlines():
         _, _, name, *numbers = line.split()
         if name == device:
             row = dict(zip(_DISK, map(int, numbers), strict=False))

@@ -106,8 +106,8 @@ net = {}
 
 --- Return the counters of interface `name` since it came up, and its `link_state` (up, down, unknown).
 ---
---- `rx_` and `tx_` of `bytes`, `packets`, `errors`, `dropped`, `overruns`; `rx_frame`,
---- `tx_carrier`, `tx_collisions`.
+--- `rx_` and `tx_` of `bytes`, `packets`, `errors`, `dropped`, `overruns`, `compressed`; `rx_frame`,
+--- `rx_multicast`, `tx_carrier`, `tx_collisions`.
 ---@param name string text, at most 64 bytes
 ---@return table<string, any>
 function net.counters(name) end

@@ -89,8 +89,8 @@ class net:
     def counters(name: str) -> builtins.dict[str, Any]:
         """Return the counters of interface `name` since it came up, and its `link_state` (up, down, unknown).
 
-        `rx_` and `tx_` of `bytes`, `packets`, `errors`, `dropped`, `overruns`; `rx_frame`, `tx_carrier`,
-        `tx_collisions`.
+        `rx_` and `tx_` of `bytes`, `packets`, `errors`, `dropped`, `overruns`, `compressed`; `rx_frame`,
+        `rx_multicast`, `tx_carrier`, `tx_collisions`.
         """
 
     @staticmethod

@@ -65,7 +65,6 @@ async def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         await perform("net.counters", "lo", host=Host(proc=str(tmp_path)))
 
 
-@pytest.mark.xfail(reason="the file is read as strict UTF-8, so one such name fails every interface")
 async def test_a_name_that_is_not_utf8_does_not_hide_the_others(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     zeros = b" ".join([b"0"] * 16)
