@@ -14,6 +14,7 @@ MIB: Final = 1024 * KIB
 MAX_PENDING_WRITES: Final = 65_536  # writes not yet on disk; several seconds of the fastest script. Not measured.
 MAX_PENDING_BYTES: Final = 32 * MIB  # of record bytes not yet on disk, so that a dead disk does not fill the memory
 MAX_GROUP_WRITES: Final = 4096  # in one commit; bounds how long the first of them waits for the last. Not measured.
+GATHER_S: Final = 0.01  # that a record nobody waits for may lie before it is written; a commit takes about 1 ms
 SPOOL_RETRY_S: Final = 1.0  # between two attempts to write after the disk refused. Not measured.
 DEFAULT_SPOOL_MAX_BYTES: Final = 1024 * MIB  # a month of six checks a minute is some 300 MiB; never fill a host's disk
 DEFAULT_KEEP_ACKNOWLEDGED_DAYS: Final = 7  # so that a host can still show what it did last week when its server is gone

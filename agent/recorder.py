@@ -43,6 +43,7 @@ class Recorder:
         self._clock = clock
         self._agent_id = agent_id
         self._key = key
+        self._chain = Chain()  # its place is set anew for each write
         self._head = spool.head  # the newest record in the chain, durable or not
 
     @property
@@ -54,6 +55,16 @@ class Recorder:
     def problem(self) -> str | None:
         """Why nothing may be begun at present; None while records can be written."""
         return self._spool.problem
+
+    def check_room(self) -> None:
+        """Return if one more record of any size can be queued now.
+
+        Raises:
+            UnavailableError: The disk refuses, or too much waits for it.
+        """
+        problem = self._spool.problem
+        if problem is not None or not self._spool.has_room:
+            raise UnavailableError(f"the record of a call cannot be kept: {problem or 'too much waits for the disk'}")
 
     def record(self, **fields: Any) -> None:
         """Append one record of something that has happened.
@@ -71,14 +82,17 @@ class Recorder:
         """
         await self.commit([fields])
 
-    def append(self, entries: Sequence[Fields], statements: Sequence[Statement] = ()) -> None:
-        """Append records, and changes of state that become durable together with them. Nobody waits.
+    def append(
+        self, entries: Sequence[Fields], statements: Sequence[Statement] = (), *, is_urgent: bool = False
+    ) -> None:
+        """Append records, and changes of state that become durable together with them. Nobody waits here; if
+        ``is_urgent``, somebody does at the other end of the link.
 
         Raises:
             UnavailableError: Too much waits for the disk already; nothing was appended.
         """
         write, head = self._chained(entries, statements)
-        self._spool.submit(write)
+        self._spool.submit(write, is_urgent=is_urgent)
         self._moved_to(head)
 
     async def commit(self, entries: Sequence[Fields], statements: Sequence[Statement] = ()) -> None:
@@ -117,15 +131,17 @@ class Recorder:
 
     def _chained(self, entries: Sequence[Fields], statements: Sequence[Statement]) -> tuple[Write, Head]:
         """Return the records at the places after the head, without moving it."""
-        chain = Chain(next_sequence=self._head.sequence + 1, previous=self._head.hash)
+        chain, head = self._chain, self._head
+        chain.next_sequence, chain.previous = head.sequence + 1, head.hash  # what could not be queued left no trace
         time_us, mono_us = self._clock.time_us(), self._clock.mono_us()
         stored = []
-        head = self._head
         for entry in entries:
-            fields = {"time_us": time_us, "mono_us": mono_us} | dict(entry)
-            fields["arguments"] = bound_arguments(fields.get("arguments", {}))
+            fields = {"time_us": time_us, "mono_us": mono_us, **entry}
+            if fields.get("arguments"):
+                fields["arguments"] = bound_arguments(fields["arguments"])
             sequence, blob, digest = chain.append(**fields)
             stored.append(Stored(sequence, blob, digest, time_us))
+        if stored:
             head = Head(sequence, digest)
         return Write(tuple(stored), tuple(statements)), head
 

@@ -123,13 +123,18 @@ class Spool:
             return repr(self._writer.broken)
         return self._writer.problem
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a record of the largest size can be queued now."""
+        return self._writer.has_room
+
     def listen(self, listener: Callable[[int], None]) -> None:
         """Call ``listener`` in the writer's thread with the newest durable sequence after each commit."""
         self._listeners.append(listener)
 
-    def submit(self, write: Write) -> None:
+    def submit(self, write: Write, *, is_urgent: bool = False) -> None:
         """Queue a write; see :meth:`agent.writer.Writer.submit`."""
-        self._writer.submit(write)
+        self._writer.submit(write, is_urgent=is_urgent)
 
     def submit_waited(self, write: Write) -> Future[None]:
         """Queue a write and return what tells that it is durable; see :meth:`agent.writer.Writer.submit_waited`."""

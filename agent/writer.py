@@ -2,7 +2,8 @@
 
 - Writes reach the disk in the order in which they were submitted, many in one transaction; one synchronisation of the
   disk pays for all of them.
-- A waited write is answered only after the commit that holds it.
+- A waited write is answered only after the commit that holds it. A write that nobody waits for may lie for
+  ``GATHER_S``, so that a script that calls and calls does not wake this thread, and the disk, for each of its records.
 - A disk that refuses (full, read-only, input/output error) loses nothing: what was submitted stays in memory, in order,
   and is tried again; the waiters are told at once, and :attr:`Writer.problem` says why until a write succeeds.
 - What cannot happen unless the file is damaged or a rule of the agent is broken (a fire time taken twice, a malformed
@@ -15,10 +16,12 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import chain
 
 from agent import limits
-from agent.rows import INSERT_RECORD, Statement, Write, set_meta, trim_records
+from agent.rows import INSERT_CHUNKS, INSERT_RECORDS, Statement, Stored, Write, set_meta, trim_records
 from protocol.errors import InternalError, UnavailableError
+from protocol.limits import MAX_RECORD_BYTES
 
 _Waiter = Future[None]
 _EVER_US = 2**62  # later than any time that a record can carry
@@ -51,6 +54,8 @@ class Writer:
         self._condition = threading.Condition()
         self._pending: list[tuple[Write, _Waiter | None]] = []  # oldest first; guarded by the condition
         self._pending_bytes = 0  # of records in ``_pending`` and in the group under way
+        self._is_urgent = False  # something pending is waited for; guarded by the condition
+        self._is_gathering = False  # the thread lets writes come together; guarded by the condition
         self._closing = False
         self._had_last_attempt = False  # while closing; room may have been made by the attempt before
         self._acknowledged = acknowledged  # as last told by the server
@@ -60,14 +65,18 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, write: Write) -> None:
+    def submit(self, write: Write, *, is_urgent: bool = False) -> None:
         """Queue a write; nobody waits for it.
+
+        Args:
+            write: What becomes durable.
+            is_urgent: Somebody far away waits for its effect: write at once.
 
         Raises:
             UnavailableError: Too much is pending already. Nothing was queued.
             InternalError: The writer has stopped for good.
         """
-        self._queue(write, None)
+        self._queue(write, None, is_urgent)
 
     def submit_waited(self, write: Write) -> Future[None]:
         """Queue a write and return what tells that it is on disk.
@@ -82,7 +91,7 @@ class Writer:
             raise UnavailableError(f"the spool cannot be written: {self.problem}")
         waiter: Future[None] = Future()
         waiter.set_running_or_notify_cancel()  # who waits may be cancelled; what is written may not
-        self._queue(write, waiter)
+        self._queue(write, waiter, True)
         return waiter
 
     def acknowledge(self, through: int) -> None:
@@ -95,6 +104,16 @@ class Writer:
         """Highest sequence that the server has acknowledged."""
         return self._acknowledged
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more write with a record of the largest size can be queued. Only this thread queues writes."""
+        return (
+            self.broken is None
+            and not self._closing
+            and len(self._pending) < limits.MAX_PENDING_WRITES
+            and self._pending_bytes + MAX_RECORD_BYTES <= limits.MAX_PENDING_BYTES
+        )
+
     def close(self) -> None:
         """Write what is pending, once more if the disk refuses, then end the thread and close the connection."""
         with self._condition:
@@ -103,7 +122,7 @@ class Writer:
         self._thread.join()
         self._connection.close()
 
-    def _queue(self, write: Write, waiter: _Waiter | None) -> None:
+    def _queue(self, write: Write, waiter: _Waiter | None, is_urgent: bool) -> None:
         size = write.size_bytes
         with self._condition:
             if self.broken is not None or self._closing:
@@ -112,7 +131,9 @@ class Writer:
                 raise UnavailableError(f"the spool is behind: {self.problem or 'too much waits for the disk'}")
             self._pending.append((write, waiter))
             self._pending_bytes += size
-            self._condition.notify()
+            self._is_urgent = self._is_urgent or is_urgent
+            if is_urgent or (len(self._pending) == 1 and not self._is_gathering):
+                self._condition.notify()
 
     def _run(self) -> None:
         while (group := self._next_group()) is not None:
@@ -131,8 +152,13 @@ class Writer:
                 self._condition.wait()
             if not self._pending and self._acknowledged == self._acknowledged_on_disk:
                 return None
+            if not self._is_urgent and not self._closing:
+                self._is_gathering = True
+                self._condition.wait_for(lambda: self._is_urgent or self._closing, timeout=limits.GATHER_S)
+                self._is_gathering = False
             group = self._pending[: limits.MAX_GROUP_WRITES]
             del self._pending[: len(group)]
+            self._is_urgent = any(waiter is not None for _, waiter in self._pending)
             return group
 
     def _try(self, group: list[tuple[Write, _Waiter | None]]) -> bool:
@@ -172,11 +198,11 @@ class Writer:
         self._transaction([stored for write, _ in group for stored in write.records], statements)
         self._acknowledged_on_disk = acknowledged
 
-    def _transaction(self, records: Sequence[tuple[int, bytes, bytes, int]], statements: Sequence[Statement]) -> None:
+    def _transaction(self, records: Sequence[Stored], statements: Sequence[Statement]) -> None:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            connection.executemany(INSERT_RECORD, records)
+            self._insert(records)
             for sql, values in statements:
                 connection.execute(sql, values)
             connection.execute("COMMIT")
@@ -184,6 +210,13 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+    def _insert(self, records: Sequence[Stored]) -> None:
+        at = 0
+        while at < len(records):
+            rows = next(rows for rows in INSERT_CHUNKS if rows <= len(records) - at)
+            self._connection.execute(INSERT_RECORDS[rows], list(chain.from_iterable(records[at : at + rows])))
+            at += rows
 
     def _refused(self, error: sqlite3.OperationalError, group: Sequence[tuple[Write, _Waiter | None]]) -> None:
         self.problem = str(error)

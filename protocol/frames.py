@@ -11,6 +11,7 @@ that the other side would have to refuse.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -18,6 +19,7 @@ import msgpack
 from protocol import limits
 from protocol.errors import ProtocolError, TooLargeError
 
+_NOTHING: dict[str, Any] = {}
 _LEAVES = frozenset({type(None), bool, int, str, bytes})  # what needs no look inside
 LENGTH_BYTES = 4  # big-endian, in front of each frame of a byte stream
 
@@ -43,15 +45,37 @@ def encode(
         TooLargeError: Larger, deeper or with more items than allowed.
         ProtocolError: It holds something that has no place on a wire.
     """
-    if _count(value, max_depth) > max_items:
+    if type(value) not in _LEAVES and _count(value, max_depth) > max_items:
         raise TooLargeError(f"a frame holds more than {max_items} values")
+    return _packed(_packb, value, max_bytes)
+
+
+class FlatEncoder:
+    """Encodes lists of scalars and small maps as :func:`encode` does, quicker: it keeps its buffer. Of one thread."""
+
+    def __init__(self) -> None:
+        self._pack = msgpack.Packer(use_bin_type=True).pack
+
+    def encode(self, values: list[Any], *, max_bytes: int) -> bytes:
+        """Return ``values`` as one document; raises as :func:`encode`."""
+        for value in values:
+            if type(value) not in _LEAVES and value != _NOTHING:
+                _count(value, limits.MAX_DEPTH - 1)
+        return _packed(self._pack, values, max_bytes)
+
+
+def _packb(value: Any) -> bytes:
+    return bytes(msgpack.packb(value, use_bin_type=True))
+
+
+def _packed(pack: Callable[[Any], bytes], value: Any, max_bytes: int) -> bytes:
     try:
-        data = msgpack.packb(value, use_bin_type=True)
+        data = pack(value)
     except (ValueError, OverflowError) as error:  # an int over 64 bits, a lone surrogate in a text
         raise ProtocolError(f"a value cannot be sent: {error}") from None
     if len(data) > max_bytes:
         raise TooLargeError(f"a frame of {len(data)} bytes is over the limit of {max_bytes}")
-    return bytes(data)
+    return data
 
 
 def _count(value: Any, levels: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from protocol import limits
 from protocol.errors import ArgumentError, LedgerError, ProtocolError
-from protocol.frames import decode, encode
+from protocol.frames import FlatEncoder, decode, encode
 from protocol.signing import Envelope, PrivateKey, PublicKey, open_envelope, sign
 from protocol.timestamps import stamp
 
@@ -28,6 +28,7 @@ KINDS = frozenset({
     "call", "intent", "run.start", "run.end", "session.open", "session.close", "refusal", "schedule.fire",
     "schedule.skip", "event", "checkpoint",
 })  # fmt: skip
+_NOTHING: Mapping[str, Any] = {}
 REDACTED = frozenset({"password", "passwd", "secret", "token", "authorization", "cookie", "private_key", "api_key"})
 _SECRET_WORD = re.compile(
     r"(?i)(^|[_-])(password|passwd|secret|token|authorization|cookie|api[_-]?key|private[_-]?key)$"
@@ -109,6 +110,7 @@ class Chain:
     def __init__(self, next_sequence: int = 1, previous: bytes = GENESIS) -> None:
         self.next_sequence = next_sequence
         self.previous = previous  # hash of the newest record
+        self._encoder = FlatEncoder()
 
     def append(
         self,
@@ -132,10 +134,10 @@ class Chain:
         if kind not in KINDS:
             raise ArgumentError(f"{kind!r} is not a kind of record", parameter="kind")
         sequence = self.next_sequence
-        blob = encode(
+        blob = self._encoder.encode(
             [
-                VERSION, sequence, time_us, mono_us, session, run, principal, kind, call, dict(arguments or {}),
-                verdict, rule, outcome, duration_us, bytes, dict(data or {}), self.previous,
+                VERSION, sequence, time_us, mono_us, session, run, principal, kind, call, dict(arguments or _NOTHING),
+                verdict, rule, outcome, duration_us, bytes, dict(data or _NOTHING), self.previous,
             ],
             max_bytes=limits.MAX_RECORD_BYTES,
         )  # fmt: skip
@@ -167,7 +169,7 @@ def verify_chain(blobs: Iterable[bytes], first: int = 1, previous: bytes = GENES
 
 def bound_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``arguments`` fit for a record: secrets redacted, what is long cut and told by its digest."""
-    return {_writable(name): _bounded(name, value) for name, value in arguments.items()}
+    return {_writable(name): _bounded(name, value) for name, value in arguments.items()} if arguments else {}
 
 
 def _bounded(name: str, value: Any) -> Any:

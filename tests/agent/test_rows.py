@@ -48,7 +48,7 @@ def test_only_a_queued_fire_time_is_settled(database: sqlite3.Connection) -> Non
 
 def test_trimming_keeps_what_proves_the_chain(database: sqlite3.Connection) -> None:
     for sequence in range(1, 11):
-        database.execute(rows.INSERT_RECORD, (sequence, b"x", b"h", sequence * 10))
+        database.execute(rows.INSERT_RECORDS[1], (sequence, b"x", b"h", sequence * 10))
     database.execute(*rows.trim_records(through=6, before_us=1000, at_most=3))
     assert [row[0] for row in database.execute("SELECT sequence FROM records")] == [4, 5, 6, 7, 8, 9, 10]
     database.execute(*rows.trim_records(through=6, before_us=1000, at_most=100))
