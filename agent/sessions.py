@@ -200,7 +200,7 @@ class Sessions:
             },
         }
         try:
-            self._recorder.append([record], _settled(request, FireState.SKIPPED))
+            self._recorder.append([record], _settled(request, FireState.SKIPPED), is_urgent=True)
         except OutriderError as unrecorded:
             _fail(active, unrecorded)
             raise
@@ -231,18 +231,21 @@ class Sessions:
         return active.work
 
     async def _when_durable(self, active: Active, admitted: Admitted, durable: asyncio.Future[None]) -> Ending:
-        try:
-            await durable
-        except OutriderError as error:  # the beginning reaches the disk later, so it needs an end
-            _fail(active, error)
-            return Ending("killed", f"its beginning could not be recorded: {error}")
-        if not active.accepted.done():
-            active.accepted.set_result(None)
+        """Run it; a worker is made while the beginning goes to the disk, and gets the script once it is there."""
+        durable.add_done_callback(lambda done: _begun(active, done))
         had_to_wait = self._places.locked()
-        async with self._places:
-            if had_to_wait:
-                self._admission.check_still(active.request, admitted.entry)
-            return await self._worker.run(active.request, admitted)
+        try:
+            async with self._places:
+                if had_to_wait:
+                    await durable
+                    self._admission.check_still(active.request, admitted.entry)
+                return await self._worker.run(active.request, admitted, durable)
+        except OutriderError:
+            problem = _problem(durable)
+            if problem is None:
+                raise
+            # The beginning reaches the disk later, so it needs an end.
+            return Ending("killed", f"its beginning could not be recorded: {problem}")
 
     async def _run(self, active: Active, work: asyncio.Task[Ending]) -> Ending:
         try:
@@ -265,7 +268,7 @@ class Sessions:
         run_id = active.request.run_id
         closing = [rows.close_run(run_id, self._now_us())]
         try:
-            self._recorder.append([_end_record(run_id, about, ending)], closing)
+            self._recorder.append([_end_record(run_id, about, ending)], closing, is_urgent=True)
         except OutriderError as error:  # still open on disk: the next start tells its end
             LOG.error("the end of run %s could not be recorded: %s", run_id, error)
 
@@ -308,6 +311,19 @@ def _settled(request: RunRequest, state: FireState) -> list[Statement]:
         return [rows.settle_fire(fire.schedule, fire.fire_us, state)]
     marked = rows.mark_fire(fire.schedule, fire.fire_us, state)
     return [marked, rows.advance_schedule(fire.schedule, fire.fire_us)]
+
+
+def _problem(durable: asyncio.Future[None]) -> BaseException | None:
+    """Return why the beginning could not be recorded; None if it was, or is not known yet."""
+    return durable.exception() if durable.done() and not durable.cancelled() else None
+
+
+def _begun(active: Active, durable: asyncio.Future[None]) -> None:
+    problem = _problem(durable)
+    if isinstance(problem, OutriderError):
+        _fail(active, problem)
+    elif problem is None and not durable.cancelled() and not active.accepted.done():
+        active.accepted.set_result(None)
 
 
 def _fail(active: Active, error: OutriderError) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from agent.admission import Admitted
 from agent.confinement import Confinement
 from agent.recorder import Recorder
@@ -29,10 +31,16 @@ class Worker:
         self._table = table
         self._recorder = recorder
 
-    async def run(self, request: RunRequest, admitted: Admitted) -> Ending:
+    async def run(self, request: RunRequest, admitted: Admitted, durable: Awaitable[None]) -> Ending:
         """Run it to its end.
 
+        Args:
+            request: What was asked for.
+            admitted: What was decided about it.
+            durable: Done when its beginning is on disk; the worker gets the script only after it.
+
         Raises:
+            OutriderError: What ``durable`` raised; nothing ran.
             UnavailableError: There is no sandbox; nothing ran.
 
         Cancellation:
@@ -56,7 +64,7 @@ class Worker:
             context,
         )
         program = Program(manifest.language, manifest.main, admitted.entry.bundle.files, admitted.parameters)
-        return _ending(await sandbox.run(program, gate, limits), context)
+        return _ending(await sandbox.run(program, gate, limits, durable), context)
 
 
 def _ending(outcome: Outcome, context: RunContext) -> Ending:

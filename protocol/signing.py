@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -24,6 +25,7 @@ from protocol.errors import ArgumentError, TooLargeError, TrustError
 
 PRIVATE_PREFIX = "outrider-private-v1"
 PUBLIC_PREFIX = "ed25519:"
+MAX_REMEMBERED_BYTES = 8 << 10  # of a statement whose proof is remembered; 256 of them are 2 MiB at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,18 @@ class PublicKey:
             TrustError: ``bad_signature``.
         """
         try:
-            ed25519.Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+            (_verify if len(data) > MAX_REMEMBERED_BYTES else _verify_once)(self.raw, signature, data)
         except (InvalidSignature, ValueError):
             raise TrustError(f"a signature by key {self.key_id[:16]} is wrong", reason="bad_signature") from None
+
+
+def _verify(raw: bytes, signature: bytes, data: bytes) -> None:
+    ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
+
+
+#: What was proved stays proved: it is a function of these bytes alone, and a failure is never remembered. Whether a key
+#: may say a thing, and until when, is asked anew each time.
+_verify_once = lru_cache(maxsize=256)(_verify)
 
 
 class PrivateKey:

@@ -7,7 +7,8 @@
   durable before the effect begins. A call that is cut short before its effect began has no effect.
 - The decision is made on the facts of what was really opened, never on the text of an argument.
 - Nobody can be asked yet: a verdict of ``ask`` is denied, and the record says so.
-- What cannot be recorded is not answered: the run ends.
+- What cannot be recorded is not answered: the run ends. A call that changed nothing is answered once there is sure to
+  be room for its record, which is made before the next call is looked at.
 - An unexpected exception is logged in full here and reaches the script as a bare code.
 
 The call table, the policy, the recorder, the host and the run's own state are injected; the gate knows no call by name
@@ -95,6 +96,9 @@ class CallTable(Protocol):
 class Recorder(Protocol):
     """Where records go. The fields are those of ``protocol.ledger.Record``; the recorder bounds and redacts them."""
 
+    def check_room(self) -> None:
+        """Return if one more record can be taken now, which then will not fail; else raise an ``OutriderError``."""
+
     def record(self, **fields: Any) -> None:
         """Append one record; an ``OutriderError`` if it cannot be kept."""
 
@@ -121,8 +125,7 @@ class CallSummary(NamedTuple):
     ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a call came to."""
 
     ok: bool
@@ -140,6 +143,7 @@ class _Attempt:
     started_ns: int
     verdict: str = "deny"
     rule: str = RULE_NOT_DECIDED
+    changes: bool = True  # anything on the host; until it is known that it does not
     is_cut_short: bool = False  # the session ended; what has not begun must not begin
 
 
@@ -181,8 +185,17 @@ class Gate:
         self._clock_ns = clock_ns
         self._verdicts: dict[tuple[str, Facts], Verdict] = {}
 
-    async def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Reply:
+    async def call(
+        self, name: str, args: list[Any], named: dict[str, Any], answer: Callable[[bytes], None] | None = None
+    ) -> Reply:
         """Pass one call.
+
+        Args:
+            name: Of the call.
+            args: By position.
+            named: By name.
+            answer: Takes the encoded answer, once. A call that changed nothing is answered when there is sure to be
+                room for its record, and recorded while the worker goes on; every other one is recorded first.
 
         Returns:
             The value, or the error that the script may catch.
@@ -205,9 +218,15 @@ class Gate:
         except Exception:  # noqa: BLE001 - a fault of ours in one call; its text must reach neither script nor wire
             _log.exception("call %s failed unexpectedly", name)
             reply = _refusal(InternalError(f"{name} failed; the agent's log says why"))
+        is_early = answer is not None and reply.ok and not attempt.changes
+        if is_early and answer is not None:
+            self._recorder.check_room()
+            answer(reply.body)
         self._record(attempt, "ok" if reply.error is None else reply.error.code, len(reply.body))
         if attempt.rule == RULE_BUDGET and isinstance(reply.error, BudgetError) and reply.error.budget == CALLS:
             raise reply.error
+        if answer is not None and not is_early:
+            answer(reply.body)
         return reply
 
     async def _pass(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> Any:
@@ -251,6 +270,7 @@ class Gate:
         entry = self._table.find(attempt.name)
         if entry is None:
             raise NotFoundError(f"there is no call named {attempt.name}")
+        attempt.changes = entry.changes
         attempt.rule = RULE_ARGUMENTS
         attempt.arguments = entry.bind(args, named)
         attempt.rule = RULE_NOT_DECIDED

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -104,16 +104,24 @@ class Sandbox:
         """The zygote's outer process; None while there is none."""
         return self._zygote.pid if self._zygote is not None and self._zygote.is_alive else None
 
-    async def run(self, program: Program, gate: Gate | Callable[[], Gate], limits: Limits) -> Outcome:
+    async def run(
+        self,
+        program: Program,
+        gate: Gate | Callable[[], Gate],
+        limits: Limits,
+        before_start: Awaitable[None] | None = None,
+    ) -> Outcome:
         """Run one program in a worker of its own.
 
         Args:
             program: What to run.
             gate: For this run alone, or a function that makes it.
             limits: What it may use; the same as the gate's budget has.
+            before_start: Waited for while the worker is made and locked; the program is sent only after it.
 
         Raises:
             UnavailableError: No zygote can be started, or it takes no run; nothing ran.
+            OutriderError: What ``before_start`` raised; nothing ran.
             TooLargeError: The program is larger than a bundle may be; nothing ran.
 
         Cancellation:
@@ -122,7 +130,7 @@ class Sandbox:
         zygote = await self._ready_zygote()
         run = Run(zygote, program, gate if isinstance(gate, Gate) else gate(), limits)
         try:
-            return await run.complete()
+            return await run.complete(before_start)
         finally:
             self._look_after(zygote)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,12 +63,16 @@ class Run:
         self._is_over = False  # the worker's end was seen while a call was open
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
 
-    async def complete(self) -> Outcome:
+    async def complete(self, before_start: Awaitable[None] | None = None) -> Outcome:
         """Run to the end.
+
+        Args:
+            before_start: Waited for while the worker is made and locked; the program is sent only after it.
 
         Raises:
             TooLargeError: The program is larger than a bundle may be; nothing was started.
             UnavailableError: The zygote takes no run; nothing was started.
+            OutriderError: What ``before_start`` raised; nothing was started.
 
         Cancellation:
             Kills the worker; the run's calls are recorded as cut short.
@@ -85,6 +89,13 @@ class Run:
         except BaseException:
             wire.close()
             raise
+        try:
+            if before_start is not None:
+                await before_start
+        except BaseException:
+            worker.kill()
+            wire.close()
+            raise
         wire.send(start)
         return await self._attend(worker, wire)
 
@@ -98,8 +109,9 @@ class Run:
         )
 
     async def _attend(self, worker: Worker, wire: Wire) -> Outcome:
+        waited_s = time.monotonic() - self._started_s  # the deadline counts from the moment the run was accepted
         timers = [
-            self._loop.call_later(self._limits.wall_s, self._on_deadline),
+            self._loop.call_later(max(0.0, self._limits.wall_s - waited_s), self._on_deadline),
             self._loop.call_later(self._limits.cpu_s, self._look_at_cpu, worker),
         ]
         self._timers = timers
@@ -138,10 +150,9 @@ class Run:
         while True:
             match await wire.next():
                 case CallMade(name, args, named):
-                    reply = await self._gate.call(name, args, named)
-                    wire.answer(reply.body)
+                    await self._gate.call(name, args, named, wire.answer)
                 case Suspended() as suspended:
-                    wire.answer((await suspended.resume()).body)
+                    await suspended.resume()
                 case Printed(data):
                     self._gate.budget.spend_output(len(data))
                     self._output.append(data)
@@ -156,14 +167,11 @@ class Run:
         if self._serving is None or self._is_over:
             return None
         try:
-            begun = begin(self._serving, self._gate.call(call.name, call.args, call.named))
+            begun = begin(self._serving, self._gate.call(call.name, call.args, call.named, self._wire.answer))
         except OutriderError as error:
             self._stop(error)
             return None
-        if isinstance(begun, Suspended):
-            return begun
-        self._wire.answer(begun[0].body)
-        return None
+        return begun if isinstance(begun, Suspended) else None
 
     def _on_trouble(self, violated: Violated | None) -> None:
         if violated is None:

@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnauthenticatedError
 from server import clock
@@ -24,6 +24,7 @@ PREFIX = "ort_"
 READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN = (
     "read", "records", "run", "schedule", "publish", "review", "admin",
 )  # fmt: skip
+_BY_HASH = select(tokens).where(tokens.c.hash == bindparam("given"))  # built once: every request asks
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({READ}),
     "auditor": frozenset({READ, RECORDS}),
@@ -89,7 +90,7 @@ def find(connection: Connection, text: str) -> Caller:
     """
     row = None
     if text.startswith(PREFIX) and len(text) < 100:
-        row = connection.execute(select(tokens).where(tokens.c.hash == _hash(text))).first()
+        row = connection.execute(_BY_HASH, {"given": _hash(text)}).first()
     if row is None or row.revoked_us is not None or row.expires_us <= clock.now_us():
         raise UnauthenticatedError("the token is not valid here, or not any more")
     return Caller(row.id, row.principal, tuple(row.roles), row.expires_us)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from protocol.errors import LedgerError, ProtocolError, TooLargeError
 from protocol.ledger import GENESIS, Chain, Record, bound_arguments, decode_record, make_checkpoint, record_hash
@@ -20,7 +20,34 @@ from server import clock, limits
 from server.store.tables import agents, records, runs
 
 SERVER = "server"
-RUNNING = ("queued", "running")
+
+# Built once: building a statement costs more than running it.
+_HEAD = (
+    select(records.c.sequence, records.c.hash, records.c.kind)
+    .where(records.c.agent == SERVER)
+    .order_by(records.c.sequence.desc())
+    .limit(1)
+)
+_ADD = insert(records)
+_HELD = select(agents.c.last_sequence, agents.c.last_hash).where(agents.c.id == bindparam("agent"))
+_MOVE = (
+    update(agents)
+    .where(agents.c.id == bindparam("of"))
+    .values(last_sequence=bindparam("sequence"), last_hash=bindparam("hash"), last_seen_us=bindparam("seen_us"))
+)
+_MINE = (runs.c.id == bindparam("run"), runs.c.agent == bindparam("of"))
+_START = (
+    update(runs).where(*_MINE, runs.c.finished_us.is_(None)).values(status="running", started_us=bindparam("at_us"))
+)
+_END = (
+    update(runs)
+    .where(*_MINE)
+    .values(
+        status=bindparam("to"), reason=bindparam("why"), finished_us=bindparam("at_us"), ending=bindparam("told"),
+        started_us=func.coalesce(runs.c.started_us, bindparam("at_us")),
+    )
+)  # fmt: skip
+_KNOWN = select(runs.c.id).where(runs.c.id == bindparam("run"))
 
 
 def record_row(agent: str, record: Record, blob: bytes, digest: bytes) -> dict[str, Any]:
@@ -68,10 +95,8 @@ class OwnLedger:
 
     def checkpoint(self, connection: Connection) -> None:
         """Sign where the chain stands, if anything was added since the last signature."""
-        newest = connection.execute(
-            select(records.c.kind).where(records.c.agent == SERVER).order_by(records.c.sequence.desc()).limit(1)
-        ).scalar()
-        if newest is not None and newest != "checkpoint":
+        newest = connection.execute(_HEAD).first()
+        if newest is not None and newest.kind != "checkpoint":
             self._checkpoint(connection, self._chain(connection))
 
     def _checkpoint(self, connection: Connection, chain: Chain) -> None:
@@ -86,17 +111,12 @@ class OwnLedger:
             sequence, blob, digest = chain.append(**stamps, **fields)
         except TooLargeError:  # what was asked is never a reason for not recording that it was
             sequence, blob, digest = chain.append(**stamps, **(fields | {"arguments": {}, "data": {"cut": True}}))
-        connection.execute(insert(records), [record_row(SERVER, decode_record(blob), blob, digest)])
+        connection.execute(_ADD, [record_row(SERVER, decode_record(blob), blob, digest)])
         return sequence
 
     def _chain(self, connection: Connection) -> Chain:
         """Return the chain as the transaction sees it: an undone command leaves no trace in it."""
-        head = connection.execute(
-            select(records.c.sequence, records.c.hash)
-            .where(records.c.agent == SERVER)
-            .order_by(records.c.sequence.desc())
-            .limit(1)
-        ).first()
+        head = connection.execute(_HEAD).first()
         return Chain() if head is None else Chain(head.sequence + 1, bytes(head.hash))
 
 
@@ -130,17 +150,14 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
     Raises:
         LedgerError: It does not continue the chain that is held.
     """
-    held = connection.execute(select(agents.c.last_sequence, agents.c.last_hash).where(agents.c.id == agent)).one()
+    held = connection.execute(_HELD, {"agent": agent}).one()
     if first != held.last_sequence + 1:
         raise LedgerError(f"record {held.last_sequence + 1} is missing: {first} was sent", sequence=first)
     batch = read_batch(blobs, first, bytes(held.last_hash) if held.last_sequence else GENESIS)
-    connection.execute(insert(records), [record_row(agent, *each) for each in batch])
+    connection.execute(_ADD, [record_row(agent, *each) for each in batch])
     newest, _, digest = batch[-1]
-    connection.execute(
-        update(agents)
-        .where(agents.c.id == agent)
-        .values(last_sequence=newest.sequence, last_hash=digest, last_seen_us=clock.now_us())
-    )
+    moved = {"of": agent, "sequence": newest.sequence, "hash": digest, "seen_us": clock.now_us()}
+    connection.execute(_MOVE, moved)
     for record, _, _ in batch:
         if record.kind == "run.start":
             _run_started(connection, agent, record)
@@ -150,11 +167,8 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
 
 
 def _run_started(connection: Connection, agent: str, record: Record) -> None:
-    mine = (runs.c.id == record.run) & (runs.c.agent == agent)
-    changed = connection.execute(
-        update(runs).where(mine & runs.c.finished_us.is_(None)).values(status="running", started_us=record.time_us)
-    )
-    if not changed.rowcount:
+    began = {"run": record.run, "of": agent, "at_us": record.time_us}
+    if not connection.execute(_START, began).rowcount:
         _add_unknown(connection, agent, record, {"status": "running", "started_us": record.time_us})
 
 
@@ -166,14 +180,17 @@ def _run_ended(connection: Connection, agent: str, record: Record) -> None:
         "finished_us": record.time_us,
         "ending": plain(data),
     }
-    mine = (runs.c.id == record.run) & (runs.c.agent == agent)
-    if not connection.execute(update(runs).where(mine).values(**ended)).rowcount:
+    values = {
+        "run": record.run, "of": agent, "to": ended["status"], "why": ended["reason"], "at_us": record.time_us,
+        "told": ended["ending"],
+    }  # fmt: skip
+    if not connection.execute(_END, values).rowcount:
         _add_unknown(connection, agent, record, ended)
 
 
 def _add_unknown(connection: Connection, agent: str, record: Record, values: dict[str, Any]) -> None:
     """Add a run that an agent began by itself, by schedule. A run of another agent with this id is left alone."""
-    if connection.execute(select(runs.c.id).where(runs.c.id == record.run)).first() is not None:
+    if connection.execute(_KNOWN, {"run": record.run}).first() is not None:
         return
     data = record.data
     fire_us = data.get("fire_us")

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 from fastapi import Request
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 from starlette.responses import JSONResponse, Response
 
 from protocol.errors import ArgumentError, ConflictError
@@ -27,6 +27,9 @@ from server.store.tables import answers
 
 LOG = structlog.get_logger()
 MAX_KEY_CHARACTERS = 255
+
+_FIND = select(answers).where(answers.c.key == bindparam("given"))
+_ADD = insert(answers)
 
 Work = Callable[[], Awaitable[Any]]
 
@@ -67,9 +70,7 @@ async def once(request: Request, core: Core, caller: Caller, work: Work, *, stat
 
 
 async def _run(core: Core, key: str, digest: bytes, work: Work, status: int) -> Answer:
-    row = core.database.read_now(
-        lambda connection: connection.execute(select(answers).where(answers.c.key == key)).first()
-    )
+    row = core.database.read_now(lambda connection: connection.execute(_FIND, {"given": key}).first())
     if row is not None:
         if bytes(row.request) != digest:
             raise _another()
@@ -100,9 +101,8 @@ def forget_old(connection: Connection) -> None:
 
 
 def _keep(connection: Connection, key: str, digest: bytes, status: int, body: str) -> None:
-    connection.execute(
-        insert(answers).values(key=key, request=digest, status=status, body=body, created_us=clock.now_us())
-    )
+    values = {"key": key, "request": digest, "status": status, "body": body, "created_us": clock.now_us()}
+    connection.execute(_ADD, values)
 
 
 def _another() -> ConflictError:

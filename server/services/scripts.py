@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from protocol.bundle import Bundle
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, TrustError
@@ -123,11 +123,16 @@ def _published(core: Core, connection: Connection, digest: str) -> dict[str, Any
 
 def statements(connection: Connection, digest: str) -> tuple[list[Envelope], list[Envelope]]:
     """Return approvals and withdrawals of a digest."""
-    given = connection.execute(
-        select(approvals.c.envelope).where(approvals.c.digest == digest).order_by(approvals.c.id.desc())
-    ).scalars()
-    taken = connection.execute(select(withdrawals.c.envelope).where(withdrawals.c.digest == digest)).scalars()
-    return [Envelope.from_json(text) for text in given], [Envelope.from_json(text) for text in taken]
+    given = connection.execute(_GIVEN, {"of": digest}).scalars()
+    taken = connection.execute(_TAKEN, {"of": digest}).scalars()
+    return [_envelope(text) for text in given], [_envelope(text) for text in taken]
+
+
+_envelope = lru_cache(maxsize=1024)(Envelope.from_json)  # of our own rows, which never change
+_GIVEN = (
+    select(approvals.c.envelope).where(approvals.c.digest == bindparam("of")).order_by(approvals.c.id.desc())
+)  # built once: every run asks
+_TAKEN = select(withdrawals.c.envelope).where(withdrawals.c.digest == bindparam("of"))
 
 
 def judge(core: Core, connection: Connection, row: Row[Any]) -> Authorised:
@@ -137,7 +142,7 @@ def judge(core: Core, connection: Connection, row: Row[Any]) -> Authorised:
         TrustError: It must not run; says why.
     """
     given, taken = statements(connection, row.digest)
-    publication = Envelope.from_json(row.publication)
+    publication = _envelope(row.publication)
     return authorise(
         row.digest, publication, given, taken, core.roster, clock.now(), reviewers_needed=core.config.reviewers_needed
     )

@@ -78,6 +78,10 @@ class Records:
         self.kept: list[dict[str, Any]] = []
         self.refuse = refuse
 
+    def check_room(self) -> None:
+        if self.refuse is not None:
+            raise self.refuse
+
     def record(self, **fields: Any) -> None:
         if self.refuse is not None:
             raise self.refuse
