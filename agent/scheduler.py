@@ -105,9 +105,11 @@ class Scheduler:
             raise ArgumentError(
                 f"{len(schedules)} schedules are more than {limits.MAX_SCHEDULES}", parameter="schedules"
             )
-        wanted = {}
+        wanted: dict[str, tuple[Entry, bytes]] = {}
         for body in schedules:
             entry = self._parse(body, self._clock.time_us())
+            if entry.spec.id in wanted:
+                raise ArgumentError("stands twice in the list", parameter="id", where=f"schedule {entry.spec.id!r}")
             wanted[entry.spec.id] = (entry, encode(dict(body), max_bytes=MAX_LINK_FRAME_BYTES))
         await self._recorder.commit([], self._difference(version, wanted))
         self._adopt(version, {schedule: entry for schedule, (entry, _) in wanted.items()})
@@ -125,10 +127,14 @@ class Scheduler:
     # keeping -------------------------------------------------------------------------------------------------------
 
     def _parse(self, body: Mapping[str, Any], decided_us: int) -> Entry:
-        plain = dict(body)
+        plain = dict(body) if isinstance(body, Mapping) else {}
         order = plain.pop("order", None)
-        spec = ScheduleSpec.from_wire(plain)
-        next_fires(spec, to_datetime(decided_us), 1, agent_id=self._agent_id)  # a bad cron line or zone is told now
+        try:
+            spec = ScheduleSpec.from_wire(plain)
+            next_fires(spec, to_datetime(decided_us), 1, agent_id=self._agent_id)  # a bad cron line or zone is told now
+        except ArgumentError as error:
+            where = f"schedule {plain.get('id', '?')!r:.60}"
+            raise ArgumentError(error.message, parameter=error.parameter, where=where) from None
         return Entry(spec, order, decided_us)
 
     def _load(self, kept: KeptSchedule) -> None:
@@ -142,14 +148,28 @@ class Scheduler:
     def _difference(self, version: int, wanted: Mapping[str, tuple[Entry, bytes]]) -> list[Statement]:
         gone = [rows.drop_schedule(schedule) for schedule in self._entries.keys() - wanted.keys()]
         kept = [rows.put_schedule(schedule, body, entry.decided_us) for schedule, (entry, body) in wanted.items()]
-        return [*gone, *kept, rows.set_meta(_VERSION_KEY, str(version).encode())]
+        resumed = [
+            rows.advance_schedule(schedule, entry.decided_us)
+            for schedule, (entry, _) in wanted.items()
+            if self._is_resumed(entry)
+        ]
+        return [*gone, *kept, *resumed, rows.set_meta(_VERSION_KEY, str(version).encode())]
+
+    def _is_resumed(self, wanted: Entry) -> bool:
+        """Was it switched off until now? Its fire times meanwhile were not missed: nobody wanted them."""
+        known = self._entries.get(wanted.spec.id)
+        return known is not None and wanted.spec.enabled and not known.spec.enabled
 
     def _adopt(self, version: int, wanted: dict[str, Entry]) -> None:
         for schedule, entry in wanted.items():
             known = self._entries.get(schedule)
             if known is not None:
+                if self._is_resumed(entry):
+                    known.decided_us = entry.decided_us
                 known.spec, known.order = entry.spec, entry.order
                 wanted[schedule] = known
+                if not known.spec.enabled:
+                    self._skip_queue(known, "disabled")
         dropped = [entry for schedule, entry in self._entries.items() if schedule not in wanted]
         self._entries, self.version = wanted, version
         for entry in dropped:
@@ -224,16 +244,20 @@ class Scheduler:
         )
         entry.deciding.add(fire_us)
         entry.running = self._starter.start(request)
-        entry.running.add_done_callback(lambda task: self._ended(entry, fire_us, task))
+        entry.running.add_done_callback(lambda task: self._ended(entry, fire_us, task, was_queued=was_queued))
 
-    def _ended(self, entry: Entry, fire_us: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, entry: Entry, fire_us: int, task: asyncio.Task[None], *, was_queued: bool) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None:  # not even the refusal could be recorded: the fire time is met again
-            LOG.error("a run of schedule %s could not be started: %s", entry.spec.id, error)
-            if not self._spool.is_decided(entry.spec.id, fire_us):
-                entry.decided_us = min(entry.decided_us, fire_us - 1)
-            entry.deciding.discard(fire_us)
-        self._changed.set()
+        if error is None:
+            self._changed.set()
+            return
+        # Not even the refusal could be recorded: the fire time is met again, after a nap, for the disk is behind.
+        LOG.error("a run of schedule %s could not be started: %s", entry.spec.id, error)
+        entry.deciding.discard(fire_us)
+        if was_queued:
+            entry.queue.appendleft(fire_us)
+        elif not self._spool.is_decided(entry.spec.id, fire_us):
+            entry.decided_us = min(entry.decided_us, fire_us - 1)
 
     def _queue(self, entry: Entry, fire_us: int) -> None:
         entry.queue.append(fire_us)

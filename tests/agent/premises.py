@@ -34,7 +34,7 @@ class MovedClock:
         self._time_us = to_us(now)
         self._mono_us = 1_000_000
         self._moved = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._asleep: list[asyncio.Event] = []  # what each of those waits for who wait for time to pass
 
     def time_us(self) -> int:
         return self._time_us
@@ -50,24 +50,26 @@ class MovedClock:
         """Let time pass for whoever waits, and return when it waits again."""
         self._time_us += round(seconds * 1_000_000)
         self._mono_us += round(seconds * 1_000_000)
-        self._idle.clear()
+        self._asleep.clear()
         self._moved.set()
         self._moved = asyncio.Event()
         await self.settled()
 
     async def settled(self) -> None:
-        """Return when somebody waits for time to pass."""
-        await asyncio.wait_for(self._idle.wait(), DEADLINE_S)
+        """Return when somebody waits for time to pass, and nobody who waits is about to wake."""
+        await until(lambda: self._asleep and not any(event.is_set() for event in self._asleep))
 
     async def wait(self, event: asyncio.Event, timeout_s: float) -> bool:
         due_us = self._mono_us + round(timeout_s * 1_000_000)
         await asyncio.sleep(0)
         while not event.is_set() and self._mono_us < due_us:
-            self._idle.set()
+            self._asleep.append(event)
             waits = [asyncio.ensure_future(item.wait()) for item in (event, self._moved)]
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                if event in self._asleep:
+                    self._asleep.remove(event)
                 for item in waits:
                     item.cancel()
         return event.is_set()
