@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from agent import rows
+from agent import limits, rows
 from agent.bundles import Bundles
 from agent.cache import Entry
 from agent.clock import Clock, to_datetime
 from agent.confinement import Confinement, check_walls
+from agent.logs import LOG
 from agent.orders import Nonce, check_order
 from agent.permission import effective_policy
 from agent.recorder import Recorder
@@ -25,7 +26,7 @@ from agent.runs import RunRequest
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.decide import Effective
-from protocol.errors import NotConnectedError, TrustError, UnavailableError
+from protocol.errors import DeadlineError, TrustError, UnavailableError
 from protocol.trust import Authorised
 
 _FREEZE_KEY: Final = "freeze"
@@ -74,7 +75,7 @@ class Admission:
         self._spool = spool
         self._recorder = recorder
         self._clock = clock
-        self._spent: set[str] = set()  # nonces that this process has let pass, on disk or not yet
+        self._spent: dict[str, int] = {}  # nonces that this process has let pass, with the end of their order in us
         kept = json.loads(spool.meta(_FREEZE_KEY) or b"null")
         self.freeze: Freeze | None = None if kept is None else Freeze(kept)
 
@@ -142,7 +143,8 @@ class Admission:
                 raise
             try:
                 entry = await self._bundles.refresh(digest)
-            except NotConnectedError:
+            except (UnavailableError, DeadlineError) as unanswered:  # what is on record is why it may not run
+                LOG.warning("newer statements about %s could not be had: %s", digest, unanswered)
                 raise error from None
         return entry, self._trust.authorise(digest, entry, self._now())
 
@@ -151,7 +153,14 @@ class Admission:
             return
         if nonce.text in self._spent or self._spool.knows_nonce(nonce.text):
             raise TrustError("the order has been used already", reason="replayed_token")
-        self._spent.add(nonce.text)
+        if len(self._spent) >= limits.MAX_SPENT_IN_MEMORY:  # those on disk are known there, the expired are too old
+            now_us = self._clock.time_us()
+            self._spent = {
+                text: expires_us
+                for text, expires_us in self._spent.items()
+                if expires_us > now_us and not self._spool.knows_nonce(text)
+            }
+        self._spent[nonce.text] = nonce.expires_us
 
     def _now(self) -> datetime:
         return to_datetime(self._clock.time_us())

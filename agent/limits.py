@@ -47,6 +47,7 @@ MAX_STATEMENTS_BYTES: Final = 256 * KIB  # publication and approvals of one bund
 # --- runs ------------------------------------------------------------------------------------------------------------
 MAX_CONCURRENT_RUNS: Final = 8  # workers at the same time; each may hold 64 MiB. Not measured.
 MAX_WAITING_RUNS: Final = 256  # accepted and waiting for a place; more are refused as busy
+MAX_SPENT_IN_MEMORY: Final = 1000  # nonces of orders, before those that the disk knows are let go. Not measured.
 STOP_GRACE_S: Final = 5.0  # given to runs at an orderly stop before they are killed
 SHIP_AT_STOP_S: Final = 2.0  # given to the last records to reach the server at an orderly stop
 CHECKPOINT_RECORDS: Final = 1000  # records between two signed checkpoints
