@@ -49,7 +49,7 @@ def page(
     """
     columns = order.columns
     if cursor is not None:
-        place = tuple_(*read_cursor(cursor, len(columns)))
+        place = tuple_(*read_cursor(cursor, [column.type.python_type for column in columns]))
         query = query.where(tuple_(*columns) < place if order.descending else tuple_(*columns) > place)
     rows = list(
         connection.execute(
@@ -66,7 +66,7 @@ def slice_of(
     items: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str], limit: int, cursor: str | None
 ) -> Page:
     """Return one page of ``items``, which come in the order of their unique ``key``."""
-    after = read_cursor(cursor, 1)[0] if cursor is not None else None
+    after = read_cursor(cursor, [str])[0] if cursor is not None else None
     found = [item for item in items if after is None or key(item) > after]
     more = len(found) > limit
     return Page(items=found[:limit], next=make_cursor([key(found[limit - 1])]) if more else None)
@@ -77,8 +77,12 @@ def make_cursor(values: Sequence[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(list(values)).encode()).decode().rstrip("=")
 
 
-def read_cursor(text: str, count: int) -> list[Any]:
+def read_cursor(text: str, kinds: Sequence[type]) -> list[Any]:
     """Return the keys in a cursor.
+
+    Args:
+        text: What the caller sent.
+        kinds: ``str`` or ``int`` for each key of the list.
 
     Raises:
         ArgumentError: It is none, or of another list.
@@ -87,6 +91,14 @@ def read_cursor(text: str, count: int) -> list[Any]:
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (binascii.Error, ValueError, RecursionError):
         values = None
-    if not isinstance(values, list) or len(values) != count or not all(type(item) in (str, int) for item in values):
+    is_one = isinstance(values, list) and len(values) == len(kinds) and all(map(_is_key, values, kinds))
+    if not is_one:
         raise ArgumentError("the cursor is not one of this list", parameter="cursor")
-    return values
+    return list(values)
+
+
+def _is_key(value: Any, kind: type) -> bool:
+    """Tell whether the database can compare ``value`` with a column of ``kind``."""
+    if isinstance(value, str):
+        return kind is str and not any(0xD800 <= ord(character) <= 0xDFFF for character in value)
+    return kind is type(value) is int and abs(value) < 1 << 63

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Connection, select
 from starlette.responses import StreamingResponse
 
@@ -23,6 +24,7 @@ from server.store.tables import tokens
 
 router = APIRouter(prefix="/records", tags=["records"])
 _AS_THEY_CAME = Order((table.c.position,))
+_POSITION = re.compile(r"[0-9]{1,18}")  # what a 64-bit column can be compared with
 
 
 @router.get("")
@@ -50,7 +52,7 @@ async def tail(request: Request, core: CoreOf, caller: RecordReader, agent: str 
     def begin(connection: Connection) -> tuple[str | None, int]:
         ledger = None if agent is None else records.ledger_of(connection, agent)
         last = request.headers.get("last-event-id", "")
-        return ledger, int(last) if last.isascii() and last.isdigit() else records.newest_position(connection)
+        return ledger, int(last) if _POSITION.fullmatch(last) else records.newest_position(connection)
 
     ledger, position = await core.database.read(begin)
     headers = {"Cache-Control": "no-store"}
@@ -97,6 +99,8 @@ async def verify(core: CoreOf, _: RecordReader, agent: str | None = None) -> dic
 
 
 @router.get("/{agent}/{sequence}")
-async def show(core: CoreOf, _: RecordReader, agent: str, sequence: int) -> dict[str, Any]:
+async def show(
+    core: CoreOf, _: RecordReader, agent: str, sequence: Annotated[int, Path(ge=1, le=MAX_SEQUENCE)]
+) -> dict[str, Any]:
     """Show one record in full."""
     return await core.database.read(lambda connection: records.find(connection, agent, sequence))
