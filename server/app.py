@@ -94,16 +94,22 @@ async def _on_error(request: Request, error: Any) -> Response:
 
 async def _on_invalid(request: Request, error: Any) -> Response:
     """Name every wrong field; what was sent is not repeated, for it may hold a secret."""
-    wrong = [
-        {"where": ".".join(str(step) for step in item["loc"][1:]) or str(item["loc"][0]), "message": item["msg"]}
-        for item in error.errors()[:20]
-    ]
+    wrong = [{"where": _place(item), "message": item["msg"]} for item in error.errors()[:20]]
     first = wrong[0] if wrong else {"where": "body", "message": "is wrong"}
     told = ArgumentError(first["message"], parameter=first["where"], where=first["where"])
     return problem(told, request.state.request_id, errors=wrong)
 
 
+def _place(item: dict[str, Any]) -> str:
+    first, *rest = item["loc"]
+    if item["type"] == "json_invalid":
+        return f"body, character {rest[0]}" if rest else "body"
+    return ".".join(str(step)[:100] for step in rest) or str(first)
+
+
 async def _on_http(request: Request, error: Any) -> Response:
+    if isinstance(error.__cause__, OutriderError):  # FastAPI's wrapping of what reading the body raised
+        return await _on_error(request, error.__cause__)
     if error.status_code in (404, 405):
         what = f"there is no {request.method} {request.url.path[:200]}"
         return problem(NotFoundError(what), request.state.request_id)
