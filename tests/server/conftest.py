@@ -1,0 +1,65 @@
+"""What the tests of the server share: the people of tests/protocol, a clock, and one whole server."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "protocol"))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from headquarters import Headquarters, MovedClock, headquarters
+from world import World
+
+from server import clock as server_clock
+from server import config
+from server.store.database import Database
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that was made once: the steps to it take longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "empty.sqlite"
+    Database(path).close()
+    return path
+
+
+@pytest.fixture
+def world() -> World:
+    """Everybody's keys, fresh for each test."""
+    return World()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    """The server's time stands at the world's present."""
+    moved = MovedClock()
+    monkeypatch.setattr(server_clock, "now", moved.now)
+    monkeypatch.setattr(server_clock, "now_us", moved.now_us)
+    return moved
+
+
+@pytest.fixture
+def directory(tmp_path: Path, empty_database: Path) -> Path:
+    """A server's directory, as ``outrider-server init`` makes it."""
+    made = config.make(tmp_path / "server", config.DEFAULT_LISTEN)
+    shutil.copy(empty_database, made.database)
+    return made.directory
+
+
+@pytest.fixture
+async def bare(directory: Path, world: World, clock: MovedClock) -> AsyncIterator[Headquarters]:
+    """A server that has just been made: no roster, no agents."""
+    async with headquarters(directory, world, clock) as made:
+        yield made
+
+
+@pytest.fixture
+async def server(bare: Headquarters) -> Headquarters:
+    """A server with a roster."""
+    assert (await bare.put_roster()).status_code == 200
+    return bare

@@ -1,0 +1,214 @@
+"""One whole server for tests: a real directory, database, repository and application, and a clock that the test moves.
+
+Requests go through the real application without a socket; an agent's side of a link is played by ``peer.Peer``. Only
+time is not real, so that what people signed (tests/protocol/world.py) is valid and can end.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from sqlalchemy import text
+from world import NOW, World
+
+from protocol.bundle import Bundle
+from protocol.enrolment import make_request, parse_token
+from protocol.signing import Envelope, PrivateKey, sign
+from server import access, config
+from server.app import build
+from server.core import Core
+from server.ledger import OwnLedger
+from server.metrics import Metrics
+from server.repository import Repository
+from server.store.database import Database
+
+ROLES = ("viewer", "auditor", "operator", "author", "reviewer", "admin")
+
+
+class MovedClock:
+    """The server's time; it stands still until the test moves it, but no two readings in microseconds are equal."""
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self._now = now
+        self._readings = 0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def now_us(self) -> int:
+        self._readings += 1
+        return int(self._now.timestamp() * 1_000_000) + self._readings
+
+    def advance(self, **duration: float) -> None:
+        self._now += timedelta(**duration)
+
+
+class Headquarters:
+    """One server. Use through :func:`headquarters`."""
+
+    def __init__(self, directory: Path, world: World, clock: MovedClock) -> None:
+        self.directory = directory
+        self.world = world
+        self.clock = clock
+        self.config = config.read(directory)
+        self.key = config.read_key(directory)
+        self.core = Core(
+            self.config, self.key, Database(self.config.database), Repository(self.config.repository),
+            OwnLedger(self.key), Metrics(),
+        )  # fmt: skip
+        self.app = build(self.core)
+        transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
+        self.api = httpx2.AsyncClient(transport=transport, base_url="http://outrider")
+        self.tokens: dict[str, str] = {}  # by role
+
+    # asking -----------------------------------------------------------------------------------------------------
+
+    def token(self, role: str = "admin") -> str:
+        """Return a token of a principal that is called as its only role."""
+        if role not in self.tokens:
+            made = self.core.database.submit(lambda c: access.make(c, role, [role], 3600.0)).result()
+            self.tokens[role] = made["token"]
+        return self.tokens[role]
+
+    def authorization(self, role: str = "admin") -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(role)}"}
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        role: str = "admin",
+        headers: Mapping[str, str] | None = None,
+        **query: Any,
+    ) -> httpx2.Response:
+        given = {**self.authorization(role), **(headers or {})}
+        more: dict[str, Any] = {} if body is None else {"json": body}
+        return await self.api.request(method, f"/api/v1{path}", headers=given, params=query or None, **more)
+
+    async def get(self, path: str, *, role: str = "admin", **query: Any) -> Any:
+        return expect(await self.ask("GET", path, role=role, **query), 200)
+
+    async def post(self, path: str, body: Any, status: int = 200, **more: Any) -> Any:
+        return expect(await self.ask("POST", path, body, **more), status)
+
+    async def pages(self, path: str, **query: Any) -> list[dict[str, Any]]:
+        """Return all items of a list."""
+        found: list[dict[str, Any]] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = await self.get(path, **{**query, **cursor})
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            cursor = {"cursor": page["next"]}
+
+    async def records(self, agent: str = "server", **query: Any) -> list[dict[str, Any]]:
+        return await self.pages("/records", agent=agent, **query)
+
+    # people -----------------------------------------------------------------------------------------------------
+
+    async def put_roster(self, version: int = 1, **changes: Any) -> httpx2.Response:
+        body = self.world.roster_body(version, **changes)
+        return await self.ask("PUT", "/roster", {"envelope": plain(sign("roster", body, self.world.key("root")))})
+
+    def about(self, bundle: Bundle) -> dict[str, Any]:
+        """Return what a statement about ``bundle`` names."""
+        manifest = bundle.manifest
+        return {"digest": bundle.digest, "name": manifest.name, "version": manifest.version}
+
+    async def publish(self, bundle: Bundle, publication: Envelope | None = None) -> httpx2.Response:
+        told = publication or self.world.publication(**self.about(bundle), tier=bundle.manifest.tier.label)
+        return await self.ask("POST", "/scripts", {"publication": plain(told), "bundle": packed(bundle)})
+
+    async def approve(self, bundle: Bundle, approval: Envelope | None = None) -> httpx2.Response:
+        told = approval or self.world.approval(**self.about(bundle), tier=bundle.manifest.tier.label)
+        (review,) = [item for item in await self.pages("/reviews") if item["digest"] == bundle.digest]
+        return await self.ask("POST", f"/reviews/{review['id']}/approve", {"approval": plain(told)})
+
+    async def withdraw(self, bundle: Bundle, *signers: str) -> httpx2.Response:
+        told = self.world.withdrawal(*signers, **self.about(bundle))
+        return await self.ask("POST", "/scripts/withdraw", {"envelope": plain(told)})
+
+    async def bring_in(self, bundle: Bundle) -> Bundle:
+        """Publish and approve."""
+        expect(await self.publish(bundle), 201)
+        expect(await self.approve(bundle), 200)
+        return bundle
+
+    # agents -----------------------------------------------------------------------------------------------------
+
+    async def invite(self, **body: Any) -> str:
+        return str((await self.post("/invites", body, 201))["token"])
+
+    async def enrol(self, token: str, key: PrivateKey, name: str | None = None, **more: Any) -> httpx2.Response:
+        body = make_request(parse_token(token), key, hostname="host", nonce=bytes(32), name=name, **more)
+        return await self.api.post("/agent/v1/enroll", json=body)
+
+    async def add_agent(self, name: str, key: PrivateKey | None = None, **labels: str) -> str:
+        """Enrol an agent and return its id."""
+        answer = await self.enrol(await self.invite(labels=labels), key or PrivateKey.generate(), name)
+        return str(expect(answer, 201)["agent_id"])
+
+    # behind the server's back -----------------------------------------------------------------------------------
+
+    def tamper(self, statement: str, **values: Any) -> None:
+        """Change the database as somebody who holds the file could."""
+        self.core.database.submit(lambda connection: connection.execute(text(statement), values)).result()
+
+
+@asynccontextmanager
+async def headquarters(directory: Path, world: World, clock: MovedClock) -> AsyncIterator[Headquarters]:
+    """Start the server in ``directory`` (made before) and end it as its process would."""
+    made = Headquarters(directory, world, clock)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(made.api.aclose)
+        await stack.enter_async_context(made.app.router.lifespan_context(made.app))
+        yield made
+
+
+def expect(answer: httpx2.Response, status: int) -> Any:
+    """Return the body of an answer that must have ``status``."""
+    assert answer.status_code == status, f"{answer.request.url}: {answer.status_code} {answer.text}"
+    return answer.json() if answer.content else None
+
+
+def refused(answer: httpx2.Response, status: int, code: str, **attributes: Any) -> dict[str, Any]:
+    """Return the problem document of an answer that must be this refusal."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    told = dict(answer.json())
+    assert (answer.status_code, told["status"], told["code"]) == (status, status, code), told
+    assert {name: told.get(name) for name in attributes} == attributes, told
+    return told
+
+
+def plain(envelope: Envelope) -> dict[str, Any]:
+    return dict(json.loads(envelope.to_json()))
+
+
+def packed(bundle: Bundle) -> str:
+    return base64.b64encode(bundle.pack()).decode()
+
+
+def script(
+    source: str = "return 1\n",
+    *,
+    name: str = "checks/disk",
+    version: str = "1.2.0",
+    tier: str = "observe",
+    more: str = "",
+    files: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    manifest = (
+        f"name: {name}\nversion: {version}\nlanguage: lua\nmain: main.lua\ntier: {tier}\n"
+        f"description: A script of the tests.\n{more}"
+    )
+    return Bundle.from_files({"manifest.yaml": manifest.encode(), "main.lua": source.encode(), **(files or {})})
