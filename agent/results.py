@@ -78,9 +78,9 @@ def end_data(about: About, ending: Ending) -> dict[str, Any]:
 
 
 def _fit(data: dict[str, Any]) -> dict[str, Any]:
-    over = _over(data)
-    if over > 0:
-        _cut_output(data, over)
+    if _over(data) > 0 and data["output"]:
+        _say(data, "output")  # before it is measured: the word needs room too, or the result would have to give it
+        _cut_output(data, _over(data))
     if _over(data) > 0 and len(data["metrics"]) > _MAX_METRICS_KEPT:
         data["metrics"] = data["metrics"][:_MAX_METRICS_KEPT]
         _say(data, "metrics")
@@ -96,8 +96,6 @@ def _fit(data: dict[str, Any]) -> dict[str, Any]:
 def _cut_output(data: dict[str, Any], over: int) -> None:
     whole = data["output"].encode()
     data["output"] = whole[: max(0, len(whole) - over)].decode("utf-8", "ignore")
-    if whole:
-        _say(data, "output")
 
 
 def _say(data: dict[str, Any], what: str) -> None:
