@@ -92,8 +92,10 @@ class Dispatcher:
             order=body.get("order"),
         )
 
+        begun = self._sessions.accept(request)
+
         async def accepted() -> dict[str, Any]:
-            await self._sessions.accept(request)
+            await begun
             return {"accepted": True}
 
         return accepted()

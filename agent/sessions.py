@@ -102,16 +102,17 @@ class Sessions:
             raise InternalError("a run has no task")
         return active.task
 
-    async def accept(self, request: RunRequest) -> None:
-        """Start a run and return when it has begun durably.
+    def accept(self, request: RunRequest) -> asyncio.Future[None]:
+        """Take a run up, so that whatever is asked next finds it; what is returned is done when it has begun durably.
 
-        Raises:
-            OutriderError: It was refused; the refusal is on record.
+        The future's OutriderError means that it was refused; the refusal is on record. To cancel it stops nothing.
         """
-        if self._spool.knows_run(request.run_id):
-            return  # asked again after a lost link
+        if self._spool.knows_run(request.run_id):  # asked again after a lost link
+            known = asyncio.get_running_loop().create_future()
+            known.set_result(None)
+            return known
         active = self._active.get(request.run_id)
-        await asyncio.shield((active if active is not None else self._take(request)).accepted)
+        return asyncio.shield((active if active is not None else self._take(request)).accepted)
 
     def cancel(self, run_id: str, reason: str = "cancelled") -> None:
         """Stop a run; its end is recorded as ``killed``.
@@ -156,7 +157,7 @@ class Sessions:
 
     def _forget(self, active: Active) -> None:
         self._active.pop(active.request.run_id, None)
-        if not active.accepted.done():
+        if active.work is None and not active.accepted.done():  # else its beginning, when it is durable, answers
             active.accepted.set_exception(UnavailableError(active.stopped or "the agent is stopping"))
 
     async def _serve(self, active: Active) -> None:
@@ -227,19 +228,20 @@ class Sessions:
         except OutriderError as error:  # nothing is on its way to the disk: as if never asked
             _fail(active, error)
             raise
+        durable.add_done_callback(lambda done: _begun(active, done))  # here: the task may be cancelled before its start
         active.work = asyncio.create_task(self._when_durable(active, admitted, durable))
         return active.work
 
     async def _when_durable(self, active: Active, admitted: Admitted, durable: asyncio.Future[None]) -> Ending:
         """Run it; a worker is made while the beginning goes to the disk, and gets the script once it is there."""
-        durable.add_done_callback(lambda done: _begun(active, done))
         had_to_wait = self._places.locked()
         try:
             async with self._places:
                 if had_to_wait:
-                    await durable
+                    await asyncio.shield(durable)
                     self._admission.check_still(active.request, admitted.entry)
-                return await self._worker.run(active.request, admitted, durable)
+                # Shielded: a run that is stopped must not take the answer to whoever asked with it.
+                return await self._worker.run(active.request, admitted, asyncio.shield(durable))
         except OutriderError:
             problem = _problem(durable)
             if problem is None:
