@@ -42,6 +42,12 @@ def clock(text: object) -> str:
     return "-" if moment is None else moment.astimezone().strftime("%H:%M:%S")
 
 
+def day(text: object) -> str:
+    """Return the local date and time of an RFC 3339 text, as in ``2026-11-25 13:02``."""
+    moment = parse_time(text) if isinstance(text, str) else None
+    return "-" if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def moment(text: str, *, where: str, now: datetime | None = None) -> str:
     """Return what ``--since`` means: RFC 3339, a local date or time of day, or an age such as ``2h``.
 

@@ -1,11 +1,20 @@
-"""``outrider script show``: one published script."""
+"""``outrider script show``: one published script, and who stands for it."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from cli.ages import day
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand
+from cli.output import Output
+from cli.statements import APPROVALS, WITHDRAWALS, describe, read_roster
+from protocol.errors import NotFoundError
+from protocol.roster import Roster
+
+FACTS = ("name", "version", "digest", "tier", "status", "description", "versions", "published", "approvals")
 
 
 @click.command("show", cls=ServerCommand)
@@ -13,13 +22,39 @@ from cli.leaf import ServerCommand
 @click.option("--version", metavar="VERSION", help="Another than the newest one.")
 @pass_invocation
 def noun(invocation: Invocation, name: str, version: str | None) -> None:
-    """Show a script: versions, manifest, files, approvals."""
+    """Show a script: versions, who published, approved or withdrew it, and its files.
+
+    With --json the signed statements come as they are, as DSSE envelopes.
+    """
     found = invocation.api.get("scripts/show", name=name, version=version)
     if invocation.as_json:
         invocation.output.data(found)
         return
-    files = found.get("files") or {}
-    invocation.output.facts({key: value for key, value in found.items() if key not in {"files", "manifest"}})
+    show(invocation.output, found, _roster(invocation))
+
+
+def _roster(invocation: Invocation) -> Roster | None:
+    try:
+        return read_roster(invocation.api.get("roster"))
+    except NotFoundError:
+        return None
+
+
+def show(output: Output, script: dict[str, Any], roster: Roster | None) -> None:
+    """Write a script for a person."""
+    facts = {**script, "published": _published(script, roster), "approvals": "none"}
+    output.facts(facts, [name for name in FACTS if name != "approvals" or not script.get("approvals")])
+    for key, kind, columns in (("approvals", "approval", APPROVALS), ("withdrawals", "withdrawal", WITHDRAWALS)):
+        if script.get(key):
+            output.line()
+            output.table([describe(envelope, kind, roster) for envelope in script[key]], columns)
+    files = script.get("files") or {}
     for file, text in sorted(files.items()) if isinstance(files, dict) else []:
-        invocation.output.line(f"\n--- {file}")
-        invocation.output.raw(str(text).rstrip("\n") + "\n")
+        output.line(f"\n--- {file}")
+        output.raw(str(text).rstrip("\n") + "\n")
+
+
+def _published(script: dict[str, Any], roster: Roster | None) -> str:
+    told = describe(script.get("publication") or {}, "publication", roster)
+    doubt = "" if told["state"] == "ok" else f"  ({told['state']})"
+    return f"{day(script.get('published'))} by {told['by'] or script.get('author')}{doubt}"
