@@ -52,12 +52,33 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return _number(value)
     if isinstance(value, Mapping):
-        return safe(", ".join(f"{key}={item}" for key, item in sorted(value.items()))) or "-"
+        return _one_line(", ".join(f"{key}={_inner(item)}" for key, item in sorted(value.items()))) or "-"
     if isinstance(value, (list, tuple)):
-        return safe(", ".join(str(item) for item in value)) or "-"
-    return safe(str(value)).replace("\n", " ")
+        return _one_line(", ".join(_inner(item) for item in value)) or "-"
+    return _one_line(str(value))
+
+
+def _number(value: float) -> str:
+    """Return a float as people write it: three decimals do, and a power of ten only where there is no other way."""
+    if value == 0 or not 0.001 <= abs(value) < 1e15:  # false for NaN, too
+        return f"{value:.6g}"
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _inner(value: Any) -> str:
+    """Return what stands inside a mapping or list: text as it is, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(encodable(value), ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    return safe(text).replace("\n", " ")
+
+
+def counted(count: int, thing: str) -> str:
+    """Return a number and what is counted, such as ``1 test`` or ``4,320 records``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def safe(text: str) -> str:

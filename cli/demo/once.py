@@ -7,6 +7,7 @@ from typing import Any
 
 from cli.demo.bringup import AGENT, Demo
 from cli.demo.results import Results, line
+from cli.nouns.record import verified
 from cli.output import Output
 from protocol.errors import DeadlineError, LedgerError, OutriderError
 
@@ -34,7 +35,7 @@ def tour(demo: Demo, output: Output) -> dict[str, Any]:
     verify = _verify(demo)
     output.say("")
     for agent in verify["agents"]:
-        output.say(f"  verified   {agent.get('agent')}: {agent.get('records')} records, chain whole")
+        output.say(f"  verified   {verified(agent)}")
     up = [wall["name"] for wall in demo.walls if wall.get("state") == "up"]
     return {
         "ok": True,

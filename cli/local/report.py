@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cli.nouns.run import METRICS
-from cli.output import Column, Output, encodable
+from cli.output import Column, Output, counted, encodable
 from cli.output import field as column
 
 
@@ -88,6 +88,6 @@ def _talk(output: Output, ran: Ran) -> None:
         output.say("the output was cut at its limit")
     if ran.walls_missing:
         output.say(f"missing walls on this machine: {', '.join(ran.walls_missing)}  (outrider doctor)")
-    cost = f"{ran.wall_ms:.1f} ms  {ran.cpu_ms:.1f} ms cpu  {len(ran.calls)} calls"
+    cost = f"{ran.wall_ms:.1f} ms  {ran.cpu_ms:.1f} ms cpu  {counted(len(ran.calls), 'call')}"
     text = ran.reason or ran.status_text or ""
     output.say(f"{ran.status:<6}  {text}  {cost}" if text else f"{ran.status:<6}  {cost}")

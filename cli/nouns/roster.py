@@ -13,7 +13,7 @@ from cli import rosters
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import LocalCommand, ServerCommand, key_option
-from cli.output import Column, field
+from cli.output import Column, counted, field
 
 ROLE_WORDS = ("role", "namespace", "tier")
 
@@ -54,7 +54,8 @@ def sign(invocation: Invocation, file: Path, out: Path | None) -> None:
     if invocation.as_json:
         invocation.output.data(told)
     else:
-        invocation.output.say(f"wrote {target} with {told['signatures']} signature(s); send: outrider roster push")
+        signed = counted(len(envelope.signatures), "signature")
+        invocation.output.say(f"wrote {target} with {signed}   (next: outrider roster push {target})")
 
 
 key_option(sign)
@@ -70,9 +71,9 @@ def show(invocation: Invocation, file: Path | None) -> None:
     if invocation.as_json:
         invocation.output.data(body)
         return
-    invocation.output.facts({name: body[name] for name in ("version", "issued", "expires")})
     roots: dict[str, Any] = body["roots"]
-    invocation.output.facts({"roots": f"{roots['threshold']} of {len(roots['keys'])}"})
+    facts = {name: body[name] for name in ("version", "issued", "expires")}
+    invocation.output.facts({**facts, "roots": f"{roots['threshold']} of {len(roots['keys'])} must sign"})
     invocation.output.line()
     invocation.output.table(body["keys"], COLUMNS)
 

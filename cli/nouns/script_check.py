@@ -12,7 +12,7 @@ from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.local.folder import Script, read_script
-from cli.output import field
+from cli.output import counted, field
 
 TESTS = (field("test", "name"), field("result", "result"), field("difference", "differences"))
 
@@ -54,7 +54,8 @@ def _show(invocation: Invocation, told: dict[str, Any]) -> None:
         output.table(told["tests"], TESTS)
     word = "ok    " if told["ok"] else "failed"
     inferred = told["inferred_tier"] or "unknown"
-    output.say(f"{word}  {told['name']}  tier {told['tier']}, inferred {inferred}  {len(told['tests'])} tests")
+    tests = counted(len(told["tests"]), "test")
+    output.say(f"{word}  {told['name']}  tier {told['tier']}, inferred {inferred}  {tests}")
 
 
 async def _tests(script: Script) -> list[dict[str, Any]]:

@@ -106,8 +106,11 @@ def test_raw_output_reaches_a_pipe_unchanged() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (None, "-"), ("", "-"), (True, "yes"), (False, "no"), (0, "0"), (1.23456789, "1.23457"), ({}, "-"), ([], "-"),
-        ({"b": 2, "a": 1}, "a=1, b=2"), (["x", 1], "x, 1"), ("two\nlines", "two lines"), ("bell\x07", "bell\ufffd"),
+        (None, "-"), ("", "-"), (True, "yes"), (False, "no"), (0, "0"), (1.23456789, "1.235"),
+        (1234567.125, "1234567.125"), (0.0, "0"), (0.00012345678, "0.000123457"), (1e20, "1e+20"),
+        (float("nan"), "nan"), ({}, "-"), ([], "-"),
+        ({"b": 2, "a": 1}, "a=1, b=2"), ({"a": {"b": None}, "c": None}, 'a={"b": null}, c=null'),
+        ([{"a": 1}], '{"a": 1}'), (["x", 1], "x, 1"), ("two\nlines", "two lines"), ("bell\x07", "bell\ufffd"),
     ],
 )  # fmt: skip
 def test_plain_text_of_values(value: Any, expected: str) -> None:
