@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+import click
+
 from cli import exits
 from cli.output import Output
 from protocol.errors import (
@@ -58,6 +60,7 @@ def from_problem(problem: Mapping[str, Any]) -> OutriderError:
     message = str(problem.get("detail") or problem.get("title") or "the server gave no reason")
     where = problem.get("where")
     place = where if isinstance(where, str) else None
+    parameter = problem.get("parameter")
     if code == "untrusted":
         return TrustError(message, reason=str(problem.get("reason", "")), where=place)
     if code == "ledger_broken":
@@ -68,6 +71,8 @@ def from_problem(problem: Mapping[str, Any]) -> OutriderError:
     if code == "rate_limited":
         return RateError(message)
     kind = _SIMPLE.get(code, InternalError)
+    if issubclass(kind, ArgumentError):
+        return kind(message, where=place, parameter=parameter if isinstance(parameter, str) else None)
     if kind is InternalError:
         identity = problem.get("request_id")
         message = f"{message} (the server's log has request {identity})" if identity else message
@@ -92,7 +97,21 @@ def _word(error: OutriderError) -> str:
 
 
 def _hint(error: OutriderError) -> str:
-    return "  (sign in with: outrider login SERVER)" if isinstance(error, UnauthenticatedError) else ""
+    if isinstance(error, UnauthenticatedError) and not error.where:  # a place is a token's, given a moment ago
+        return "  (sign in with: outrider login SERVER)"
+    if getattr(error, "reason", None) == "unknown_key":
+        return "  (whose key that is: outrider key show; which keys count: outrider roster show)"
+    return ""
+
+
+def show_usage(output: Output, error: click.ClickException) -> int:
+    """Write what is wrong with the command line, and return its exit status."""
+    if output.as_json:
+        told = {"code": ArgumentError.code, "message": error.format_message(), "where": None, "parameter": None}
+        output.say(json.dumps({"error": told}, ensure_ascii=False))
+    else:
+        error.show()
+    return error.exit_code
 
 
 def show_unforeseen(output: Output, error: Exception) -> int:

@@ -23,6 +23,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "review": ("cli.nouns.review", "Read what a script may do; approve or reject it."),
     "schedule": ("cli.nouns.schedule", "Run scripts by the clock."),
     "run": ("cli.nouns.run", "Run a published script on hosts, once, now."),
+    "runs": ("cli.nouns.runs", "What ran, and what came of it."),
     "record": ("cli.nouns.record", "Who did what on which host, and proof that it is complete."),
     "policy": ("cli.nouns.policy", "What a tier may do, and which rule decides."),
     "key": ("cli.nouns.key", "Your signing key."),
@@ -60,9 +61,10 @@ root.params.extend(server_options())
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit status."""
     invocation = Invocation()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = root.main(
-            args=None if arguments is None else list(arguments),
+            args=words,
             prog_name="outrider",
             obj=invocation,
             standalone_mode=False,
@@ -72,8 +74,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return exits.INTERRUPTED
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        # Where the words themselves cannot be read, click has not come to the flag yet.
+        invocation.as_json = invocation.as_json or "--json" in words
+        return failures.show_usage(invocation.output, error)
     except OutriderError as error:
         return failures.show(invocation.output, error)
     except BrokenPipeError:

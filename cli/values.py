@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from cli.invocation import Invocation
 from protocol.errors import ArgumentError
 from protocol.manifest import Parameter
+from protocol.units import format_duration, parse_duration
+
+
+def segment(text: str) -> str:
+    """Return a name or an id as one segment of a path, so that it cannot reach another resource.
+
+    Raises:
+        ArgumentError: It cannot be one: it is empty, or would be resolved as a step to another path.
+    """
+    if text in {"", ".", ".."}:
+        raise ArgumentError(f"{text!r} is neither a name nor an id")
+    return quote(text, safe="")
 
 
 def pairs(given: Iterable[str], *, where: str) -> dict[str, str]:
@@ -48,9 +61,32 @@ def typed(given: Mapping[str, str], declared: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-def labels(given: Iterable[str]) -> dict[str, str]:
+def bounded(text: str, low_s: float, high_s: float, *, where: str) -> float:
+    """Return a duration in seconds.
+
+    Raises:
+        ArgumentError: It is none, or not between the bounds.
+    """
+    seconds = parse_duration(text, where=where)
+    if not low_s <= seconds <= high_s:
+        least = f"{format_duration(low_s)} to " if low_s else "at most "
+        raise ArgumentError(f"{text} is out of range ({least}{format_duration(high_s)})", where=where)
+    return seconds
+
+
+def labels(given: Iterable[str], *, where: str = "--label") -> dict[str, str]:
     """Return labels; raises as ``pairs``."""
-    return pairs(given, where="--label")
+    return pairs(given, where=where)
+
+
+def ask_whom(invocation: Invocation, yes: bool) -> None:
+    """Return if there is somebody to ask, or nothing to be asked.
+
+    Raises:
+        click.UsageError: Neither.
+    """
+    if not yes and not invocation.may_ask:
+        raise click.UsageError("There is no terminal to ask on: use --yes.")
 
 
 def sure(invocation: Invocation, question: str, yes: bool) -> None:
@@ -62,6 +98,5 @@ def sure(invocation: Invocation, question: str, yes: bool) -> None:
     """
     if yes:
         return
-    if not invocation.may_ask:
-        raise click.UsageError("There is no terminal to ask on: use --yes.")
+    ask_whom(invocation, yes)
     click.confirm(question, abort=True, err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -12,7 +11,7 @@ from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, field
-from cli.values import labels, sure
+from cli.values import labels, segment, sure
 from protocol.units import parse_duration
 
 
@@ -32,11 +31,6 @@ COLUMNS = (
     field("labels", "labels"),
     field("id", "id"),
 )
-
-
-def reference(name: str) -> str:
-    """Return an agent's name or id as one segment of a path."""
-    return quote(name, safe="")
 
 
 @click.group(cls=Group)
@@ -60,14 +54,17 @@ def ls(invocation: Invocation, label: str | None, name: str | None, limit: int) 
 @pass_invocation
 def show(invocation: Invocation, agent: str) -> None:
     """Show one host: its facts, and which walls of the sandbox stand there."""
-    found = invocation.api.get(f"agents/{reference(agent)}")
+    found = invocation.api.get(f"agents/{segment(agent)}")
     if invocation.as_json:
         invocation.output.data(found)
         return
     facts = dict(found.get("facts") or {})
     walls = facts.pop("walls", [])
-    shown = {key: value for key, value in found.items() if key != "facts"}
-    invocation.output.facts({**shown, "state": state(found), **facts})
+    told = {key: value for key, value in found.items() if key not in {"facts", "connected", "frozen"}}
+    if not found.get("frozen"):
+        told.pop("freeze_reason", None)  # the reason of a time that is over
+    told["last_seen"] = f"{found.get('last_seen') or 'never'}  ({since(found.get('last_seen'))})"
+    invocation.output.facts({"name": found.get("name"), "state": state(found), **told, **facts})
     if walls:
         invocation.output.line()
         invocation.output.table(walls, (field("wall", "name"), field("state", "state"), field("detail", "detail")))
@@ -95,6 +92,8 @@ def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl
         return
     invocation.output.line(str(made["token"]))
     invocation.output.say(f"usable once, until {made.get('expires')}; it pins this server's identity")
+    arguments = f"--server {invocation.context.server} --token-file FILE --dir /var/lib/outrider-agent"
+    invocation.output.say(f"on the host: outrider-agent enroll {arguments}")
 
 
 @noun.command("label", cls=ServerCommand)
@@ -103,13 +102,13 @@ def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl
 @pass_invocation
 def label(invocation: Invocation, agent: str, changes: tuple[str, ...]) -> None:
     """Set labels (role=mail) and take them away (role-)."""
-    path = f"agents/{reference(agent)}"
+    path = f"agents/{segment(agent)}"
     have = dict(invocation.api.get(path).get("labels") or {})
     for change in changes:
         if change.endswith("-") and "=" not in change:
             have.pop(change[:-1], None)
         else:
-            have.update(labels([change]))
+            have.update(labels([change], where="K=V"))
     invocation.output.facts(invocation.api.patch(path, {"labels": have}), ["name", "labels"])
 
 
@@ -120,7 +119,7 @@ def label(invocation: Invocation, agent: str, changes: tuple[str, ...]) -> None:
 def rm(invocation: Invocation, agent: str, yes: bool) -> None:
     """Remove a host: its key is no longer accepted. Its records stay."""
     sure(invocation, f"Remove {agent}? Its key will no longer be accepted.", yes)
-    invocation.api.delete(f"agents/{reference(agent)}")
+    invocation.api.delete(f"agents/{segment(agent)}")
     if invocation.as_json:
         invocation.output.data({"removed": agent})
     else:
@@ -134,7 +133,7 @@ def rm(invocation: Invocation, agent: str, yes: bool) -> None:
 @pass_invocation
 def freeze(invocation: Invocation, agent: str, reason: str, undo: bool) -> None:
     """Let a host run nothing until it is unfrozen."""
-    answer = invocation.api.post(f"agents/{reference(agent)}/freeze", {"frozen": not undo, "reason": reason})
+    answer = invocation.api.post(f"agents/{segment(agent)}/freeze", {"frozen": not undo, "reason": reason})
     if invocation.as_json:
         invocation.output.data(answer)
     else:

@@ -11,20 +11,45 @@ from cli.ages import clock, moment
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
-from cli.output import Column, field, plain
+from cli.output import Column, counted, field, plain
+from cli.values import segment
 from protocol.errors import ArgumentError
+
+TOLD = ("script", "version", "schedule", "reason", "status")  # of what a kind adds to a record, in this order
+
+
+def what(record: dict[str, Any]) -> str:
+    """Return what a record is of, such as ``fs.read``, ``run.end`` or ``start`` of the agent itself."""
+    event = (record.get("data") or {}).get("event")
+    return str(record.get("call") or (f"{record.get('kind')} {event}" if event else record.get("kind")))
+
+
+def about(record: dict[str, Any]) -> Any:
+    """Return the arguments of a call; of other kinds what they add that a person looks for."""
+    data = record.get("data") or {}
+    return record.get("arguments") or {name: data[name] for name in TOLD if data.get(name)}
+
 
 COLUMNS = (
     Column("time", lambda record: clock(record.get("time"))),
     field("host", "agent"),
     field("seq", "sequence", is_number=True),
     field("by", "principal"),
-    Column("what", lambda record: record.get("call") or record.get("kind")),
+    Column("what", what),
     field("verdict", "verdict"),
     field("rule", "rule"),
     field("outcome", "outcome"),
-    field("arguments", "arguments"),
+    Column("arguments", about),
 )
+
+
+def _known_kind(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a mistyped kind: that no record has it would read as if nothing had happened."""
+    from protocol.ledger import KINDS  # loads the cryptography library
+
+    if value is not None and value not in KINDS:
+        raise click.BadParameter(f"there is no kind {value!r} (known: {', '.join(sorted(KINDS))})")
+    return value
 
 
 @click.group(cls=Group)
@@ -36,7 +61,9 @@ def noun() -> None:
 @click.option("--host", metavar="AGENT", help="Only this host; `server` is the server's own ledger.")
 @click.option("--since", metavar="TIME", help="Not before (2h, 13:00, 2026-11-01, or RFC 3339).")
 @click.option("--until", metavar="TIME", help="Not after.")
-@click.option("--kind", metavar="KIND", help="call, intent, run.start, run.end, refusal, event, ...")
+@click.option(
+    "--kind", metavar="KIND", callback=_known_kind, help="call, intent, run.start, run.end, refusal, event, ..."
+)
 @click.option("--call", metavar="NAME", help="Only this call, such as fs.read.")
 @click.option("--run", "run_id", metavar="RUN", help="Only this run.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
@@ -46,12 +73,16 @@ def ls(
     run_id: str | None, limit: int,
 ) -> None:  # fmt: skip
     """List records."""
-    found = invocation.api.items(
-        "records", limit=limit, agent=host, kind=kind, call=call, run=run_id,
+    found = list(invocation.api.items(
+        "records", limit=limit + 1, agent=host, kind=kind, call=call, run=run_id,
         since=moment(since, where="--since") if since else None,
         until=moment(until, where="--until") if until else None,
-    )  # fmt: skip
-    invocation.output.table(found, COLUMNS, empty="no record matches")
+    ))  # fmt: skip
+    invocation.output.table(found[:limit], COLUMNS, empty="no record matches")
+    if len(found) > limit:
+        invocation.output.say(
+            f"these are the {counted(limit, 'record')} that came first; see more with --since or --limit"
+        )
 
 
 @noun.command("tail", cls=ServerCommand)
@@ -78,11 +109,10 @@ def tail(invocation: Invocation, follow: bool, host: str | None, count: int | No
 
 def line(record: dict[str, Any]) -> str:
     """Return a record as one line."""
-    what = record.get("call") or record.get("kind")
     verdict = " ".join(plain(record[name]) for name in ("verdict", "rule", "outcome") if record.get(name))
-    arguments = plain(record.get("arguments")) if record.get("arguments") else ""
+    arguments = plain(about(record)) if about(record) else ""
     host = plain(record.get("agent"))
-    return f"{clock(record.get('time'))}  {host:<12}  {plain(what):<16}  {verdict}  {arguments}".rstrip()
+    return f"{clock(record.get('time'))}  {host:<12}  {plain(what(record)):<16}  {verdict}  {arguments}".rstrip()
 
 
 @noun.command("show", cls=ServerCommand)
@@ -91,7 +121,7 @@ def line(record: dict[str, Any]) -> str:
 @pass_invocation
 def show(invocation: Invocation, host: str, sequence: int) -> None:
     """Show one record in full, by host and sequence number."""
-    invocation.output.facts(invocation.api.get(f"records/{host}/{sequence}"))
+    invocation.output.facts(invocation.api.get(f"records/{segment(host)}/{sequence}"))
 
 
 @noun.command("verify", cls=ServerCommand)
@@ -113,7 +143,8 @@ def verify(invocation: Invocation, host: str | None) -> None:
 
 def verified(agent: dict[str, Any]) -> str:
     """Return what is known of one chain as one line."""
-    name, count = agent.get("agent"), agent.get("records") or 0
+    name = agent.get("agent")
     if agent.get("error"):
         return f"error {name}: {agent['error']}"
-    return f"ok {name}: {count:,} records, chain whole, {agent.get('checkpoints') or 0} signed checkpoints"
+    records = counted(agent.get("records") or 0, "record")
+    return f"ok {name}: {records}, chain whole, {counted(agent.get('checkpoints') or 0, 'signed checkpoint')}"

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
-from cli.ages import rfc3339
+from cli.ages import rfc3339, since
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand, key_option
-from cli.output import Output, field, plain
-from cli.values import sure
+from cli.output import Column, Output, field, plain
+from cli.values import ask_whom, segment, sure
+from policies.paths import PathPattern
+from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from protocol.units import parse_duration
 
@@ -24,7 +26,9 @@ COLUMNS = (
     field("tier", "tier"),
     field("by", "author"),
     field("state", "state"),
-    field("calls", "calls"),
+    Column("since", lambda review: since(review.get("decided") or review.get("created"))),
+    field("decided by", "decided_by"),
+    field("reason", "reason"),
 )
 
 
@@ -48,7 +52,7 @@ def ls(invocation: Invocation, state: str, limit: int) -> None:
 @pass_invocation
 def show(invocation: Invocation, review: str) -> None:
     """Show what is asked for, the calls found in the code, and what changed since the last approved version."""
-    found = invocation.api.get(f"reviews/{review}")
+    found = invocation.api.get(f"reviews/{segment(review)}")
     if invocation.as_json:
         invocation.output.data(found)
     else:
@@ -58,14 +62,14 @@ def show(invocation: Invocation, review: str) -> None:
 def describe(output: Output, review: dict[str, Any]) -> None:
     """Write a review for a person: what it may do first, then the code or its change."""
     output.line(f"{review.get('script')} {review.get('version')}  {review.get('digest')}")
-    for name in ("tier", "author", "inferred_tier", "state"):
+    for name in ("tier", "author", "inferred_tier", "state", "decided_by", "reason"):
         if review.get(name) is not None:
             output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
     for name in ("calls", "inferred", "unknown", "dynamic"):
         if review.get(name):
             output.line(f"{name:<14} {plain(review[name])}")
     for need in review.get("needs") or []:
-        output.line(f"needs          {plain(need)}")
+        output.line(f"needs          {' '.join([str(need.get('call')), *need.get('paths', [])])}")
     if review.get("diff"):
         output.line()
         output.raw(str(review["diff"]).rstrip("\n") + "\n")
@@ -91,9 +95,11 @@ def approve(
     expires: str, reason: str, yes: bool,
 ) -> None:  # fmt: skip
     """Show a review, ask, and sign the approval with your own key."""
-    found = invocation.api.get(f"reviews/{review}")
+    ask_whom(invocation, yes)
+    found = invocation.api.get(f"reviews/{segment(review)}")
     if not yes:
-        describe(Output(no_color=invocation.no_color), found) if not invocation.as_json else None
+        if not invocation.as_json:
+            describe(invocation.output, found)
         sure(invocation, f"Approve {found['script']} {found['version']} for {tier or found['tier']}?", yes)
     granted = Tier.parse(tier or found["tier"], where="--tier")
     now = datetime.now(UTC)
@@ -103,7 +109,7 @@ def approve(
         "expires": rfc3339(now + timedelta(seconds=parse_duration(expires, where="--expires"))), "reason": reason,
     }  # fmt: skip
     envelope = _sign(invocation, body)
-    answer = invocation.api.post(f"reviews/{review}/approve", {"approval": envelope})
+    answer = invocation.api.post(f"reviews/{segment(review)}/approve", {"approval": envelope})
     if invocation.as_json:
         invocation.output.data(answer)
     else:
@@ -115,20 +121,33 @@ def approve(
 def grant(review: dict[str, Any], paths: tuple[str, ...], commands: tuple[str, ...]) -> dict[str, Any]:
     """Return what the approval narrows the script to; nothing narrowed is an empty grant.
 
-    Paths narrow the calls of the families that take them and commands ``proc.command``; every other call that the
-    code makes stays as its tier allows.
+    Paths narrow the calls that take a path and commands those that take a command; every other call that the code
+    makes stays as its tier allows.
+
+    Raises:
+        ArgumentError: A path is no pattern, or there is no call that it could narrow.
     """
     if not paths and not commands:
         return {}
-    rules: list[dict[str, Any]] = []
-    for call in sorted(review.get("calls") or ["*"]):
-        rule: dict[str, Any] = {"call": call}
-        if paths and call.startswith("fs."):
-            rule["paths"] = list(paths)
-        if commands and call == "proc.command":
-            rule["commands"] = list(commands)
-        rules.append(rule)
-    return {"allow": rules}
+    from stdlib.catalogue import load  # loads every family of calls
+
+    catalogue = load()
+    specs = [spec for call in sorted(review.get("calls") or []) if (spec := catalogue.find(call)) is not None]
+    with_path = {spec.name for spec in specs if any(item.is_path for item in spec.parameters)}
+    with_command = {spec.name for spec in specs if spec.command is not None}
+    for given, calls, what in ((paths, with_path, "path"), (commands, with_command, "command")):
+        if given and not calls:
+            raise ArgumentError(f"the script makes no call that takes a {what}", where=f"--{what}s")
+    for text in paths:
+        PathPattern.parse(text, where="--paths")
+    return {
+        "allow": [
+            {"call": spec.name}
+            | ({"paths": list(paths)} if paths and spec.name in with_path else {})
+            | ({"commands": list(commands)} if commands and spec.name in with_command else {})
+            for spec in specs
+        ]
+    }
 
 
 def _sign(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +162,7 @@ def _sign(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
 @pass_invocation
 def reject(invocation: Invocation, review: str, reason: str) -> None:
     """Reject a review, with the reason."""
-    answer = invocation.api.post(f"reviews/{review}/reject", {"reason": reason})
+    answer = invocation.api.post(f"reviews/{segment(review)}/reject", {"reason": reason})
     if invocation.as_json:
         invocation.output.data(answer)
     else:

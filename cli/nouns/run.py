@@ -8,14 +8,16 @@ from typing import Any
 import click
 
 from cli import exits
+from cli.ages import since
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
-from cli.output import Column, field, plain
-from cli.values import pairs, typed
-from protocol.errors import ArgumentError
-from protocol.units import parse_duration
+from cli.output import Column, Output, counted, field, plain
+from cli.values import bounded, pairs, segment, typed
+from protocol import limits
+from protocol.errors import NotConnectedError, OutriderError
 
 MAX_WAIT_S = 60.0  # the server's bound
+UNDER_WAY = frozenset({"queued", "running"})
 
 
 def summary(run: dict[str, Any]) -> str:
@@ -79,15 +81,36 @@ def noun(
         "script": script,
         "parameters": parameters(invocation, script, version, given),
         "reason": reason,
-        "wait_s": 0 if no_wait else _wait(wait),
+        "wait_s": 0 if no_wait else bounded(wait, 0.0, MAX_WAIT_S, where="--wait"),
     }
     body.update({"version": version} if version else {})
-    body.update({"timeout_s": parse_duration(timeout, where="--timeout")} if timeout else {})
+    if timeout is not None:
+        body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
     if sign:
         body["order"] = _signed(invocation, body)
-    runs = invocation.api.post("runs", body)["runs"]
+    runs = _start(invocation, body)
+    if no_wait:
+        started(invocation, runs)
+        return
     show(invocation, runs)
-    invocation.exit(exits.OK if no_wait else exits.of_runs([str(run.get("status")) for run in runs]))
+    invocation.exit(exits.of_runs([str(run.get("status")) for run in runs]))
+
+
+def _start(invocation: Invocation, body: dict[str, Any]) -> list[dict[str, Any]]:
+    try:
+        return list(invocation.api.post("runs", body)["runs"])
+    except NotConnectedError as error:
+        raise NotConnectedError(_away(invocation, str(body["target"]), error.message)) from None
+
+
+def _away(invocation: Invocation, target: str, message: str) -> str:
+    """Return the message about a host that is away, with what helps: since when, and where to look."""
+    try:
+        agent = invocation.api.get(f"agents/{segment(target)}")
+    except OutriderError:  # what the server said is enough then
+        return message
+    seen = f"last seen {since(agent['last_seen'])}" if agent.get("last_seen") else "never seen"
+    return f"{agent['name']} is not connected ({seen}), see: outrider agent show {agent['name']}"
 
 
 def target_and_script(words: Sequence[str], label: str | None) -> tuple[str, str]:
@@ -97,6 +120,8 @@ def target_and_script(words: Sequence[str], label: str | None) -> tuple[str, str
         click.UsageError: Too few or too many.
     """
     if label is not None:
+        if "=" not in label:
+            raise click.BadParameter(f"{label!r} has no label in it (example: role=mail)", param_hint="'-l'")
         if len(words) != 1:
             raise click.UsageError("With -l there is no TARGET: outrider run -l role=mail SCRIPT")
         return f"-l {label}", words[0]
@@ -112,13 +137,6 @@ def parameters(invocation: Invocation, script: str, version: str | None, given: 
         return {}
     shown = invocation.api.get("scripts/show", name=script, version=version)
     return typed(texts, shown["manifest"]["parameters"])
-
-
-def _wait(text: str) -> float:
-    seconds = parse_duration(text, where="--wait")
-    if seconds > MAX_WAIT_S:
-        raise ArgumentError(f"the longest wait is {MAX_WAIT_S:g} s", where="--wait")
-    return seconds
 
 
 def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
@@ -139,14 +157,41 @@ def show(invocation: Invocation, runs: list[dict[str, Any]]) -> None:
     if len(runs) != 1:
         output.table(runs, COLUMNS, empty="no host matches")
         return
-    run = runs[0]
+    show_one(output, runs[0])
+
+
+def started(invocation: Invocation, runs: list[dict[str, Any]]) -> None:
+    """Show runs that nobody waits for: their ids alone on stdout, so that a program can take them."""
+    output = invocation.output
+    if output.as_json:
+        output.data({"runs": runs})
+        return
+    for run in runs:
+        output.line(str(run.get("id")))
+        output.say(last_line(run))
+
+
+def show_one(output: Output, run: dict[str, Any]) -> None:
+    """Show one run in full: what it printed, its metrics and its result; how it went as talk."""
     if run.get("output"):
         output.raw(str(run["output"]))
     if run.get("metrics"):
         output.table(run["metrics"], METRICS)
     if run.get("result") is not None:
         output.data(run["result"])
-    output.say(f"{run.get('status')}  {run.get('agent')}  {run.get('script')}  {run.get('reason') or ''}{_cost(run)}")
+    if run.get("truncated"):
+        output.say("the output was cut at its limit")
+    output.say(last_line(run))
+
+
+def last_line(run: dict[str, Any]) -> str:
+    """Return how a run went, in one line: status, host, script, what it said or why it failed, what it cost."""
+    status = str(run.get("status"))
+    text = str(run.get("reason") or run.get("status_text") or "")
+    if status in UNDER_WAY:
+        text = text or f"see: outrider runs show {run.get('id')}"
+    parts = (status, run.get("agent"), run.get("script"), text, _cost(run))
+    return "  ".join(str(part) for part in parts if part)
 
 
 METRICS = (
@@ -161,4 +206,5 @@ def _cost(run: dict[str, Any]) -> str:
     usage = run.get("usage") or {}
     if not usage:
         return ""
-    return f"  {usage.get('wall_ms', 0):.1f} ms, {usage.get('cpu_ms', 0):.1f} ms cpu, {usage.get('calls', 0)} calls"
+    calls = counted(int(usage.get("calls") or 0), "call")
+    return f"{usage.get('wall_ms') or 0:.1f} ms, {usage.get('cpu_ms') or 0:.1f} ms cpu, {calls}"

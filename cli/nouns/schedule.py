@@ -12,8 +12,9 @@ from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.nouns.run import parameters
 from cli.output import Column, field
-from cli.values import sure
-from protocol.units import format_duration, parse_duration
+from cli.values import bounded, segment, sure
+from protocol import limits
+from protocol.units import format_duration
 
 
 def when(schedule: dict[str, Any]) -> str:
@@ -23,7 +24,7 @@ def when(schedule: dict[str, Any]) -> str:
     every = schedule.get("every_s") or schedule.get("every")
     text = f"every {format_duration(every)}" if isinstance(every, (int, float)) else f"every {every}"
     splay = schedule.get("splay_s") or schedule.get("splay")
-    return f"{text} +{splay:g}s" if isinstance(splay, (int, float)) and splay else text
+    return f"{text} +{format_duration(splay)}" if isinstance(splay, (int, float)) and splay else text
 
 
 COLUMNS = (
@@ -69,10 +70,15 @@ def add(
         raise click.UsageError("Give either --every or --cron.")
     body: dict[str, Any] = {
         "script": script, "on": target, "zone": zone, "overlap": overlap, "catch_up": catch_up,
-        "splay_s": parse_duration(splay, where="--splay"), "parameters": parameters(invocation, script, version, given),
+        "splay_s": bounded(splay, 0.0, limits.MAX_SPLAY_S, where="--splay"),
+        "parameters": parameters(invocation, script, version, given),
     }  # fmt: skip
-    body.update({"every_s": parse_duration(every, where="--every")} if every else {"cron": cron})
-    body.update({"timeout_s": parse_duration(timeout, where="--timeout")} if timeout else {})
+    if every is not None:
+        body["every_s"] = bounded(every, limits.MIN_EVERY_S, limits.MAX_EVERY_S, where="--every")
+    else:
+        body["cron"] = cron
+    if timeout is not None:
+        body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
     body.update({"version": version} if version else {})
     made = invocation.api.post("schedules", body)
     if invocation.as_json:
@@ -81,6 +87,9 @@ def add(
     invocation.output.line(f"{made.get('id')}  {made.get('script')}  {when(made)}  on {made.get('on')}")
     fires = invocation.api.get(f"schedules/{made['id']}/next", count=3)
     invocation.output.say(f"next: {', '.join(_local(fire) for fire in _fires(fires))}")
+    hosts = sum(1 for _ in invocation.api.items("agents", target=target))
+    if not hosts:
+        invocation.output.say(f"no host matches {target} now; it will fire on those that come to match")
 
 
 def _fires(answer: Any) -> list[str]:
@@ -90,7 +99,7 @@ def _fires(answer: Any) -> list[str]:
 
 def _local(text: str) -> str:
     moment = parse_time(text)
-    return text if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return text if moment is None else moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 @noun.command("ls", cls=ServerCommand)
@@ -106,7 +115,7 @@ def ls(invocation: Invocation, limit: int) -> None:
 @pass_invocation
 def show(invocation: Invocation, schedule: str) -> None:
     """Show one schedule in full."""
-    invocation.output.facts(invocation.api.get(f"schedules/{schedule}"))
+    invocation.output.facts(invocation.api.get(f"schedules/{segment(schedule)}"))
 
 
 @noun.command("next", cls=ServerCommand)
@@ -115,7 +124,7 @@ def show(invocation: Invocation, schedule: str) -> None:
 @pass_invocation
 def following(invocation: Invocation, schedule: str, count: int) -> None:
     """Show the next fire times."""
-    answer = invocation.api.get(f"schedules/{schedule}/next", count=count)
+    answer = invocation.api.get(f"schedules/{segment(schedule)}/next", count=count)
     if invocation.as_json:
         invocation.output.data(answer)
         return
@@ -129,7 +138,7 @@ def following(invocation: Invocation, schedule: str, count: int) -> None:
 @pass_invocation
 def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
     """Let a schedule fire no more, until --undo."""
-    answer = invocation.api.patch(f"schedules/{schedule}", {"enabled": undo})
+    answer = invocation.api.patch(f"schedules/{segment(schedule)}", {"enabled": undo})
     if invocation.as_json:
         invocation.output.data(answer)
     else:
@@ -143,7 +152,7 @@ def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
 def rm(invocation: Invocation, schedule: str, yes: bool) -> None:
     """Remove a schedule. What it did stays on the record."""
     sure(invocation, f"Remove schedule {schedule}?", yes)
-    invocation.api.delete(f"schedules/{schedule}")
+    invocation.api.delete(f"schedules/{segment(schedule)}")
     if invocation.as_json:
         invocation.output.data({"removed": schedule})
     else:

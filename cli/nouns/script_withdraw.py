@@ -10,7 +10,7 @@ import click
 from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
-from cli.values import sure
+from cli.values import ask_whom, sure
 from protocol.signing import sign
 
 
@@ -23,6 +23,7 @@ from protocol.signing import sign
 @pass_invocation
 def noun(invocation: Invocation, name: str, version: str, reason: str, yes: bool) -> None:
     """Withdraw one version of a script, as its author or a reviewer. It cannot be undone."""
+    ask_whom(invocation, yes)
     shown = invocation.api.get("scripts/show", name=name, version=version)
     sure(invocation, f"Withdraw {name} {version}? No host will run it any more.", yes)
     body = {
