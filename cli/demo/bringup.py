@@ -157,11 +157,14 @@ class Demo:
             self.api.post(path, {"approval": self.people.approval(check.bundle)})
 
     def _schedule(self, rhythm: Rhythm) -> None:
-        have = {item["script"]: str(item["id"]) for item in self.api.items("schedules")}
+        have = {item["script"]: item for item in self.api.items("schedules")}
         for check in self.checks:
-            if check.name in have:
-                self.schedules[check.name] = have[check.name]
+            found = have.get(check.name)
+            if found is not None and found.get("every_s") == rhythm.every_s:
+                self.schedules[check.name] = str(found["id"])
                 continue
+            if found is not None:  # an earlier start had another rhythm
+                self.api.delete(f"schedules/{found['id']}")
             body = {
                 "script": check.name, "on": AGENT, "every_s": rhythm.every_s, "splay_s": rhythm.splay_s,
                 "overlap": "skip", "catch_up": "none", "parameters": dict(check.parameters),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,9 @@ from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.output import Output
 from protocol.errors import OutriderError
+
+if TYPE_CHECKING:
+    from cli.demo.place import Place
 
 RESULT_POLL_S = 0.5
 
@@ -59,13 +62,12 @@ def _temporary(directory: Path | None) -> Iterator[Path]:
 def _once(output: Output, directory: Path, port: int | None) -> int:
     from cli.demo.bringup import Demo, Rhythm, log_paths  # the HTTP and signing libraries; only a demo pays for them
     from cli.demo.once import tour
-    from cli.demo.place import Place, free_port
     from cli.demo.processes import Daemons, tail
 
-    place = Place(directory.absolute(), port or free_port())
     started = time.monotonic()
+    place = _place(directory, port, is_once=True)
     try:
-        with Daemons() as daemons:
+        with _held(place), Daemons() as daemons:
             output.say(f"Outrider demo on {place.url}  (once, in {place.directory})")
             demo = Demo(place, daemons, lambda what, text: output.say(f"  {what:<10} {text}"))
             demo.bring_up(Rhythm(every_s=2.0, splay_s=0.0))
@@ -83,7 +85,7 @@ def _once(output: Output, directory: Path, port: int | None) -> int:
 
 def _report_failure(output: Output, error: OutriderError, logs: dict[str, list[str]], elapsed_s: float) -> None:
     failures.show(Output(stderr=None), error)
-    for name, lines in logs.items():
+    for name, lines in ((name, lines) for name, lines in logs.items() if lines):
         output.say(f"--- {name}.log")
         for line in lines:
             output.say(line)
@@ -93,28 +95,46 @@ def _report_failure(output: Output, error: OutriderError, logs: dict[str, list[s
 
 
 def _keep_running(output: Output, directory: Path, port: int | None) -> None:
-    from cli.demo import place as places  # see _once
-    from cli.demo.bringup import Demo, Rhythm
+    from cli.demo.bringup import Demo, Rhythm  # see _once
     from cli.demo.processes import Daemons
+
+    place = _place(directory, port, is_once=False)
+    tell = output.say if output.as_json else output.line  # with --json stdout is for results alone
+    with _held(place), Daemons() as daemons:
+        tell(f"Outrider demo on {place.url}  (everything lives in {directory}/, Ctrl-C stops it)")
+        demo = Demo(place, daemons, lambda what, text: tell(f"  {what:<10} {text}"))
+        demo.bring_up(Rhythm(every_s=30.0, splay_s=10.0))
+        tell("Try:  outrider run demo checks/memory      outrider record tail      outrider record verify")
+        try:
+            _show_results(demo, output)
+        except KeyboardInterrupt:
+            output.say("stopping; the next start goes on from here")
+            raise
+
+
+def _place(directory: Path, port: int | None, *, is_once: bool) -> Place:
+    """Return where the demo lives: on the port that is asked for, on that of an earlier start, or on the usual one."""
+    from cli.demo.place import DEFAULT_PORT, Place, free_port  # see _once
     from cli.demo.state import listening_port
 
-    place = places.Place(directory.absolute(), port or listening_port(directory / "server") or places.DEFAULT_PORT)
+    chosen = port or listening_port(directory / "server") or (free_port() if is_once else DEFAULT_PORT)
+    return Place(directory.absolute(), chosen)
+
+
+@contextmanager
+def _held(place: Place) -> Iterator[None]:
+    """Hold the demo's directory, once its port is known to be free."""
+    from cli.demo import place as places  # see _once
+    from cli.demo.state import move
+
     place.make()
     held = places.lock(place.directory)
     try:
         places.check_port(place.port)
-        with Daemons() as daemons:
-            output.line(f"Outrider demo on {place.url}  (everything lives in {directory}/, Ctrl-C stops it)")
-            demo = Demo(place, daemons, lambda what, text: output.line(f"  {what:<10} {text}"))
-            demo.bring_up(Rhythm(every_s=30.0, splay_s=10.0))
-            _hints(output)
-            _show_results(demo, output)
+        move(place)
+        yield
     finally:
         os.close(held)
-
-
-def _hints(output: Output) -> None:
-    output.line("Try:  outrider run demo checks/memory      outrider record tail      outrider record verify")
 
 
 def _show_results(demo: Any, output: Output) -> None:
