@@ -9,6 +9,7 @@ from protocol.errors import ArgumentError, ConflictError, OutriderError
 from protocol.signing import PrivateKey, PublicKey
 
 MAX_KEY_BYTES = 4096
+_MISSING = "there is no such key (make one with: outrider key new)"
 
 
 def read_key(path: Path) -> PrivateKey:
@@ -18,7 +19,7 @@ def read_key(path: Path) -> PrivateKey:
         ArgumentError: No such file, not a key, or open to others.
     """
     if not path.exists():
-        raise ArgumentError("there is no such key (make one with: outrider key new)", where=str(path))
+        raise ArgumentError(_MISSING, where=str(path))
     text = read_private(path, MAX_KEY_BYTES)
     try:
         return PrivateKey.from_text(text.strip())
@@ -45,6 +46,8 @@ def read_public_key(path: Path) -> PublicKey:
     Raises:
         ArgumentError: No such file, or not a key.
     """
+    if not path.exists():
+        raise ArgumentError(_MISSING, where=str(path))
     try:
         with path.open("rb") as file:
             text = file.read(MAX_KEY_BYTES).decode("utf-8").strip()

@@ -5,12 +5,13 @@ What is signed has been parsed the way an agent will parse it, so that a mistake
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from protocol.document import load
-from protocol.errors import ArgumentError, TooLargeError
+from protocol.document import Document, load
+from protocol.errors import ArgumentError, DocumentError, TooLargeError
 from protocol.roster import parse
 from protocol.signing import Envelope, PrivateKey, add_signature, peek, sign
 from protocol.timestamps import stamp
@@ -46,7 +47,8 @@ def sign_file(path: Path, key: PrivateKey, now: datetime) -> Envelope:
         ArgumentError: It is neither, at the place named.
     """
     text = read_text(path)
-    value = load(text, str(path)).value
+    document = load(text, str(path))
+    value = document.value
     if isinstance(value, dict) and "payloadType" in value:
         envelope = Envelope.from_json(value)
         parse(peek(envelope))
@@ -57,8 +59,18 @@ def sign_file(path: Path, key: PrivateKey, now: datetime) -> Envelope:
     expires = value.get("expires")
     if isinstance(expires, str) and not expires.endswith("Z"):
         body["expires"] = stamp(now + timedelta(seconds=parse_duration(expires, where=f"{path}: expires")))
-    parse(body)
+    try:
+        parse(body)
+    except ArgumentError as error:
+        raise DocumentError(error.message, where=_place(document, error)) from None
     return sign("roster", body, key)
+
+
+def _place(document: Document, error: ArgumentError) -> str:
+    """Return the line of the field that ``parse`` names; of the whole file if it names none."""
+    words = re.findall(r"[a-z_]+|\d+", error.parameter or "")
+    place = document.where(tuple(int(word) if word.isdigit() else word for word in words))
+    return place.split(": ", 1)[0]  # the message names the field itself
 
 
 def read_body(text: str, filename: str) -> dict[str, Any]:

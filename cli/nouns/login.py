@@ -11,6 +11,7 @@ import click
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.settings import Context, Contexts, check_server, config_path, load_contexts, read_token, save_contexts
+from protocol.errors import UnauthenticatedError
 
 
 def _token(invocation: Invocation, source: str | None) -> str:
@@ -50,13 +51,20 @@ def noun(
         raise click.UsageError("Which server? (example: outrider login https://outrider.example.net)")
     url = check_server(server)
     context = Context(url, _token(invocation, source), key.absolute() if key else None, origin="login")
-    me = _check(context)
+    try:
+        me = _check(context)
+    except UnauthenticatedError:
+        raise UnauthenticatedError(f"{url} does not take this token", where=_source(source)) from None
     chosen = name or url.split("//", 1)[1].split("/")[0].rsplit(":", 1)[0].strip("[]")
     save_contexts(path, Contexts(chosen, {**contexts.contexts, chosen: context}))
     if invocation.as_json:
         invocation.output.data({"context": chosen, "server": url, **me})
     else:
         invocation.output.say(f"signed in to {url} as {me.get('principal')} (context {chosen})")
+
+
+def _source(source: str | None) -> str | None:
+    return "standard input" if source == "-" else source
 
 
 def _check(context: Context) -> dict[str, object]:

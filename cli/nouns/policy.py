@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import os
 from typing import Any
 
 import click
@@ -15,6 +17,7 @@ from cli.local.policies import find_policy
 from cli.output import field
 from policies.decide import decide
 from policies.model import Facts, Policy
+from protocol.errors import ArgumentError
 
 RULES = (
     field("effect", "effect"),
@@ -57,6 +60,23 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _check(call: str, path: str | None) -> None:
+    """Refuse what no script could ask: a verdict about it would be about nothing.
+
+    Raises:
+        ArgumentError: There is no such call, or the path is not as a host would resolve it.
+    """
+    from stdlib.catalogue import load  # loads every family of calls
+
+    names = load().names()
+    if call not in names:
+        close = difflib.get_close_matches(call, names, n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(close)}?" if close else " (docs/calls.md lists them)"
+        raise ArgumentError(f"there is no call named {call!r}{hint}", parameter="call")
+    if path is not None and not (path.startswith("/") and os.path.normpath(path) == path):
+        raise ArgumentError(f"{path!r} is not an absolute path without . and ..", where="--path")
+
+
 @noun.command("explain", cls=LocalCommand)
 @click.argument("which", metavar="TIER|FILE")
 @click.argument("call")
@@ -68,7 +88,9 @@ def explain(
     invocation: Invocation, which: str, call: str, path: str | None, command: str | None, target: str | None
 ) -> None:
     """Say what a tier or policy file decides about CALL, and which rule decided."""
-    verdict = decide(find_policy(which), call, Facts(path, command, target))
+    policy = find_policy(which)
+    _check(call, path)
+    verdict = decide(policy, call, Facts(path, command, target))
     told = {"call": call, "verdict": verdict.effect.value, "rule": verdict.rule, "reason": verdict.reason or None}
     if invocation.as_json:
         invocation.output.data(told)
