@@ -58,12 +58,11 @@ class Bundles:
         return await asyncio.shield(task)
 
     async def bring_needed(self) -> None:
-        """Fetch what schedules need and is not here, so that they run when the server is away."""
+        """Fetch what schedules need and is not here in good order, so that they run when the server is away."""
         for digest in sorted(self.needed()):
-            if self._cache.holds(digest):
-                continue
+            await asyncio.sleep(0)  # a thousand of them are a second of hashing; others want to go on
             try:
-                await self.refresh(digest)
+                await self.get(digest)
             except OutriderError as error:  # the fire time tries again, and its refusal is recorded
                 LOG.warning("the bundle %s of a schedule could not be fetched: %s", digest, error)
 

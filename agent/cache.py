@@ -73,9 +73,11 @@ class Cache:
         known = self._parsed.get(digest)
         if known is not None:
             # A new object, so that the digest is computed from what will run and not remembered.
-            Bundle(known.bundle.files, known.bundle.manifest).verify(digest)
-            self._parsed.move_to_end(digest)
-            return known
+            if Bundle(known.bundle.files, known.bundle.manifest).digest == digest:
+                self._parsed.move_to_end(digest)
+                return known
+            LOG.error("the bundle %s has changed in memory", digest)
+            del self._parsed[digest]
         path = self._path(digest)
         try:
             entry = _read(digest, read_bounded(path, _MAX_ENTRY_BYTES))
@@ -107,10 +109,6 @@ class Cache:
         write_durably(self._path(digest), content)
         self._remember(digest, entry)
         self._make_room({digest, *keep})
-
-    def holds(self, digest: str) -> bool:
-        """Is there an entry, good or not?"""
-        return digest in self._parsed or self._path(digest).exists()
 
     def _remember(self, digest: str, entry: Entry) -> None:
         self._parsed[digest] = entry
