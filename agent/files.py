@@ -65,9 +65,14 @@ def read_bounded(path: Path, max_bytes: int, *, is_secret: bool = False) -> byte
         raise NotFoundError(f"{path} does not exist") from error
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        _check_owner(path, os.fstat(descriptor), is_secret)
-        content = file.read(max_bytes + 1)
+    try:
+        _check_owner(path, os.fstat(descriptor), is_secret)  # before fdopen, which does not take a directory
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(max_bytes + 1)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(content) > max_bytes:
         raise TooLargeError(f"{path} is longer than {max_bytes} bytes")
     return content

@@ -31,6 +31,7 @@ from protocol.trust import Authorised, authorise, check_manifest, check_withdraw
 
 _MAX_WITHDRAWALS: Final = 10_000  # chosen without measurement; a fleet withdraws a few a year
 _MAX_WITHDRAWALS_BYTES: Final = 16 * limits.MIB
+_MAX_ROSTER_BYTES: Final = 2 * MAX_ENVELOPE_BYTES  # an envelope and its signatures, as JSON text
 _MAX_CEILING_BYTES: Final = 256 * limits.KIB
 
 
@@ -59,7 +60,7 @@ class Trust:
         self._rosters = _stored_roster(state, config, now)
         self._withdrawals: dict[tuple[str, str], Envelope] = {}  # by digest and name
         self._ceiling: Ceiling = DEFAULT
-        self._ceiling_stamp: tuple[int, int, int] | None = None
+        self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
         self._load_withdrawals()
 
     # what people said ----------------------------------------------------------------------------------------------
@@ -115,6 +116,8 @@ class Trust:
         if len(together) > _MAX_WITHDRAWALS:
             raise TooLargeError(f"more than {_MAX_WITHDRAWALS} withdrawals")
         content = json.dumps([envelope.to_plain() for envelope in together.values()]).encode()
+        if len(content) > _MAX_WITHDRAWALS_BYTES:  # it could not be read again at the next start
+            raise TooLargeError(f"withdrawals of more than {_MAX_WITHDRAWALS_BYTES} bytes")
         write_durably(self._state.withdrawals, content)
         self._withdrawals = together
 
@@ -156,7 +159,7 @@ class Trust:
                 envelope = Envelope.from_json(value)
                 withdrawal = Withdrawal.parse(peek(envelope))
                 self._withdrawals[withdrawal.digest, withdrawal.name] = envelope
-        except (ValueError, TypeError, OutriderError) as error:
+        except (ValueError, TypeError, RecursionError, OutriderError) as error:
             # Going on would lift what was withdrawn.
             raise UnavailableError(f"{self._state.withdrawals} is damaged: {error}") from error
 
@@ -177,7 +180,8 @@ class Trust:
             return DEFAULT
         except OSError as error:
             raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        # The time of the last change is also that of owner and mode: nobody else may come to be able to write it.
+        stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
         if stamp != self._ceiling_stamp:
             content = read_bounded(path, _MAX_CEILING_BYTES)
             self._ceiling = load_ceiling(content.decode("utf-8", "replace"), path.name)
@@ -212,7 +216,12 @@ def check_not_frozen(ceiling: Ceiling, freeze: Freeze | None) -> None:
 
 def _stored_roster(state: StateDir, config: AgentConfig, now: datetime) -> TrustedRoster | None:
     try:
-        content = read_bounded(state.roster, MAX_ENVELOPE_BYTES)
+        content = read_bounded(state.roster, _MAX_ROSTER_BYTES)
     except NotFoundError:
         return TrustedRoster({key.key_id: key for key in config.roots}, config.threshold) if config.roots else None
-    return TrustedRoster.resume(Envelope.from_json(content), now)
+    try:
+        return TrustedRoster.resume(Envelope.from_json(content), now)
+    except TrustError as error:
+        raise TrustError(f"{state.roster} is damaged: {error}", reason=error.reason) from None
+    except OutriderError as error:
+        raise UnavailableError(f"{state.roster} is damaged: {error}") from error

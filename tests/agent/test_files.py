@@ -75,6 +75,11 @@ def test_a_pipe_in_place_of_a_file_does_not_hang_the_agent(tmp_path: Path) -> No
         read_bounded(tmp_path / "pipe", 10)
 
 
+def test_a_directory_in_place_of_a_file_is_named(tmp_path: Path, descriptors_kept: None) -> None:
+    with pytest.raises(UnavailableError, match="regular file"):
+        read_bounded(tmp_path, 10)
+
+
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="absent"):
         read_bounded(tmp_path / "absent", 10)
