@@ -48,12 +48,13 @@ class Database:
         self._thread.start()
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
-        """Return what ``query`` finds in a consistent view; it must not write."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
+        """Return what ``query`` finds in a consistent view, however many looks it takes; it must not write."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_at_once, query)
 
     def read_now(self, query: Callable[[Connection], Result]) -> Result:
-        """Like :meth:`read`, in the calling thread; for reads of microseconds and for start and tests."""
-        return self._read(query)
+        """Like :meth:`read`, in the calling thread and for a single look: for reads of microseconds and for tests."""
+        with self._engine.connect() as connection:
+            return query(connection)
 
     async def write(self, command: Callable[[Connection], Result]) -> Result:
         """Run ``command`` in the writer and return its result once it is on disk.
@@ -87,8 +88,9 @@ class Database:
         self._readers.shutdown()
         self._engine.dispose()
 
-    def _read(self, query: Callable[[Connection], Result]) -> Result:
+    def _read_at_once(self, query: Callable[[Connection], Result]) -> Result:
         with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")  # else each look would see what was committed since the one before
             return query(connection)
 
     def _migrate(self) -> None:
@@ -126,8 +128,9 @@ class Database:
                         done.append((command, command.run(connection)))
                 except Exception as error:  # noqa: BLE001 - it is the command's own, and told to who waits for it
                     command.future.set_exception(_told(error))
+                    _check_undone_alone(connection)
             connection.commit()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, UnavailableError) as error:
             connection.rollback()
             for command in group:
                 if not command.future.done():
@@ -143,6 +146,17 @@ class _Command:
     def __init__(self, run: Callable[[Connection], Any], future: Future[Any]) -> None:
         self.run = run
         self.future = future
+
+
+def _check_undone_alone(connection: Connection) -> None:
+    """Return if a command that failed took only itself away.
+
+    Raises:
+        UnavailableError: The whole transaction is gone, and with it the commands before: SQLite does so when the disk
+            is full or fails (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
+    """
+    if not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]  # it is open
+        raise UnavailableError("the database cannot be written: it has undone all of a group")
 
 
 def _told(error: Exception) -> Exception:
