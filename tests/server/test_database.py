@@ -1,0 +1,272 @@
+"""The database: commands in order, many in one commit, each undone alone, and nobody told of what is not on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, insert, inspect, select
+
+from protocol.errors import ConflictError, InternalError, UnavailableError
+from server import limits
+from server.store.database import Database
+from server.store.tables import meta, metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path, empty_database: Path) -> Iterator[Database]:
+    path = tmp_path / "server.sqlite"
+    path.write_bytes(empty_database.read_bytes())
+    opened = Database(path)
+    yield opened
+    opened.close()
+
+
+class Gate:
+    """A command that holds the writer until it is opened, so that what is queued behind it becomes one group."""
+
+    def __init__(self, database: Database) -> None:
+        self._open = threading.Event()
+        self._reached = threading.Event()
+        self._future = database.submit(self._wait)
+
+    def _wait(self, _: Connection) -> None:
+        self._reached.set()
+        assert self._open.wait(10)
+
+    def reached(self) -> Gate:
+        assert self._reached.wait(10)
+        return self
+
+    def open(self) -> None:
+        self._open.set()
+
+
+def put(key: str, value: str = "v") -> Any:
+    return lambda connection: connection.execute(insert(meta).values(key=key, value=value)).rowcount
+
+
+def keys(database: Database) -> list[str]:
+    found = database.read_now(lambda c: c.execute(select(meta.c.key).order_by(meta.c.key)).scalars().all())
+    return list(found)
+
+
+def commits(path: Path) -> int:
+    """Return how often the write-ahead log was committed to: its frames that hold a size (sqlite.org/fileformat2)."""
+    raw = Path(f"{path}-wal").read_bytes()
+    page_bytes = int.from_bytes(raw[8:12], "big")
+    frames = range(32, len(raw) - page_bytes - 23, page_bytes + 24)
+    return sum(1 for at in frames if raw[at + 4 : at + 8] != bytes(4) and raw[at + 8 : at + 16] == raw[16:24])
+
+
+def test_many_commands_share_one_commit(database: Database, tmp_path: Path) -> None:
+    """A commit waits for the disk; a thousand agents that return at once must not wait a thousand times."""
+    gate = Gate(database).reached()
+    futures = [database.submit(put(f"k{number:03}")) for number in range(100)]
+    before = commits(tmp_path / "server.sqlite")
+    gate.open()
+    assert [future.result(10) for future in futures] == [1] * 100
+    assert commits(tmp_path / "server.sqlite") - before == 1
+    assert len(keys(database)) == 100
+
+
+def test_a_group_is_bounded(database: Database, tmp_path: Path) -> None:
+    gate = Gate(database).reached()
+    count = limits.MAX_WRITES_PER_GROUP + 1
+    futures = [database.submit(put(f"k{number:03}")) for number in range(count)]
+    before = commits(tmp_path / "server.sqlite")
+    gate.open()
+    assert all(future.result(10) == 1 for future in futures)
+    assert commits(tmp_path / "server.sqlite") - before == 2
+
+
+def test_commands_run_in_the_order_they_came(database: Database) -> None:
+    gate = Gate(database).reached()
+    seen: list[int] = []
+    futures = [database.submit(lambda _, number=number: seen.append(number)) for number in range(500)]
+    gate.open()
+    for future in futures:
+        future.result(10)
+    assert seen == list(range(500))
+
+
+def test_a_command_that_raises_undoes_only_itself(database: Database) -> None:
+    def half(connection: Connection) -> None:
+        put("half")(connection)
+        raise ConflictError("no")
+
+    gate = Gate(database).reached()
+    first, middle, last = database.submit(put("a")), database.submit(half), database.submit(put("z"))
+    gate.open()
+    assert (first.result(10), last.result(10)) == (1, 1)
+    with pytest.raises(ConflictError):
+        middle.result(10)
+    assert keys(database) == ["a", "z"]
+
+
+def test_what_the_database_refuses_is_ours_and_tells_nothing(database: Database) -> None:
+    database.submit(put("a")).result(10)
+    gate = Gate(database).reached()
+    twice, other = database.submit(put("a", "hunter2")), database.submit(put("b"))
+    gate.open()
+    with pytest.raises(InternalError) as caught:
+        twice.result(10)
+    assert "hunter2" not in caught.value.message
+    assert other.result(10) == 1
+
+
+def test_nobody_hears_of_a_command_before_its_commit(database: Database) -> None:
+    """Who was told that a record is durable lets go of his own copy."""
+    gate = Gate(database).reached()
+    done = database.submit(put("a"))
+    behind = Gate(database)
+    gate.open()
+    behind.reached()
+    assert not done.done(), "it has run, but its group is still open"
+    assert keys(database) == []
+    behind.open()
+    assert done.result(10) == 1
+    assert keys(database) == ["a"]
+
+
+def full(connection: Connection) -> None:
+    """As on a full disk: SQLite undoes the whole transaction by itself."""
+    pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+    connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    connection.execute(insert(meta).values(key="big", value="x" * (1 << 20)))
+
+
+def roomy(connection: Connection) -> None:
+    connection.exec_driver_sql("PRAGMA max_page_count=1073741823")
+
+
+def test_a_full_disk_is_told_to_all_of_the_group_and_nothing_of_it_happened(database: Database) -> None:
+    """The commands before the one that met the full disk are gone with it, and must not be told that they are kept."""
+    gate = Gate(database).reached()
+    futures = [database.submit(each) for each in (put("a"), full, put("b"))]
+    gate.open()
+    for future in futures:
+        with pytest.raises(UnavailableError):
+            future.result(10)
+    assert keys(database) == []
+    database.submit(roomy).result(10)
+    assert database.submit(put("c")).result(10) == 1, "and it goes on once there is room"
+    assert keys(database) == ["c"]
+
+
+def test_a_commit_that_fails_is_told_to_all_of_the_group(database: Database, tmp_path: Path) -> None:
+    """Somebody holds the file: nobody is told that his command is kept."""
+    database.submit(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=1")).result(10)  # or it waits for seconds
+    other = sqlite3.connect(tmp_path / "server.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for future in [database.submit(put(key)) for key in "ab"]:
+        with pytest.raises(UnavailableError, match="locked"):
+            future.result(30)
+    other.execute("ROLLBACK")
+    other.close()
+    assert database.submit(put("c")).result(10) == 1
+    assert keys(database) == ["c"]
+
+
+async def test_a_reader_sees_one_moment_however_often_it_looks(database: Database) -> None:
+    """Verifying a chain takes many looks; records that arrive meanwhile must not show as tampering."""
+
+    def look(connection: Connection) -> list[int]:
+        found = []
+        for key in ("a", "b", "c"):
+            found.append(len(connection.execute(select(meta.c.key)).all()))
+            database.submit(put(key)).result(10)
+        return found
+
+    assert await database.read(look) == [0, 0, 0]
+    assert keys(database) == ["a", "b", "c"]
+
+
+async def test_readers_do_not_wait_for_the_writer(database: Database) -> None:
+    gate = Gate(database).reached()
+    async with asyncio.timeout(10):
+        assert await database.read(lambda c: c.execute(select(meta.c.key)).all()) == []
+    gate.open()
+
+
+async def test_who_gives_up_waiting_stops_no_command(database: Database) -> None:
+    gate = Gate(database).reached()
+    waiting = asyncio.create_task(database.write(put("a")))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.open()
+    await database.write(put("b"))
+    assert keys(database) == ["a", "b"]
+
+
+async def test_too_many_waiting_commands_are_refused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded; the caller hears at once that the disk does not keep up."""
+    monkeypatch.setattr(limits, "MAX_PENDING_WRITES", 3)
+    gate = Gate(database).reached()
+    futures = [database.submit(put(key)) for key in "abc"]
+    with pytest.raises(UnavailableError, match="too much waits"):
+        await database.write(put("d"))
+    gate.open()
+    assert [future.result(10) for future in futures] == [1, 1, 1]
+    assert keys(database) == ["a", "b", "c"]
+
+
+def test_closing_writes_what_waits_and_takes_no_more(database: Database, tmp_path: Path) -> None:
+    gate = Gate(database).reached()
+    waiting = [database.submit(put(key)) for key in "ab"]
+    gate.open()
+    database.close()
+    assert [future.result(0) for future in waiting] == [1, 1]
+    with pytest.raises(UnavailableError, match="ending"):
+        database.submit(put("c"))
+    database.close()
+    again = Database(tmp_path / "server.sqlite")
+    assert keys(again) == ["a", "b"]
+    again.close()
+
+
+def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "new.sqlite"
+    Database(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_commit_reaches_the_disk(database: Database) -> None:
+    """``synchronous=NORMAL`` would lose acknowledged records when the power goes."""
+    settings = database.submit(
+        lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    ).result(10)
+    assert settings == ["wal", 2]
+
+
+def test_the_steps_lead_to_the_tables_that_the_code_knows(database: Database) -> None:
+    """A column that is only in one of the two would fail on the first host that upgrades."""
+
+    def look(connection: Connection) -> dict[str, Any]:
+        found = inspect(connection)
+        return {
+            table: (
+                {column["name"]: bool(column["nullable"]) for column in found.get_columns(table)},
+                {index["name"]: index["column_names"] for index in found.get_indexes(table)},
+                sorted(tuple(unique["column_names"]) for unique in found.get_unique_constraints(table)),
+                found.get_pk_constraint(table)["constrained_columns"],
+            )
+            for table in found.get_table_names()
+            if table != "alembic_version"
+        }
+
+    made = database.read_now(look)
+    assert set(made) == set(metadata.tables)
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
+        metadata.create_all(connection)
+        assert made == look(connection)
+    engine.dispose()
