@@ -22,6 +22,7 @@ from sandbox.jail.walls import Wall, missing
 from sandbox.nursery import Zygote
 from sandbox.outcome import Outcome, Usage
 from sandbox.runs import Program, Run
+from sandbox.spares import Spares
 
 if TYPE_CHECKING:
     from policies.model import Limits
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Options", "Outcome", "Program", "Sandbox", "Usage"]
 
 RUNS_PER_ZYGOTE: Final = 500  # a replacement costs 0.3 s of CPU beside the runs; chosen without measurement
+SPARES: Final = 2  # workers that wait locked in, each of another kind: mostly one for each language; 2 MB each
 DEFAULT_ENTRY: Final = "sandbox.worker"
 
 _log = logging.getLogger("outrider.sandbox")
@@ -42,6 +44,7 @@ class Options:
     required: frozenset[str] = frozenset()  # names of walls without which nothing runs
     identity: Identity = NOBODY  # who workers are if the agent is root
     runs_per_zygote: int = RUNS_PER_ZYGOTE
+    spares: int = SPARES
     walls_off: frozenset[str] = frozenset()  # for tests: walls not to be raised; reported in each outcome
     entry: str = DEFAULT_ENTRY  # for tests: another module in the place of ``sandbox.worker``
     import_path: tuple[str, ...] = ()  # for tests: where that module is
@@ -61,6 +64,7 @@ class Sandbox:
             gid=options.identity.gid,
         )
         self._zygote: Zygote | None = None  # the one that takes runs; may have died
+        self._spares: Spares | None = None  # its own
         self._starting: asyncio.Task[Zygote] | None = None  # the next one
         self._retired: set[Zygote] = set()  # those whose last runs have not ended
         self._stopping: set[asyncio.Task[None]] = set()
@@ -91,7 +95,7 @@ class Sandbox:
         if options is None:
             options = Options(python=python, walls_off=frozenset(walls_off), required=frozenset(required))
         sandbox = cls(bindings, options)
-        sandbox._zygote = await sandbox._fresh_zygote()  # not through a task: whoever starts it hears why not
+        sandbox._use(await sandbox._fresh_zygote())  # not through a task: whoever starts it hears why not
         return sandbox
 
     @property
@@ -127,16 +131,20 @@ class Sandbox:
         Cancellation:
             Kills the worker.
         """
-        zygote = await self._ready_zygote()
-        run = Run(zygote, program, gate if isinstance(gate, Gate) else gate(), limits)
+        zygote, spares = await self._ready_zygote()
+        run = Run(zygote, spares, program, gate if isinstance(gate, Gate) else gate(), limits)
         try:
             return await run.complete(before_start)
         finally:
             self._look_after(zygote)
+            if zygote is self._zygote and zygote.is_alive and not (self._is_closed or zygote.is_suspect):
+                spares.refill(run.kind)
 
     async def close(self) -> None:
         """End the zygotes and every run. Idempotent."""
         self._is_closed = True
+        if self._spares is not None:
+            self._spares.drop_all()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
@@ -144,12 +152,17 @@ class Sandbox:
         await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping)
         self._retired.clear()
 
-    async def _ready_zygote(self) -> Zygote:
+    async def _ready_zygote(self) -> tuple[Zygote, Spares]:
         if self._is_closed:
             raise UnavailableError("the sandbox is closed")
-        if self._zygote is not None and self._zygote.is_alive:
-            return self._zygote
-        return await asyncio.shield(self._replacement())
+        if self._zygote is None or not self._zygote.is_alive or self._zygote.is_suspect:
+            await asyncio.shield(self._replacement())
+        if self._zygote is None or self._spares is None:
+            raise UnavailableError("the sandbox is closed")
+        return self._zygote, self._spares
+
+    def _use(self, zygote: Zygote) -> None:
+        self._zygote, self._spares = zygote, Spares(zygote, self._options.spares)
 
     def _replacement(self) -> asyncio.Task[Zygote]:
         """Return the task that starts the next zygote, which takes over when it is ready."""
@@ -175,10 +188,15 @@ class Sandbox:
         if started.exception() is not None:  # whoever waits for it gets it as well; otherwise the next run tries again
             _log.error("the sandbox could not be started again: %s", started.exception())
             return
-        old, self._zygote = self._zygote, started.result()
-        if old is not None:
-            self._retired.add(old)
-            self._look_after(old)
+        if self._zygote is not None and self._spares is not None:
+            self._retire(self._zygote, self._spares)
+        self._use(started.result())
+
+    def _retire(self, zygote: Zygote, spares: Spares) -> None:
+        self._retired.add(zygote)
+        for worker in spares.drop_all():
+            worker.ended.add_done_callback(lambda _: self._look_after(zygote))
+        self._look_after(zygote)
 
     def _look_after(self, zygote: Zygote) -> None:
         """After a run: see whether its zygote is still good for more."""

@@ -11,7 +11,7 @@
 --   * No finaliser: setmetatable refuses __gc. No bytecode: load takes text only and drains its reader here.
 --   * At the end the real globals, package.loaded and package.preload are empty.
 
-local host_call, host_print, host_limit, seed_a, seed_b, bindings = ...
+local host_call, host_print, host_limit, bindings = ...
 
 local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, rawget, rawset, select, error, pcall, xpcall
 local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
@@ -220,6 +220,7 @@ local function own_format(format, ...)
 end
 
 -- Without arguments the original mixes an address into the seed and returns it.
+local seed_a, seed_b -- random, of this run alone; set before its program is compiled
 local seeds = 0
 local function own_randomseed(...)
   if select("#", ...) == 0 then
@@ -309,7 +310,6 @@ empty(loaded)
 empty(preload)
 empty(library)
 empty(globals)
-raw_randomseed(seed_a, seed_b)
 
 -- Running one program -------------------------------------------------------------------------------------------------
 
@@ -334,7 +334,10 @@ local function execute(source, name)
 end
 
 -- The host calls with the limit lifted, and reads what is returned with the limit lifted.
-return function(source, name)
+-- This state may have been built before the run began, once for many of them; what is random is of the run.
+return function(source, name, first_seed, second_seed)
+  seed_a, seed_b = first_seed, second_seed
+  raw_randomseed(seed_a, seed_b)
   host_limit(true)
   return (function(...)
     host_limit(false)

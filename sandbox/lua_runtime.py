@@ -21,7 +21,7 @@ import lupa.lua54
 from protocol.errors import ArgumentError
 from sandbox import pure
 from sandbox.lua_values import from_lua, to_lua
-from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Result, RuntimeLimits, failed
+from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefused
 
 BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
@@ -54,38 +54,52 @@ def create(
         limits: Bound of what Lua may allocate.
         randomness: At least 16 random bytes; forks of one zygote would otherwise share their random numbers.
     """
-    return LuaRuntime(bindings, channel, limits, randomness)
+    runtime = prepare(bindings)
+    runtime.attach(channel, limits, randomness)
+    return runtime
+
+
+def prepare(bindings: Sequence[Binding]) -> LuaRuntime:
+    """Return a runtime that lacks a channel, a limit and randomness; :meth:`LuaRuntime.attach` gives them."""
+    return LuaRuntime(bindings)
 
 
 class LuaRuntime:
     """One Lua state, for one program. See ``runtimes.Runtime``."""
 
-    def __init__(
-        self, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits, randomness: bytes
-    ) -> None:
-        if limits.memory_bytes <= 0:  # which lupa would read as "no limit"
-            raise ArgumentError("a Lua runtime needs a memory limit", parameter="memory_bytes")
-        self._channel = channel
+    def __init__(self, bindings: Sequence[Binding]) -> None:
+        self._channel: ChannelLike = Nowhere()
+        self._seeds: tuple[int, int] | None = None  # for Lua's generator of random numbers
         self._failed_call = b""  # name of the newest call that failed
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
-        self._memory_bytes = limits.memory_bytes  # of Lua's own allocator, while a script runs
+        self._memory_bytes = 0  # of Lua's own allocator, while a script runs
         self._state = _new_state()
         self._table_type = type(self._state.table())
-        self._run = self._boot(bindings, randomness)
+        self._run = self._boot(bindings)
 
-    def _boot(self, bindings: Sequence[Binding], randomness: bytes) -> Callable[..., Any]:
+    def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
+        """Give the runtime of one run what is its own."""
+        if limits.memory_bytes <= 0:  # which lupa would read as "no limit"
+            raise ArgumentError("a Lua runtime needs a memory limit", parameter="memory_bytes")
+        self._channel = channel
+        self._memory_bytes = limits.memory_bytes
+        first, second = randomness[:8], randomness[8:16]
+        self._seeds = int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)
+
+    def _boot(self, bindings: Sequence[Binding]) -> Callable[..., Any]:
         preload()
         rows = [[binding.family.encode(), binding.member.encode()] for binding in bindings]
         table = self._state.table_from([self._state.table_from(row) for row in rows])
-        seeds = [int.from_bytes(randomness[at : at + 8], "little", signed=True) for at in (0, 8)]
         run: Callable[..., Any] = self._state.execute(
-            _boot, self._host_call, self._host_print, self._host_limit, *seeds, table, name=b"=outrider"
+            _boot, self._host_call, self._host_print, self._host_limit, table, name=b"=outrider"
         )
         return run
 
     def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
         """Run ``main``; its value is the first one that the chunk returns."""
+        if self._seeds is None:
+            raise RuntimeError("a runtime runs only after it was attached")
         self._parameters = parameters
         source = files.get(main)
         if source is None:
@@ -93,7 +107,7 @@ class LuaRuntime:
         if len(source) > MAX_SOURCE_BYTES:
             return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
         try:
-            outcome = self._run(source, main.encode("utf-8"))
+            outcome = self._run(source, main.encode("utf-8"), *self._seeds)
         except (lupa.lua54.LuaError, MemoryError):  # outside every protected call: only memory can do this
             return failed("not enough memory", main)
         return self._result(outcome, main, source)

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -54,6 +55,14 @@ class Worker:
             return time.clock_gettime(_cpu_clock(_pid_of(self._pidfd)))
         except OSError:
             return None
+
+    def has_ended(self) -> bool:
+        """Return whether the process has ended, also if the zygote has not said so yet."""
+        if self.ended.done() or self._pidfd < 0:
+            return self.ended.done()
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def born(self, pidfd: int) -> None:
         """Take the pidfd of the process."""

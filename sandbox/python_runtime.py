@@ -25,7 +25,7 @@ from sandbox import pure, python_guards, python_text
 from sandbox.python_guards import Api, HostError, host_error
 from sandbox.python_policy import SourceRefused, compile_script, require_version
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
-from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Result, RuntimeLimits, failed
+from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
 
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
@@ -75,18 +75,29 @@ def preload() -> None:
 
 
 def create(bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> PythonRuntime:
-    """Return a runtime that shows ``bindings`` to its script. Memory is the jail's to limit, not ours."""
-    del limits
-    return PythonRuntime(bindings, channel)
+    """Return a runtime that shows ``bindings`` to its script."""
+    runtime = prepare(bindings)
+    runtime.attach(channel, limits, b"")
+    return runtime
+
+
+def prepare(bindings: Sequence[Binding]) -> PythonRuntime:
+    """Return a runtime that lacks a channel; :meth:`PythonRuntime.attach` gives it."""
+    return PythonRuntime(bindings)
 
 
 class PythonRuntime:
     """One namespace, for one program. See ``runtimes.Runtime``."""
 
-    def __init__(self, bindings: Sequence[Binding], channel: ChannelLike) -> None:
-        self._channel = channel
+    def __init__(self, bindings: Sequence[Binding]) -> None:
+        self._channel: ChannelLike = Nowhere()
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._namespace = self._build(bindings)
+
+    def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
+        """Give the runtime of one run its channel. Nothing here draws random numbers; memory is the jail's to limit."""
+        del limits, randomness
+        self._channel = channel
 
     def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
         """Compile and run ``main``."""
@@ -124,7 +135,7 @@ class PythonRuntime:
         visible["HostError"] = HostError
         namespace: dict[str, Any] = {"__builtins__": visible, "__name__": "script"}
         namespace |= _HOOKS
-        namespace["_print_"] = _printer(self._channel)
+        namespace["_print_"] = _printer(self._send_output)
         families: dict[str, dict[str, Any]] = {}
         for binding in bindings:
             if binding.family:
@@ -133,6 +144,9 @@ class PythonRuntime:
                 visible[binding.member] = self._function(binding)
         visible |= {name: self._api(name, members) for name, members in families.items()}
         return namespace
+
+    def _send_output(self, data: bytes) -> None:
+        self._channel.output(data)  # looked up each time: the channel comes after the namespace is built
 
     def _api(self, family: str, members: Mapping[str, Any]) -> Api:
         def undeclared(name: str) -> Callable[..., Any]:
@@ -165,7 +179,7 @@ class PythonRuntime:
         return pure.PURE[name](self._parameters, to_plain(args, budget), to_plain(named, budget))
 
 
-def _printer(channel: ChannelLike) -> Callable[..., None]:
+def _printer(output: Callable[[bytes], None]) -> Callable[..., None]:
     """Return ``print`` of scripts. It has no ``file`` and no ``flush``: they would drive methods past the guards."""
 
     def write(*values: Any, sep: str | None = " ", end: str | None = "\n") -> None:
@@ -174,7 +188,7 @@ def _printer(channel: ChannelLike) -> Callable[..., None]:
                 raise TypeError("sep and end must be strings")
         line = (" " if sep is None else sep).join(python_text.text(value) for value in values)
         line = line[:MAX_PRINT_CHARACTERS] + ("\n" if end is None else end)
-        channel.output(line.encode("utf-8", "replace"))
+        output(line.encode("utf-8", "replace"))
 
     return write
 

@@ -9,7 +9,6 @@ when it can first have reached its limit, and again when it can first have used 
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from sandbox.gate import Gate, Reply
 from sandbox.inline import Suspended, begin
 from sandbox.nursery import Worker, Zygote
 from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
+from sandbox.spares import Kind, Spares
 from sandbox.wire import Wire
 
 if TYPE_CHECKING:
@@ -46,14 +46,16 @@ class Run:
 
     Args:
         zygote: Alive.
+        spares: Gives the worker.
         program: What to run.
         gate: Takes the calls; belongs to this run alone.
         limits: What the run may use.
     """
 
-    def __init__(self, zygote: Zygote, program: Program, gate: Gate, limits: Limits) -> None:
+    def __init__(self, zygote: Zygote, spares: Spares, program: Program, gate: Gate, limits: Limits) -> None:
         self._loop = asyncio.get_running_loop()
         self._zygote = zygote
+        self._spares = spares
         self._program = program
         self._gate = gate
         self._limits = limits
@@ -62,6 +64,11 @@ class Run:
         self._stopped: OutriderError | None = None  # why this side ended the run
         self._is_over = False  # the worker's end was seen while a call was open
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
+
+    @property
+    def kind(self) -> Kind:
+        """Of the worker that this run needs."""
+        return Kind(self._program.language, self._limits.memory_bytes, float(self._limits.cpu_s))
 
     async def complete(self, before_start: Awaitable[None] | None = None) -> Outcome:
         """Run to the end.
@@ -78,17 +85,8 @@ class Run:
             Kills the worker; the run's calls are recorded as cut short.
         """
         start = self._start_frame()
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        wire = self._wire = Wire(self._loop, ours, self._on_call, self._on_trouble)
-        try:
-            with theirs:
-                worker = self._zygote.fork(
-                    self._program.language, self._limits.memory_bytes, self._limits.cpu_s, theirs
-                )
-        except BaseException:
-            wire.close()
-            raise
+        worker, sock = self._spares.take(self.kind)
+        wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble)
         try:
             if before_start is not None:
                 await before_start

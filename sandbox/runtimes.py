@@ -2,7 +2,8 @@
 
 The rules both sides keep:
 
-- A runtime is created before the worker locks itself, executes exactly one program afterwards, and is never reused.
+- A runtime is prepared before the worker locks itself, in the zygote so that all workers inherit it; it executes
+  exactly one program afterwards, and is never reused.
 - The only way out of a runtime is its ``ChannelLike``; a runtime opens nothing, reads no clock and draws no randomness
   on its own (Lua's generator is seeded from bytes that the worker passes in).
 - Only plain values cross: None, bool, int of 64 bits, finite float, str, bytes, list and dict with str keys.
@@ -45,6 +46,18 @@ class ChannelLike(Protocol):
 
     def output(self, data: bytes) -> None:
         """Send what a script printed."""
+
+
+class Nowhere:
+    """The channel of a runtime that has none yet: there is nobody to call and nobody to print for."""
+
+    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
+        """Refuse."""
+        raise OSError("a runtime that was not attached makes no calls")
+
+    def output(self, data: bytes) -> None:
+        """Refuse."""
+        raise OSError("a runtime that was not attached prints nothing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,15 @@ class Result:
 
 class Runtime(Protocol):
     """One language, ready to run one program once."""
+
+    def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
+        """Give the runtime what belongs to the one run it is for. Called once, before ``execute``.
+
+        Args:
+            channel: Where calls and output go.
+            limits: Of this run.
+            randomness: At least 16 random bytes; forks of one zygote would otherwise share their random numbers.
+        """
 
     def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
         """Run file ``main`` of ``files`` to its end. Never raises for what a script does."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.abc
 import os
+import socket
 import sys
 import time
 import warnings
@@ -18,6 +19,7 @@ from typing import Any, NoReturn, Protocol
 
 from protocol.errors import ArgumentError, OutriderError, TooLargeError, UnavailableError
 from sandbox import lua_runtime, python_runtime
+from sandbox.channel import Channel, start_frame
 from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
 
 EXIT_DONE = 0
@@ -25,6 +27,12 @@ EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
 EXIT_CHANNEL_LOST = 70  # sysexits.h has no better word than "internal software error"; the gate is gone anyway
 MAX_OUTPUT_FRAME_BYTES = 64 * 1024  # of one output frame, so that a huge print cannot hold up the channel
 DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; used only when the start frame names no limit
+REHEARSED = {"lua": b"return 1", "python": b"result = 1"}  # the languages that this version runs
+REHEARSALS = 24  # CPython 3.11 to 3.13 have adapted their code by then
+REHEARSAL_BYTES = 64 * 1024 * 1024
+
+_prepared: dict[str, Runtime] = {}  # language -> made by ``prepare``
+_is_quiet = False
 
 
 class WorkerChannel(ChannelLike, Protocol):
@@ -49,17 +57,50 @@ def preload() -> None:
     python_runtime.preload()
 
 
+def prepare(bindings: Sequence[Mapping[str, Any]]) -> None:
+    """Make, in the zygote, one runtime of each language. Each worker then has its own copy of it, and uses one once.
+
+    Before, others of them run a short program over and over: what the interpreter writes into its own code the first
+    times that it runs, each worker would otherwise write into a copy of its own.
+    """
+    rows = Binding.from_plain(bindings)
+    for language, source in REHEARSED.items():
+        _rehearse(language, rows, source)
+        _prepared[language] = _make(language, rows)
+
+
+def _rehearse(language: str, bindings: Sequence[Binding], source: bytes) -> None:
+    """Live a worker's life from the first frame to the last."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        frame = start_frame(main="main", files={"main": source}, parameters={}, output_bytes=DEFAULT_OUTPUT_BYTES)
+        for _ in range(REHEARSALS):
+            channel = Channel(theirs.fileno())
+            meter = OutputMeter(channel)
+            runtime = _make(language, bindings)
+            runtime.attach(meter, RuntimeLimits(REHEARSAL_BYTES), os.urandom(16))
+            ours.sendall(frame)
+            serve(channel, meter, runtime)
+            ours.recv(len(frame) + MAX_OUTPUT_FRAME_BYTES)
+
+
 def create(language: str, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> Runtime:
-    """Return a runtime for ``language``.
+    """Return a runtime for ``language``: the prepared one, or else a fresh one.
 
     Raises:
         UnavailableError: This build cannot run that language safely; says why.
         ArgumentError: No such language.
     """
+    runtime = _prepared.pop(language, None) or _make(language, bindings)
+    runtime.attach(channel, limits, os.urandom(16))
+    return runtime
+
+
+def _make(language: str, bindings: Sequence[Binding]) -> Runtime:
     if language == "lua":
-        return lua_runtime.create(bindings, channel, limits, randomness=os.urandom(16))
+        return lua_runtime.prepare(bindings)
     if language == "python":
-        return python_runtime.create(bindings, channel, limits)
+        return python_runtime.prepare(bindings)
     if language == "luajit":
         raise UnavailableError("luajit is not available in this version: use lua (5.4)")
     raise ArgumentError(f"{language!r} is not a language (known: lua, luajit, python)", parameter="language")
@@ -85,24 +126,30 @@ def main(
     meter = OutputMeter(channel)
     try:
         quieten()
-        runtime = _create_or_refuse(language, Binding.from_plain(bindings), meter, RuntimeLimits(memory_bytes))
+        runtime = _create_or_refuse(language, bindings, meter, RuntimeLimits(memory_bytes))
         lock()
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
         os._exit(EXIT_NOT_LOCKED)
     try:
-        start = channel.receive_start()
-        meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
-        send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"]))
+        serve(channel, meter, runtime)
     except BaseException:  # noqa: BLE001 - anything here means that the channel is gone or broken; nobody is left to tell
         os._exit(EXIT_CHANNEL_LOST)
     os._exit(EXIT_DONE)
 
 
+def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
+    """Receive the program, run it and send what came of it. Raises what the channel raises."""
+    start = channel.receive_start()
+    meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
+    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"]))
+
+
 def _create_or_refuse(
-    language: str, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits
+    language: str, bindings: Sequence[Mapping[str, Any]], channel: ChannelLike, limits: RuntimeLimits
 ) -> Runtime:
     try:
-        return create(language, bindings, channel, limits)
+        rows = () if language in _prepared else Binding.from_plain(bindings)
+        return create(language, rows, channel, limits)
     except OutriderError as error:
         return Refusing(str(error), error.code)
 
@@ -162,6 +209,10 @@ class Refusing:
     def __init__(self, message: str, code: str) -> None:
         self._result = failed(message, None, code)
 
+    def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
+        """Need nothing."""
+        del channel, limits, randomness
+
     def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
         """Return the refusal."""
         del main, files, parameters
@@ -186,7 +237,14 @@ def _refuse_files(event: str, _args: tuple[Any, ...]) -> None:
 
 
 def quieten() -> None:
-    """Take away from the interpreter all reasons to open a file later: imports, warnings, tracebacks, quoted lines."""
+    """Take away from the interpreter all reasons to open a file later: imports, warnings, tracebacks, quoted lines.
+
+    For the zygote, when it has all that it needs, and so for its workers. Idempotent, as an audit hook stays for ever.
+    """
+    global _is_quiet  # noqa: PLW0603 - of this process and those that come from it
+    if _is_quiet:
+        return
+    _is_quiet = True
     sys.addaudithook(_refuse_files)
     sys.meta_path[:] = [_NoImports()]
     warnings.simplefilter("ignore")

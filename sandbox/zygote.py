@@ -11,6 +11,7 @@ zygote when the agent dies, and all workers, as members of its process namespace
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import importlib
@@ -21,7 +22,6 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, Final, NoReturn
 
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
@@ -42,15 +42,11 @@ from sandbox.control import (
 )
 from sandbox.heap import fill_holes
 from sandbox.jail import descriptors, kernel, privileges
-from sandbox.jail.builder import Builder, Identity
+from sandbox.jail.builder import Builder, Identity, Locking
 from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES
-from sandbox.runtimes import Binding, RuntimeLimits
 
 EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing was received
-LANGUAGES: Final = ("lua", "python")  # those that this version runs
-WARM_UP_BYTES: Final = 64 * 1024 * 1024
-LOWEST_DESCRIPTOR: Final = 10  # of what is kept open; below it are the numbers that a worker's own descriptors take
 
 
 def main() -> NoReturn:
@@ -60,10 +56,11 @@ def main() -> NoReturn:
     try:
         setup = _receive_setup(control)
         sys.path.extend(setup.import_path)
-        _ignore_thread_hooks()
         entry = importlib.import_module(setup.entry)
         entry.preload()
-        _warm_up(entry, setup.bindings)
+        prepare = getattr(entry, "prepare", None)  # a test's own worker has none
+        if prepare is not None:
+            prepare(setup.bindings)
         builder = Builder(setup.walls_off, Identity(setup.uid, setup.gid))
         has_namespace = builder.outer()
     except (OutriderError, OSError, ImportError) as error:
@@ -73,23 +70,29 @@ def main() -> NoReturn:
     if has_namespace:
         _continue_in_child(control)
     builder.zygote()
-    privileges.die_with_parent()
+    kernel.make(privileges.die_with_parent())
     if PRIVILEGES not in setup.walls_off:
-        privileges.close_memory()  # a worker that broke its locks must not reach into the next ones through here
-    kernel.warm_up()
+        kernel.make(privileges.close_memory())  # a worker that broke out must not reach into the next ones through here
+    quieten = getattr(entry, "quieten", None)
+    if quieten is not None:
+        quieten()
     gc.collect()
     fill_holes()
     gc.freeze()  # what exists now is shared by all workers; a collection that touched it would copy it into each
     gc.disable()
     control.send(pack(Ready([[wall.name, wall.state.value, wall.detail] for wall in builder.walls()])))
-    Zygote(control, null, builder, entry.main, setup.bindings).serve()
+    try:
+        Zygote(control, null, builder, entry.main, setup.bindings).serve()
+    except BaseException:  # noqa: BLE001 - the interpreter was told to be quiet, so this is said here, on the agent's stderr
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _adopt() -> tuple[socket.socket, int]:
     """Return the control socket and a descriptor of null, both above the numbers that workers use."""
-    control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR))
+    control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT))
     opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    null = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LOWEST_DESCRIPTOR)
+    null = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT)
     os.close(opened)
     os.dup2(null, 0, inheritable=False)
     return control, null
@@ -105,39 +108,6 @@ def _receive_setup(control: socket.socket) -> Setup:
     return message
 
 
-def _ignore_thread_hooks() -> None:
-    """Keep ``threading`` from repairing, in each worker, threads that a zygote never has; it would cost 0.4 ms."""
-    register = os.register_at_fork
-
-    def register_others(**hooks: Callable[[], Any]) -> None:
-        others = {when: hook for when, hook in hooks.items() if getattr(hook, "__module__", "") != "threading"}
-        if others:
-            register(**others)
-
-    os.register_at_fork = register_others  # type: ignore[assignment] # the hooks are named, which is all we look at
-
-
-class _Nowhere:
-    """The channel of a runtime that runs nothing."""
-
-    def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """There is nobody to call."""
-        raise OSError("a runtime that only warms up makes no calls")
-
-    def output(self, data: bytes) -> None:
-        """There is nobody to print for."""
-        raise OSError("a runtime that only warms up prints nothing")
-
-
-def _warm_up(entry: ModuleType, bindings: list[dict[str, Any]]) -> None:
-    """Make one runtime of each language and drop it: what they build at the first time, workers then find built."""
-    create = getattr(entry, "create", None)
-    if create is None:  # a test's own worker
-        return
-    for language in LANGUAGES:
-        create(language, Binding.from_plain(bindings), _Nowhere(), RuntimeLimits(WARM_UP_BYTES))
-
-
 def _continue_in_child(control: socket.socket) -> None:
     """Fork; the child returns. This process ends if the child is the agent's, which saves its memory; else it waits."""
     try:
@@ -149,7 +119,7 @@ def _continue_in_child(control: socket.socket) -> None:
     if pidfd:
         socket.send_fds(control, [pack(Born())], [pidfd])
         os._exit(0)
-    privileges.die_with_parent()
+    kernel.make(privileges.die_with_parent())
     control.close()  # the zygote's end must close when the zygote ends
     os.waitpid(child, 0)
     os._exit(0)
@@ -180,6 +150,7 @@ class Zygote:
         self._work = work
         self._bindings = bindings
         self._pid = os.getpid()
+        self._closes_range = descriptors.has_close_range()
         self._runs: dict[int, tuple[int, int]] = {}  # pid -> run and pidfd
         self._poller = select.poll()
 
@@ -214,32 +185,32 @@ class Zygote:
 
     def _fork(self, request: Fork, channel: int) -> None:
         try:
-            pid = os.fork()
+            limits = WorkerLimits(request.memory_bytes, request.cpu_s)
+            locking = self._builder.locking(limits, channel, self._null)
+            pid, pidfd = _fork()
         except OSError as error:
-            self._say(NotForked(request.run, f"the host cannot start a process: {error.strerror}"))
+            self._say(NotForked(request.run, f"the host cannot start a process: {error.strerror or error}"))
             return
         if pid == 0:
-            self._be_worker(request, channel)
-        pidfd = os.pidfd_open(pid)
+            self._be_worker(request, locking)
         self._runs[pid] = (request.run, pidfd)
         self._poller.register(pidfd, select.POLLIN)
         self._say(Forked(request.run), pidfd)
 
-    def _be_worker(self, request: Fork, channel: int) -> NoReturn:
+    def _be_worker(self, request: Fork, locking: Locking) -> NoReturn:
         try:
-            os.setsid()
-            descriptors.keep_only(channel, self._null)
-            privileges.die_with_parent()
+            _or_tell(locking.first)
+            if not self._closes_range:
+                descriptors.close_others()
             if os.getppid() != self._pid:  # the zygote ended before the signal was asked for
                 os._exit(EXIT_NOT_LOCKED)
             gc.enable()
-            _or_tell(lambda: self._builder.worker(WorkerLimits(request.memory_bytes, request.cpu_s)))
             self._work(
                 Channel(descriptors.CHANNEL),
                 language=request.language,
                 bindings=self._bindings,
                 memory_bytes=request.memory_bytes,
-                lock=lambda: _or_tell(self._builder.lock),
+                lock=lambda: _or_tell(locking.last),
             )
         finally:
             os._exit(EXIT_NOT_LOCKED)  # whatever happened: a worker never goes on as a zygote
@@ -268,10 +239,21 @@ class Zygote:
             return  # the agent is gone; the next look at the control socket says so and ends everything
 
 
-def _or_tell(raise_walls: Callable[[], None]) -> None:
+def _fork() -> tuple[int, int]:
+    """Fork; return the child's pid and pidfd here, and two zeros there."""
+    try:
+        return kernel.fork_child()
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no clone3 here, or a filter around us that refuses it
+            raise
+    pid = os.fork()
+    return pid, os.pidfd_open(pid) if pid else 0
+
+
+def _or_tell(calls: tuple[kernel.Call, ...]) -> None:
     """Raise walls; if one does not stand, tell the gate why, and raise the error again, which ends the worker."""
     try:
-        raise_walls()
+        kernel.make(calls)
     except OSError as error:
         message = f"the worker could not be locked in, so it received nothing: {error}"
         told = {"message": message, "where": None, "code": UnavailableError.code}

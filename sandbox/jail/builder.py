@@ -3,22 +3,27 @@
 In the zygote a wall that the kernel refuses is missing from then on, and said so; the others are still raised. In a
 worker there is no such mercy: each step that the zygote found possible must succeed, or the worker ends before it has
 received anything. Which steps are possible in a worker is found once, by a rehearsal in a child.
+
+A worker's steps are system calls that the zygote has made ready (:class:`kernel.Call`); the worker only makes them.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from sandbox.jail import kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
+from sandbox.jail import descriptors, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
 from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
 from sandbox.jail.trial import Say, in_child
 from sandbox.jail.walls import IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall
 
 DEFAULT_ID: Final = 65534  # nobody and nogroup on every Linux
 _REHEARSAL_MEMORY_BYTES: Final = 64 * 1024 * 1024
+_MAX_READY: Final = 64  # different kinds of workers; more than that are made ready anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,13 @@ class Identity:
 
 
 NOBODY: Final = Identity()
+
+
+class Locking(NamedTuple):
+    """What one worker does to itself, ready to be made. ``OSError`` from either: it must not go on."""
+
+    first: tuple[kernel.Call, ...]  # right after the fork
+    last: tuple[kernel.Call, ...]  # before it receives its program
 
 
 class Builder:
@@ -51,7 +63,9 @@ class Builder:
         self._steps = plan(self._off, is_root=is_root, has_user_ns=self._trial is None)
         if self._trial is not None:
             self._reasons[USER_NS] = self._trial
-        self._limits = rlimits.WorkerLimits(_REHEARSAL_MEMORY_BYTES, 60, self._base_bytes)
+        self._ruleset: int | None = None  # of landlock; made in the zygote
+        self._ruleset_at = descriptors.RULESET  # where the one who is to be restricted has it
+        self._ready: dict[object, Locking] = {}  # most workers are alike
 
     def outer(self) -> bool:
         """Raise what the started process raises; return whether its next child starts a process namespace."""
@@ -61,18 +75,28 @@ class Builder:
     def zygote(self) -> None:
         """Raise what the zygote proper raises, then rehearse a worker."""
         self._raise(Stage.ZYGOTE)
+        self._make_ruleset()
         self._rehearse()
 
-    def worker(self, limits: rlimits.WorkerLimits) -> None:
-        """Raise, in a worker, what stands before its runtime exists. ``OSError``: it must not go on."""
-        self._limits = replace(limits, base_bytes=self._base_bytes)
-        for step in steps_of(self._steps, Stage.WORKER):
-            self._take(step)
+    def locking(self, limits: rlimits.WorkerLimits, channel: int, null: int) -> Locking:
+        """Return what a worker with these limits has to do, in the zygote and before the fork.
 
-    def lock(self) -> None:
-        """Raise, in a worker, the rest. ``OSError``: it must not go on."""
-        for step in steps_of(self._steps, Stage.LOCK):
-            self._take(step)
+        Args:
+            limits: Of this worker; ``base_bytes`` is filled in here.
+            channel: Its end of the socketpair.
+            null: A descriptor of null.
+
+        Raises:
+            OSError: A limit is no number, or a descriptor is in the way.
+        """
+        key = (limits, channel, null)
+        if key not in self._ready:
+            if len(self._ready) >= _MAX_READY:
+                self._ready.clear()
+            own = [kernel.ready("setsid"), *descriptors.calls(channel, null, self._ruleset)]
+            first = [*own, *privileges.die_with_parent(), *self._calls(Stage.WORKER, limits)]
+            self._ready[key] = Locking(tuple(first), tuple(self._calls(Stage.LOCK, limits)))
+        return self._ready[key]
 
     def walls(self) -> tuple[Wall, ...]:
         """Return how each wall stands now."""
@@ -100,6 +124,20 @@ class Builder:
     def _take(self, step: Step) -> None:
         _ACTIONS[step.action](self)
 
+    def _calls(self, stage: Stage, limits: rlimits.WorkerLimits) -> list[kernel.Call]:
+        limits = replace(limits, base_bytes=self._base_bytes)
+        return [call for step in steps_of(self._steps, stage) for call in _CALLS[step.action](self, limits)]
+
+    def _make_ruleset(self) -> None:
+        if LANDLOCK in self._off or LANDLOCK in self._reasons:
+            return
+        try:
+            made = landlock.forbid_all()
+            self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT)
+            os.close(made)
+        except OSError as error:
+            self._reasons[LANDLOCK] = f"cannot make a ruleset: {error.strerror or error}"
+
     def _rehearse(self) -> None:
         """Raise all walls of a worker in a child, one by one, and forget the steps that this kernel refuses."""
         steps = steps_of(self._steps, Stage.WORKER) + steps_of(self._steps, Stage.LOCK)
@@ -108,31 +146,38 @@ class Builder:
             if answer:
                 self._reasons.setdefault(step.wall, f"cannot {step.action}: {answer}")
         self._steps = tuple(step for step in self._steps if step.wall not in self._reasons or step not in steps)
+        if LANDLOCK in self._reasons and self._ruleset is not None:
+            os.close(self._ruleset)
+            self._ruleset = None
 
     def _rehearse_in_child(self, steps: Collection[Step], say: Say) -> None:
+        limits = rlimits.WorkerLimits(_REHEARSAL_MEMORY_BYTES, 60, self._base_bytes)
+        if self._ruleset is not None:
+            self._ruleset_at = self._ruleset  # in its own place: what a worker has there may be open here
         for step in steps:
             try:
-                self._take(step)
+                kernel.make(_CALLS[step.action](self, limits))
             except OSError as error:
                 say(error.strerror or str(error))
             else:
                 say("")
 
-    # One function for each action. They are methods so that all see the limits, the filter and the identity.
-
     def leave_root(self) -> None:
         """Become the identity of workers."""
         privileges.leave_root(self._identity.uid, self._identity.gid)
 
-    def limit(self) -> None:
-        """Set the limits of this worker."""
-        rlimits.apply(self._limits)
+    def shut(self) -> list[kernel.Call]:
+        """Return the call that shuts a worker."""
+        return seccomp.calls(self._filter)
 
-    def shut(self) -> None:
-        """Shut this worker."""
-        seccomp.shut(self._filter)
+    def restrict(self) -> list[kernel.Call]:
+        """Return the calls that restrict a worker."""
+        if self._ruleset is None:
+            raise OSError(errno.ENOSYS, "there is no ruleset")
+        return landlock.calls(self._ruleset_at)
 
 
+#: What the zygote does to itself.
 _ACTIONS: Final[dict[Action, Callable[[Builder], None]]] = {
     Action.LEAVE_ROOT: Builder.leave_root,
     Action.ENTER_USER: lambda _: namespaces.enter_user(),
@@ -142,13 +187,16 @@ _ACTIONS: Final[dict[Action, Callable[[Builder], None]]] = {
     Action.ENTER_PID: lambda _: namespaces.enter(PID_NS),
     Action.EMPTY_ROOT: lambda _: root.empty(),
     Action.DROP_CAPABILITIES: lambda _: privileges.drop_capabilities(),
-    Action.GAIN_NOTHING: lambda _: privileges.gain_nothing(),
-    Action.CLOSE_MEMORY: lambda _: privileges.close_memory(),
-    Action.LIMIT: Builder.limit,
-    Action.LIMIT_DESCRIPTORS: lambda _: rlimits.allow_no_more_descriptors(),
-    Action.REFUSE_CODE: lambda _: mdwe.refuse_code(),
-    Action.RESTRICT: lambda _: landlock.restrict(),
-    Action.SHUT: Builder.shut,
+}
+#: What it makes ready for a worker.
+_CALLS: Final[dict[Action, Callable[[Builder, rlimits.WorkerLimits], list[kernel.Call]]]] = {
+    Action.GAIN_NOTHING: lambda _builder, _limits: privileges.gain_nothing(),
+    Action.CLOSE_MEMORY: lambda _builder, _limits: privileges.close_memory(),
+    Action.LIMIT: lambda _builder, limits: rlimits.calls(limits),
+    Action.LIMIT_DESCRIPTORS: lambda _builder, _limits: rlimits.no_more_descriptors(),
+    Action.REFUSE_CODE: lambda _builder, _limits: mdwe.calls(),
+    Action.RESTRICT: lambda builder, _limits: builder.restrict(),
+    Action.SHUT: lambda builder, _limits: builder.shut(),
 }
 
 

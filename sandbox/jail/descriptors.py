@@ -5,19 +5,50 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from sandbox.jail import kernel
+
 CHANNEL: Final = 3
+RULESET: Final = 4  # of landlock, until the worker is restricted by it; see ``landlock.calls``
+LOWEST_KEPT: Final = 10  # of what a zygote keeps open; below are the numbers that a worker's own descriptors take
+
+_CLOSE_ON_EXEC: Final = os.O_CLOEXEC
+_ALL_ABOVE: Final = 0xFFFFFFFF
 
 
-def keep_only(channel: int, null: int) -> None:
-    """Put ``null`` on the three standard descriptors, ``channel`` on 3, and close every other one.
+def calls(channel: int, null: int, ruleset: int | None = None) -> list[kernel.Call]:
+    """Return the calls that put ``null`` on 0, 1 and 2, ``channel`` on 3, and close every other descriptor.
+
+    A kernel before 5.9 cannot do the last; :func:`close_others` does it then.
+
+    Args:
+        channel: This worker's end of the socketpair.
+        null: A descriptor of null.
+        ruleset: If given, it is put on 4 and stays open.
 
     Raises:
-        OSError: The kernel refuses, or a copy would overwrite what the next one needs.
+        OSError: A copy would overwrite what the next one needs; or the processor is unknown.
     """
-    if channel < CHANNEL or null <= CHANNEL:
+    kept = CHANNEL if ruleset is None else RULESET
+    if channel < CHANNEL or null <= kept or (ruleset is not None and ruleset <= kept):
         raise OSError("the channel must arrive above the descriptors that are replaced")
-    for standard in (0, 1, 2):
-        os.dup2(null, standard, inheritable=False)
+    copies = [(null, standard) for standard in (0, 1, 2)]
     if channel != CHANNEL:  # dup3(2) refuses to copy a descriptor onto itself
-        os.dup2(channel, CHANNEL, inheritable=False)
-    os.closerange(CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))  # one close_range(2) where the kernel has it
+        copies.append((channel, CHANNEL))
+    if ruleset is not None:
+        copies.append((ruleset, RULESET))
+    made = [kernel.ready("dup3", source, target, _CLOSE_ON_EXEC) for source, target in copies]
+    return [*made, kernel.ready("close_range", kept + 1, _ALL_ABOVE)] if has_close_range() else made
+
+
+def has_close_range() -> bool:
+    """Return whether this kernel closes a range of descriptors with one call."""
+    try:
+        kernel.syscall("close_range", _ALL_ABOVE, _ALL_ABOVE)
+    except OSError:
+        return False
+    return True
+
+
+def close_others() -> None:
+    """Close, one by one, every descriptor that a worker must not have. Only where :func:`has_close_range` is false."""
+    os.closerange(RULESET + 1, os.sysconf("SC_OPEN_MAX"))

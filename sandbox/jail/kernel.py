@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 # linux/sched.h
 CLONE_PIDFD: Final = 0x00001000
@@ -62,6 +64,7 @@ _X86_64: Final = Architecture(
     calls={
         "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigreturn": 15, "mremap": 25,
         "madvise": 28, "futex": 202, "clock_gettime": 228, "exit_group": 231, "getrandom": 318,
+        "close": 3, "setsid": 112, "prctl": 157, "dup3": 292, "prlimit64": 302, "close_range": 436,
         "capset": 126, "pivot_root": 155, "seccomp": 317,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
@@ -72,6 +75,7 @@ _AARCH64: Final = Architecture(
     calls={
         "read": 63, "write": 64, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "rt_sigreturn": 139,
         "mremap": 216, "madvise": 233, "futex": 98, "clock_gettime": 113, "exit_group": 94, "getrandom": 278,
+        "close": 57, "setsid": 157, "prctl": 167, "dup3": 24, "prlimit64": 261, "close_range": 436,
         "capset": 91, "pivot_root": 41, "seccomp": 277,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
@@ -83,8 +87,9 @@ _MACHINE: Final = os.uname().machine
 
 # The types are declared once: converting each argument by hand would touch a score of pages in every worker.
 _libc: Final = ctypes.CDLL(None, use_errno=True)
-_libc.syscall.argtypes = [ctypes.c_long] * 5
-_libc.syscall.restype = ctypes.c_long
+_syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall  # keeps the interpreter's lock: none of these calls waits
+_syscall.argtypes = [ctypes.c_long] * 6
+_syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _libc.unshare.argtypes = [ctypes.c_int]
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -112,13 +117,45 @@ def _checked(result: int, what: str) -> int:
 
 def syscall(name: str, first: int = 0, second: int = 0, third: int = 0, fourth: int = 0) -> int:
     """Make system call ``name`` (a key of ``Architecture.calls``); an address is passed as the number it is."""
-    number = architecture().calls[name]
-    return _checked(_libc.syscall(number, first, second, third, fourth), name)
+    return _checked(_syscall(architecture().calls[name], first, second, third, fourth, 0), name)
 
 
 def prctl(option: int, first: int = 0, second: int = 0, what: str = "prctl") -> int:
     """Make a ``prctl`` call; the last two arguments are 0, as the options that are used here demand."""
     return _checked(_libc.prctl(option, first, second, 0, 0), what)
+
+
+class Call(NamedTuple):
+    """A system call that is ready to be made: nothing is looked up or allocated for it any more.
+
+    A worker's first steps are made of these. Each page of Python that it does not touch is one less to be copied.
+    """
+
+    what: str  # for the error
+    number: int
+    first: int = 0
+    second: int = 0
+    third: int = 0
+    fourth: int = 0
+    holds: Any = None  # the memory that an argument points to
+
+
+def ready(name: str, *arguments: int, what: str | None = None, holds: Any = None) -> Call:
+    """Return call ``name`` (a key of ``Architecture.calls``) with up to four arguments, not yet made."""
+    first, second, third, fourth = (*arguments, 0, 0, 0, 0)[:4]
+    return Call(what or name, architecture().calls[name], first, second, third, fourth, holds)
+
+
+def make(calls: Iterable[Call]) -> None:
+    """Make these calls in order.
+
+    Raises:
+        OSError: The kernel refused one; the rest was not made.
+    """
+    for what, number, first, second, third, fourth, _ in calls:
+        if _syscall(number, first, second, third, fourth, 0) < 0:
+            refused = ctypes.get_errno()
+            raise OSError(refused, f"{what}: {os.strerror(refused)}")
 
 
 def unshare(flags: int) -> None:
@@ -159,22 +196,32 @@ class _CloneArguments(ctypes.Structure):
     )]  # fmt: skip
 
 
-def fork_sibling() -> tuple[int, int]:
-    """Fork a process that is a child of this one's parent; return its pid and pidfd here, and two zeros there.
+_pidfd: Final = ctypes.c_int(0)
+_clone_arguments: Final = _CloneArguments(pidfd=ctypes.addressof(_pidfd))
+_CLONE_ADDRESS: Final = ctypes.addressof(_clone_arguments)
+_CLONE_SIZE: Final = ctypes.sizeof(_CloneArguments)
+_CLONE3: Final = 435  # the same on all processors
+
+
+def fork_child() -> tuple[int, int]:
+    """Fork a child; return its pid and pidfd here, and two zeros there.
 
     Only for a process with one thread that holds no lock: neither the C library nor Python hears of it. What both do
-    after a fork is to repair locks and to forget other threads, of which there are none.
+    after a fork is to repair locks and to forget other threads, of which there are none; in a worker that work is 160
+    copied pages, more than all else it does until its script runs.
 
     Raises:
-        OSError: The kernel, or a filter around it, has no clone3(2).
+        OSError: The kernel, or a filter around it, has no clone3(2); or it can start no process now.
     """
-    pidfd = ctypes.c_int(0)
-    arguments = _CloneArguments(flags=CLONE_PARENT | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd))
-    pid = syscall("clone3", ctypes.addressof(arguments), ctypes.sizeof(arguments))
-    return pid, pidfd.value if pid else 0
+    return _clone(CLONE_PIDFD, signal.SIGCHLD)
 
 
-def warm_up() -> None:
-    """Make one harmless call of each sort before the first fork, so that workers find built what ctypes builds then."""
-    prctl(PR_GET_DUMPABLE)
-    syscall("getrandom", 0, 0, 0)
+def fork_sibling() -> tuple[int, int]:
+    """Fork as :func:`fork_child`, but a child of this process's parent."""
+    return _clone(CLONE_PIDFD | CLONE_PARENT, 0)  # such a child tells its end with its parent's own signal
+
+
+def _clone(flags: int, exit_signal: int) -> tuple[int, int]:
+    _clone_arguments.flags, _clone_arguments.exit_signal = flags, exit_signal
+    pid = _syscall(_CLONE3, _CLONE_ADDRESS, _CLONE_SIZE, 0, 0, 0)
+    return (_checked(pid, "clone3"), _pidfd.value) if pid else (0, 0)

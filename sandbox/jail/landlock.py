@@ -7,7 +7,6 @@ older kernel leaves open (see ``describe``) is held by seccomp and the namespace
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,19 +54,20 @@ def version() -> int:
     return kernel.syscall("landlock_create_ruleset", 0, 0, _VERSION_FLAG)
 
 
-def restrict() -> None:
-    """Take all rights away from this process and all that come from it.
+def forbid_all() -> int:
+    """Return the descriptor of a ruleset that takes all rights away. Made once, in the zygote.
 
     Raises:
         OSError: The kernel has no landlock, or refuses.
     """
     wanted = rights(version())
     attributes = _Attributes(wanted.files, wanted.net, wanted.scopes)
-    ruleset = kernel.syscall("landlock_create_ruleset", ctypes.addressof(attributes), wanted.size_bytes, 0)
-    try:
-        kernel.syscall("landlock_restrict_self", ruleset, 0)
-    finally:
-        os.close(ruleset)
+    return kernel.syscall("landlock_create_ruleset", ctypes.addressof(attributes), wanted.size_bytes, 0)
+
+
+def calls(ruleset: int) -> list[kernel.Call]:
+    """Return the calls that restrict a process, and all that come from it, by ``ruleset``, and close that."""
+    return [kernel.ready("landlock_restrict_self", ruleset, 0), kernel.ready("close", ruleset)]
 
 
 def describe(found: int) -> str:

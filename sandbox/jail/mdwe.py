@@ -9,10 +9,8 @@ from __future__ import annotations
 from sandbox.jail import kernel
 
 
-def refuse_code() -> None:
-    """Refuse executable memory from here on.
-
-    Raises:
-        OSError: EINVAL, the kernel does not know it.
-    """
-    kernel.prctl(kernel.PR_SET_MDWE, kernel.PR_MDWE_REFUSE_EXEC_GAIN, what="memory-deny-write-execute")
+def calls() -> list[kernel.Call]:
+    """Return the call that refuses executable memory from then on; EINVAL if the kernel does not know it."""
+    return [
+        kernel.ready("prctl", kernel.PR_SET_MDWE, kernel.PR_MDWE_REFUSE_EXEC_GAIN, what="memory-deny-write-execute")
+    ]

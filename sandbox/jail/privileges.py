@@ -45,14 +45,14 @@ def _empty_bounding_set() -> None:
             raise
 
 
-def gain_nothing() -> None:
-    """Set no_new_privs: no program that is started can have more rights than this process."""
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1, what="no_new_privs")
+def gain_nothing() -> list[kernel.Call]:
+    """Return the call that sets no_new_privs: no program that is started can have more rights than this process."""
+    return [kernel.ready("prctl", kernel.PR_SET_NO_NEW_PRIVS, 1, what="no_new_privs")]
 
 
-def close_memory() -> None:
-    """Refuse ptrace, core dumps and ``/proc/<pid>/mem`` to processes of the same user."""
-    kernel.prctl(kernel.PR_SET_DUMPABLE, 0, what="dumpable off")
+def close_memory() -> list[kernel.Call]:
+    """Return the call that refuses ptrace, core dumps and ``/proc/<pid>/mem`` to processes of the same user."""
+    return [kernel.ready("prctl", kernel.PR_SET_DUMPABLE, 0, what="dumpable off")]
 
 
 def open_own_proc() -> None:
@@ -60,6 +60,6 @@ def open_own_proc() -> None:
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1, what="dumpable on")
 
 
-def die_with_parent() -> None:
-    """Ask the kernel for SIGKILL when the thread that started this process ends."""
-    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL, what="parent-death signal")
+def die_with_parent() -> list[kernel.Call]:
+    """Return the call that asks the kernel for SIGKILL when the thread that started this process ends."""
+    return [kernel.ready("prctl", kernel.PR_SET_PDEATHSIG, signal.SIGKILL, what="parent-death signal")]

@@ -84,7 +84,7 @@ def _privileges(_say: Say) -> None:
     if os.geteuid() == 0:
         privileges.leave_root(DEFAULT_ID, DEFAULT_ID)
     privileges.drop_capabilities()
-    privileges.gain_nothing()
+    kernel.make(privileges.gain_nothing())
     privileges.open_own_proc()
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     if "NoNewPrivs:\t1" not in status or "CapEff:\t0000000000000000" not in status:
@@ -127,31 +127,31 @@ def _ipc_ns(_say: Say) -> None:
 
 
 def _rlimits(_say: Say) -> None:
-    rlimits.apply(rlimits.WorkerLimits(_MEMORY_BYTES, 60, rlimits.address_space_bytes()))
-    rlimits.allow_no_more_descriptors()
+    limits = rlimits.WorkerLimits(_MEMORY_BYTES, 60, rlimits.address_space_bytes())
+    kernel.make(rlimits.calls(limits) + rlimits.no_more_descriptors())
     _refused(lambda: mmap.mmap(-1, 4 * _MEMORY_BYTES), errno.ENOMEM)
     _refused(lambda: [os.open(_A_FILE, os.O_RDONLY) for _ in range(rlimits.DESCRIPTORS + 1)], errno.EMFILE)
 
 
 def _landlock(say: Say) -> None:
-    privileges.gain_nothing()
+    kernel.make(privileges.gain_nothing())
     found = landlock.version()
-    landlock.restrict()
+    kernel.make(landlock.calls(landlock.forbid_all()))
     _refused(lambda: os.open(_A_FILE, os.O_RDONLY), errno.EACCES)
     say(landlock.describe(found))
 
 
 def _seccomp(say: Say) -> None:
-    privileges.gain_nothing()
+    kernel.make(privileges.gain_nothing())
     program = seccomp.assemble(kernel.architecture())
-    seccomp.shut(program)
+    kernel.make(seccomp.calls(program))
     say(WALLS[walls.SECCOMP])
     os.getppid()  # harmless, and not on the list
     raise _Breached("it was raised, and does not hold")
 
 
 def _mdwe(_say: Say) -> None:
-    mdwe.refuse_code()
+    kernel.make(mdwe.calls())
     code = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     _refused(lambda: mmap.mmap(-1, mmap.PAGESIZE, prot=code), errno.EACCES)
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import math
 import resource
 from dataclasses import dataclass
 from typing import Final
+
+from sandbox.jail import kernel
 
 STACK_BYTES: Final = 8 * 1024 * 1024  # the usual one; deep recursion of interpreters is tuned to it
 DESCRIPTORS: Final = 4  # the three standard ones, which are null, and the channel
 BASE_MARGIN_BYTES: Final = (
     32 * 1024 * 1024
 )  # address space, not memory, for the interpreter's own growth. Not measured.
+
+_INFINITY: Final = 2**64 - 1  # RLIM64_INFINITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +42,27 @@ def to_kernel(limits: WorkerLimits) -> dict[int, int]:
     }
 
 
-def apply(limits: WorkerLimits) -> None:
-    """Apply them to this process.
+def calls(limits: WorkerLimits) -> list[kernel.Call]:
+    """Return the calls that set them. A lower limit that this process has already is kept.
 
     Raises:
-        OSError: The kernel refuses one of them.
+        OSError: A limit is no number that the kernel takes.
     """
-    for kind, most in to_kernel(limits).items():
-        _lower(kind, most)
+    return [_lower(kind, most) for kind, most in to_kernel(limits).items()]
 
 
-def allow_no_more_descriptors() -> None:
-    """Let this process have the descriptors that it needs and no other one. ``OSError`` if the kernel refuses."""
-    _lower(resource.RLIMIT_NOFILE, DESCRIPTORS)
+def no_more_descriptors() -> list[kernel.Call]:
+    """Return the call that lets the process have the descriptors that it needs and no other one."""
+    return [_lower(resource.RLIMIT_NOFILE, DESCRIPTORS)]
 
 
-def _lower(kind: int, most: int) -> None:
+def _lower(kind: int, most: int) -> kernel.Call:
     hard = resource.getrlimit(kind)[1]
     value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    try:
-        resource.setrlimit(kind, (value, value))
-    except ValueError as error:
-        raise OSError(f"limit {kind} cannot be {value}: {error}") from None
+    if not 0 <= value < _INFINITY:
+        raise OSError(errno.EINVAL, f"limit {kind} cannot be {value}")
+    pair = (ctypes.c_uint64 * 2)(value, value)  # struct rlimit64: soft and hard
+    return kernel.ready("prlimit64", 0, kind, ctypes.addressof(pair), what=f"limit {kind}", holds=pair)
 
 
 def address_space_bytes() -> int:

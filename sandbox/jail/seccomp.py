@@ -75,11 +75,10 @@ def assemble(architecture: kernel.Architecture) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions(architecture))
 
 
-def shut(program: bytes) -> None:
-    """Put this process under ``program`` (from :func:`assemble`) for good.
+def calls(program: bytes) -> list[kernel.Call]:
+    """Return the call that puts a process under ``program`` (from :func:`assemble`) for good.
 
-    Raises:
-        OSError: The kernel refuses; mostly because no_new_privs is not set.
+    The kernel refuses it mostly because no_new_privs is not set.
     """
     packed = _Program(len(program) // 8, program)
-    kernel.syscall("seccomp", _SET_MODE_FILTER, 0, ctypes.addressof(packed))
+    return [kernel.ready("seccomp", _SET_MODE_FILTER, 0, ctypes.addressof(packed), holds=packed)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox.jail import builder, landlock, mdwe, namespaces, root, seccomp
-from sandbox.jail.builder import _ACTIONS, Builder
+from sandbox.jail.builder import _ACTIONS, _CALLS, Builder
 from sandbox.jail.plan import Action
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import WALLS, State
@@ -50,9 +50,9 @@ def states(off: tuple[str, ...] = ()) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("module", "function", "double", "wall"),
     [
-        (landlock, "restrict", refuse, "landlock"),
-        (seccomp, "shut", refuse, "seccomp"),
-        (mdwe, "refuse_code", refuse, "mdwe"),
+        (landlock, "forbid_all", refuse, "landlock"),
+        (seccomp, "calls", refuse, "seccomp"),
+        (mdwe, "calls", refuse, "mdwe"),
         (root, "empty", refuse, "mount_ns"),
         (namespaces, "enter_user", refuse, "user_ns"),
     ],
@@ -97,7 +97,8 @@ def test_an_unknown_processor_costs_two_walls(monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_action_can_be_taken() -> None:
     """The plan and the functions name the same steps."""
-    assert set(_ACTIONS) == set(Action)
+    assert set(_ACTIONS) | set(_CALLS) == set(Action)
+    assert not set(_ACTIONS) & set(_CALLS)
 
 
 def test_every_wall_is_reported() -> None:

@@ -7,12 +7,13 @@ import errno
 import pytest
 from arena import errno_behind
 
-from sandbox.jail import mdwe
+from sandbox.jail import kernel, mdwe
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import MDWE
 
 needs_kernel = pytest.mark.skipif(
-    in_child(lambda _say: mdwe.refuse_code()).error is not None, reason="this kernel has no memory-deny-write-execute"
+    in_child(lambda _say: kernel.make(mdwe.calls())).error is not None,
+    reason="this kernel has no memory-deny-write-execute",
 )
 
 

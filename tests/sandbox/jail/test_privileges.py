@@ -83,7 +83,7 @@ async def test_the_identity_is_nobody_in_every_place() -> None:
 @pytest.mark.parametrize(("walls", "can_read"), [((PRIVILEGES,), False), ((), True)])
 def test_a_neighbour_of_the_same_user_cannot_read_the_memory(walls: tuple[str, ...], can_read: bool) -> None:
     """Two daemons that both run as nobody must not see into each other."""
-    from sandbox.jail import privileges  # here, in the test that forks
+    from sandbox.jail import kernel, privileges  # here, in the test that forks
 
     reading, writing = os.pipe()
     ready, wait = os.pipe()
@@ -92,7 +92,7 @@ def test_a_neighbour_of_the_same_user_cannot_read_the_memory(walls: tuple[str, .
         os.setresuid(DEFAULT_ID, DEFAULT_ID, DEFAULT_ID)
         privileges.open_own_proc()
         if walls:
-            privileges.close_memory()
+            kernel.make(privileges.close_memory())
         os.write(wait, b"x")
         os.close(writing)
         os.read(reading, 1)
@@ -121,10 +121,10 @@ def test_a_worker_dies_with_its_parent() -> None:
     """The parent-death signal is set last, since a change of user takes it away."""
     source = (
         "import os, signal\n"
-        "from sandbox.jail import privileges\n"
+        "from sandbox.jail import kernel, privileges\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    privileges.die_with_parent(); print(os.getpid(), flush=True); signal.pause()\n"
+        "    kernel.make(privileges.die_with_parent()); print(os.getpid(), flush=True); signal.pause()\n"
         "os.read(0, 1); os._exit(0)\n"
     )
     with subprocess.Popen([sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:

@@ -10,7 +10,7 @@ import signal
 import pytest
 from arena import LIMITS, attack, errno_behind, only
 
-from sandbox.jail import privileges, rlimits
+from sandbox.jail import kernel, privileges, rlimits
 from sandbox.jail.builder import DEFAULT_ID
 from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.trial import in_child
@@ -53,7 +53,7 @@ def test_the_kernel_kills_at_the_cpu_limit() -> None:
     """The second line behind the launcher, which looks more often."""
 
     def spin(_say: object) -> None:
-        rlimits.apply(WorkerLimits(64 * 2**20, 0.1, GIB))
+        kernel.make(rlimits.calls(WorkerLimits(64 * 2**20, 0.1, GIB)))
         while True:
             pass
 
@@ -79,6 +79,13 @@ def test_seconds_are_rounded_up() -> None:
     assert rlimits.to_kernel(WorkerLimits(0, 2.5))[resource.RLIMIT_CPU] == 3
 
 
+@pytest.mark.parametrize("memory_bytes", [2**64, -(2**62)])
+def test_what_is_no_limit_is_refused(memory_bytes: int) -> None:
+    """A number that wraps around would be another limit, or none."""
+    with pytest.raises(OSError, match="cannot be"):
+        rlimits.calls(WorkerLimits(memory_bytes, 1, 0))
+
+
 def test_a_lower_limit_of_the_host_is_kept() -> None:
     """An ordinary user cannot raise a hard limit, and need not."""
 
@@ -86,7 +93,7 @@ def test_a_lower_limit_of_the_host_is_kept() -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (2**20, 2**20))
         if os.geteuid() == 0:
             privileges.leave_root(DEFAULT_ID, DEFAULT_ID)
-        rlimits.apply(WorkerLimits(64 * 2**20, 60, GIB))
+        kernel.make(rlimits.calls(WorkerLimits(64 * 2**20, 60, GIB)))
         say(str(resource.getrlimit(resource.RLIMIT_STACK)))  # type: ignore[operator]
 
     assert in_child(lower).told == [str((2**20, 2**20))]

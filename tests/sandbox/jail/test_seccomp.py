@@ -133,7 +133,7 @@ def test_the_filter_needs_no_new_privs_first() -> None:
     def shut(say: Any) -> None:
         if os.geteuid() == 0:
             os.setresuid(65534, 65534, 65534)
-        seccomp.shut(seccomp.assemble(kernel.architecture()))
+        kernel.make(seccomp.calls(seccomp.assemble(kernel.architecture())))
         say("shut")
 
     told = in_child(shut)

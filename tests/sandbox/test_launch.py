@@ -1,0 +1,353 @@
+"""The launcher on real zygotes and workers: how runs end, whatever a worker or a zygote dies of, and what is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from arena import BINDINGS, LIMITS, Entry, Table, gate, lua, native, only, python, table
+
+from protocol.errors import TooLargeError, UnavailableError
+from sandbox.launch import Options, Program, Sandbox
+
+PATIENCE_S = 10.0
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    made = await Sandbox.start(bindings=BINDINGS)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def run(sandbox: Sandbox, program: Program, limits: Any = LIMITS, calls: Table | None = None) -> Any:
+    return await sandbox.run(program, gate(calls, limits=limits), limits)
+
+
+def children() -> set[int]:
+    """Processes whose parent is this one: started zygotes, as workers belong to those."""
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as listed:
+        return {int(pid) for pid in listed.read().split()}
+
+
+def workers_of(zygote: int) -> set[int]:
+    with open(f"/proc/{zygote}/task/{zygote}/children", encoding="ascii") as listed:
+        return {int(pid) for pid in listed.read().split()}
+
+
+async def until(is_so: Any, what: str) -> None:
+    """Wait for the other side to get there, one turn of the loop at a time."""
+    ends = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends, what
+        await asyncio.wait_for(asyncio.to_thread(os.sched_yield), PATIENCE_S)
+
+
+# How a run ends -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", [lua("return 6 * 7"), python("result = 6 * 7")], ids=["lua", "python"])
+async def test_a_value_comes_back(sandbox: Sandbox, program: Program) -> None:
+    """With what it cost, and which walls stood."""
+    outcome = await run(sandbox, program)
+    assert (outcome.status, outcome.result, outcome.reason) == ("ok", 42, None)
+    assert 0 < outcome.usage.wall_ms < PATIENCE_S * 1000
+    assert outcome.usage.peak_bytes > 2**20
+    assert [wall.name for wall in outcome.walls if wall.state == "off"] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "where"),
+    [(lua("local a = 1\nerror('no')"), "main.lua:2"), (python("a = 1\nraise ValueError('no')"), "main.py:2")],
+    ids=["lua", "python"],
+)
+async def test_an_error_names_its_line(sandbox: Sandbox, program: Program, where: str) -> None:
+    """What an author needs first."""
+    outcome = await run(sandbox, program)
+    assert outcome.status == "error"
+    assert outcome.where == where
+
+
+@pytest.mark.parametrize(
+    "program", [lua("while true do end"), python("while True:\n    pass\n")], ids=["lua", "python"]
+)
+async def test_the_wall_deadline_ends_a_loop(sandbox: Sandbox, program: Program) -> None:
+    """By SIGKILL from outside."""
+    outcome = await run(sandbox, program, replace(LIMITS, wall_s=0.2, cpu_s=5.0))
+    assert outcome.status == "killed"
+    assert (outcome.reason or "").startswith("wall: 0.2")
+
+
+async def test_the_cpu_limit_ends_a_loop_before_its_deadline(sandbox: Sandbox) -> None:
+    """Looked at from outside, more exactly than the kernel's own limit of whole seconds."""
+    began = time.monotonic()
+    outcome = await run(sandbox, lua("while true do end"), replace(LIMITS, wall_s=9.0, cpu_s=0.2))
+    assert outcome.status == "killed"
+    assert (outcome.reason or "").startswith("cpu: 0.2")
+    assert time.monotonic() - began < 5
+
+
+async def test_memory_is_bounded(sandbox: Sandbox) -> None:
+    """The script hears of it, and no process of the host is in danger."""
+    outcome = await run(sandbox, lua("local s = 'x' while true do s = s .. s end"))
+    assert outcome.status == "killed"
+    assert (outcome.reason or "").startswith("memory: not enough")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGTERM, signal.SIGBUS])
+async def test_a_worker_that_dies_is_one_run_with_a_reason(number: int) -> None:
+    """Whatever it dies of, and the next run does not notice."""
+    made = await Sandbox.start(bindings=[], options=only())
+    try:
+        outcome = await run(made, native("die", int(number)))
+        assert outcome.status == "killed"
+        assert signal.Signals(number).name in (outcome.reason or "")
+        assert (await run(made, native("host_name"))).status == "ok"
+    finally:
+        await made.close()
+
+
+async def test_a_worker_that_leaves_without_a_result_is_told_apart() -> None:
+    """It did not end as a script ends."""
+    made = await Sandbox.start(bindings=[], options=only())
+    try:
+        outcome = await run(made, native("leave", 3))
+        assert outcome.status == "killed"
+        assert "3" in (outcome.reason or "")
+    finally:
+        await made.close()
+
+
+async def test_a_forbidden_system_call_says_so() -> None:
+    """SIGSYS is the wall's own signal."""
+    made = await Sandbox.start(bindings=[], options=Options(entry="native", import_path=only().import_path))
+    try:
+        outcome = await run(made, native("open_file", "/etc/passwd"))
+        assert outcome.status == "killed"
+        assert "SIGSYS" in (outcome.reason or "")
+    finally:
+        await made.close()
+
+
+async def test_a_program_that_is_too_large_starts_nothing(sandbox: Sandbox) -> None:
+    """Refused before a worker is taken."""
+    big = Program("lua", "main.lua", {"main.lua": b"--" + b"x" * (16 * 2**20)})
+    with pytest.raises(TooLargeError):
+        await run(sandbox, big)
+
+
+async def test_what_must_be_durable_first_is_waited_for(sandbox: Sandbox) -> None:
+    """The script does not begin before the beginning of its run is on disk, though its worker is made meanwhile."""
+    order = []
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def before() -> None:
+        await ready
+        order.append("durable")
+
+    async def add(*_: Any) -> int:
+        order.append("call")
+        return 0
+
+    calls = Table({"t.add": Entry(add)})
+    running = asyncio.create_task(sandbox.run(lua("return t.add()"), gate(calls), LIMITS, before()))
+    zygote = sandbox.zygote_pid
+    assert zygote is not None
+    await until(lambda: workers_of(zygote), "no worker was made")
+    assert order == []
+    ready.set_result(None)
+    assert (await running).status == "ok"
+    assert order == ["durable", "call"]
+
+
+async def test_what_cannot_be_made_durable_runs_nothing(sandbox: Sandbox) -> None:
+    """And the error is the caller's."""
+
+    async def before() -> None:
+        raise UnavailableError("the disk is full")
+
+    with pytest.raises(UnavailableError, match="disk"):
+        await sandbox.run(lua("return 1"), gate(), LIMITS, before())
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
+
+
+async def test_cancelling_kills_the_worker(sandbox: Sandbox) -> None:
+    """Nobody is left to look at it."""
+    assert sandbox.zygote_pid is not None
+    running = asyncio.create_task(run(sandbox, lua("while true do end")))
+    await until(lambda: workers_of(sandbox.zygote_pid or 0), "no worker was made")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await sandbox.close()
+    assert not children()
+
+
+# Zygotes --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_zygote_that_is_killed_takes_its_run_with_it_and_is_replaced(sandbox: Sandbox) -> None:
+    """The run in flight is told, and the next one finds a fresh zygote."""
+    first = sandbox.zygote_pid
+    assert first is not None
+    running = asyncio.create_task(run(sandbox, lua("while true do end")))
+    await until(lambda: workers_of(first), "no worker was made")
+    os.kill(first, signal.SIGKILL)
+    lost = await running
+    assert lost.status == "killed"
+    assert "lost" in (lost.reason or "")
+    assert (await run(sandbox, lua("return 1"))).result == 1
+    assert sandbox.zygote_pid not in (None, first)
+
+
+async def test_a_worn_zygote_is_replaced_and_ends() -> None:
+    """All forks of one share their address layout, so there are not too many of them."""
+    made = await Sandbox.start(bindings=BINDINGS, options=Options(runs_per_zygote=5))
+    try:
+        first = made.zygote_pid
+        for _ in range(8):
+            assert (await run(made, lua("return 1"))).status == "ok"
+        await until(lambda: made.zygote_pid not in (None, first), "the worn zygote still takes runs")
+        assert (await run(made, lua("return 1"))).status == "ok"
+        await until(lambda: first not in children(), "the worn zygote did not end, with its spare workers")
+    finally:
+        await made.close()
+
+
+async def test_no_run_is_given_to_a_zygote_whose_layout_may_be_known() -> None:
+    """A crash may have been a probe: the next run waits for a fresh zygote."""
+    made = await Sandbox.start(bindings=[], options=only())
+    try:
+        first = made.zygote_pid
+        await run(made, native("die", int(signal.SIGSEGV)))
+        assert (await run(made, native("host_name"))).status == "ok"
+        assert made.zygote_pid not in (None, first)
+    finally:
+        await made.close()
+
+
+async def test_a_required_wall_that_is_missing_means_that_nothing_runs() -> None:
+    """Never a run without it."""
+    with pytest.raises(UnavailableError, match="seccomp"):
+        await Sandbox.start(
+            bindings=[], options=Options(walls_off=frozenset({"seccomp"}), required=frozenset({"seccomp"}))
+        )
+    assert not children()
+
+
+async def test_a_closed_sandbox_runs_nothing() -> None:
+    """And says so."""
+    made = await Sandbox.start(bindings=[])
+    await made.close()
+    await made.close()
+    with pytest.raises(UnavailableError, match="closed"):
+        await run(made, lua("return 1"))
+    assert not children()
+
+
+async def test_runs_at_the_same_time_do_not_see_each_other(sandbox: Sandbox) -> None:
+    """Each has its own worker, gate and answer."""
+    programs = [lua(f"x = (x or 0) + 1 return {number} * 10 + x") for number in range(20)]
+    outcomes = await asyncio.gather(*(run(sandbox, program) for program in programs))
+    assert [outcome.result for outcome in outcomes] == [number * 10 + 1 for number in range(20)]
+
+
+async def test_random_numbers_differ_from_run_to_run(sandbox: Sandbox) -> None:
+    """All workers are copies of one process, in which the runtime was made."""
+    drawn = [(await run(sandbox, lua("return math.random(0)"))).result for _ in range(6)]
+    assert len(set(drawn)) == len(drawn)
+
+
+async def test_many_runs_leave_nothing_behind(sandbox: Sandbox) -> None:
+    """No process, no descriptor."""
+    assert sandbox.zygote_pid is not None
+    await run(sandbox, lua("return 1"))
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(100):
+        assert (await run(sandbox, lua("return 1"))).status == "ok"
+    assert len(os.listdir("/proc/self/fd")) == before
+    await until(lambda: len(workers_of(sandbox.zygote_pid or 0)) <= 1, "workers were left behind")
+
+
+# Spare workers --------------------------------------------------------------------------------------------------------
+
+
+async def spare_of(sandbox: Sandbox, count: int = 1) -> set[int]:
+    """Return the workers that wait, when there are ``count`` of them."""
+    zygote = sandbox.zygote_pid
+    assert zygote is not None
+    await until(lambda: len(workers_of(zygote)) == count, f"there are not {count} spare workers")
+    return workers_of(zygote)
+
+
+async def test_a_worker_waits_for_the_next_run_of_its_kind(sandbox: Sandbox) -> None:
+    """And the next run is its one run; then another one waits."""
+    await run(sandbox, lua("return 1"))
+    (first,) = await spare_of(sandbox)
+    running = asyncio.create_task(run(sandbox, lua("return t.slow()"), calls=table()))
+    assert (await running).status == "ok"
+    (second,) = await spare_of(sandbox)
+    assert second != first
+    assert first not in workers_of(sandbox.zygote_pid or 0)
+
+
+async def test_a_spare_is_locked_in(sandbox: Sandbox) -> None:
+    """It is no weaker while it waits: the same walls, before it knows any program."""
+    await run(sandbox, lua("return 1"))
+    (pid,) = await spare_of(sandbox)
+
+    def is_shut() -> bool:
+        with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+            told = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
+        return (told["Seccomp"], told["NoNewPrivs"], told["CapEff"]) == ("2", "1", "0000000000000000")
+
+    await until(is_shut, "a spare worker was not shut in")
+
+
+async def test_a_spare_of_another_kind_is_not_used(sandbox: Sandbox) -> None:
+    """Its memory limit is another one; the least used kind makes room."""
+    await run(sandbox, lua("return 1"))
+    (first,) = await spare_of(sandbox)
+    smaller = replace(LIMITS, memory_bytes=LIMITS.memory_bytes // 2)
+    assert (await run(sandbox, lua("return 1"), smaller)).status == "ok"
+    assert first in await spare_of(sandbox, 2)
+    assert (await run(sandbox, python("result = 1"))).status == "ok"
+    await until(lambda: first not in workers_of(sandbox.zygote_pid or 0), "the oldest spare did not make room")
+    await spare_of(sandbox, 2)
+
+
+async def test_a_spare_that_has_died_costs_no_run(sandbox: Sandbox) -> None:
+    """It is found dead, and a fresh one is made."""
+    await run(sandbox, lua("return 1"))
+    (first,) = await spare_of(sandbox)
+    os.kill(first, signal.SIGKILL)
+    await until(lambda: first not in workers_of(sandbox.zygote_pid or 0), "it was not reaped")
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
+
+
+async def test_a_spare_that_dies_unseen_is_a_run_lost_not_a_hang(sandbox: Sandbox) -> None:
+    """Killed at the very moment that it is given its program."""
+    await run(sandbox, lua("return 1"))
+    (first,) = await spare_of(sandbox)
+    os.kill(first, signal.SIGKILL)
+    outcome = await run(sandbox, lua("return 1"))
+    assert outcome.status in ("ok", "killed")
+
+
+async def test_without_spares_nothing_waits() -> None:
+    """It is a choice."""
+    made = await Sandbox.start(bindings=BINDINGS, options=Options(spares=0))
+    try:
+        for _ in range(3):
+            assert (await run(made, lua("return 1"))).status == "ok"
+        assert workers_of(made.zygote_pid or 0) == set()
+    finally:
+        await made.close()
