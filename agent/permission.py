@@ -12,7 +12,7 @@ from policies.decide import Effective, Layer
 from policies.load import builtin
 from policies.needs import needs_layer
 from protocol.document import Reader, load
-from protocol.errors import DocumentError, TrustError
+from protocol.errors import ArgumentError, TrustError
 from protocol.manifest import Manifest
 from protocol.trust import Authorised
 
@@ -60,6 +60,6 @@ def grant_layer(grant: Mapping[str, Any]) -> Layer | None:
         reader = Reader(load(json.dumps(grant), "approval"))
         layer = narrowing_layer(reader, "the approval")
         reader.finish()
-    except DocumentError as error:
+    except ArgumentError as error:
         raise TrustError(f"the approval's grant cannot be understood: {error}", reason="malformed") from None
     return layer
