@@ -17,9 +17,10 @@ from protocol.errors import LedgerError, ProtocolError, TooLargeError
 from protocol.ledger import GENESIS, Chain, Record, bound_arguments, decode_record, make_checkpoint, record_hash
 from protocol.signing import PrivateKey
 from server import clock, limits
-from server.store.tables import agents, records, runs
+from server.store.tables import agents, meta, records, runs
 
 SERVER = "server"
+ENDED = ("ok", "error", "denied", "killed", "lost", "refused")  # what a run can come to
 
 # Built once: building a statement costs more than running it.
 _HEAD = (
@@ -48,6 +49,8 @@ _END = (
     )
 )  # fmt: skip
 _KNOWN = select(runs.c.id).where(runs.c.id == bindparam("run"))
+_END_KEY = "own_ledger"  # in the table meta: where the server's own chain ends
+_MOVE_END = update(meta).where(meta.c.key == _END_KEY).values(value=bindparam("end"))
 
 
 def record_row(agent: str, record: Record, blob: bytes, digest: bytes) -> dict[str, Any]:
@@ -112,12 +115,32 @@ class OwnLedger:
         except TooLargeError:  # what was asked is never a reason for not recording that it was
             sequence, blob, digest = chain.append(**stamps, **(fields | {"arguments": {}, "data": {"cut": True}}))
         connection.execute(_ADD, [record_row(SERVER, decode_record(blob), blob, digest)])
+        end = _end(sequence, digest)
+        if not connection.execute(_MOVE_END, {"end": end}).rowcount:
+            connection.execute(insert(meta).values(key=_END_KEY, value=end))
         return sequence
 
     def _chain(self, connection: Connection) -> Chain:
         """Return the chain as the transaction sees it: an undone command leaves no trace in it."""
         head = connection.execute(_HEAD).first()
         return Chain() if head is None else Chain(head.sequence + 1, bytes(head.hash))
+
+
+def check_own_end(connection: Connection, sequence: int, digest: bytes) -> None:
+    """Return if the server's own chain ends where it was last written.
+
+    Raises:
+        LedgerError: Its newest records were taken away or written anew.
+    """
+    kept = connection.execute(select(meta.c.value).where(meta.c.key == _END_KEY)).scalar()
+    if kept != (_end(sequence, digest) if sequence else None):
+        raise LedgerError(
+            f"the ledger ends at {sequence}, but that is not where it was written to", sequence=sequence + 1
+        )
+
+
+def _end(sequence: int, digest: bytes) -> str:
+    return f"{sequence} {digest.hex()}"
 
 
 # records of agents ---------------------------------------------------------------------------------------------------
@@ -154,6 +177,9 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
     if first != held.last_sequence + 1:
         raise LedgerError(f"record {held.last_sequence + 1} is missing: {first} was sent", sequence=first)
     batch = read_batch(blobs, first, bytes(held.last_hash) if held.last_sequence else GENESIS)
+    for record, _, _ in batch:
+        if not _is_time(record.time_us):
+            raise LedgerError(f"record {record.sequence} has an impossible time", sequence=record.sequence)
     connection.execute(_ADD, [record_row(agent, *each) for each in batch])
     newest, _, digest = batch[-1]
     moved = {"of": agent, "sequence": newest.sequence, "hash": digest, "seen_us": clock.now_us()}
@@ -199,10 +225,15 @@ def _add_unknown(connection: Connection, agent: str, record: Record, values: dic
             id=record.run, agent=agent, principal=record.principal, purpose="",
             script=_text(data.get("script")) or "", version=_text(data.get("version")) or "",
             digest=_text(data.get("digest")) or "",
-            schedule=_text(data.get("schedule")), fire_us=fire_us if type(fire_us) is int else None,
+            schedule=_text(data.get("schedule")), fire_us=fire_us if _is_time(fire_us) else None,
             created_us=record.time_us, **({"started_us": record.time_us} | values),
         )
     )  # fmt: skip
+
+
+def _is_time(value: Any) -> bool:
+    """Tell whether ``value`` is a moment that can be kept and shown; any other would break every list it is in."""
+    return type(value) is int and 0 <= value <= limits.MAX_TIME_US
 
 
 def _text(value: Any) -> str | None:

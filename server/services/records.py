@@ -13,11 +13,13 @@ from protocol.ledger import GENESIS, decode_record, verify_checkpoint
 from protocol.signing import Envelope, PublicKey
 from server import clock
 from server.core import Core
-from server.ledger import SERVER, plain, read_batch
+from server.ledger import SERVER, check_own_end, plain, read_batch, record_row
+from server.limits import CHECKPOINT_RECORDS
 from server.services import agents as agent_service
 from server.store.tables import agents, records
 
 _VERIFY_PAGE = 2_000  # records in memory at once while a chain is proved
+_BEFORE_ALL = -(1 << 63)  # a record of sequence 0 or less would be shown in lists, so it must not be passed over here
 
 
 def view(row: Row[Any], names: dict[str, str]) -> dict[str, Any]:
@@ -116,66 +118,86 @@ def verify(core: Core, connection: Connection, reference: str | None) -> dict[st
         wanted = [ledger_of(connection, reference)]
     else:
         wanted = [*connection.execute(select(agents.c.id).order_by(agents.c.name)).scalars(), SERVER]
+        # A ledger of nobody is shown in lists like any other, so it must not pass here.
+        strange = select(records.c.agent).distinct().where(records.c.agent.not_in([*wanted, SERVER]))
+        wanted += connection.execute(strange).scalars()
     told = [_verify_one(core, connection, agent) for agent in wanted]
     return {"ok": all(each["error"] is None for each in told), "agents": told}
 
 
 def _verify_one(core: Core, connection: Connection, agent: str) -> dict[str, Any]:
-    row = None
-    if agent == SERVER:
-        key, name = core.key.public, SERVER
-    else:
-        row = connection.execute(select(agents).where(agents.c.id == agent)).one()
-        key, name = PublicKey.from_text(row.public_key), row.name
+    row = connection.execute(select(agents).where(agents.c.id == agent)).first()
     told: dict[str, Any] = {
-        "agent": name,
-        "agent_id": agent,
-        "records": 0,
-        "head": None,
-        "checkpoints": 0,
+        "agent": agent if row is None else row.name, "agent_id": agent, "records": 0, "head": None, "checkpoints": 0,
         "error": None,
-    }
-    hashes: dict[int, bytes] = {}  # of the records since the last checkpoint
+    }  # fmt: skip
     try:
-        for record, digest in _chain(connection, agent):
-            told["records"], told["head"] = record.sequence, digest.hex()
-            hashes[record.sequence] = digest
-            if record.kind == "checkpoint":
-                _check(record.data.get("envelope"), key, agent, hashes, record.sequence)
-                told["checkpoints"] += 1
-                hashes = {record.sequence: digest}
-        if row is not None and row.last_sequence != told["records"]:
-            raise LedgerError(
-                f"the ledger ends at {told['records']}, {row.last_sequence} were acknowledged",
-                sequence=told["records"] + 1,
-            )
+        if agent == SERVER:
+            sequence, digest = _prove(connection, agent, core.key.public, told)
+            check_own_end(connection, sequence, digest)
+        elif row is None:
+            raise LedgerError("there are records, but no such agent was ever enrolled", sequence=1)
+        else:
+            end = _prove(connection, agent, PublicKey.from_text(row.public_key, where="the agent's key"), told)
+            _check_end(row, *end)
     except OutriderError as error:
-        told["error"] = error.message
+        told["error"] = str(error)
     return told
 
 
-def _chain(connection: Connection, agent: str) -> Iterator[tuple[Any, bytes]]:
-    """Yield each record and its hash, computed from the stored bytes."""
-    sequence, previous = 1, GENESIS
-    while True:
-        query = select(records.c.sequence, records.c.blob, records.c.hash).where(
-            records.c.agent == agent, records.c.sequence >= sequence
+def _prove(connection: Connection, agent: str, key: PublicKey, told: dict[str, Any]) -> tuple[int, bytes]:
+    """Go through one chain, counting in ``told``; return where it ends."""
+    hashes: dict[int, bytes] = {}  # of the records since the last checkpoint
+    signed, digest = 0, GENESIS  # up to where a checkpoint was seen
+    for record, digest in _chain(connection, agent):
+        told["records"], told["head"] = record.sequence, digest.hex()
+        hashes[record.sequence] = digest
+        if record.kind == "checkpoint":
+            _check(record.data.get("envelope"), key, agent, hashes, record.sequence)
+            told["checkpoints"] += 1
+            signed, hashes = record.sequence, {record.sequence: digest}
+        elif agent == SERVER and record.sequence - signed > CHECKPOINT_RECORDS:
+            # Else somebody without the key could write the whole chain anew and just leave the checkpoints out.
+            raise LedgerError(f"there is no checkpoint at record {record.sequence}", sequence=record.sequence)
+    return told["records"], digest
+
+
+def _check_end(row: Row[Any], sequence: int, digest: bytes) -> None:
+    if row.last_sequence != sequence:
+        raise LedgerError(
+            f"the ledger ends at {sequence}, {row.last_sequence} were acknowledged", sequence=sequence + 1
         )
+    if sequence and bytes(row.last_hash) != digest:
+        raise LedgerError(f"record {sequence} is not the one that was acknowledged", sequence=sequence)
+
+
+def _chain(connection: Connection, agent: str) -> Iterator[tuple[Any, bytes]]:
+    """Yield each record and its hash, computed from the stored bytes; all else that is stored must follow from them."""
+    sequence, previous = 1, GENESIS
+    place = _BEFORE_ALL
+    while True:
+        query = select(records).where(records.c.agent == agent, records.c.sequence > place)
         rows = connection.execute(query.order_by(records.c.sequence).limit(_VERIFY_PAGE)).all()
         if not rows:
             return
         batch = read_batch([bytes(row.blob) for row in rows], sequence, previous)
-        for row, (record, _, digest) in zip(rows, batch, strict=True):
-            if bytes(row.hash) != digest:
-                raise LedgerError(f"the stored hash of record {row.sequence} is not its own", sequence=row.sequence)
+        for row, (record, blob, digest) in zip(rows, batch, strict=True):
+            for name, value in record_row(agent, record, blob, digest).items():
+                if row._mapping[name] != value:  # by which a record is found, or not found any more
+                    raise LedgerError(
+                        f"the stored {name} of record {record.sequence} is not its own", sequence=record.sequence
+                    )
             yield record, digest
             previous = digest
-        sequence += len(rows)
+        sequence, place = sequence + len(rows), rows[-1].sequence
 
 
 def _check(text: Any, key: PublicKey, agent: str, hashes: dict[int, bytes], at: int) -> None:
     if not isinstance(text, str):
         raise LedgerError(f"the checkpoint in record {at} is none", sequence=at)
-    sequence, digest = verify_checkpoint(Envelope.from_json(text), key, agent)
+    try:
+        sequence, digest = verify_checkpoint(Envelope.from_json(text), key, agent)
+    except OutriderError as error:
+        raise LedgerError(f"the checkpoint in record {at} proves nothing: {error.message}", sequence=at) from None
     if hashes.get(sequence) != digest:
         raise LedgerError(f"the checkpoint in record {at} is about another chain", sequence=at)

@@ -18,12 +18,11 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from protocol.errors import ConflictError, DeadlineError, NotConnectedError, NotFoundError, OutriderError
 from server import clock, limits
 from server.core import Core
+from server.ledger import ENDED
 from server.services import agents as agent_service
 from server.services import scripts as script_service
 from server.services.targets import Target
 from server.store.tables import agents, runs
-
-ENDED = ("ok", "error", "denied", "killed", "lost", "refused")
 
 
 async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[str, Any]]:
