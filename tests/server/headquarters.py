@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
 from sqlalchemy import text
 from world import NOW, World
 
@@ -63,7 +64,7 @@ class Headquarters:
             self.config, self.key, Database(self.config.database), Repository(self.config.repository),
             OwnLedger(self.key), Metrics(),
         )  # fmt: skip
-        self.app = build(self.core)
+        self.app = _with_known_routes(build(self.core))
         transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
         self.api = httpx2.AsyncClient(transport=transport, base_url="http://outrider")
         self.tokens: dict[str, str] = {}  # by role
@@ -163,6 +164,18 @@ class Headquarters:
     def tamper(self, statement: str, **values: Any) -> None:
         """Change the database as somebody who holds the file could."""
         self.core.database.submit(lambda connection: connection.execute(text(statement), values)).result()
+
+
+_ROUTES: list[Any] = []  # of the first application
+
+
+def _with_known_routes(app: FastAPI) -> FastAPI:
+    """Share the routes between applications: they know no server, and analysing them takes longer than most tests."""
+    if _ROUTES:
+        app.router.routes[:] = _ROUTES
+    else:
+        _ROUTES[:] = app.router.routes
+    return app
 
 
 @asynccontextmanager
