@@ -57,9 +57,11 @@ def check_server(address: str, *, where: str | None = None) -> str:
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname, parts.port
+        (host or "").encode("idna")  # as the resolver will; a label that is empty or too long fails here
     except ValueError:
         host, parts = None, urlsplit("")
     is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
+    is_plain = is_plain and address.isprintable() and " " not in address
     if parts.scheme not in ("http", "https") or not host or not is_plain:
         raise ArgumentError(f"{address!r:.200} is not an address such as https://outrider.example:7443", where=where)
     if parts.scheme == "http" and not _is_loopback(host):
