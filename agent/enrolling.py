@@ -143,10 +143,12 @@ def _answered(server: str, status: int, content: bytes) -> Any:
         raise ProtocolError(f"{server} answered with more than {_MAX_ANSWER_BYTES} bytes")
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
-    if status in (200, 201) and isinstance(value, dict):
-        return value
+    if status in (200, 201):
+        if isinstance(value, dict):
+            return value
+        raise ProtocolError(f"{server} answered with something else than JSON: it is not an Outrider server")
     raise refusal(status, value if isinstance(value, dict) else {})
 
 

@@ -19,7 +19,8 @@ def load_identity(path: Path) -> PrivateKey:
         UnavailableError: Others can read or write it.
         ArgumentError: It is not a private key.
     """
-    return PrivateKey.from_text(read_bounded(path, _MAX_KEY_BYTES, is_secret=True).decode("utf-8", "replace").strip())
+    text = read_bounded(path, _MAX_KEY_BYTES, is_secret=True).decode("utf-8", "replace")
+    return PrivateKey.from_text(text.strip(), where=str(path))
 
 
 def save_identity(path: Path, key: PrivateKey) -> None:
