@@ -4,7 +4,8 @@
   names. The branch ``main`` holds the newest version of everything, so people can read history and differences.
 - Git is written before the database. A crash between the two leaves a tag that no row names; publishing again finds the
   same tree and goes on.
-- What is read is only bytes: the caller verifies the digest each time.
+- A script's folder holds its own files and no other script: publishing one must never take another from ``main``.
+- What is read is only bytes: the digest is verified each time they are read from git.
 - Nothing of a bundle can hide git's own files: a path with a part ``.git`` is refused.
 """
 
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import pygit2
 
-from protocol.bundle import Bundle
-from protocol.errors import ArgumentError, ConflictError, InternalError, NotFoundError
+from protocol.bundle import MANIFEST, Bundle
+from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError, TrustError
 
 BRANCH = "refs/heads/main"
 CACHED_BUNDLES = 32  # of at most 4 MiB each; a fleet asks for the same few
+MAX_TAG_BYTES = 200  # of the last part of a tag, which is a file's name while git writes it; Linux allows 255
 
 
 class Repository:
@@ -42,11 +44,12 @@ class Repository:
             publication: The signed statement, kept in the commit's message.
 
         Raises:
-            ConflictError: The version is there with other files.
-            ArgumentError: A path cannot be in a git repository.
+            ConflictError: The version is there with other files, or the name lies in another script or around one.
+            ArgumentError: A path or the version cannot be in a git repository.
         """
         name, version = bundle.manifest.name, bundle.manifest.version
         _check_paths(bundle.files)
+        _check_tag(name, version)
         with self._lock:
             tree = self._tree(bundle.files)
             tagged = self._tagged(name, version)
@@ -55,8 +58,10 @@ class Repository:
                     raise ConflictError(f"{name} {version} is published with other files")
                 return str(tagged.id)
             head = self._head()
+            if head is not None:
+                _check_place(head.tree, name)
             root = self._insert(None if head is None else head.tree, name.split("/"), tree)
-            who = pygit2.Signature(author, "author@outrider.invalid")
+            who = pygit2.Signature(_signable(author), "author@outrider.invalid")
             message = f"{name} {version}\n\n{bundle.digest}\n{publication}\n"
             parents = [] if head is None else [head.id]
             commit = self._git.create_commit(BRANCH, who, who, message, root, parents)
@@ -78,7 +83,10 @@ class Repository:
             if commit is None:
                 raise NotFoundError(f"{name} {version} is not in the repository")
             files = dict(self._files(_at(commit, name), ""))
-        bundle = Bundle.from_files(files)
+        try:
+            bundle = Bundle.from_files(files)
+        except OutriderError as error:  # what was published was whole
+            raise TrustError(f"the repository holds another {name} {version}: {error}", reason="wrong_digest") from None
         bundle.verify(digest)
         with self._lock:
             self._cache[digest] = bundle
@@ -128,7 +136,7 @@ class Repository:
             elif isinstance(entry, pygit2.Blob):
                 found.append((path, entry.data))
             else:
-                raise InternalError(f"the repository holds something at {path} that is no file")
+                raise TrustError(f"the repository holds something at {path} that is no file", reason="wrong_digest")
         return found
 
 
@@ -141,13 +149,44 @@ def _tag(name: str, version: str) -> str:
 
 
 def _at(commit: pygit2.Commit, name: str) -> pygit2.Tree:
-    tree = commit.tree[name]
+    tree = _find(commit.tree, name)
     if not isinstance(tree, pygit2.Tree):
-        raise InternalError(f"the repository holds no folder {name}")
+        raise TrustError(f"the repository holds no folder {name} where it was published", reason="wrong_digest")
     return tree
+
+
+def _find(tree: pygit2.Tree, path: str) -> pygit2.Object | None:
+    try:
+        return tree[path]
+    except KeyError:
+        return None
 
 
 def _check_paths(files: Mapping[str, bytes]) -> None:
     for path in files:
         if any(part.lower().rstrip(". ") in (".git", "git~1") for part in path.split("/")):
             raise ArgumentError(f"the path {path!r} in the bundle is git's own", parameter="path")
+
+
+def _check_tag(name: str, version: str) -> None:
+    tag = _tag(name, version)
+    if len(tag.rpartition("/")[2]) > MAX_TAG_BYTES or not pygit2.reference_is_valid_name(tag):
+        raise ArgumentError(
+            f"the version {version[:80]!r} is too long, or holds .. or ends with . or .lock", parameter="version"
+        )
+
+
+def _check_place(tree: pygit2.Tree, name: str) -> None:
+    """Refuse a name that lies in the folder of a script or is a folder of scripts."""
+    parts = name.split("/")
+    for depth in range(1, len(parts)):
+        around = "/".join(parts[:depth])
+        if _find(tree, f"{around}/{MANIFEST}") is not None:
+            raise ConflictError(f"{name} lies in {around}, which is a script")
+    if _find(tree, name) is not None and _find(tree, f"{name}/{MANIFEST}") is None:
+        raise ConflictError(f"{name} is a folder of other scripts")
+
+
+def _signable(author: str) -> str:
+    """Return a name as git can write it: without its own marks and what would begin another line."""
+    return "".join(character if character.isprintable() and character not in "<>" else "_" for character in author)
