@@ -133,7 +133,10 @@ def _serve(read: config.Config, key: Any) -> None:
         proxy_headers=False, timeout_graceful_shutdown=round(limits.SHUTDOWN_S),
         ssl_certfile=read.certificate, ssl_keyfile=read.key,
     )  # fmt: skip
-    settings.load()
+    try:
+        settings.load()
+    except OSError as error:  # ssl.SSLError is one
+        raise UnavailableError(f"{read.certificate} and {read.key} cannot be used for TLS: {error}") from error
     if settings.ssl is not None:
         import ssl
 

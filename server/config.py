@@ -76,7 +76,7 @@ def read(directory: Path) -> Config:
     certificate = key = None
     if reader.has("tls"):
         tls = reader.section("tls")
-        certificate, key = directory / tls.text("certificate"), directory / tls.text("key")
+        certificate, key = _file(tls, "certificate", directory), _file(tls, "key", directory)
         tls.finish()
     reader.finish()
     try:
@@ -84,6 +84,13 @@ def read(directory: Path) -> Config:
     except ArgumentError as error:
         raise reader.fail("listen", error.message) from None
     return Config(directory, host, port, certificate, key, needed)
+
+
+def _file(reader: Reader, name: str, directory: Path) -> Path:
+    path: Path = directory / reader.text(name)
+    if not path.is_file():
+        raise reader.fail(name, f"there is no file {path}")
+    return path
 
 
 def parse_listen(text: str, *, is_tls: bool) -> tuple[str, int]:
@@ -127,7 +134,9 @@ def make(directory: Path, listen: str) -> Config:
         directory.chmod(0o700)
         if not (directory / KEY).exists():
             write_private(directory / KEY, PrivateKey.generate().to_text("outrider-server") + "\n")
-        write_private(directory / CONFIG, f"# Read by outrider-server run.\nlisten: {listen}\n")
+        write_private(
+            directory / CONFIG, f'# Read by outrider-server run.\nlisten: "{listen}"\n'
+        )  # quoted: [::1] is a list
     except OSError as error:
         raise UnavailableError(f"{directory} cannot be written: {error}") from error
     return Config(directory, host, port)
