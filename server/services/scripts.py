@@ -26,7 +26,7 @@ from server.services import desired
 from server.store.tables import approvals, reviews, scripts, withdrawals
 from stdlib import catalogue
 
-WAITING, APPROVED, REJECTED = "waiting", "approved", "rejected"
+WAITING, APPROVED, REJECTED, WITHDRAWN = "waiting", "approved", "rejected", "withdrawn"
 
 
 @cache
@@ -262,7 +262,7 @@ def texts(bundle: Bundle) -> dict[str, str]:
 
 
 async def withdraw(core: Core, envelope: Envelope, principal: str) -> dict[str, Any]:
-    """Withdraw a digest and tell all agents.
+    """Withdraw a digest and tell all agents. Of what is withdrawn already nothing more is kept: agents are sent all.
 
     Raises:
         TrustError: The signer may not.
@@ -274,6 +274,8 @@ async def withdraw(core: Core, envelope: Envelope, principal: str) -> dict[str, 
         row = by_digest(connection, withdrawal.digest)
         if (row.name, row.version) != (withdrawal.name, withdrawal.version):
             raise TrustError("the withdrawal names another script than its digest is of", reason="mix_and_match")
+        if status(core, connection, row) == WITHDRAWN:
+            return brief(core, connection, row)
         connection.execute(
             insert(withdrawals).values(digest=withdrawal.digest, envelope=envelope.to_json(), stored_us=clock.now_us())
         )
