@@ -22,6 +22,7 @@ from server.services.targets import Target
 from server.store.tables import agents, invites
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}")
 RESERVED = "server"  # the name of the server's own ledger
 
@@ -208,6 +209,8 @@ def check_name(name: str) -> None:
             f"{name[:70]!r} is no name for an agent (1 to 63 letters, digits, - _ ., and not {RESERVED})",
             parameter="name",
         )
+    if _IDENTITY.fullmatch(name):  # who asks for an agent by its id must not get another
+        raise ArgumentError(f"{name!r} has the form of an agent's id, which is no name", parameter="name")
 
 
 def check_labels(labels: dict[str, str]) -> None:

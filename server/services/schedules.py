@@ -66,8 +66,11 @@ async def add(core: Core, asked: dict[str, Any], principal: str) -> dict[str, An
 def _spec(asked: dict[str, Any], row: Row[Any], parameters: dict[str, Any], target: Target) -> ScheduleSpec:
     fields = {name: asked[name] for name in _SPEC if asked.get(name) is not None}
     for short, name in (("every", "every_s"), ("splay", "splay_s"), ("timeout", "timeout_s")):
-        if asked.get(short) is not None:
-            fields[name] = parse_duration(asked[short], where=short)
+        if asked.get(short) is None:
+            continue
+        if name in fields:
+            raise ArgumentError(f"only one of {short} and {name} can be given", parameter=short)
+        fields[name] = parse_duration(asked[short], where=short)
     return ScheduleSpec.from_wire(
         {
             "id": secrets.token_hex(8), "name": row.name, "script": row.name, "digest": row.digest,
