@@ -52,10 +52,12 @@ class Channel:
 
     Args:
         descriptor: The worker's end of the socketpair.
+        ahead: Whether nobody waits at the other end yet.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, ahead: bool = False) -> None:
         self._descriptor = descriptor
+        self.ahead = ahead
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
         self._frames: list[bytes] = []  # whole, not yet looked at
 
@@ -100,13 +102,19 @@ class Channel:
         self._send([RESULT, outcome])
 
     def _send(self, message: list[Any]) -> None:
-        left = memoryview(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
-        while left:
-            left = left[os.write(self._descriptor, left) :]
+        self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
+
+    def _write(self, data: bytes) -> None:
+        sent = os.write(self._descriptor, data)
+        while sent < len(data):
+            sent += os.write(self._descriptor, memoryview(data)[sent:])
+
+    def _read(self) -> bytes:
+        return os.read(self._descriptor, READ_BYTES)
 
     def _receive(self, max_bytes: int) -> tuple[int, Any]:
         while not self._frames:
-            data = os.read(self._descriptor, READ_BYTES)
+            data = self._read()
             if not data:
                 raise EOFError("the gate is gone")
             self._frames = _cut(self._splitter, data)
@@ -114,6 +122,24 @@ class Channel:
         if type(message) is not list or len(message) != 2:
             raise ProtocolError("a frame of the gate is malformed")
         return message[0], message[1]
+
+
+class Loopback(Channel):
+    """A channel that nobody hears: it gives one program and answers each call with nothing. For rehearsals.
+
+    Args:
+        start: The start frame of the program.
+    """
+
+    def __init__(self, start: bytes) -> None:
+        super().__init__(-1)
+        self._answers = [start]
+
+    def _write(self, data: bytes) -> None:
+        self._answers.append(framed(encode([VALUE, None], max_bytes=MAX_CHANNEL_FRAME_BYTES)))
+
+    def _read(self) -> bytes:
+        return self._answers.pop(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class Fork:
     language: str
     memory_bytes: int
     cpu_s: float
+    ahead: bool  # nobody waits for it yet: it may use the time to warm itself up
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ _KINDS: Final[dict[int, type[Message]]] = {
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
     "int": int,
+    "bool": bool,
     "str": str,
     "float": (int, float),
     "list[str]": list,
@@ -131,6 +133,7 @@ def unpack(packet: bytes) -> Message:
     if len(parts) - 1 != len(fields):
         raise ProtocolError(f"a control packet {kind.__name__} has {len(parts) - 1} fields")
     for field, value in zip(fields.values(), parts[1:], strict=True):
-        if isinstance(value, bool) or not isinstance(value, _TYPES[str(field.type)]):
+        wanted = _TYPES[str(field.type)]
+        if isinstance(value, bool) != (wanted is bool) or not isinstance(value, wanted):
             raise ProtocolError(f"{kind.__name__}.{field.name} is of the wrong type")
     return kind(*parts[1:])

@@ -83,6 +83,7 @@ class LuaRuntime:
         if limits.memory_bytes <= 0:  # which lupa would read as "no limit"
             raise ArgumentError("a Lua runtime needs a memory limit", parameter="memory_bytes")
         self._channel = channel
+        self._failed_call = b""
         self._memory_bytes = limits.memory_bytes
         first, second = randomness[:8], randomness[8:16]
         self._seeds = int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)

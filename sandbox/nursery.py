@@ -158,14 +158,14 @@ class Zygote:
         """Workers that have not ended."""
         return len(self._workers)
 
-    def fork(self, language: str, memory_bytes: int, cpu_s: float, channel: socket.socket) -> Worker:
-        """Ask for a worker that has ``channel`` as its end.
+    def fork(self, language: str, memory_bytes: int, cpu_s: float, channel: socket.socket, ahead: bool) -> Worker:
+        """Ask for a worker that has ``channel`` as its end; ``ahead`` if nobody waits for it yet.
 
         Raises:
             UnavailableError: The zygote is gone, or so far behind that it takes no more requests.
         """
         run = self.runs = self.runs + 1
-        request = pack(Fork(run, language, memory_bytes, float(cpu_s)))
+        request = pack(Fork(run, language, memory_bytes, float(cpu_s), ahead))
         try:
             socket.send_fds(self._control, [request], [channel.fileno()])
         except OSError as error:

@@ -37,8 +37,8 @@ class Started(NamedTuple):
         self.sock.close()
 
 
-def start(zygote: Zygote, kind: Kind) -> Started:
-    """Ask ``zygote`` for a worker.
+def start(zygote: Zygote, kind: Kind, *, ahead: bool) -> Started:
+    """Ask ``zygote`` for a worker; ``ahead`` if nobody waits for it yet.
 
     Raises:
         UnavailableError: The zygote is gone, or takes no more requests now.
@@ -47,7 +47,7 @@ def start(zygote: Zygote, kind: Kind) -> Started:
     ours.setblocking(False)
     with theirs:
         try:
-            return Started(zygote.fork(kind.language, kind.memory_bytes, kind.cpu_s, theirs), ours)
+            return Started(zygote.fork(kind.language, kind.memory_bytes, kind.cpu_s, theirs, ahead), ours)
         except BaseException:
             ours.close()
             raise
@@ -77,7 +77,7 @@ class Spares:
             if not spare.worker.has_ended():
                 return spare
             spare.drop()
-        return start(self._zygote, kind)
+        return start(self._zygote, kind, ahead=False)
 
     def refill(self, kind: Kind) -> None:
         """Have a spare of this kind again, in place of the kind that was not used for longest if there are too many."""
@@ -86,7 +86,7 @@ class Spares:
         if len(self._waiting) >= self._most:
             self._waiting.pop(next(iter(self._waiting))).drop()
         try:
-            self._waiting[kind] = start(self._zygote, kind)
+            self._waiting[kind] = start(self._zygote, kind, ahead=True)
         except UnavailableError as error:  # the next run asks again, and says it if it cannot be had then
             _log.warning("no spare worker: %s", error)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.abc
 import os
-import socket
 import sys
 import time
 import warnings
@@ -19,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 
 from protocol.errors import ArgumentError, OutriderError, TooLargeError, UnavailableError
 from sandbox import lua_runtime, python_runtime
-from sandbox.channel import Channel, start_frame
+from sandbox.channel import Loopback, start_frame
 from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
 
 EXIT_DONE = 0
@@ -27,16 +26,28 @@ EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
 EXIT_CHANNEL_LOST = 70  # sysexits.h has no better word than "internal software error"; the gate is gone anyway
 MAX_OUTPUT_FRAME_BYTES = 64 * 1024  # of one output frame, so that a huge print cannot hold up the channel
 DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; used only when the start frame names no limit
-REHEARSED = {"lua": b"return 1", "python": b"result = 1"}  # the languages that this version runs
+#: Of each language that this version runs, a program that makes a call and leaves no name behind.
+REHEARSED = {
+    "lua": b"return pcall(function() return log.info('') end)",
+    "python": b"try:\n    log.info('')\nexcept Exception:\n    pass\n",
+}
 REHEARSALS = 24  # CPython 3.11 to 3.13 have adapted their code by then
 REHEARSAL_BYTES = 64 * 1024 * 1024
 
 _prepared: dict[str, Runtime] = {}  # language -> made by ``prepare``
+_rehearsed = {
+    language: start_frame(main="main", files={"main": source}, parameters={}, output_bytes=DEFAULT_OUTPUT_BYTES)
+    for language, source in REHEARSED.items()
+}
 _is_quiet = False
 
 
 class WorkerChannel(ChannelLike, Protocol):
     """The worker's end of the socketpair, framed."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether nobody waits for this worker yet."""
 
     def receive_start(self) -> Mapping[str, Any]:
         """Return the start frame: ``main``, ``files``, ``parameters`` and ``limits``. Blocks until it is there."""
@@ -64,39 +75,30 @@ def prepare(bindings: Sequence[Mapping[str, Any]]) -> None:
     times that it runs, each worker would otherwise write into a copy of its own.
     """
     rows = Binding.from_plain(bindings)
-    for language, source in REHEARSED.items():
-        _rehearse(language, rows, source)
-        _prepared[language] = _make(language, rows)
-
-
-def _rehearse(language: str, bindings: Sequence[Binding], source: bytes) -> None:
-    """Live a worker's life from the first frame to the last."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        frame = start_frame(main="main", files={"main": source}, parameters={}, output_bytes=DEFAULT_OUTPUT_BYTES)
+    for language in REHEARSED:
         for _ in range(REHEARSALS):
-            channel = Channel(theirs.fileno())
-            meter = OutputMeter(channel)
-            runtime = _make(language, bindings)
-            runtime.attach(meter, RuntimeLimits(REHEARSAL_BYTES), os.urandom(16))
-            ours.sendall(frame)
-            serve(channel, meter, runtime)
-            ours.recv(len(frame) + MAX_OUTPUT_FRAME_BYTES)
+            rehearse(language, make(language, rows))
+        _prepared[language] = make(language, rows)
 
 
-def create(language: str, bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits) -> Runtime:
-    """Return a runtime for ``language``: the prepared one, or else a fresh one.
+def rehearse(language: str, runtime: Runtime) -> None:
+    """Take a short program of ours through the runtime, from its first frame to its last. Nothing of it is left.
+
+    A worker that nobody waits for yet does it as well: it has then touched most of the memory that it will touch.
+    """
+    channel = Loopback(_rehearsed[language])
+    meter = OutputMeter(channel)
+    runtime.attach(meter, RuntimeLimits(REHEARSAL_BYTES), bytes(16))
+    serve(channel, meter, runtime)
+
+
+def make(language: str, bindings: Sequence[Binding]) -> Runtime:
+    """Return a runtime for ``language`` that is not attached.
 
     Raises:
         UnavailableError: This build cannot run that language safely; says why.
         ArgumentError: No such language.
     """
-    runtime = _prepared.pop(language, None) or _make(language, bindings)
-    runtime.attach(channel, limits, os.urandom(16))
-    return runtime
-
-
-def _make(language: str, bindings: Sequence[Binding]) -> Runtime:
     if language == "lua":
         return lua_runtime.prepare(bindings)
     if language == "python":
@@ -126,8 +128,12 @@ def main(
     meter = OutputMeter(channel)
     try:
         quieten()
-        runtime = _create_or_refuse(language, bindings, meter, RuntimeLimits(memory_bytes))
+        runtime = _make_or_refuse(language, bindings)
+        limits, randomness = RuntimeLimits(memory_bytes), os.urandom(16)
         lock()
+        if channel.ahead and language in REHEARSED:
+            rehearse(language, runtime)
+        runtime.attach(meter, limits, randomness)
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
         os._exit(EXIT_NOT_LOCKED)
     try:
@@ -144,12 +150,11 @@ def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
     send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"]))
 
 
-def _create_or_refuse(
-    language: str, bindings: Sequence[Mapping[str, Any]], channel: ChannelLike, limits: RuntimeLimits
-) -> Runtime:
+def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Runtime:
+    if language in _prepared:
+        return _prepared.pop(language)
     try:
-        rows = () if language in _prepared else Binding.from_plain(bindings)
-        return create(language, rows, channel, limits)
+        return make(language, Binding.from_plain(bindings))
     except OutriderError as error:
         return Refusing(str(error), error.code)
 

@@ -171,7 +171,10 @@ class Zygote:
 
     def _take_request(self) -> bool:
         """Serve one packet; return whether the agent is still there."""
-        packet, received, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        try:
+            packet, received, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionResetError:  # the agent closed it and has not read all that we said
+            return False
         if not packet:
             return False
         message = unpack(packet)
@@ -206,7 +209,7 @@ class Zygote:
                 os._exit(EXIT_NOT_LOCKED)
             gc.enable()
             self._work(
-                Channel(descriptors.CHANNEL),
+                Channel(descriptors.CHANNEL, ahead=request.ahead),
                 language=request.language,
                 bindings=self._bindings,
                 memory_bytes=request.memory_bytes,

@@ -12,7 +12,7 @@ from sandbox.control import Born, Ended, Failed, Fork, Forked, NotForked, Ready,
 
 MESSAGES = [
     Setup([{"name": "a", "parameters": [], "local": False}], ["seccomp"], "sandbox.worker", [], 65534, 65534),
-    Fork(1, "lua", 2**26, 2.0),
+    Fork(1, "lua", 2**26, 2.0, True),
     Born(),
     Ready([["seccomp", "up", "x"]]),
     Failed("why"),
@@ -30,7 +30,18 @@ def test_a_message_survives_the_way(message: Any) -> None:
 
 @pytest.mark.parametrize(
     "parts",
-    [None, [], ["x"], [99], [True], [1, 1, "lua", 1], [1, "1", "lua", 1, 1.0], [1, True, "lua", 1, 1.0], [5, 1, 2]],
+    [
+        None,
+        [],
+        ["x"],
+        [99],
+        [True],
+        [1, 1, "lua", 1],
+        [1, "1", "lua", 1, 1.0, True],
+        [1, True, "lua", 1, 1.0, True],
+        [1, 1, "lua", 1, 1.0, 1],
+        [5, 1, 2],
+    ],
 )
 def test_anything_else_is_refused(parts: Any) -> None:
     """A zygote that speaks nonsense is ended."""

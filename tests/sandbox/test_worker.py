@@ -14,7 +14,7 @@ import pytest
 from languages import RecordingChannel
 
 from protocol.errors import ArgumentError, TooLargeError, UnavailableError
-from sandbox import worker
+from sandbox import python_runtime, worker
 from sandbox.runtimes import Binding, CallError, RuntimeLimits, failed
 
 ROWS = [
@@ -26,8 +26,9 @@ ROWS = [
 class PipeChannel:
     """A worker's channel that writes every event as a line of JSON to a pipe."""
 
-    def __init__(self, out: int, start: dict[str, Any] | Exception, answer: Any = 5) -> None:
+    def __init__(self, out: int, start: dict[str, Any] | Exception, answer: Any = 5, *, ahead: bool = False) -> None:
         self._out = out
+        self.ahead = ahead
         self._start = start
         self._answer = answer
 
@@ -60,7 +61,12 @@ def start(source: str, name: str = "main.lua", **limits: Any) -> dict[str, Any]:
 
 
 def run(
-    program: dict[str, Any] | Exception, language: str = "lua", lock: Callable[[], None] | None = None, answer: Any = 5
+    program: dict[str, Any] | Exception,
+    language: str = "lua",
+    lock: Callable[[], None] | None = None,
+    answer: Any = 5,
+    *,
+    ahead: bool = False,
 ) -> tuple[list[Any], int]:
     """Return the events and the wait status of one forked worker."""
     worker.preload()
@@ -68,7 +74,7 @@ def run(
     pid = os.fork()
     if pid == 0:
         try:
-            channel = PipeChannel(writing, program, answer)
+            channel = PipeChannel(writing, program, answer, ahead=ahead)
             worker.main(
                 channel,
                 language=language,
@@ -147,10 +153,45 @@ def test_a_language_that_cannot_run_is_told_through_the_usual_way(language: str)
 
 
 @pytest.mark.parametrize(("language", "error"), [("luajit", UnavailableError), ("perl", ArgumentError)])
-def test_create_refuses(language: str, error: type[Exception]) -> None:
+def test_a_language_that_is_not_there_is_refused(language: str, error: type[Exception]) -> None:
     """luajit is a known language that this version does not run."""
     with pytest.raises(error):
-        worker.create(language, Binding.from_plain(ROWS), RecordingChannel(), RuntimeLimits(2**20))
+        worker.make(language, Binding.from_plain(ROWS))
+
+
+def test_a_rehearsal_leaves_nothing_in_lua() -> None:
+    """Neither a name, nor a number of the generator, nor an error's place."""
+
+    def told(times: int) -> list[Any]:
+        runtime = worker.make("lua", Binding.from_plain(ROWS))
+        for _ in range(times):
+            worker.rehearse("lua", runtime)
+        channel = RecordingChannel()
+        runtime.attach(channel, RuntimeLimits(32 * 2**20), bytes(range(16)))
+        source = b"local n = {} for k in pairs(_G) do n[#n+1] = k end table.sort(n) return {n, math.random(0)}"
+        value = runtime.execute("main.lua", {"main.lua": source}, {}).value
+        return [value, channel.calls]
+
+    assert told(0) == told(3)
+
+
+def test_a_rehearsal_leaves_nothing_in_python() -> None:
+    """The name space of the script is as it was."""
+    runtime = worker.make("python", Binding.from_plain(ROWS))
+    assert isinstance(runtime, python_runtime.PythonRuntime)
+    before = dict(runtime._namespace)
+    worker.rehearse("python", runtime)
+    assert runtime._namespace == before
+
+
+@pytest.mark.parametrize("language", ["lua", "python"])
+def test_a_worker_that_nobody_waits_for_rehearses_behind_its_lock(language: str) -> None:
+    """Its program is then run as ever."""
+    source = {"lua": "print(1) return 2", "python": "print(1)\nresult = 2"}[language]
+    events, status = run(start(source), language, ahead=True)
+    assert [kind for kind, _ in events] == ["lock", "start", "output", "finish"]
+    assert events[-1][1]["result"] == 2
+    assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
 
 
 CALLS = [
