@@ -138,6 +138,8 @@ class Connection:
             if stream is not None and self._is_open:
                 self._link.reset(stream, "cancelled")
                 self._work.set()
+        if "publication" not in answer or "approvals" not in answer:
+            raise ProtocolError(f"the server sent {digest} without the statements about it")
         return Fetched(packed, answer["publication"], answer["approvals"])
 
     async def drain(self, timeout_s: float) -> bool:

@@ -32,7 +32,8 @@ def check_resume(spool: Spool, last_sequence: int, last_hash: bytes) -> None:
             sequence=ours.sequence + 1,
         )
     known = spool.hash_of(last_sequence)
-    if known is None:
+    is_gone = last_sequence < ours.sequence and spool.hash_of(last_sequence + 1) is None
+    if known is None or is_gone:  # a server that holds nothing needs the first record, which may be long gone
         raise LedgerError(
             f"ledger fork: the server's ledger ends at {last_sequence}, but it has acknowledged records up to"
             f" {spool.acknowledged}, which this host has given up; was the server restored from a copy?",
