@@ -10,13 +10,14 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import types
 import warnings
 from collections.abc import Iterable
-from importlib import metadata
 from typing import TypeVar
 
+import RestrictedPython
 from RestrictedPython.compile import compile_restricted_exec
 from RestrictedPython.transformer import (
     INSPECT_ATTRIBUTES,
@@ -48,9 +49,21 @@ def require_version() -> None:
     Raises:
         UnavailableError: Another version than 9 is installed.
     """
-    version = metadata.version("RestrictedPython")
+    version = _installed_version()
     if version.split(".")[0] != "9":
         raise UnavailableError(f"Python scripts need RestrictedPython 9, not {version}")
+
+
+def _installed_version() -> str:
+    """Return the version by the name of the installed metadata; importlib.metadata would stay in every worker."""
+    folder = os.path.dirname(os.path.dirname(RestrictedPython.__file__))
+    found = [re.fullmatch(r"(?i)restrictedpython-([^-]+)\.dist-info", name) for name in os.listdir(folder)]
+    versions = [match[1] for match in found if match]
+    if len(versions) == 1:
+        return versions[0]
+    from importlib import metadata  # installed in some other way, or twice
+
+    return metadata.version("RestrictedPython")
 
 
 def compile_script(source: str, filename: str) -> types.CodeType:

@@ -8,7 +8,6 @@ the worker leaves at once.
 
 from __future__ import annotations
 
-import importlib.abc
 import os
 import sys
 import time
@@ -224,7 +223,7 @@ class Refusing:
         return self._result
 
 
-class _NoImports(importlib.abc.MetaPathFinder):
+class _NoImports:  # no MetaPathFinder: importlib.abc brings 20 modules, and so much more for each fork to copy
     """Makes a lazy import fail as an import; without it, the locked worker would be killed for opening a file."""
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:

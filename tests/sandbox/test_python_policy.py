@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+import RestrictedPython
 
 from protocol.errors import UnavailableError
 from sandbox.python_policy import SourceRefused, compile_script, require_version
@@ -53,8 +55,21 @@ def test_every_guard_is_in_place() -> None:
 
 
 @pytest.mark.parametrize("version", ["8.4", "10.0", "90"])
-def test_other_versions_of_restrictedpython_are_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_of_restrictedpython_are_refused(
+    version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Older ones have known holes; newer ones nobody has judged."""
-    monkeypatch.setattr(metadata, "version", lambda _: version)
+    (tmp_path / f"restrictedpython-{version}.dist-info").mkdir()
+    monkeypatch.setattr(RestrictedPython, "__file__", str(tmp_path / "RestrictedPython" / "__init__.py"))
     with pytest.raises(UnavailableError, match=version):
+        require_version()
+
+
+def test_another_way_of_installing_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two sets of metadata in one place, or none, tell nothing."""
+    (tmp_path / "restrictedpython-9.0.dist-info").mkdir()
+    (tmp_path / "RestrictedPython-8.0.dist-info").mkdir()
+    monkeypatch.setattr(RestrictedPython, "__file__", str(tmp_path / "RestrictedPython" / "__init__.py"))
+    monkeypatch.setattr(metadata, "version", lambda _: "8.0")
+    with pytest.raises(UnavailableError, match=r"8\.0"):
         require_version()
