@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from agent import limits
 
+_MAX_EXPONENT = 32  # so that a month of failures does not build a huge number
+
 
 class Backoff:
     """Delays between attempts; pure but for the injected randomness.
@@ -41,8 +43,11 @@ class Backoff:
     @property
     def bound_s(self) -> float:
         """Longest delay that the next call of :meth:`after` can return, in seconds."""
-        # The exponent is bounded so that a month of failures does not build a huge number.
-        return min(self._cap_s, self._base_s * 2.0 ** min(self._failures, 32))
+        return min(self._cap_s, self._base_s * 2.0 ** min(self._failures, _MAX_EXPONENT))
+
+    def slow_down(self) -> None:
+        """What is wrong will hardly go away by itself: the next delays are drawn up to the cap at once."""
+        self._failures = max(self._failures, _MAX_EXPONENT)
 
     def after(self, connected_s: float = 0.0) -> float:
         """Return how long to wait, in seconds, after an attempt that was connected for ``connected_s`` seconds.

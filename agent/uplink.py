@@ -91,6 +91,8 @@ class Uplink:
             except OutriderError as error:
                 connected_us = self._clock.mono_us() - since_us if self.state.is_connected else 0
                 self._lost(error)
+                if isinstance(error, LedgerError):
+                    self._backoff.slow_down()
             delay_s = self._backoff.after(connected_us / 1_000_000)
             await self._clock.wait(self._stop, delay_s)
 

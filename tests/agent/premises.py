@@ -48,12 +48,16 @@ class MovedClock:
 
     async def advance(self, seconds: float) -> None:
         """Let time pass for whoever waits, and return when it waits again."""
+        self.move(seconds)
+        await self.settled()
+
+    def move(self, seconds: float) -> None:
+        """Let time pass for whoever waits."""
         self._time_us += round(seconds * 1_000_000)
         self._mono_us += round(seconds * 1_000_000)
         self._asleep.clear()
         self._moved.set()
         self._moved = asyncio.Event()
-        await self.settled()
 
     async def settled(self) -> None:
         """Return when somebody waits for time to pass, and nobody who waits is about to wake."""

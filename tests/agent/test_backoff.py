@@ -43,3 +43,10 @@ def test_a_thousand_agents_are_spread_evenly() -> None:
     assert sum(counts) == 1000
     assert max(counts) < 200
     assert min(counts) > 50
+
+
+def test_what_will_not_go_away_by_itself_is_met_slowly_at_once() -> None:
+    backoff = Backoff(lambda: 1.0, base_s=1.0, cap_s=30.0)
+    backoff.slow_down()
+    assert backoff.after() == 30.0
+    assert backoff.after(connected_s=60.0) == 1.0, "until a link has held"
