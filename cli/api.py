@@ -7,6 +7,7 @@ same code, so a refusal by the server and one made here look and exit alike. Eve
 from __future__ import annotations
 
 import json
+import ssl
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -55,6 +56,7 @@ class Api:
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
             trust_env=False,  # a proxy of the environment would see the token
+            verify=_roots(context.server),
         )
 
     def __enter__(self) -> Api:
@@ -183,6 +185,16 @@ class Api:
             text = f"{self.context.server} answered {answer.status_code} and does not look like an Outrider server"
             raise ProtocolError(text)
         raise from_problem(problem)
+
+
+def _roots(server: str) -> ssl.SSLContext:
+    """Return who may vouch for the server: the roots of this machine, a company's own included (or SSL_CERT_FILE's).
+
+    Plain http, which is for loopback alone, gets no roots at all: reading them takes longer than most answers.
+    """
+    if server.startswith("https:"):
+        return ssl.create_default_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _lines(answer: httpx2.Response) -> Iterator[str]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from cli import api as client
 from cli.api import Api
@@ -202,3 +209,27 @@ def test_a_refused_stream_is_an_error() -> None:
     with pytest.raises(OutriderError) as caught:
         list(api(lambda _request: problem("unauthenticated", 401)).events("records/tail"))
     assert caught.value.code == "unauthenticated"
+
+
+def test_plain_http_trusts_no_certificate_at_all() -> None:
+    """Reading the roots is slow and useless there, and what has no roots can accept nobody by mistake."""
+    assert client._roots("http://127.0.0.1:7443").get_ca_certs() == []
+    assert client._roots("http://127.0.0.1:7443").verify_mode is ssl.CERT_REQUIRED
+
+
+def test_https_takes_the_roots_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A company's own authority is known to the system, not to a list inside a library."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "our own authority")])
+    key, now = Ed25519PrivateKey.generate(), datetime.now(UTC)
+    authority = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None)
+    )
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(authority.public_bytes(Encoding.PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(roots))
+    made = client._roots("https://outrider.example.net")
+    assert [entry["subject"] for entry in made.get_ca_certs()] == [((("commonName", "our own authority"),),)]
+    assert made.verify_mode is ssl.CERT_REQUIRED
+    assert made.check_hostname is True
