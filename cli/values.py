@@ -18,9 +18,9 @@ def segment(text: str) -> str:
     """Return a name or an id as one segment of a path, so that it cannot reach another resource.
 
     Raises:
-        ArgumentError: It cannot be one: it is empty, or would be resolved as a step to another path.
+        ArgumentError: It cannot be one: no name or id is empty, or has a step to another path in it.
     """
-    if text in {"", ".", ".."}:
+    if text in {"", ".", ".."} or "/" in text:
         raise ArgumentError(f"{text!r} is neither a name nor an id")
     return quote(text, safe="")
 

@@ -80,9 +80,8 @@ def ls(
     ))  # fmt: skip
     invocation.output.table(found[:limit], COLUMNS, empty="no record matches")
     if len(found) > limit:
-        invocation.output.say(
-            f"these are the {counted(limit, 'record')} that came first; see more with --since or --limit"
-        )
+        first = "the record" if limit == 1 else f"the {limit:,} records"
+        invocation.output.say(f"{first} that came first; there are more: --since, --limit")
 
 
 @noun.command("tail", cls=ServerCommand)
