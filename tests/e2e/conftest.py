@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from fleet import Fleet, fleet
+from shell import Shell
 
-SERVER = Path(__file__).resolve().parents[2] / "server" / "__main__.py"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def whole_path() -> None:
-    """These tests need every process of the product."""
-    if not SERVER.exists():
-        pytest.skip("the server is not built yet: there is no server/__main__.py")
+from fleet import Fleet, fleet, script_bundle
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +27,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def own_fleet(tmp_path: Path) -> Iterator[Fleet]:
     with fleet(tmp_path) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """The fleet of everything that only uses the command line: ``host-1`` is there, ``gone-1`` was there."""
+    with fleet(tmp_path_factory.mktemp("shared")) as made:
+        with ThreadPoolExecutor() as both:
+            list(both.map(made.add_agent, ["host-1", "gone-1"]))
+        made.publish_and_approve(script_bundle("checks/seen", 'return #fs.list("/etc")\n'))
+        assert made.run("checks/seen", target="gone-1")["status"] == "ok"
+        made.agents["gone-1"].stop()
+        made.wait_for("gone-1 to be away", lambda: not made.api.get("/api/v1/agents/gone-1").json()["connected"])
+        yield made
+
+
+@pytest.fixture
+def outrider(shared: Fleet, tmp_path: Path) -> Shell:
+    """The command ``outrider`` of somebody who may do everything on the shared fleet."""
+    return Shell(tmp_path, shared)

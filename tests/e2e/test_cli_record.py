@@ -1,0 +1,215 @@
+"""Records from the command line: list, follow, show; and proof that a change in the database is found and placed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from shell import ROOT, Shell
+
+from fleet import Fleet
+
+SOURCE = 'return fs.stat("/etc").type, fs.list("/etc")\n'
+
+
+@pytest.fixture(scope="module")
+def at_work(shared: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A shell whose fleet has something on record."""
+    shell = Shell(tmp_path_factory.mktemp("records"), shared)
+    shell.install("checks/cli-record", SOURCE)
+    assert shell("run", "host-1", "checks/cli-record", "--reason", "T-7").status == 0
+    return shell
+
+
+def test_list_in_a_pipe(at_work: Shell) -> None:
+    listed = at_work.program("record", "ls", "--host", "host-1", "--call", "fs.stat", "--limit", "1")
+    assert listed.status == 0
+    titles, line = listed.out.splitlines()
+    assert titles.split() == ["TIME", "HOST", "SEQ", "BY", "WHAT", "VERDICT", "RULE", "OUTCOME", "ARGUMENTS"]
+    row = r"\d\d:\d\d:\d\d +host-1 +\d+ +admin +fs\.stat +allow +observe\.yaml:.* ok +path=/etc"
+    assert re.fullmatch(row, line), line
+
+
+def test_runs_and_events_say_what_they_are_about(at_work: Shell) -> None:
+    told = at_work("record", "ls", "--host", "host-1", "--limit", "1000").out
+    assert re.search(r"run\.end .* ok +.*script=checks/cli-record, status=ok", told)
+    assert re.search(r"event start ", told)
+    assert "None" not in told, "what is shown is not a program's own notation"
+
+
+def test_list_in_json_is_filtered(at_work: Shell) -> None:
+    runs = at_work("record", "ls", "--kind", "run.start", "--host", "host-1", "--limit", "1000", "--json").data
+    (run,) = {record["run"] for record in runs if record["data"]["script"] == "checks/cli-record"}
+    records = at_work("record", "ls", "--run", run, "--json").data
+    assert {record["kind"] for record in records} == {"run.start", "call", "run.end"}
+    assert all(record["agent"] == "host-1" for record in records)
+    server = at_work("record", "ls", "--host", "server", "--call", "run.start", "--limit", "1000", "--json").data
+    assert "T-7" in {record["arguments"]["reason"] for record in server}
+
+
+def test_times(at_work: Shell) -> None:
+    assert at_work("record", "ls", "--since", "1h", "--limit", "1").status == 0
+    nothing = at_work("record", "ls", "--until", "2020-01-01")
+    assert (nothing.status, nothing.out, nothing.err) == (0, "", "no record matches\n")
+
+
+def test_cut_list_says_that_there_is_more(at_work: Shell) -> None:
+    cut = at_work("record", "ls", "--limit", "2")
+    assert len(cut.rows) == 2
+    assert cut.err == "the 2 records that came first; there are more: --since, --limit\n"
+    assert len(at_work("record", "ls", "--limit", "2", "--json").data) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["ls", "--since", "yesterday"], 2, "'yesterday' is not a time"),
+        (["ls", "--until", "25:00"], 2, "'25:00' is not a time"),
+        (["ls", "--kind", "calls"], 2, "there is no kind 'calls' (known: call, "),
+        (["ls", "--limit", "0"], 2, "--limit"),
+        (["ls", "--host", "nobody"], 1, "there is no agent 'nobody'"),
+        (["tail", "--host", "nobody"], 1, "there is no agent 'nobody'"),
+        (["tail", "-f", "--count", "1"], 2, "--follow and --count"),
+        (["show", "host-1", "0"], 2, "SEQUENCE"),
+        (["show", "host-1", "999999"], 1, "has no record 999999"),
+        (["show", "nobody", "1"], 1, "there is no agent 'nobody'"),
+        (["show", "../agents", "1"], 2, "neither a name nor an id"),
+        (["verify", "--host", "nobody"], 1, "there is no agent 'nobody'"),
+    ],
+)
+def test_bad_words(at_work: Shell, words: list[str], status: int, said: str) -> None:
+    called = at_work("record", *words, "--json")
+    assert (called.status, called.out) == (status, "")
+    assert said in called.error["message"]
+
+
+def test_show_one(at_work: Shell) -> None:
+    shown = at_work("record", "show", "host-1", "1")
+    assert shown.status == 0
+    assert re.search(r"^previous +0{64}$", shown.out, re.MULTILINE)
+    data = at_work("record", "show", "host-1", "2", "--json").data
+    assert (data["agent"], data["sequence"]) == ("host-1", 2)
+
+
+@contextmanager
+def following(shell: Shell, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """``record tail`` as a program whose stream of events is open."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "record", "tail", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, text=True, cwd=shell.work, env={**shell.environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_follow_until_ctrl_c(at_work: Shell, shared: Fleet) -> None:
+    with following(at_work, "--json", "--host", "host-1") as process:
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        seen: list[str] = []
+
+        def arrived() -> bool:
+            # What comes before the stream is open is not on it, so there must be something new at every look.
+            assert at_work("run", "host-1", "checks/cli-record").status == 0
+            seen.extend(process.stdout.readlines() if process.stdout else [])
+            return any('"run.end"' in line for line in seen)
+
+        shared.wait_for("records to come", arrived)
+        assert all(json.loads(line)["agent"] == "host-1" for line in seen)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_follow_a_number_of_records(at_work: Shell, shared: Fleet) -> None:
+    with following(at_work, "--count", "2") as process:
+        shared.wait_for(
+            "two records", lambda: at_work("run", "host-1", "checks/cli-record").status or process.poll() is not None
+        )
+        assert process.returncode == 0
+        assert process.stdout is not None
+        assert len(process.stdout.read().splitlines()) == 2
+
+
+def test_verify_what_is_whole(at_work: Shell) -> None:
+    verified = at_work("record", "verify")
+    assert (verified.status, verified.err) == (0, "")
+    lines = verified.out.splitlines()
+    names = [
+        re.match(r"ok ([\w.-]+(~\w+)?): [\d,]+ records?, chain whole, \d+ signed checkpoints?$", line) for line in lines
+    ]
+    assert all(names), lines
+    assert {"host-1", "server"} <= {match[1] for match in names if match}
+    one = at_work("record", "verify", "--host", "server", "--json").data
+    assert one["ok"] is True
+    assert [agent["agent"] for agent in one["agents"]] == ["server"]
+
+
+def change_a_byte(database: sqlite3.Connection, agent: str, sequence: int) -> None:
+    it = "WHERE agent = ? AND sequence = ?"
+    (blob,) = database.execute(f"SELECT blob FROM records {it}", (agent, sequence)).fetchone()
+    assert b"/etc" in blob
+    database.execute(f"UPDATE records SET blob = ? {it}", (blob.replace(b"/etc", b"/usr"), agent, sequence))
+
+
+def change_a_hash(database: sqlite3.Connection, agent: str, sequence: int) -> None:
+    database.execute("UPDATE records SET hash = zeroblob(32) WHERE agent = ? AND sequence = ?", (agent, sequence))
+
+
+def take_one_out(database: sqlite3.Connection, agent: str, sequence: int) -> None:
+    database.execute("DELETE FROM records WHERE agent = ? AND sequence = ?", (agent, sequence))
+
+
+def cut_the_end_off(database: sqlite3.Connection, agent: str, sequence: int) -> None:
+    database.execute("DELETE FROM records WHERE agent = ? AND sequence >= ?", (agent, sequence))
+
+
+@pytest.mark.parametrize("tamper", [change_a_byte, change_a_hash, take_one_out, cut_the_end_off])
+def test_verify_finds_what_was_tampered_with_and_names_the_place(
+    at_work: Shell, shared: Fleet, tamper: Callable[[sqlite3.Connection, str, int], None]
+) -> None:
+    """Whoever owns the database can change it, but not so that nobody notices. The chain is of a host that is away."""
+    (record,) = at_work("record", "ls", "--host", "gone-1", "--call", "fs.list", "--json").data
+    with changed(shared, tamper, record["agent_id"], record["sequence"]):
+        found = at_work("record", "verify")
+        assert found.status == 7, found
+        lines = {line.split()[1].rstrip(":"): line for line in found.out.splitlines()}
+        place = re.match(r"error gone-1: \D*(\d+)", lines["gone-1"])
+        assert place is not None, lines
+        assert int(place[1]) in {record["sequence"] - 1, record["sequence"], record["sequence"] + 1}, lines["gone-1"]
+        assert lines["server"].startswith("ok "), "the other chains are whole"
+        assert lines["host-1"].startswith("ok ")
+        told = at_work("record", "verify", "--host", "gone-1", "--json")
+        assert (told.status, told.data["ok"]) == (7, False)
+        assert told.data["agents"][0]["error"]
+        assert at_work("record", "verify", "--host", "server").status == 0
+    assert at_work("record", "verify").status == 0, "as before"
+
+
+@contextmanager
+def changed(
+    made: Fleet, tamper: Callable[[sqlite3.Connection, str, int], None], agent: str, sequence: int
+) -> Iterator[None]:
+    """Change the server's database behind its back, and put the chain back afterwards."""
+    with closing(sqlite3.connect(made.directory / "server" / "server.sqlite", timeout=10)) as database:
+        kept = database.execute("SELECT * FROM records WHERE agent = ?", (agent,)).fetchall()
+        with database:
+            tamper(database, agent, sequence)
+        try:
+            yield
+        finally:
+            with database:
+                database.execute("DELETE FROM records WHERE agent = ?", (agent,))
+                database.executemany(f"INSERT INTO records VALUES ({', '.join('?' * len(kept[0]))})", kept)

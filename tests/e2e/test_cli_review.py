@@ -1,0 +1,131 @@
+"""Reviews from the command line: read, approve, narrow, reject; nobody approves their own script."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from shell import Shell
+
+READER = 'return fs.read("/etc/hostname")\n'
+
+
+def test_list_show_and_approve(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-review", "return sys.uptime()\n"))
+    listed = outrider.program("review", "ls")
+    assert listed.status == 0
+    (row,) = [row for row in listed.rows if row[0] == review]
+    assert row[1:6] == ["checks/cli-review", "1.0.0", "observe", "author", "open"]
+    shown = outrider("review", "show", review)
+    assert shown.status == 0
+    assert re.search(r"^calls +sys\.uptime$", shown.out, re.MULTILINE)
+    assert re.search(r"^inferred tier +observe$", shown.out, re.MULTILINE)
+    assert "--- main.lua\nreturn sys.uptime()\n" in shown.out
+
+    approved = outrider.approve(review)
+    assert (approved.status, approved.out) == (0, "")
+    assert re.match(r"approved checks/cli-review 1\.0\.0 for observe until \d{4}-\d\d-\d\dT", approved.err)
+    assert review not in outrider("review", "ls").out
+    (row,) = [row for row in outrider("review", "ls", "--state", "approved").rows if row[0] == review]
+    assert row[-2:] == ["reviewer", "CHG-118"]
+    data = outrider("review", "ls", "--state", "all", "--json").data
+    assert {item["id"]: item["state"] for item in data}[review] == "approved"
+
+
+def test_an_author_cannot_approve_their_own_script(outrider: Shell) -> None:
+    """The person called ``both`` writes and reviews, but not the same script."""
+    review = outrider.publish(outrider.write("checks/cli-self", "return 1\n"), by="both")
+    refused = outrider.approve(review, by="both")
+    assert refused.status == 3
+    assert refused.err == "refused: an author cannot approve their own script\n"
+    told = outrider.approve(review, "--json", by="both")
+    assert (told.status, told.out) == (3, "")
+    assert told.error["reason"] == "self_approval"
+    assert outrider.approve(review, by="reviewer").status == 0
+
+
+def test_somebody_who_reviews_nothing(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-operator", "return 1\n"))
+    refused = outrider.approve(review, by="operator")
+    assert refused.status == 3
+    assert "operator may not approve checks/cli-operator" in refused.err
+
+
+def test_next_version_shows_what_changed(outrider: Shell) -> None:
+    outrider.install("checks/cli-diff", "return 1\n", version="1.0.0")
+    review = outrider.publish(outrider.write("checks/cli-diff", "return 2\n", version="1.1.0"))
+    shown = outrider("review", "show", review).out
+    assert "-return 1\n+return 2\n" in shown
+    assert outrider("review", "show", review, "--json").data["previous"] == "1.0.0"
+
+
+def test_approval_narrowed_to_paths_holds_on_the_host(outrider: Shell) -> None:
+    """What the reviewer did not grant, the host does not give, although the tier would."""
+    source = 'check.metric("n", "uint64", #fs.list("/etc"))\nreturn fs.stat("/usr").type\n'
+    review = outrider.publish(outrider.write("checks/cli-narrow", source))
+    assert outrider.approve(review, "--paths", "/etc").status == 0
+    shown = outrider("script", "show", "checks/cli-narrow").out
+    assert "fs.list /etc; fs.stat /etc" in shown
+    ran = outrider("run", "host-1", "checks/cli-narrow")
+    assert ran.status == 3
+    assert "fs.stat" in ran.err
+    assert "main.lua:2" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--tier", "root"], 2, "--tier: 'root' is not a tier"),
+        (["--tier", "operate"], 3, "refused: "),
+        (["--expires", "whenever"], 2, "--expires: 'whenever' is not a duration"),
+        (["--paths", "etc"], 2, "--paths: "),
+        (["--commands", "df"], 2, "--commands: the script makes no call that takes a command"),
+    ],
+)
+def test_bad_approval(outrider: Shell, words: list[str], status: int, said: str) -> None:
+    review = outrider.publish(outrider.write("checks/cli-bad-approval", READER, tier="inspect"))
+    called = outrider.approve(review, *words)
+    assert (called.status, called.out) == (status, "")
+    assert said in called.err
+    assert outrider("review", "show", review, "--json").data["state"] == "open"
+
+
+def test_paths_for_a_script_that_touches_none(outrider: Shell) -> None:
+    """An approval that reads as if it narrowed something and does not is worse than none."""
+    review = outrider.publish(outrider.write("checks/cli-pathless", "return sys.uptime()\n"))
+    called = outrider.approve(review, "--paths", "/etc/**")
+    assert called.status == 2
+    assert "no call that takes a path" in called.err
+
+
+def test_approving_in_a_pipe_asks_for_yes_before_it_shows_anything(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-unasked", "return 1\n"))
+    called = outrider("review", "approve", review, "--key", outrider.key("reviewer"), "--reason", "x")
+    assert (called.status, called.out) == (2, "")
+    assert "--yes" in called.err
+    needs_reason = outrider("review", "approve", review, "--yes", "--json")
+    assert needs_reason.status == 2
+    assert "--reason" in needs_reason.error["message"]
+
+
+def test_reject_with_a_reason(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-rejected", "return 1\n"))
+    assert outrider("review", "reject", review).status == 2
+    rejected = outrider("review", "reject", review, "--reason", "it reads too much")
+    assert (rejected.status, rejected.out, rejected.err) == (0, "", f"rejected {review}\n")
+    again = outrider("review", "reject", review, "--reason", "still")
+    assert again.status == 1
+    assert "rejected already" in again.err
+    approved = outrider.approve(review, "--json")
+    assert approved.status == 1
+    assert approved.error["code"] == "conflict"
+    shown = outrider("review", "show", review).out
+    assert re.search(r"^reason +it reads too much$", shown, re.MULTILINE)
+    assert outrider("script", "show", "checks/cli-rejected", "--json").data["status"] == "rejected"
+
+
+@pytest.mark.parametrize("verb", [["show"], ["reject", "--reason", "x"], ["approve", "--reason", "x", "--yes"]])
+@pytest.mark.parametrize("name", ["nowhere", "a?b"])
+def test_review_that_is_not_there(outrider: Shell, verb: list[str], name: str) -> None:
+    called = outrider("review", verb[0], name, *verb[1:])
+    assert (called.status, called.out) == (1, "")
