@@ -35,7 +35,7 @@ from protocol.errors import (
 )
 from protocol.ledger import Record
 from protocol.link import Link
-from server import limits
+from server import limits, refusals
 from server.core import Core
 from server.ledger import ENDED, ingest
 
@@ -88,8 +88,13 @@ class AgentSession:
             LOG.info("agent disconnected", agent=self._agent)
         except (ProtocolError, LedgerError, UnavailableError) as error:
             LOG.error("the link was ended", agent=self._agent, code=error.code, why=str(error))
-            self._core.metrics.refusals.labels(error.code).inc()
             await self._hang_up(DOORS[error.code].close_code, error.message)
+            if isinstance(error, LedgerError):  # a person must look at it, and looks at the records
+                # As a stranger's refusal, which is on record only so often: an agent comes back again and again.
+                about = {"agent": self._agent}
+                await refusals.record(self._core, error, call="agent.records", principal=None, about=about)
+            else:
+                self._core.metrics.refusals.labels(error.code).inc()
         finally:
             await self._end([*tasks, *self._answering])
             self._over.set()
@@ -244,6 +249,9 @@ class AgentSession:
     async def _answer_now(self, request: events.RequestReceived) -> None:
         try:
             body, packed = await self._handle(self._agent, request.method, request.body)
+            self._link.respond(request.id, body)
+        except NotConnectedError:
+            raise
         except OutriderError as error:
             LOG.info("request of an agent refused", agent=self._agent, method=request.method, why=str(error))
             self._link.fail(request.id, error.code, str(error))
@@ -251,7 +259,6 @@ class AgentSession:
             LOG.exception("request of an agent failed", agent=self._agent, method=request.method)
             self._link.fail(request.id, InternalError.code, "the server failed; its log says why")
         else:
-            self._link.respond(request.id, body)
             if packed is not None:
                 stream = self._link.open(BUNDLE, {"digest": request.body["digest"]})
                 self._sending[stream] = memoryview(packed)
