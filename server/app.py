@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,7 +23,7 @@ from protocol.errors import (
     TrustError,
     UnavailableError,
 )
-from server import refusals
+from server import limits, refusals
 from server.access import Caller
 from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, trust
 from server.api.asking import bearer
@@ -65,7 +66,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core: Core = app.state.core
     core.trusted = await core.database.read(roster.resume)
     lost = await core.database.write(run_service.forget_unanswered)
-    await core.database.write(repeats.forget_old)
+    core.background(_forget_old_answers(core))
     LOG.info("server started", version=VERSION, url=core.config.url, runs_lost=lost)
     yield
     core.is_ending.set()
@@ -74,6 +75,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await core.database.write(core.ledger.checkpoint)
     core.database.close()
     LOG.info("server ended")
+
+
+async def _forget_old_answers(core: Core) -> None:
+    while True:
+        with suppress(UnavailableError):  # a full disk; the next time will do
+            await core.database.write(repeats.forget_old)
+        await asyncio.sleep(limits.FORGET_EVERY_S)
 
 
 # errors --------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ TAIL_HEARTBEAT_S = 15.0  # a comment on a silent stream, so that proxies and rea
 SHUTDOWN_S = 5.0  # for requests under way when the server is told to end
 REFUSALS_RECORDED_PER_S = 5.0  # of callers without any proof; more are only counted, or strangers could fill the disk
 IDEMPOTENCY_KEPT_S = 24 * 3600.0  # that the answer to an Idempotency-Key is remembered
+FORGET_EVERY_S = 3600.0  # between two looks for answers that nobody will ask for again
 CHECKPOINT_RECORDS = 1_000  # of the server's own ledger between two signed checkpoints; only ever raise it: verify asks
 MAX_TIME_US = 253_402_300_799_999_999  # the last moment of the year 9999; datetime knows no later one
 DEFAULT_INVITE_TTL_S = 3600.0

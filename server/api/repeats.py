@@ -29,6 +29,7 @@ LOG = structlog.get_logger()
 MAX_KEY_CHARACTERS = 255
 
 _FIND = select(answers).where(answers.c.key == bindparam("given"))
+_DROP = delete(answers).where(answers.c.key == bindparam("given"))
 _ADD = insert(answers)
 
 Work = Callable[[], Awaitable[Any]]
@@ -71,7 +72,7 @@ async def once(request: Request, core: Core, caller: Caller, work: Work, *, stat
 
 async def _run(core: Core, key: str, digest: bytes, work: Work, status: int) -> Answer:
     row = core.database.read_now(lambda connection: connection.execute(_FIND, {"given": key}).first())
-    if row is not None:
+    if row is not None and row.created_us >= _oldest_us():
         if bytes(row.request) != digest:
             raise _another()
         return Answer(row.status, row.body, None)
@@ -96,11 +97,15 @@ def _forget_when_kept(core: Core, key: str, ended: asyncio.Task[Answer]) -> None
 
 def forget_old(connection: Connection) -> None:
     """Forget the answers that nobody will ask for again."""
-    before_us = clock.now_us() - int(limits.IDEMPOTENCY_KEPT_S * 1_000_000)
-    connection.execute(delete(answers).where(answers.c.created_us < before_us))
+    connection.execute(delete(answers).where(answers.c.created_us < _oldest_us()))
+
+
+def _oldest_us() -> int:
+    return clock.now_us() - int(limits.IDEMPOTENCY_KEPT_S * 1_000_000)
 
 
 def _keep(connection: Connection, key: str, digest: bytes, status: int, body: str) -> None:
+    connection.execute(_DROP, {"given": key})  # one that is too old to count
     values = {"key": key, "request": digest, "status": status, "body": body, "created_us": clock.now_us()}
     connection.execute(_ADD, values)
 
