@@ -74,7 +74,7 @@ class Headquarters:
     def token(self, role: str = "admin") -> str:
         """Return a token of a principal that is called as its only role."""
         if role not in self.tokens:
-            made = self.core.database.submit(lambda c: access.make(c, role, [role], 3600.0)).result()
+            made = self.core.database.submit(lambda c: access.make(c, role, [role], 30 * 86_400.0)).result()
             self.tokens[role] = made["token"]
         return self.tokens[role]
 
