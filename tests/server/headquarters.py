@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx2
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.pool import Pool
 from world import NOW, World
 
 from protocol.bundle import Bundle
@@ -61,7 +62,7 @@ class Headquarters:
         self.config = config.read(directory)
         self.key = config.read_key(directory)
         self.core = Core(
-            self.config, self.key, Database(self.config.database), Repository(self.config.repository),
+            self.config, self.key, _hasty(self.config.database), Repository(self.config.repository),
             OwnLedger(self.key), Metrics(),
         )  # fmt: skip
         self.app = _with_known_routes(build(self.core))
@@ -164,6 +165,21 @@ class Headquarters:
     def tamper(self, statement: str, **values: Any) -> None:
         """Change the database as somebody who holds the file could."""
         self.core.database.submit(lambda connection: connection.execute(text(statement), values)).result()
+
+
+def _hasty(path: Path) -> Database:
+    """Open a database whose commits do not wait for the disk: that they do is held by test_database."""
+
+    def relax(connection: Any, *_: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Pool, "checkout", relax)
+    try:
+        database = Database(path)
+        database.submit(lambda _: None).result(10)  # the writer has its connection
+    finally:
+        event.remove(Pool, "checkout", relax)
+    return database
 
 
 _ROUTES: list[Any] = []  # of the first application
