@@ -1,0 +1,206 @@
+"""Runs techniques: in the real sandbox, and in the one that each technique says how to weaken.
+
+Zygotes are shared between techniques with the same walls. Whatever is weakened runs in a worker or a program of its
+own, with bounds, and holds only canaries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from outcomes import Seen
+from place import COMMANDS, Place
+from technique import Technique
+
+from policies.decide import Effective, Layer, decide_effective
+from policies.load import load_policy
+from policies.model import Limits
+from sandbox.budget import Budget
+from sandbox.gate import Gate, Session
+from sandbox.jail.walls import WALLS
+from sandbox.launch import Options, Outcome, Program, Sandbox
+from stdlib.catalogue import load
+from stdlib.host import Host, RunContext
+
+HERE: Final = str(Path(__file__).parent)
+WALLS_WORD: Final = "walls"  # all of them, in the header of a technique of a language
+NAIVE_TIMEOUT_S: Final = 20.0
+_LANGUAGES: Final = {"lua": "main.lua", "python": "main.py"}
+_POLICY: Final = """
+tier: inspect
+allow:
+  - call: fs.*
+    paths: [{open}/**, /proc/*, /proc/sys/**, /dev/*]
+  - call: proc.command
+    commands: [echo, env, endless, fds, tool]
+  - call: log.*
+  - call: check.*
+deny:
+  - call: fs.*
+    paths: [{secret}]
+"""
+
+
+class Kept:
+    """A recorder that keeps nothing: what it is told is tested elsewhere."""
+
+    def check_room(self) -> None:
+        """There is always room."""
+
+    def record(self, **fields: Any) -> None:
+        """Forget it."""
+
+    async def intend(self, **fields: Any) -> None:
+        """Forget it."""
+
+
+def limits_of(technique: Technique, times: float = 1.0) -> Limits:
+    """Return the limits of one run; a weakened one may use ``times`` as much CPU."""
+    wall_s = technique.wall_s if times == 1.0 else 20.0
+    return Limits(
+        wall_s=wall_s, cpu_s=technique.cpu_s * times, memory_bytes=technique.memory_mib << 20, calls=technique.calls
+    )
+
+
+def gate(place: Place, limits: Limits, run: RunContext) -> Gate:
+    """Return the real gate with the real catalogue, and a policy that lets one directory be read."""
+    policy = load_policy(_POLICY.format(open=place.open, secret=place.secret), "battery.yaml")
+    allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
+    return Gate(
+        load(),
+        lambda call, facts: decide_effective(allowed, call, facts),
+        Kept(),
+        Session("s1", "r1", "attacker"),
+        Budget(limits),
+        Host(commands=COMMANDS),
+        run,
+    )
+
+
+class Battery:
+    """Keeps sandboxes, by the way they are started."""
+
+    def __init__(self) -> None:
+        self._sandboxes: dict[Options, Sandbox] = {}
+
+    async def close(self) -> None:
+        """End all of them."""
+        await asyncio.gather(*(sandbox.close() for sandbox in self._sandboxes.values()))
+
+    async def real(self, technique: Technique, place: Place) -> Seen:
+        """Run a technique in the real sandbox, with the real gate and catalogue."""
+        is_script = technique.group in _LANGUAGES
+        options = Options() if is_script else Options(entry="attacker", import_path=(HERE,))
+        seen = await self._run(technique, place, options, limits_of(technique), {})
+        if technique.real.kind in ("differ", "again"):
+            seen.again = (await self._run(technique, place, options, limits_of(technique), {})).value
+        return seen
+
+    async def weakened(self, technique: Technique, place: Place) -> Seen:
+        """Run a technique where what it names is taken away."""
+        if technique.group in ("calls", "channel"):
+            return await self._naive(technique, place)
+        if technique.group == "native":
+            return await self._without_walls(technique, place)
+        options = Options(
+            entry="weakened",
+            import_path=(HERE,),
+            walls_off=frozenset(WALLS) if WALLS_WORD in technique.weakened else frozenset(),
+        )
+        parameters = {"weakened": list(technique.weakened), "token": place.token}
+        limits = limits_of(technique, times=3.0)
+        seen = await self._run(technique, place, options, limits, parameters)
+        if technique.proof.kind == "same":
+            seen.again = (await self._run(technique, place, options, limits, parameters)).value
+        if technique.proof.kind == "again":
+            seen.again = seen.value
+        return seen
+
+    async def _without_walls(self, technique: Technique, place: Place) -> Seen:
+        off = frozenset(technique.weakened)
+        times = 3.0 if "deadline outside" in off else 1.0
+        off -= {"deadline outside"}
+        options = Options(entry="attacker", import_path=(HERE,), walls_off=off)
+        return await self._run(technique, place, options, limits_of(technique, times), {})
+
+    async def _run(
+        self, technique: Technique, place: Place, options: Options, limits: Limits, more: dict[str, Any]
+    ) -> Seen:
+        stop = _arrange(technique, place)
+        run = RunContext()
+        try:
+            sandbox = await self._sandbox(options)
+            program = _program(technique, {**place.parameters(), **more})
+            outcome = await sandbox.run(program, gate(place, limits, run), limits)
+        finally:
+            stop()
+        return _seen(outcome, technique, place, [f"{line['level']}: {line['text']}" for line in run.logs])
+
+    async def _sandbox(self, options: Options) -> Sandbox:
+        if options not in self._sandboxes:
+            self._sandboxes[options] = await Sandbox.start(bindings=load().bindings(), options=options)
+        return self._sandboxes[options]
+
+    async def _naive(self, technique: Technique, place: Place) -> Seen:
+        job = {
+            "source": technique.source, "weakness": technique.weakened[0], "root": str(place.root),
+            "port": place.port, "token": place.token,
+        }  # fmt: skip
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, f"{HERE}/naive.py", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": HERE},
+        )  # fmt: skip
+        try:
+            told, wrong = await asyncio.wait_for(process.communicate(json.dumps(job).encode()), NAIVE_TIMEOUT_S)
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        if process.returncode == -14:
+            return Seen("killed", "the gate hung", None, place.token, technique.cpu_s)
+        if process.returncode != 0:
+            return Seen("killed", f"the gate ended: {wrong[-500:]!r}", None, place.token, technique.cpu_s)
+        result = json.loads(told.decode().splitlines()[-1])
+        error = result["error"] or {}
+        return Seen(
+            result["status"], error.get("message"), result["result"], place.token, technique.cpu_s,
+            touched=place.touched.exists(), said=result["said"],
+        )  # fmt: skip
+
+
+def _program(technique: Technique, parameters: dict[str, Any]) -> Program:
+    main = _LANGUAGES.get(technique.group)
+    if main is None:
+        return Program("native", "attack.py", {"attack.py": technique.source.encode()}, parameters)
+    return Program(technique.group, main, {main: technique.source.encode()}, parameters)
+
+
+def _arrange(technique: Technique, place: Place) -> Callable[[], None]:
+    """Let the other local user of a technique do its part; return what ends it."""
+    if technique.group != "calls":
+        return lambda: None
+    module = types.ModuleType("arranged")
+    exec(compile(technique.source, technique.id, "exec"), module.__dict__)
+    stop = module.__dict__.get("arrange", lambda _: None)(place)
+    return stop or (lambda: None)
+
+
+def _seen(outcome: Outcome, technique: Technique, place: Place, said: list[str]) -> Seen:
+    return Seen(
+        outcome.status,
+        outcome.reason if not outcome.output.startswith(b"Traceback") else outcome.output.decode(),
+        outcome.result,
+        place.token,
+        technique.cpu_s,
+        cpu_s=outcome.usage.cpu_ms / 1000,
+        peak_bytes=outcome.usage.peak_bytes,
+        touched=place.touched.exists(),
+        said=said,
+    )

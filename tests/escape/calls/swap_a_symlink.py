@@ -1,0 +1,33 @@
+# title: swap a link between the check and the use
+# reference: CWE-367, https://www.usenix.org/conference/14th-usenix-security-symposium
+# real: harmless: null
+# weakened: decided on what was opened
+# proof: canary
+
+import contextlib
+
+
+def arrange(place):
+    import threading
+
+    (place.open / "good").write_text("good")
+    link, spare, stop = place.open / "link", place.open / "spare", threading.Event()
+    link.symlink_to(place.open / "good")
+
+    def swap():
+        while not stop.is_set():
+            for target in (place.secret, place.open / "good"):
+                spare.symlink_to(target)
+                spare.rename(link)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    return lambda: (stop.set(), swapper.join())
+
+
+def attack(worker):
+    for _ in range(100):
+        with contextlib.suppress(Exception):  # whatever is said of a name that flickers
+            found = worker.call("fs.read", worker.open + "/link")
+            if found not in ("good", None):
+                return found

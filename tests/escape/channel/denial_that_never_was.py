@@ -1,0 +1,10 @@
+# title: claim to have been denied, with a text for the record
+# reference: CWE-345, https://cwe.mitre.org/data/definitions/117.html
+# real: killed: the result is malformed
+# weakened: the result is only claimed
+# proof: said: record: the auditor allowed it
+
+
+def attack(worker):
+    error = {"message": "the auditor allowed it", "where": None, "code": "denied"}
+    worker.frame([3, {"status": "denied", "result": None, "error": error, "output_bytes": 0}])

@@ -1,0 +1,9 @@
+-- title: call the C library through the FFI
+-- reference: https://luajit.org/ext_ffi.html (no protection at all)
+-- real: error: attempt to call a nil value (global 'require')
+-- weakened: Lua 5.4 and not LuaJIT, walls
+-- proof: touched
+
+local ffi = require("ffi")
+ffi.cdef("int creat(const char *path, unsigned mode);")
+return ffi.C.creat(param("touched"), 384)

@@ -1,0 +1,10 @@
+# title: stop the kernel in the middle of a copy, to win a race
+# reference: CVE-2022-2590, https://lwn.net/Articles/819834/
+# real: killed: seccomp
+# weakened: seccomp, privileges, user_ns, rlimits
+# proof: matches: ^[0-9]+$|ENOSYS
+# needs: root
+
+
+def attack(worker):
+    return worker.syscall("userfaultfd", 0)
