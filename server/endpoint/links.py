@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from protocol.errors import NotConnectedError
 
@@ -23,16 +25,29 @@ class LiveLink(Protocol):
         """End the link."""
 
 
+@dataclass
+class Turn:
+    """Whose turn it is to send over one link what is wanted of its agent."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_awaited: bool = False  # somebody will send, and has not looked yet at what is wanted
+
+
 class Links:
     """At most one link for each agent."""
 
     def __init__(self) -> None:
         self._links: dict[str, LiveLink] = {}
+        self._turns: WeakKeyDictionary[LiveLink, Turn] = WeakKeyDictionary()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def lock(self, agent: str) -> asyncio.Lock:
         """Return what makes beginning a link of one agent a single step."""
         return self._locks[agent]
+
+    def turn(self, link: LiveLink) -> Turn:
+        """Return what makes sending what is wanted over one link a single step."""
+        return self._turns.setdefault(link, Turn())
 
     def find(self, agent: str) -> LiveLink | None:
         """Return the agent's link, None if it has none."""

@@ -3,6 +3,8 @@
 - All of it is wanted state: sent whole, at connection and after each change, so a lost message costs nothing.
 - One version counts every change of schedules, targets and labels. The agent says which one it has.
 - Pushing never holds up who made the change: an agent that is away or slow gets it when it is back.
+- To one agent one push goes at a time, so that no older state arrives after a newer one; of pushes that wait, one is
+  enough, because it reads what is wanted when its turn comes.
 """
 
 from __future__ import annotations
@@ -63,6 +65,16 @@ def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str
 
 async def push(core: Core, agent: str, link: LiveLink) -> None:
     """Bring one agent to what is wanted; what it refuses is logged, and the rest is sent all the same."""
+    turn = core.links.turn(link)
+    if turn.is_awaited:
+        return
+    turn.is_awaited = True
+    async with turn.lock:
+        turn.is_awaited = False
+        await _push_now(core, agent, link)
+
+
+async def _push_now(core: Core, agent: str, link: LiveLink) -> None:
     wanted = await core.database.read(lambda connection: everything(core, connection, agent))
     for method, body in wanted:
         try:
