@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from agent.logs import LOG
@@ -36,6 +37,7 @@ class Confinement:
         self._start = start
         self._lock = asyncio.Lock()
         self._sandbox: Sandbox | None = None
+        self._starting: asyncio.Task[Sandbox] | None = None  # never cancelled: a process half started would be left
         self._is_closed = False
         self.problem: str | None = None  # why there is none; None while all is well
 
@@ -65,19 +67,29 @@ class Confinement:
         async with self._lock:
             if self._is_closed:
                 raise UnavailableError("the agent is stopping")
-            if self._sandbox is None:
-                try:
-                    self._sandbox = await self._start(self._bindings)
-                except OutriderError as error:
-                    self.problem = str(error)
-                    raise
-                self.problem = None
-            return self._sandbox
+            return self._sandbox if self._sandbox is not None else await self._started()
+
+    async def _started(self) -> Sandbox:
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start(self._bindings))
+        try:
+            self._sandbox = await asyncio.shield(self._starting)
+        except OutriderError as error:
+            self.problem = str(error)
+            raise
+        finally:
+            if self._starting.done():
+                self._starting = None
+        self.problem = None
+        return self._sandbox
 
     async def close(self) -> None:
-        """End it and every run in it."""
+        """End it and every run in it, also if it is just being started."""
         async with self._lock:
             self._is_closed = True
+            if self._starting is not None:
+                with suppress(OutriderError):
+                    await self._started()
             if self._sandbox is not None:
                 await self._sandbox.close()
 
@@ -90,7 +102,7 @@ def check_walls(walls: Iterable[Wall], required: Iterable[str]) -> None:
     """
     standing = tuple(walls)
     lacking = {wall.name: wall.detail for wall in standing if wall.name in missing(standing)}
+    lacking |= dict.fromkeys(set(required) - {wall.name for wall in standing}, "not reported")
     told = "; ".join(f"{name} ({lacking[name]})" for name in sorted(set(required) & set(lacking)))
-    unknown = sorted(set(required) - {wall.name for wall in standing})
-    if told or unknown:
-        raise UnavailableError(f"walls that this host's owner requires do not stand: {told or ', '.join(unknown)}")
+    if told:
+        raise UnavailableError(f"walls that this host's owner requires do not stand: {told}")

@@ -1,0 +1,120 @@
+"""``outrider-agent``: what it says, where, and with which status it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from premises import Premises
+
+from agent.__main__ import run
+from agent.config import save_config
+from agent.identity import save_identity
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def enrolled(premises: Premises) -> Premises:
+    save_config(premises.state, premises.config)
+    save_identity(premises.state.identity, premises.key)
+    return premises
+
+
+def at(premises: Premises, *arguments: str) -> list[str]:
+    return [*arguments, "--dir", str(premises.state.path)]
+
+
+def test_a_second_agent_in_one_directory_is_refused(enrolled: Premises, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two of them would write one ledger twice."""
+    with enrolled.state.locked():
+        assert run(at(enrolled, "run")) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == f"outrider-agent: another agent is running in {enrolled.state.path}\n"
+
+
+def test_a_second_process_in_one_directory_is_refused(enrolled: Premises) -> None:
+    """The same with real processes: the first goes on, ends when it is asked to, and leaves the directory free."""
+    enrolled.close()
+    command = [sys.executable, "-m", "agent", *at(enrolled, "run")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr is not None
+        assert "no link" in first.stderr.readline(), "it runs: it has looked for its server"
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert (second.returncode, "another agent is running" in second.stderr) == (1, True)
+        assert first.poll() is None
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+    enrolled.open()
+    assert enrolled.spool.head.sequence >= 3
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_the_status_is_data_on_standard_output(
+    enrolled: Premises, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    assert run(at(enrolled, "status", *(["--json"] if as_json else []))) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    if as_json:
+        assert json.loads(told.out)["running"] is False
+    else:
+        assert "running                False" in told.out
+
+
+def test_a_directory_that_is_not_enrolled_says_what_to_do(
+    premises: Premises, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("run", "status"):
+        assert run(at(premises, command)) == 1
+        assert "run outrider-agent enroll first" in capsys.readouterr().err
+
+
+def test_a_wrong_configuration_ends_with_its_place(enrolled: Premises, capsys: pytest.CaptureFixture[str]) -> None:
+    enrolled.state.config.write_text(enrolled.state.config.read_text().replace('"agent_id"', '"agentid"'))
+    assert run(at(enrolled, "run")) == 2
+    assert "agent.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--token", "orj1.t1.secret", "--server", "http://127.0.0.1:1"], "not a join token"),
+        (["--token", "x", "--server", "http://outrider.example"], "not encrypted"),
+        (["--token", "x", "--server", "http://127.0.0.1:1", "--label", "berlin"], "key=value"),
+        (["--token-file", "/nowhere/token", "--server", "http://127.0.0.1:1"], "/nowhere/token"),
+    ],
+)
+def test_what_is_wrong_at_enrolment_is_said_without_the_token(
+    premises: Premises, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    assert run(at(premises, "enroll", *arguments)) in (1, 2)
+    told = capsys.readouterr().err
+    assert says in told
+    assert "secret" not in told
+
+
+def test_a_token_may_come_from_a_file_or_standard_input(
+    premises: Premises, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that no other user of the host sees it in the list of processes."""
+    token = tmp_path / "token"
+    token.write_text("orj1.t1.secret\n")
+    token.chmod(0o600)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("orj1.t1.secret\n"))
+    for source in (str(token), "-"):
+        assert run(at(premises, "enroll", "--server", "http://127.0.0.1:1", "--token-file", source)) == 2
+        assert "not a join token" in capsys.readouterr().err
+
+
+def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run([])
+    assert caught.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
