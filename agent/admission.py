@@ -25,7 +25,7 @@ from agent.recorder import Recorder
 from agent.runs import RunRequest
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
-from policies.decide import Effective
+from policies.decide import Effective, require_language
 from protocol.errors import DeadlineError, TrustError, UnavailableError
 from protocol.trust import Authorised
 
@@ -83,7 +83,7 @@ class Admission:
         """Return what the run may do. An order to run is spent by this, whether the run begins or not.
 
         Raises:
-            DeniedError: The host is frozen.
+            DeniedError: The host is frozen, or denies the script's language.
             TrustError: What is asked for is not proved; ``reason`` says what is missing.
             NotConnectedError: The bundle is not here and there is no link.
             UnavailableError: A wall that the owner requires does not stand, or records cannot be written.
@@ -102,6 +102,7 @@ class Admission:
         manifest = entry.bundle.manifest
         parameters = manifest.check_parameters(request.parameters)
         effective = effective_policy(proved, manifest, ceiling, timeout_s=request.timeout_s)
+        require_language(effective, manifest.language)
         nonce = check_order(request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now)
         self._spend(nonce)
         return Admitted(entry, proved, effective, parameters, nonce)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
+from protocol.errors import DeniedError
 
 NO_RULE = "no rule"
 
@@ -48,6 +49,21 @@ def decide_effective(effective: Effective, call: str, facts: Facts) -> Verdict:
             if verdict.effect is effect:
                 return verdict
     return verdicts[0]
+
+
+def require_language(effective: Effective, language: str) -> None:
+    """Return if a script may run in the language that its manifest names. Lua 5.4 and Python need no rule.
+
+    LuaJIT is decided like a call, ``language.luajit``, so that any layer can take it away.
+
+    Raises:
+        DeniedError: A layer denies it, or none allows it.
+    """
+    if language != "luajit":
+        return
+    verdict = decide_effective(effective, f"language.{language}", Facts())
+    if not verdict.allowed:
+        raise DeniedError(f"{verdict.reason or f'{language} is denied'} ({verdict.rule})", rule=verdict.rule)
 
 
 def explain(effective: Effective, call: str, facts: Facts) -> Iterator[tuple[str, Verdict]]:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from sandbox import lua_names, lua_syntax, python_names, python_surface
 from sandbox.lua_lexer import LexError
-from sandbox.lua_surface import GLOBALS, LIBRARIES
+from sandbox.lua_surface import SURFACES
 from sandbox.python_policy import SourceRefused, compile_script, parse
 from sandbox.runtimes import MAX_SOURCE_BYTES
 
@@ -31,7 +32,6 @@ _PYTHON_GLOBALS = (
     | python_surface.CONSTANTS
     | {"HostError", "print"}
 )
-_LUA_GLOBALS = GLOBALS | LIBRARIES.keys()
 _LUA_ENVIRONMENTS = frozenset({"_G", "_ENV"})
 
 
@@ -62,13 +62,14 @@ def analyse(language: str, files: Mapping[str, bytes], main: str, known: Mapping
 
     Raises:
         ArgumentError: No such language.
+        UnavailableError: This machine cannot read it: its build of lupa has no LuaJIT.
     """
     if language not in SUFFIXES:
         raise ArgumentError(f"{language!r} is not a language (known: {', '.join(SUFFIXES)})", parameter="language")
     found = _Found(known)
     if main not in files:
         found.syntax_errors.append((main, "the bundle has no such file"))
-    read = _python_file if language == "python" else _lua_file
+    read = _python_file if language == "python" else partial(_lua_file, flavour=language)
     for name in sorted(files):
         if name == main or name.endswith(SUFFIXES[language]):
             _file(found, name, files[name], read)
@@ -141,8 +142,8 @@ def _frozen(found: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(places)) for name, places in sorted(found.items())}
 
 
-def _lua_file(found: _Found, name: str, source: bytes) -> None:
-    problem = lua_syntax.problem(source, name)
+def _lua_file(found: _Found, name: str, source: bytes, flavour: str) -> None:
+    problem = lua_syntax.problem(source, name, flavour)
     if problem is not None:
         found.syntax_errors.append(problem)
         return
@@ -158,10 +159,10 @@ def _lua_file(found: _Found, name: str, source: bytes) -> None:
         if found.is_ours(use.name) or use.name in _LUA_ENVIRONMENTS:
             found.note_dynamic(f"{name}:{use.line}", f"{use.name} is replaced")
     for use in listed.uses:
-        _lua_use(found, use, assigned, f"{name}:{use.line}")
+        _lua_use(found, use, assigned | SURFACES[flavour].names, f"{name}:{use.line}")
 
 
-def _lua_use(found: _Found, use: lua_names.Use, assigned: set[str], place: str) -> None:
+def _lua_use(found: _Found, use: lua_names.Use, defined: frozenset[str] | set[str], place: str) -> None:
     name, path = use.name, use.path
     while name in _LUA_ENVIRONMENTS and path:
         name, path = path[0], path[1:]
@@ -171,7 +172,7 @@ def _lua_use(found: _Found, use: lua_names.Use, assigned: set[str], place: str) 
         found.note_dynamic(place, "load runs text that is not there yet")
     elif found.is_ours(name):
         found.take(name, path, place)
-    elif name == use.name and name not in assigned and name not in _LUA_GLOBALS:
+    elif name == use.name and name not in defined:
         found.note_unknown(name, path, place)
 
 

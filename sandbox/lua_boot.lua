@@ -1,4 +1,5 @@
 -- Builds the world that a script sees. Runs once per worker, before the script, with the full libraries at hand.
+-- For Lua 5.4 and for LuaJIT 2.1, which is Lua 5.1 with some of 5.2; what one of them lacks is nil here.
 --
 -- The rules it keeps:
 --   * No object of the host language reaches a script. The two host functions stay in local variables here; what they
@@ -17,8 +18,16 @@ local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, raw
 local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
 local raw_collectgarbage, raw_format, raw_randomseed = collectgarbage, string.format, math.randomseed
 local byte, find, sub, concat = string.byte, string.find, string.sub, table.concat
-local pack, unpack = table.pack, table.unpack
+local pack = table.pack or function(...) return { n = select("#", ...), ... } end
+local unpack = table.unpack or unpack
 local getinfo, any_metatable = debug.getinfo, debug.getmetatable
+
+-- No compiler: it would need memory that is both writable and executable, which the walls refuse.
+local is_jit = jit ~= nil
+if is_jit then
+  jit.off()
+  jit.flush()
+end
 
 local MAX_TEXT = 4096 -- bytes of an error text that leaves this file
 local MAX_ARGUMENTS = 32 -- of one call; no call declares as many
@@ -192,6 +201,19 @@ local function own_collectgarbage(option)
   error("collectgarbage: only \"count\" and \"collect\" are available", 2)
 end
 
+-- LuaJIT does not recover from an allocation that failed: the state stays full. So that error passes every protected call.
+local OUT_OF_MEMORY = "not enough memory"
+
+local function passed_on(done, ...)
+  if not done and (...) == OUT_OF_MEMORY then error(OUT_OF_MEMORY, 0) end
+  return done, ...
+end
+
+local function protecting(original)
+  if not is_jit then return original end
+  return function(...) return passed_on(original(...)) end
+end
+
 -- Strings -------------------------------------------------------------------------------------------------------------
 
 -- string.format shows addresses for %p of anything and for %s of what has no __tostring.
@@ -234,8 +256,8 @@ end
 -- The environment -----------------------------------------------------------------------------------------------------
 
 local environment = {
-  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, xpcall = xpcall,
-  select = select, type = type, tonumber = tonumber,
+  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, select = select, type = type,
+  pcall = protecting(pcall), xpcall = protecting(xpcall), tonumber = tonumber,
   rawequal = rawequal, rawget = rawget, rawlen = rawlen, rawset = rawset,
   tostring = own_tostring, print = own_print, getmetatable = own_getmetatable, setmetatable = own_setmetatable,
   collectgarbage = own_collectgarbage, _VERSION = _VERSION,
@@ -252,32 +274,47 @@ environment.load = function(chunk, _, mode, ...)
   return raw_load(source, "=load", "t", environment)
 end
 
-local function copy(library, names)
+-- What every flavour has, then what only Lua 5.4 has, then what only LuaJIT has.
+local function copy(library, common, only_lua, only_jit)
   local result = {}
-  for index = 1, #names do
-    local value = library[names[index]]
-    if value == nil then error("this Lua lacks " .. names[index], 0) end
-    result[names[index]] = value
+  local function take(names)
+    for index = 1, #names do
+      local value = library[names[index]]
+      if value == nil then error("this Lua lacks " .. names[index], 0) end
+      result[names[index]] = value
+    end
   end
+  take(common)
+  take(is_jit and only_jit or only_lua)
   return result
 end
 
 environment.coroutine = copy(coroutine, {
-  "close", "create", "isyieldable", "resume", "running", "status", "wrap", "yield",
-})
+  "create", "isyieldable", "resume", "running", "status", "wrap", "yield",
+}, { "close" }, {})
+environment.coroutine.resume = protecting(coroutine.resume)
 environment.math = copy(math, {
-  "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "maxinteger", "min",
-  "mininteger", "modf", "pi", "rad", "random", "sin", "sqrt", "tan", "tointeger", "type", "ult",
+  "abs", "acos", "asin", "atan", "ceil", "cos", "deg", "exp", "floor", "fmod", "huge", "log", "max", "min", "modf", "pi",
+  "rad", "random", "sin", "sqrt", "tan",
+}, { "maxinteger", "mininteger", "tointeger", "type", "ult" }, {
+  "atan2", "cosh", "frexp", "ldexp", "log10", "pow", "sinh", "tanh",
 })
 environment.math.randomseed = own_randomseed
-environment.os = copy(os, { "clock", "difftime", "time" })
+environment.os = copy(os, { "clock", "difftime", "time" }, {}, {})
 environment.string = copy(string, {
-  "byte", "char", "find", "gmatch", "gsub", "len", "lower", "match", "pack", "packsize", "rep", "reverse", "sub",
-  "unpack", "upper",
-})
+  "byte", "char", "find", "gmatch", "gsub", "len", "lower", "match", "rep", "reverse", "sub", "upper",
+}, { "pack", "packsize", "unpack" }, {})
 environment.string.format = own_format
-environment.table = copy(table, { "concat", "insert", "move", "pack", "remove", "sort", "unpack" })
-environment.utf8 = copy(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offset" })
+environment.table = copy(table, { "concat", "insert", "move", "remove", "sort" }, {}, { "maxn" })
+environment.table.pack, environment.table.unpack = pack, unpack
+if is_jit then
+  environment.unpack = unpack
+  environment.bit = copy(bit, {}, {}, {
+    "arshift", "band", "bnot", "bor", "bswap", "bxor", "lshift", "rol", "ror", "rshift", "tobit", "tohex",
+  })
+else
+  environment.utf8 = copy(utf8, { "char", "charpattern", "codepoint", "codes", "len", "offset" }, {}, {})
+end
 
 local string_meta = any_metatable("")
 string_meta.__index = environment.string

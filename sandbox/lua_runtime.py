@@ -1,4 +1,4 @@
-"""Lua 5.4 for scripts, through lupa, with nothing of Python within reach.
+"""Lua 5.4 and LuaJIT 2.1 for scripts, through lupa, with nothing of Python within reach.
 
 The boundary is the process; these guards keep honest scripts predictable and make an attacker need two bugs. What the
 runtime itself guarantees:
@@ -7,6 +7,9 @@ runtime itself guarantees:
 - The one function that Lua can reach never raises and returns only scalars, bytes and fresh tables.
 - The boot chunk is read and compiled once, at preload: a locked worker cannot open files.
 - Bytecode that a script brings is refused by its first byte; only our own boot chunk is loaded as bytecode.
+
+LuaJIT runs without its compiler, and so without executable memory; it is the quicker interpreter all the same.
+Its guards are those of Lua 5.4. Deep recursion through callbacks can crash it (not escape it): then the run is killed.
 """
 
 from __future__ import annotations
@@ -16,10 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lupa.lua54
-
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, UnavailableError
 from sandbox import pure
+from sandbox.lua_syntax import MODULES, module
 from sandbox.lua_values import from_lua, to_lua
 from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefused
@@ -27,7 +29,8 @@ from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefuse
 BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
 
 _PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
-_boot: bytes | None = None  # the boot chunk, compiled, from preload on
+FLAVOURS = tuple(MODULES)  # Lua 5.4, LuaJIT 2.1
+_boots: dict[str, bytes] = {}  # flavour -> the boot chunk, compiled, from preload on
 
 
 def preload() -> None:
@@ -35,48 +38,67 @@ def preload() -> None:
 
     The boot chunk is kept as bytecode of this very Lua: loading it is several times faster than compiling it.
     """
-    global _boot  # noqa: PLW0603 - filled once in the zygote, before any fork
-    if _boot is None:
-        compile_boot = _new_state().execute(
-            b"return function(s) return string.dump(load(s, '=outrider', 't'), true) end"
-        )
-        _boot = compile_boot(BOOT_FILE.read_bytes())
+    for flavour in FLAVOURS:
+        if flavour in _boots:
+            continue
+        try:
+            state = _new_state(flavour)
+        except UnavailableError:
+            if flavour == "lua":  # without it there is no Lua at all
+                raise
+            continue
+        compile_boot = state.execute(b"return function(s) return string.dump(load(s, '=outrider', 't'), true) end")
+        _boots[flavour] = compile_boot(BOOT_FILE.read_bytes())
 
 
 def create(
-    bindings: Sequence[Binding], channel: ChannelLike, limits: RuntimeLimits, *, randomness: bytes
+    bindings: Sequence[Binding],
+    channel: ChannelLike,
+    limits: RuntimeLimits,
+    *,
+    randomness: bytes,
+    flavour: str = "lua",
 ) -> LuaRuntime:
-    """Return a Lua 5.4 runtime that shows ``bindings`` to its script.
+    """Return a Lua runtime that shows ``bindings`` to its script.
 
     Args:
         bindings: The calls that scripts see.
         channel: Where calls and output go.
         limits: Bound of what Lua may allocate.
         randomness: At least 16 random bytes; forks of one zygote would otherwise share their random numbers.
+        flavour: One of ``FLAVOURS``.
     """
-    runtime = prepare(bindings)
+    runtime = prepare(bindings, flavour)
     runtime.attach(channel, limits, randomness)
     return runtime
 
 
-def prepare(bindings: Sequence[Binding]) -> LuaRuntime:
-    """Return a runtime that lacks a channel, a limit and randomness; :meth:`LuaRuntime.attach` gives them."""
-    return LuaRuntime(bindings)
+def prepare(bindings: Sequence[Binding], flavour: str = "lua") -> LuaRuntime:
+    """Return a runtime that lacks a channel, a limit and randomness; :meth:`LuaRuntime.attach` gives them.
+
+    Raises:
+        UnavailableError: This build of lupa has no such flavour.
+    """
+    preload()
+    if flavour not in _boots:
+        raise UnavailableError(f"{flavour} is not in this build of lupa: use lua (5.4)")
+    return LuaRuntime(bindings, flavour)
 
 
 class LuaRuntime:
     """One Lua state, for one program. See ``runtimes.Runtime``."""
 
-    def __init__(self, bindings: Sequence[Binding]) -> None:
+    def __init__(self, bindings: Sequence[Binding], flavour: str) -> None:
+        self._error: type[Exception] = module(flavour).LuaError
         self._channel: ChannelLike = Nowhere()
         self._seeds: tuple[int, int] | None = None  # for Lua's generator of random numbers
         self._failed_call = b""  # name of the newest call that failed
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
         self._memory_bytes = 0  # of Lua's own allocator, while a script runs
-        self._state = _new_state()
+        self._state = _new_state(flavour)
         self._table_type = type(self._state.table())
-        self._run = self._boot(bindings)
+        self._run = self._boot(bindings, _boots[flavour])
 
     def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
         """Give the runtime of one run what is its own."""
@@ -88,12 +110,11 @@ class LuaRuntime:
         first, second = randomness[:8], randomness[8:16]
         self._seeds = int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)
 
-    def _boot(self, bindings: Sequence[Binding]) -> Callable[..., Any]:
-        preload()
+    def _boot(self, bindings: Sequence[Binding], boot: bytes) -> Callable[..., Any]:
         rows = [[binding.family.encode(), binding.member.encode()] for binding in bindings]
         table = self._state.table_from([self._state.table_from(row) for row in rows])
         run: Callable[..., Any] = self._state.execute(
-            _boot, self._host_call, self._host_print, self._host_limit, table, name=b"=outrider"
+            boot, self._host_call, self._host_print, self._host_limit, table, name=b"=outrider"
         )
         return run
 
@@ -109,7 +130,7 @@ class LuaRuntime:
             return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
         try:
             outcome = self._run(source, main.encode("utf-8"), *self._seeds)
-        except (lupa.lua54.LuaError, MemoryError):  # outside every protected call: only memory can do this
+        except (self._error, MemoryError):  # outside every protected call: only memory can do this
             return failed("not enough memory", main)
         return self._result(outcome, main, source)
 
@@ -176,9 +197,9 @@ def _only_tail_call(source: bytes, call: bytes, main: str) -> str | None:
     return f"{main}:{line}"
 
 
-def _new_state() -> Any:
+def _new_state(flavour: str) -> Any:
     """Return a Lua state with every option that narrows the bridge. No memory limit yet (0), but one can be set."""
-    return lupa.lua54.LuaRuntime(
+    return module(flavour).LuaRuntime(
         register_eval=False,
         register_builtins=False,
         unpack_returned_tuples=True,

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol
 
-from protocol.errors import ArgumentError, OutriderError, TooLargeError, UnavailableError
+from protocol.errors import ArgumentError, OutriderError, TooLargeError
 from sandbox import lua_runtime, python_runtime
 from sandbox.channel import Loopback, start_frame
 from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
@@ -98,12 +98,10 @@ def make(language: str, bindings: Sequence[Binding]) -> Runtime:
         UnavailableError: This build cannot run that language safely; says why.
         ArgumentError: No such language.
     """
-    if language == "lua":
-        return lua_runtime.prepare(bindings)
+    if language in lua_runtime.FLAVOURS:
+        return lua_runtime.prepare(bindings, language)
     if language == "python":
         return python_runtime.prepare(bindings)
-    if language == "luajit":
-        raise UnavailableError("luajit is not available in this version: use lua (5.4)")
     raise ArgumentError(f"{language!r} is not a language (known: lua, luajit, python)", parameter="language")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.local.folder import Script
 from cli.local.report import CallMade, Ran
-from policies.decide import Effective, Layer, decide_effective
+from policies.decide import Effective, Layer, decide_effective, require_language
 from policies.model import Limits, Policy
 from policies.needs import needs_layer
 from sandbox.budget import Budget
@@ -45,8 +45,13 @@ def effective(script: Script, policy: Policy) -> Effective:
 
 
 async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable, parameters: Mapping[str, Any]) -> Ran:
-    """Run ``script`` once and return how it went."""
+    """Run ``script`` once and return how it went.
+
+    Raises:
+        DeniedError: The policy does not let a script choose its language.
+    """
     allowed = effective(script, policy)
+    require_language(allowed, script.manifest.language)
     limits: Limits = allowed.limits
     context = RunContext(parameters)
     manifest = script.manifest

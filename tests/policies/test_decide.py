@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from policies.decide import Effective, Layer, decide, decide_effective
+from policies.ceiling import load_ceiling
+from policies.decide import Effective, Layer, decide, decide_effective, require_language
 from policies.load import builtin, load_policy
 from policies.model import Effect, Facts
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, DeniedError
 from protocol.tiers import Tier
 from stdlib.catalogue import load as load_catalogue
 
@@ -92,3 +93,23 @@ def test_a_wrong_policy_is_refused_with_file_line_and_key(text: str, words: str)
     with pytest.raises(ArgumentError) as caught:
         load_policy(text, "x.yaml")
     assert str(caught.value).startswith(words)
+
+
+def test_a_layer_can_take_luajit_away() -> None:
+    """The owner of a host may want the one interpreter only; the others need no rule."""
+    tier = builtin(Tier.OBSERVE)
+    layers = [Layer(tier.name, tier.rules)]
+    require_language(Effective(tuple(layers)), "luajit")
+    ceiling = load_ceiling("deny: [{call: language.luajit}]\n", "ceiling.yaml").layer
+    assert ceiling is not None
+    with pytest.raises(DeniedError, match=r"ceiling.yaml:1 deny language.luajit"):
+        require_language(Effective((*layers, ceiling)), "luajit")
+    for language in ("lua", "python"):
+        require_language(Effective((*layers, ceiling)), language)
+
+
+def test_luajit_needs_a_rule() -> None:
+    """No rule means no, here as everywhere."""
+    policy = load_policy("tier: observe\nallow: [{call: fs.stat}]\n", "mine.yaml")
+    with pytest.raises(DeniedError, match="no rule"):
+        require_language(Effective((Layer(policy.name, policy.rules),)), "luajit")

@@ -22,6 +22,8 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("time.now", NONE, "+compute +compute +compute +compute +admin"),
     ("json.parse", NONE, "+compute +compute +compute +compute +admin"),
     ("param", NONE, "+compute +compute +compute +compute +admin"),
+    ("language.luajit", NONE, "+compute +compute +compute +compute +admin"),  # decided like a call, and is none
+    ("language.perl", NONE, ". . . . +admin"),
     ("check", NONE, ". . . . +admin"),  # a family is not a call
     ("checks.metric", NONE, ". . . . +admin"),  # nor is what only begins like one
     ("parameter", NONE, ". . . . +admin"),

@@ -73,11 +73,12 @@ def lua(
     parameters: Mapping[str, Any] | None = None,
     memory_bytes: int = MEMORY_BYTES,
     randomness: bytes = SEED,
+    flavour: str = "lua",
 ) -> Ran:
     """Run a Lua script, unjailed, in this process."""
     channel = RecordingChannel(answers or {})
     limits = RuntimeLimits(memory_bytes)
-    runtime = lua_runtime.create(BINDINGS, channel, limits, randomness=randomness)
+    runtime = lua_runtime.create(BINDINGS, channel, limits, randomness=randomness, flavour=flavour)
     code = source.encode() if isinstance(source, str) else source
     return Ran(runtime.execute("main.lua", {"main.lua": code}, parameters or {}), channel)
 

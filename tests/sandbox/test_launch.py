@@ -244,7 +244,7 @@ async def test_a_required_wall_that_is_missing_means_that_nothing_runs() -> None
 
 
 async def test_a_zygote_has_one_thread(sandbox: Sandbox) -> None:
-    """It forks without the hooks that repair locks: with a second thread, a worker could inherit a lock that is held."""
+    """It forks without the hooks that repair locks; of a second thread a worker could inherit a lock that is held."""
     await run(sandbox, lua("return 1"))
     await run(sandbox, python("result = 1"))
     assert len(os.listdir(f"/proc/{sandbox.zygote_pid}/task")) == 1

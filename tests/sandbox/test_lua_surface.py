@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from languages import lua
 
-from sandbox.lua_surface import GLOBALS, LIBRARIES
+from sandbox.lua_surface import SURFACES
 
 FAMILIES = {"fs", "proc", "json"}
 BARE = {"param"}
@@ -22,11 +23,13 @@ return seen
 """
 
 
-def test_the_environment_is_exactly_the_listed_surface() -> None:
+@pytest.mark.parametrize("flavour", SURFACES)
+def test_the_environment_is_exactly_the_listed_surface(flavour: str) -> None:
     """A library function that nobody listed is a hole that nobody judged."""
-    seen = {name: set(members) for name, members in lua(LIST_ALL).value.items()}
-    expected: dict[str, set[str]] = {name: set() for name in GLOBALS | FAMILIES | BARE}
-    expected |= {name: set(members) for name, members in LIBRARIES.items()}
+    surface = SURFACES[flavour]
+    seen = {name: set(members) for name, members in lua(LIST_ALL, flavour=flavour).value.items()}
+    expected: dict[str, set[str]] = {name: set() for name in surface.globals | FAMILIES | BARE}
+    expected |= {name: set(members) for name, members in surface.libraries.items()}
     assert seen == expected
 
 
