@@ -84,7 +84,7 @@ def compile_script(source: str, filename: str) -> types.CodeType:
         raise SourceRefused(*_told(error)) from None
     except MemoryError:
         raise
-    except Exception:  # noqa: BLE001 - the transformer stumbles over syntax that it has already refused; what it cannot check is not run
+    except Exception:  # noqa: BLE001 - the transformer stumbles over some syntax; what it cannot check is not run
         raise SourceRefused("the source cannot be checked", None) from None
     if compiled.errors or compiled.code is None:
         match = _LINE.match(compiled.errors[0] if compiled.errors else "Line None: the source was refused")

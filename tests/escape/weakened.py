@@ -7,6 +7,7 @@ walls of the jail stand, and the weakened runtime is made behind them like the r
 
 from __future__ import annotations
 
+import ast
 import builtins
 import collections
 import functools
@@ -28,6 +29,7 @@ from typing import Any, Final
 import lupa.lua51
 import lupa.lua54
 import lupa.luajit21
+from RestrictedPython.compile import compile_restricted_exec
 from RestrictedPython.transformer import RestrictingNodeTransformer
 
 from sandbox import lua_runtime, pure, python_guards, python_policy, python_runtime, python_surface, python_text, worker
@@ -394,6 +396,16 @@ def _run_plain_lua(world: World, source: bytes) -> Result:
 def _no_transformer(world: World) -> None:
     """Source is compiled as it is; the namespace stays the restricted one."""
     replace(python_runtime, "compile_script", lambda source, name: compile(source, name, "exec", dont_inherit=True))
+
+
+@python("errors of the transformer")
+def _stumbling(world: World) -> None:
+    """What the transformer raises is taken for a refusal only where it says so."""
+    replace(
+        python_runtime,
+        "compile_script",
+        lambda source, name: compile_restricted_exec(ast.parse(source), name, policy=python_policy.ScriptPolicy).code,
+    )
 
 
 class _Lax(python_policy.ScriptPolicy):

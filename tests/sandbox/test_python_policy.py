@@ -54,6 +54,12 @@ def test_every_guard_is_in_place() -> None:
     }  # fmt: skip
 
 
+def test_syntax_over_which_the_transformer_stumbles_is_refused() -> None:
+    """RestrictedPython 9.0 raises AttributeError for it, which would end the worker without a word."""
+    with pytest.raises(SourceRefused, match="cannot be checked"):
+        compile_script("x = [item for one in [1] for item in await one]", "main.py")
+
+
 @pytest.mark.parametrize("version", ["8.4", "10.0", "90"])
 def test_other_versions_of_restrictedpython_are_refused(
     version: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
