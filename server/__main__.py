@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -150,7 +150,8 @@ def _serve(read: config.Config, key: Any) -> None:
             super().handle_exit(sig, frame)
 
     server = Server(settings)
-    server.run()
+    with suppress(SystemExit):  # uvicorn's way to say that it could not begin; the log holds its reason
+        server.run()
     if not server.started:
         raise UnavailableError(f"the server could not listen on {read.host}:{read.port}")
 

@@ -17,6 +17,7 @@ from server.config import Config
 from server.endpoint.links import Links
 from server.ledger import OwnLedger
 from server.metrics import Metrics
+from server.probe import Probe
 from server.repository import Repository
 from server.signals import Bell, Endings
 from server.store.database import Database
@@ -42,6 +43,7 @@ class Core:
     strangers: Allowance = field(default_factory=Allowance)
     unproved: int = 0  # connections of agents that have not proved a key yet
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
+    probe: Probe = field(default_factory=Probe)
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
