@@ -27,6 +27,7 @@ from server import limits, refusals
 from server.access import Caller
 from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, trust
 from server.api.asking import bearer
+from server.api.description import PREFIX, TITLE, describe
 from server.api.door import Door
 from server.api.problems import problem
 from server.core import Core
@@ -36,18 +37,32 @@ from server.services import runs as run_service
 from server.version import VERSION
 
 LOG = structlog.get_logger()
-PREFIX = "/api/v1"
 _ROUTERS = (overview, agents, scripts, schedules, runs, records, trust)
+
+
+class _App(FastAPI):
+    """An application that describes itself in full."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(self)
+        return self.openapi_schema
 
 
 def build(core: Core) -> FastAPI:
     """Return the application of one server."""
-    app = FastAPI(
-        title="Outrider", version=VERSION, lifespan=_lifespan, openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None, redoc_url=None, redirect_slashes=False,
-        description="Signed scripts, sandboxed, on every host, with every call on the record.",
-    )  # fmt: skip
+    app = routed()
     app.state.core = core
+    app.add_middleware(Door, core=core)
+    return app
+
+
+def routed() -> FastAPI:
+    """Return an application with all routes and errors, and no server behind them yet."""
+    app = _App(
+        title=TITLE, version=VERSION, lifespan=_lifespan, openapi_url=f"{PREFIX}/openapi.json", docs_url=None,
+        redoc_url=None, redirect_slashes=False,
+    )  # fmt: skip
     for module in _ROUTERS:
         app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(bearer)])
     app.include_router(health.router)
@@ -57,7 +72,6 @@ def build(core: Core) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(Exception, _on_unforeseen)
-    app.add_middleware(Door, core=core)
     return app
 
 

@@ -1,0 +1,355 @@
+"""The forms of answers, for the description of the API only: handlers build plain values and are not slowed by them.
+
+Every answer of the tests of the API is held against these forms, so they say what is really sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Item = TypeVar("Item")
+Moment = str  # RFC 3339 in UTC
+Envelope = dict[str, Any]
+
+
+class Answer(BaseModel):
+    """What all forms share: every field is named here, and all that are named are sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Programs branch on ``code`` and ``reason``; ``detail`` is for people."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="`urn:outrider:problem:` and the code.")
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str = Field(description="What the server's log calls this request.")
+    reason: str = Field("", description="Why a signature, approval or token does not count.")
+    parameter: str = ""
+    rule: str = Field("", description="What decided a refusal.")
+    budget: str = ""
+    sequence: int = 0
+    where: str = Field("", description="A place in a document or body.")
+    errors: list[dict[str, str]] = Field([], description="Every wrong field.")
+
+
+class Paged(Answer, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next: str | None = Field(description="The cursor of the next page, null on the last one.")
+
+
+class Me(Answer):
+    """Who asks."""
+
+    principal: str
+    roles: list[str]
+    expires: Moment
+
+
+class ServerNow(Answer):
+    """The server itself."""
+
+    version: str
+    time: Moment
+
+
+class Status(Answer):
+    """The fleet in numbers."""
+
+    server: ServerNow
+    agents: int
+    connected: int
+    schedules: int
+    reviews_open: int
+    runs_under_way: int
+    roster_version: int | None
+
+
+class Agent(Answer):
+    """A host."""
+
+    id: str
+    name: str
+    hostname: str
+    labels: dict[str, str]
+    connected: bool
+    last_seen: Moment | None
+    created: Moment
+    frozen: bool
+    freeze_reason: str
+    facts: dict[str, Any]
+    schedules_version: int
+    records: int
+    key: str
+
+
+class Invitation(Answer):
+    """A join token, shown once."""
+
+    id: str
+    token: str
+    expires: Moment
+    name: str | None
+    labels: dict[str, str]
+
+
+class Published(Answer):
+    """A version that is published now."""
+
+    name: str
+    version: str
+    digest: str
+    tier: str
+    author: str
+    review: str
+    status: str
+
+
+class Script(Answer):
+    """A version, in brief."""
+
+    name: str
+    version: str
+    digest: str
+    tier: str
+    author: str
+    published: Moment
+    status: str
+
+
+class ShownParameter(Answer):
+    """A parameter of a script."""
+
+    type: str
+    required: bool
+    default: Any
+    description: str
+
+
+class ShownMetric(Answer):
+    """A metric that a script promises."""
+
+    name: str
+    type: str
+    unit: str
+
+
+class ShownManifest(Answer):
+    """What a manifest says."""
+
+    language: str
+    main: str
+    tier: str
+    limits: dict[str, float]
+    needs: list[str]
+    metrics: list[ShownMetric]
+    parameters: dict[str, ShownParameter]
+
+
+class ShownScript(Script):
+    """A version in full."""
+
+    versions: list[str]
+    description: str
+    manifest: ShownManifest
+    files: dict[str, str]
+    publication: Envelope
+    approvals: list[Envelope]
+    withdrawals: list[Envelope]
+
+
+class Review(Answer):
+    """A review, in brief."""
+
+    id: str
+    script: str
+    version: str
+    digest: str
+    tier: str
+    author: str
+    state: Literal["open", "approved", "rejected"]
+    created: Moment
+    decided: Moment | None
+    decided_by: str | None
+    reason: str | None
+
+
+class Need(BaseModel):
+    """A call that a script asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call: str
+    paths: list[str] = []
+
+
+class ShownReview(Review):
+    """All that a reviewer needs."""
+
+    inferred_tier: str
+    calls: list[str]
+    dynamic: list[str]
+    unknown: list[str]
+    needs: list[Need]
+    manifest: ShownManifest
+    files: dict[str, str]
+    previous: str | None
+    diff: str | None
+
+
+class Schedule(BaseModel):
+    """What runs when on whom; exactly one of ``cron`` and ``every_s`` is there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    name: str
+    script: str
+    digest: str
+    version: str
+    parameters: dict[str, Any]
+    on: str
+    cron: str = ""
+    every_s: float = 0.0
+    zone: str
+    splay_s: float
+    overlap: str
+    catch_up: str
+    timeout_s: float = 0.0
+    enabled: bool
+    principal: str
+    created: Moment
+    is_signed: bool
+
+
+class Fires(Answer):
+    """Fire times."""
+
+    fires: list[Moment]
+
+
+class Run(Answer):
+    """One run of a script on one host."""
+
+    id: str
+    agent: str
+    agent_id: str
+    script: str
+    version: str
+    digest: str
+    status: str
+    reason: str | None
+    principal: str
+    purpose: str
+    schedule: str | None
+    fire_time: Moment | None
+    created: Moment
+    started: Moment | None
+    finished: Moment | None
+    result: Any
+    output: Any
+    truncated: Any
+    metrics: Any
+    state: Any
+    status_text: Any
+    usage: Any
+    walls: Any
+
+
+class Runs(Answer):
+    """The runs that one request began."""
+
+    runs: list[Run]
+
+
+class Record(Answer):
+    """A record, as its bytes say."""
+
+    agent: str
+    agent_id: str
+    sequence: int
+    hash: str
+    previous: str
+    time: Moment
+    time_us: int
+    mono_us: int
+    session: str
+    run: str
+    principal: str
+    kind: str
+    call: str
+    arguments: dict[str, Any]
+    verdict: str
+    rule: str
+    outcome: str
+    duration_us: int
+    bytes: int
+    data: dict[str, Any]
+
+
+class ProvedLedger(Answer):
+    """What proving one ledger found."""
+
+    agent: str
+    agent_id: str
+    records: int
+    head: str | None
+    checkpoints: int
+    error: str | None = Field(description="What is wrong and where; null if nothing is.")
+
+
+class Proof(Answer):
+    """What proving ledgers found."""
+
+    ok: bool
+    agents: list[ProvedLedger]
+
+
+class Roster(Answer):
+    """The newest roster."""
+
+    version: int
+    envelope: Envelope
+
+
+class Token(Answer):
+    """A token, without what would let anybody in."""
+
+    id: str
+    principal: str
+    roles: list[str]
+    created: Moment
+    expires: Moment
+    revoked: Moment | None
+
+
+class NewToken(Answer):
+    """A token, shown once."""
+
+    id: str
+    token: str
+    principal: str
+    roles: list[str]
+    expires: Moment
+
+
+class Alive(Answer):
+    """The event loop turns."""
+
+    alive: bool
+
+
+class Ready(Answer):
+    """Whether requests can be served, and what was looked at."""
+
+    ready: bool
+    checks: dict[str, str]
