@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from fastapi import FastAPI
+from jsonschema import Draft202012Validator
 from sqlalchemy import event, text
 from sqlalchemy.pool import Pool
 from world import NOW, World
@@ -24,6 +27,7 @@ from protocol.bundle import Bundle
 from protocol.enrolment import make_request, parse_token
 from protocol.signing import Envelope, PrivateKey, sign
 from server import access, config
+from server.api.description import COMMITTED
 from server.app import build
 from server.core import Core
 from server.ledger import OwnLedger
@@ -94,7 +98,9 @@ class Headquarters:
     ) -> httpx2.Response:
         given = {**self.authorization(role), **(headers or {})}
         more: dict[str, Any] = {} if body is None else {"json": body}
-        return await self.api.request(method, f"/api/v1{path}", headers=given, params=query or None, **more)
+        answer = await self.api.request(method, f"/api/v1{path}", headers=given, params=query or None, **more)
+        check_described(method, path, answer)
+        return answer
 
     async def get(self, path: str, *, role: str = "admin", **query: Any) -> Any:
         return expect(await self.ask("GET", path, role=role, **query), 200)
@@ -180,6 +186,34 @@ def _hasty(path: Path) -> Database:
     finally:
         event.remove(Pool, "checkout", relax)
     return database
+
+
+@cache
+def _forms() -> list[tuple[str, re.Pattern[str], dict[str, Draft202012Validator]]]:
+    """Return method, path and the form of each answer by status, of every operation that is described."""
+    told = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    found = []
+    for path, methods in told["paths"].items():
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path.removeprefix("/api/v1")))
+        for method, operation in methods.items():
+            forms = {}
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    schema = content.get("schema", {}) | {"components": told["components"]}
+                    forms[status] = Draft202012Validator(schema)
+            found.append((method.upper(), pattern, forms))
+    # Where two patterns fit, the one without a parameter is the route's.
+    return sorted(found, key=lambda item: "[^/]+" in item[1].pattern)
+
+
+def check_described(method: str, path: str, answer: httpx2.Response) -> None:
+    """Hold an answer against what the committed description says about it."""
+    for known, pattern, forms in _forms():
+        if known == method and pattern.fullmatch(path.partition("?")[0]):
+            form = forms.get(str(answer.status_code), forms["default"])
+            if answer.content:
+                form.validate(answer.json())
+            return
 
 
 _ROUTES: list[Any] = []  # of the first application
