@@ -26,8 +26,8 @@ WORDS: Final = ("run", "schedule")
 
 #: The names of the sandbox's walls, which this package cannot import; a test holds the two lists equal.
 WALL_NAMES: Final = (
-    "privileges", "user_ns", "pid_ns", "net_ns", "mount_ns", "ipc_ns", "rlimits", "landlock", "seccomp", "mdwe",
-    "language",
+    "privileges", "user_ns", "pid_ns", "net_ns", "mount_ns", "ipc_ns", "rlimits", "cgroup", "landlock", "seccomp",
+    "mdwe", "language",
 )  # fmt: skip
 
 #: Every supported kernel has these, whoever the agent runs as, so that doing without them is never needed.

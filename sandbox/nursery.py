@@ -20,6 +20,7 @@ from typing import Final
 
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.control import MAX_PACKET_BYTES, Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
+from sandbox.jail import cgroup
 from sandbox.jail.walls import State, Wall
 from sandbox.outcome import Ended as WorkerEnded
 
@@ -278,6 +279,7 @@ class Zygote:
         if self._held:
             return
         self._process.poll()  # it is reaped; let it know
+        cgroup.remove_stale()
         self._reaped.set_result(None)
         self._close_control()
         if not self._ready.done():

@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from sandbox.jail import descriptors, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
+from sandbox.jail import cgroup, descriptors, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
 from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
 from sandbox.jail.trial import Say, in_child
-from sandbox.jail.walls import IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall
+from sandbox.jail.walls import CGROUP, IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall
 
 DEFAULT_ID: Final = 65534  # nobody and nogroup on every Linux
 _REHEARSAL_MEMORY_BYTES: Final = 64 * 1024 * 1024
@@ -56,6 +56,7 @@ class Builder:
         self._off = frozenset(off)
         self._identity = identity
         self._reasons: dict[str, str] = {}  # why a wall is missing
+        self._details: dict[str, str] = {}  # what there is to say of one that stands
         self._base_bytes = rlimits.address_space_bytes()
         self._filter = _filter_or_reason(self._reasons)
         is_root = os.geteuid() == 0
@@ -107,7 +108,7 @@ class Builder:
             return Wall(name, State.OFF, "switched off")
         if name in self._reasons:
             return Wall(name, State.MISSING, self._reasons[name])
-        return Wall(name, State.UP, WALLS[name])
+        return Wall(name, State.UP, self._details.get(name, WALLS[name]))
 
     def _raise(self, stage: Stage) -> None:
         for step in steps_of(self._steps, stage):
@@ -162,6 +163,11 @@ class Builder:
             else:
                 say("")
 
+    def enter_group(self) -> None:
+        """Enter a control group, and keep what it holds for the report."""
+        had = cgroup.enter(cgroup.Limits.of_this_host())
+        self._details[CGROUP] = f"{WALLS[CGROUP]}: {had}"
+
     def leave_root(self) -> None:
         """Become the identity of workers."""
         privileges.leave_root(self._identity.uid, self._identity.gid)
@@ -179,6 +185,7 @@ class Builder:
 
 #: What the zygote does to itself.
 _ACTIONS: Final[dict[Action, Callable[[Builder], None]]] = {
+    Action.ENTER_GROUP: Builder.enter_group,
     Action.LEAVE_ROOT: Builder.leave_root,
     Action.ENTER_USER: lambda _: namespaces.enter_user(),
     Action.ENTER_NET: lambda _: namespaces.enter(NET_NS),

@@ -2,6 +2,7 @@
 
 The order is the security of it, and these are its reasons:
 
+- The control group comes first: only root, or who the tree was delegated to, may enter one.
 - The user namespace comes before the others: it is what gives an ordinary user the right to enter them. Root leaves
   root before it, so that the namespace belongs to an ordinary user. Where there is none, root leaves last, when all is
   built.
@@ -20,6 +21,7 @@ from typing import Final
 
 from protocol.errors import ArgumentError
 from sandbox.jail.walls import (
+    CGROUP,
     IPC_NS,
     LANDLOCK,
     LANGUAGE,
@@ -47,6 +49,7 @@ class Stage(StrEnum):
 class Action(StrEnum):
     """One step. ``builder`` has exactly one function for each."""
 
+    ENTER_GROUP = "enter a control group"
     LEAVE_ROOT = "leave root"
     ENTER_USER = "enter a user namespace"
     ENTER_NET = "enter a network namespace"
@@ -73,6 +76,7 @@ class Step:
     action: Action
 
 
+_GROUP: Final = Step(CGROUP, Stage.OUTER, Action.ENTER_GROUP)
 _NAMESPACES: Final = (
     Step(NET_NS, Stage.OUTER, Action.ENTER_NET),
     Step(IPC_NS, Stage.OUTER, Action.ENTER_IPC),
@@ -108,10 +112,10 @@ def plan(off: Collection[str] = (), *, is_root: bool, has_user_ns: bool) -> tupl
         raise ArgumentError(f"no walls: {', '.join(sorted(unknown))} (known: {', '.join(WALLS)})", parameter="off")
     leave = (Step(PRIVILEGES, Stage.OUTER, _LEAVE),) if is_root else ()
     if has_user_ns and USER_NS not in off:
-        outer = (*leave, Step(USER_NS, Stage.OUTER, Action.ENTER_USER), *_NAMESPACES)
+        outer = (_GROUP, *leave, Step(USER_NS, Stage.OUTER, Action.ENTER_USER), *_NAMESPACES)
     else:
         late = (Step(PRIVILEGES, Stage.ZYGOTE, _LEAVE),) if is_root else ()
-        outer = (*_NAMESPACES, *late)
+        outer = (_GROUP, *_NAMESPACES, *late)
     steps = (*outer, Step(PRIVILEGES, Stage.ZYGOTE, Action.DROP_CAPABILITIES), *_WORKER)
     return tuple(step for step in steps if step.wall not in off)
 

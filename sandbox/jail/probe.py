@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from protocol.errors import UnavailableError
-from sandbox.jail import kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp, walls
+from sandbox.jail import cgroup, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp, walls
 from sandbox.jail.builder import DEFAULT_ID
 from sandbox.jail.trial import Say, Trial, in_child
 from sandbox.jail.walls import WALLS, State, Wall
@@ -51,7 +51,9 @@ def probe(python: str = sys.executable) -> tuple[Wall, ...]:
 
 def try_all() -> tuple[Wall, ...]:
     """Try each wall in a child of this process, which must have one thread."""
-    return tuple(_judge(name, in_child(_ATTEMPTS[name])) for name in WALLS)
+    found = tuple(_judge(name, in_child(_ATTEMPTS[name])) for name in WALLS)
+    cgroup.remove_stale()  # who enters a group cannot remove it
+    return found
 
 
 def _judge(name: str, trial: Trial) -> Wall:
@@ -133,6 +135,12 @@ def _rlimits(_say: Say) -> None:
     _refused(lambda: [os.open(_A_FILE, os.O_RDONLY) for _ in range(rlimits.DESCRIPTORS + 1)], errno.EMFILE)
 
 
+def _cgroup(say: Say) -> None:
+    had = cgroup.enter(cgroup.Limits(_MEMORY_BYTES, processes=1))
+    _refused(os.fork, errno.EAGAIN)
+    say(f"{WALLS[walls.CGROUP]}: {had}")
+
+
 def _landlock(say: Say) -> None:
     kernel.make(privileges.gain_nothing())
     found = landlock.version()
@@ -171,6 +179,7 @@ _ATTEMPTS: Final[dict[str, Callable[[Say], None]]] = {
     walls.MOUNT_NS: _mount_ns,
     walls.IPC_NS: _ipc_ns,
     walls.RLIMITS: _rlimits,
+    walls.CGROUP: _cgroup,
     walls.LANDLOCK: _landlock,
     walls.SECCOMP: _seccomp,
     walls.MDWE: _mdwe,

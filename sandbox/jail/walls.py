@@ -17,6 +17,7 @@ NET_NS: Final = "net_ns"
 MOUNT_NS: Final = "mount_ns"
 IPC_NS: Final = "ipc_ns"
 RLIMITS: Final = "rlimits"
+CGROUP: Final = "cgroup"
 LANDLOCK: Final = "landlock"
 SECCOMP: Final = "seccomp"
 MDWE: Final = "mdwe"
@@ -31,6 +32,7 @@ WALLS: Final[dict[str, str]] = {
     MOUNT_NS: "own mount namespace: an empty read-only root",
     IPC_NS: "own System V IPC and host name",
     RLIMITS: "memory, CPU time, descriptors, file size, processes",
+    CGROUP: "memory, processes and share of the CPU of all workers together",
     LANDLOCK: "no file can be opened, no TCP, no signals and abstract sockets outwards",
     SECCOMP: "13 system calls; any other one kills",
     MDWE: "memory that was writable never becomes code",
@@ -65,6 +67,6 @@ def missing(walls: Iterable[Wall]) -> list[str]:
 
 
 def summary(walls: Iterable[Wall]) -> str:
-    """Return the one line for people, such as ``11 of 11 walls up``."""
+    """Return the one line for people, such as ``12 of 12 walls up``."""
     known = list(walls)
     return f"{len(known) - len(missing(known))} of {len(known)} walls up"

@@ -148,6 +148,11 @@ def status(_channel: Any) -> dict[str, str]:
         return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
 
 
+def group(_channel: Any) -> str:
+    with open("/proc/self/cgroup", encoding="utf-8") as lines:
+        return lines.read()
+
+
 def limits(_channel: Any) -> dict[str, list[int]]:
     return {
         name: list(resource.getrlimit(getattr(resource, name))) for name in dir(resource) if name.startswith("RLIMIT_")
@@ -209,7 +214,7 @@ ATTACKS: dict[str, Callable[..., Any]] = {
     for function in (
         open_file, unlink, connect, connect_abstract, kill, fork, run_program, ptrace_parent, map_code, make_code,
         become_root, shared_memory, host_name, set_host_name, allocate, open_descriptors, write_file,
-        visible_descriptors, status, limits, identity, list_root, make_file, spin, hold, die, leave, send,
+        visible_descriptors, status, group, limits, identity, list_root, make_file, spin, hold, die, leave, send,
         send_and_stay, call,
     )
 }  # fmt: skip

@@ -25,6 +25,6 @@ def test_plain_form() -> None:
 def test_the_names_in_full() -> None:
     """Ceilings and records name them, so they are stable."""
     assert list(WALLS) == [
-        "privileges", "user_ns", "pid_ns", "net_ns", "mount_ns", "ipc_ns", "rlimits", "landlock", "seccomp", "mdwe",
-        "language",
+        "privileges", "user_ns", "pid_ns", "net_ns", "mount_ns", "ipc_ns", "rlimits", "cgroup", "landlock", "seccomp",
+        "mdwe", "language",
     ]  # fmt: skip

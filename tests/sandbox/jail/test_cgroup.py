@@ -1,0 +1,200 @@
+"""Wall ``cgroup``: where a process may make a group, what is limited in it, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from arena import LIMITS, attack, gate, native, only
+
+from sandbox.jail import cgroup
+from sandbox.jail.cgroup import Limits, places
+from sandbox.jail.trial import in_child
+from sandbox.jail.walls import CGROUP, State
+from sandbox.launch import Sandbox
+
+MIB = 1024 * 1024
+SMALL = Limits(64 * MIB, processes=1)
+
+HYBRID_MOUNTS = """\
+32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate
+12 31 0:22 / /proc rw - proc proc rw
+"""
+
+
+def leaves_nothing() -> None:
+    cgroup.remove_stale()
+    here = places(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+    left = [entry for place in here for entry in os.listdir(place.own) if entry.startswith(cgroup.PREFIX)]
+    assert not [name for name in left if not Path(f"/proc/{name.removeprefix(cgroup.PREFIX)}").exists()]
+
+
+def had() -> str | None:
+    """What can be had here; None if nothing can."""
+    trial = in_child(lambda say: say(cgroup.enter(SMALL)))
+    cgroup.remove_stale()
+    return trial.told[0] if trial.told else None
+
+
+needs_group = pytest.mark.skipif(had() is None, reason="no control group can be made here by this user")
+
+
+def test_the_places_of_a_process_in_both_versions() -> None:
+    """Paths are relative to what is mounted, which in a container is a part of the tree."""
+    groups = "9:cpu,cpuacct:/a\n4:memory:/b/c\n3:pids:/docker/abc/d\n1:name=systemd:/e\n0::/f.slice/g.service\n"
+    found = {str(place.own): (place.version, set(place.controllers)) for place in places(groups, HYBRID_MOUNTS)}
+    assert found == {
+        "/sys/fs/cgroup/cpu,cpuacct/a": (1, {"cpu", "cpuacct"}),
+        "/sys/fs/cgroup/memory/b/c": (1, {"memory"}),
+        "/sys/fs/cgroup/pids/d": (1, {"pids"}),
+        "/sys/fs/cgroup/systemd/e": (1, {"name=systemd"}),
+        "/sys/fs/cgroup/unified/f.slice/g.service": (2, set()),
+    }
+
+
+@pytest.mark.parametrize(
+    "groups",
+    ["", "x", "4:memory", "3:pids:/elsewhere\n", "3:pids:/docker/abc/../../x\n", "7:hugetlb:/\n", "0::\n:::\n"],
+)
+def test_a_group_that_cannot_be_seen_is_no_place(groups: str) -> None:
+    """Nothing outside what is mounted is touched."""
+    assert [place for place in places(groups, HYBRID_MOUNTS) if ".." in str(place.own)] == []
+    assert [place for place in places(groups, HYBRID_MOUNTS) if "elsewhere" in str(place.own)] == []
+
+
+def tree(root: Path, controllers: str = "cpuset cpu io memory pids") -> tuple[Path, Path]:
+    """Make what a delegated service of version 2 looks like; return its group and the one of its main process."""
+    service = root / "outrider.service"
+    own = service / "agent"
+    own.mkdir(parents=True)
+    for directory in (service, own):
+        (directory / "cgroup.controllers").write_text(controllers)
+        (directory / "cgroup.subtree_control").write_text("")
+    return service, own
+
+
+def enter_in(root: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Enter below a directory that stands for the tree: what the kernel makes of a new group is made by hand."""
+    groups, mounts = root / "cgroup", root / "mountinfo"
+    groups.write_text(f"0::/{own.relative_to(root)}\n")
+    mounts.write_text(f"41 31 0:38 / {root} rw - cgroup2 cgroup2 rw\n")
+    monkeypatch.setattr(cgroup, "_OWN", str(groups))
+    monkeypatch.setattr(cgroup, "_MOUNTS", str(mounts))
+    make = cgroup._make
+
+    def make_with_files(directory: Path) -> Path:
+        make(directory)
+        for file in ("memory.max", "pids.max", "cpu.weight", "cgroup.procs"):
+            (directory / file).write_text("")
+        return directory
+
+    monkeypatch.setattr(cgroup, "_make", make_with_files)
+    return cgroup.enter(Limits(MIB, 7))
+
+
+def test_a_delegated_service_gets_a_group_beside_its_main_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that has processes cannot give its children controllers."""
+    service, own = tree(tmp_path)
+    assert enter_in(tmp_path, own, monkeypatch) == "cpu, memory, pids (version 2)"
+    made = service / f"outrider-{os.getpid()}"
+    assert (made / "memory.max").read_text() == str(MIB)
+    assert (made / "pids.max").read_text() == "7"
+    assert (made / "cpu.weight").read_text() == "50"
+    assert (made / "cgroup.procs").read_text() == "0"
+    assert (service / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_without_memory_and_pids_there_is_no_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A share of the CPU alone would bound nothing."""
+    service, own = tree(tmp_path, "cpu io")
+    with pytest.raises(OSError, match="no controller for memory and pids"):
+        enter_in(tmp_path, own, monkeypatch)
+    assert not list(service.glob("outrider-*"))
+
+
+def test_what_was_made_in_vain_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refused a limit: nothing was entered, nothing stays."""
+    _, own = tree(tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "no such limit")
+
+    monkeypatch.setattr(cgroup, "_limit", refuse)
+    removed: list[str] = []
+    monkeypatch.setattr(Path, "rmdir", lambda self: removed.append(self.name))  # not empty here, as it would be there
+    with pytest.raises(OSError, match="no such limit"):
+        enter_in(tmp_path, own, monkeypatch)
+    assert removed == [f"outrider-{os.getpid()}"]
+
+
+def test_only_stale_groups_of_ours_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never another program's, nor one whose maker may be about to enter it."""
+    service, own = tree(tmp_path)
+    names = ["outrider-999999999", f"outrider-{os.getpid()}", "outrider-agent.service", "other-1"]
+    for name in names:
+        (service / name).mkdir()
+    (tmp_path / "cgroup").write_text(f"0::/{own.relative_to(tmp_path)}\n")
+    (tmp_path / "mountinfo").write_text(f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    monkeypatch.setattr(cgroup, "_OWN", str(tmp_path / "cgroup"))
+    monkeypatch.setattr(cgroup, "_MOUNTS", str(tmp_path / "mountinfo"))
+    cgroup.remove_stale()
+    assert [name for name in names if (service / name).exists()] == names[1:]
+
+
+@needs_group
+def test_processes_are_bounded() -> None:
+    """By the kernel, for all that are in it together."""
+
+    def start(say: object) -> None:
+        cgroup.enter(SMALL)
+        try:
+            child = os.fork()
+        except OSError as error:
+            os._exit(error.errno or 0)
+        os._exit(0 if child else 1)
+
+    assert in_child(start).status == errno.EAGAIN
+    leaves_nothing()
+
+
+@needs_group
+def test_memory_is_bounded() -> None:
+    """Whoever goes over it is killed."""
+
+    def fill(say: object) -> None:
+        cgroup.enter(SMALL)
+        held = bytearray(SMALL.memory_bytes * 2)
+        os._exit(len(held) % 7)
+
+    assert in_child(fill).status == -9
+    leaves_nothing()
+
+
+@needs_group
+async def test_workers_are_in_the_group_and_the_agent_is_not() -> None:
+    """It bounds scripts, not who looks after them."""
+    before = Path("/proc/self/cgroup").read_text()
+    sandbox = await Sandbox.start(bindings=[], options=only(CGROUP))
+    try:
+        assert {wall.name: wall.state for wall in sandbox.walls}[CGROUP] is State.UP
+        zygote = sandbox.zygote_pid
+        assert f"/{cgroup.PREFIX}" in Path(f"/proc/{zygote}/cgroup").read_text()
+        assert (await sandbox.run(native("host_name"), gate(), LIMITS)).status == "ok"
+    finally:
+        await sandbox.close()
+    assert Path("/proc/self/cgroup").read_text() == before
+    leaves_nothing()
+
+
+async def test_without_the_wall_there_is_no_group() -> None:
+    """So the test above sees the wall and nothing else."""
+    outcome = await attack(only(), "group")
+    assert f"/{cgroup.PREFIX}" not in outcome.result["value"]
