@@ -405,7 +405,7 @@ async def test_a_queued_run_that_could_not_be_recorded_is_met_again(host: Host) 
     await host.passes(60)
     host.runs.refuses_to_record = True
     host.runs.ends[0].set()
-    await until(lambda: len(host.runs.requests) == 2)
+    await until(lambda: len(host.runs.tasks) == 2 and host.runs.tasks[1].done())
     host.runs.refuses_to_record, host.runs.takes_no_time = False, True
     await host.still()
     await host.passes(limits.LONGEST_NAP_S)

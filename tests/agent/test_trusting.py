@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,13 @@ def test_what_could_not_be_read_again_is_not_written(trusted: Premises, monkeypa
     with pytest.raises(TooLargeError):
         trusted.trust.add_withdrawals([withdrawal(trusted.world, digest=DIGEST, reason="x" * 1500)], NOW)
     assert is_withdrawn(trusted, again(trusted))
+
+
+def test_the_files_are_held_against_the_digest_each_time(trusted: Premises) -> None:
+    """Wherever they come from: what was signed is the digest, what runs are the files."""
+    entry = approved(trusted.world, script())
+    swapped = replace(entry, bundle=script("return 6\n"))
+    assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, swapped, NOW)) == "wrong_digest"
 
 
 # the ceiling ---------------------------------------------------------------------------------------------------------
