@@ -435,7 +435,7 @@ async def test_a_run_that_was_open_when_the_agent_died_gets_an_end_once(works: W
     assert (end.outcome, end.principal, end.data["script"]) == ("lost", "oli", "checks/disk")
     await works.restart()
     assert works.sessions.end_lost() == 0
-    assert await kinds(works) == ["run.start", "run.end"]
+    assert [kind for kind in await kinds(works) if kind != "call"] == ["run.start", "run.end"]
 
 
 async def test_results_survive_a_restart(works: Works) -> None:
