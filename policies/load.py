@@ -91,6 +91,7 @@ def read_limits(reader: Reader, base: Limits) -> Limits:
         memory_bytes=reader.size("memory", base.memory_bytes),
         output_bytes=reader.size("output", base.output_bytes),
         calls=reader.integer("calls", base.calls),
+        calls_per_s=reader.integer("calls_per_s", base.calls_per_s),
         open_files=reader.integer("open_files", base.open_files),
         processes=reader.integer("processes", base.processes),
     )

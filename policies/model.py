@@ -27,6 +27,7 @@ class Limits:
     cpu_s: float = 2.0
     memory_bytes: int = 64 << 20
     calls: int = 10_000
+    calls_per_s: int = 20_000  # more than a quick machine answers; an owner may want less
     output_bytes: int = 256 << 10
     open_files: int = 32
     processes: int = 8

@@ -287,6 +287,7 @@ def _limits(reader: Reader) -> dict[str, float | int]:
         "memory": reader.size("memory", None),
         "output": reader.size("output", None),
         "calls": reader.integer("calls", None),
+        "calls_per_s": reader.integer("calls_per_s", None),
         "open_files": reader.integer("open_files", None),
         "processes": reader.integer("processes", None),
     }

@@ -20,11 +20,13 @@ WALL: Final = "wall"
 CPU: Final = "cpu"
 MEMORY: Final = "memory"
 CALLS: Final = "calls"
+CALL_RATE: Final = "calls_per_s"
 OUTPUT: Final = "output"
 OPEN_FILES: Final = "open_files"
 PROCESSES: Final = "processes"
 LOG_LINES: Final = "log_lines"
 
+_SECOND_NS: Final = 1_000_000_000
 _UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
 
 
@@ -44,20 +46,27 @@ class Budget:
 
     def __init__(self, limits: Limits, *, log_lines: int = MAX_LOG_LINES) -> None:
         self.limits = limits
+        self._second_began_ns: int | None = None  # the first call of the second that is being counted
+        self._calls_in_second = 0
         self.calls = 0  # made, whatever became of them
         self.output_bytes = 0  # received from the worker
         self.log_lines = 0
         self._max_log_lines = log_lines
         self._held = {OPEN_FILES: 0, PROCESSES: 0}  # held by calls that are being performed now
 
-    def spend_call(self) -> None:
-        """Count one call.
+    def spend_call(self, now_ns: int) -> None:
+        """Count one call, made at ``now_ns`` of a monotonic clock.
 
         Raises:
-            BudgetError: It was one too many; the run ends.
+            BudgetError: It was one too many, of all or within one second; the run ends.
         """
         if self.calls >= self.limits.calls:
             raise exceeded(CALLS, self.calls + 1, self.limits.calls)
+        if self._second_began_ns is None or now_ns - self._second_began_ns >= _SECOND_NS:
+            self._second_began_ns, self._calls_in_second = now_ns, 0
+        if self._calls_in_second >= self.limits.calls_per_s:
+            raise exceeded(CALL_RATE, self._calls_in_second + 1, self.limits.calls_per_s)
+        self._calls_in_second += 1
         self.calls += 1
 
     def spend_output(self, size_bytes: int) -> None:

@@ -34,8 +34,8 @@ from protocol.errors import (
     OutriderError,
     TooLargeError,
 )
-from sandbox.budget import CALLS, OPEN_FILES, PROCESSES, Budget
-from sandbox.channel import error_body, value_body
+from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
+from sandbox.channel import error_body, escaped, value_body
 
 if TYPE_CHECKING:
     from policies.model import Facts, Verdict
@@ -48,6 +48,7 @@ RULE_UNKNOWN: Final = "catalogue: no such call"
 RULE_ARGUMENTS: Final = "catalogue: the arguments do not fit"
 RULE_BUDGET: Final = "limits"
 RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
+_ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
 NOBODY_TO_ASK: Final = "nobody to ask"
 
 _log = logging.getLogger("outrider.sandbox.gate")
@@ -223,7 +224,7 @@ class Gate:
             self._recorder.check_room()
             answer(reply.body)
         self._record(attempt, "ok" if reply.error is None else reply.error.code, len(reply.body))
-        if attempt.rule == RULE_BUDGET and isinstance(reply.error, BudgetError) and reply.error.budget == CALLS:
+        if attempt.rule == RULE_BUDGET and isinstance(reply.error, BudgetError) and reply.error.budget in _ENDING:
             raise reply.error
         if answer is not None and not is_early:
             answer(reply.body)
@@ -263,7 +264,7 @@ class Gate:
     def _admit(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> CallEntry:
         """Return the entry, with the arguments bound."""
         attempt.rule = RULE_BUDGET
-        self.budget.spend_call()
+        self.budget.spend_call(attempt.started_ns)
         if attempt.name.startswith("log."):
             self.budget.spend_log_line()
         attempt.rule = RULE_UNKNOWN
@@ -344,7 +345,7 @@ def _denial(name: str, facts: Facts, verdict: Verdict) -> DeniedError:
     why = verdict.reason or f"{name}{f' {target}' if target else ''} is denied"
     if verdict.effect.name == "ASK":
         why = f"{why}; {NOBODY_TO_ASK}"
-    return DeniedError(f"{why} ({verdict.rule})", rule=verdict.rule)
+    return DeniedError(escaped(f"{why} ({verdict.rule})"), rule=verdict.rule)  # it becomes the reason of the run
 
 
 def _answer(value: Any) -> Reply:

@@ -9,12 +9,13 @@ when it can first have reached its limit, and again when it can first have used 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from protocol.errors import DeadlineError, OutriderError
+from protocol.errors import DeadlineError, InternalError, OutriderError
 from sandbox.channel import CallMade, Finished, Printed, Violated, start_frame
 from sandbox.gate import Gate, Reply
 from sandbox.inline import Suspended, begin
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 EXIT_GRACE_S: Final = 1.0  # between a worker's result and its end; it takes less than a millisecond
 REAP_TIMEOUT_S: Final = 5.0  # between SIGKILL and the zygote's report; longer means that the zygote is stuck
 CPU_LOOK_S: Final = 0.01  # at most this often
+
+_log = logging.getLogger("outrider.sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Run:
         self._program = program
         self._gate = gate
         self._limits = limits
-        self._output: list[bytes] = []
+        self._output = bytearray()
         self._started_s = time.monotonic()
         self._stopped: OutriderError | None = None  # why this side ended the run
         self._is_over = False  # the worker's end was seen while a call was open
@@ -153,7 +156,7 @@ class Run:
                     await suspended.resume()
                 case Printed(data):
                     self._gate.budget.spend_output(len(data))
-                    self._output.append(data)
+                    self._output += data
                 case Finished() as finished:
                     return finished
                 case Violated(error):
@@ -169,6 +172,10 @@ class Run:
         except OutriderError as error:
             self._stop(error)
             return None
+        except Exception:  # noqa: BLE001 - a fault of ours; we are in a callback of the loop, where nobody would hear it
+            _log.exception("a run is ended, as its gate failed unexpectedly")
+            self._stop(InternalError("the agent failed; its log says why"))
+            return None
         return begun if isinstance(begun, Suspended) else None
 
     def _on_trouble(self, violated: Violated | None) -> None:
@@ -178,7 +185,8 @@ class Run:
             self._stop(violated.error)
 
     def _on_deadline(self) -> None:
-        used_s = time.monotonic() - self._started_s
+        # A timer may fire a moment early by the clock that is read here; the time is up all the same.
+        used_s = max(time.monotonic() - self._started_s, self._limits.wall_s)
         self._stop(self._gate.budget.over_wall(used_s) or DeadlineError("the run took too long"))
 
     def _look_at_cpu(self, worker: Worker) -> None:
@@ -216,7 +224,7 @@ class Run:
         facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.denial)
         status, reason = judge(facts, self._limits)
         where = finished.where if finished is not None else None
-        output = b"".join(self._output)
+        output = bytes(self._output)
         return Outcome(
             status=status,
             reason=f"{where}: {reason}" if where and reason else reason,

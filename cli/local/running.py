@@ -18,7 +18,7 @@ from stdlib.host import Host, RunContext
 
 _LIMITS = {
     "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
-    "open_files": "open_files", "processes": "processes",
+    "calls_per_s": "calls_per_s", "open_files": "open_files", "processes": "processes",
 }  # fmt: skip
 
 

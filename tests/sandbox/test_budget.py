@@ -14,11 +14,25 @@ from sandbox.budget import OPEN_FILES, PROCESSES, Budget, exceeded
 def test_one_call_too_many_is_named_with_its_numbers() -> None:
     """The text is relied on; the counter stays at the limit."""
     budget = Budget(replace(LIMITS, calls=2))
-    budget.spend_call()
-    budget.spend_call()
+    budget.spend_call(0)
+    budget.spend_call(0)
     with pytest.raises(BudgetError, match=r"^calls: 3 used, the limit is 2$") as caught:
-        budget.spend_call()
+        budget.spend_call(0)
     assert (caught.value.budget, budget.calls) == ("calls", 2)
+
+
+def test_calls_are_bounded_within_a_second() -> None:
+    """Counted from the first call of each second; the next second begins anew, whatever the clock began with."""
+    budget = Budget(replace(LIMITS, calls_per_s=2))
+    second = 1_000_000_000
+    budget.spend_call(-5)
+    budget.spend_call(second - 6)
+    with pytest.raises(BudgetError, match=r"^calls_per_s: 3 used, the limit is 2$") as caught:
+        budget.spend_call(second - 6)
+    assert (caught.value.budget, budget.calls) == ("calls_per_s", 2)
+    budget.spend_call(second - 5)
+    budget.spend_call(second - 5)
+    assert budget.calls == 4
 
 
 def test_output_is_bounded() -> None:
@@ -52,7 +66,7 @@ def test_what_is_held_is_bounded_and_given_back(kind: str, limit: str) -> None:
 def test_a_limit_of_none_at_all() -> None:
     """Zero means none, never unlimited."""
     budget = Budget(replace(LIMITS, calls=0, processes=0))
-    for spend in (budget.spend_call, lambda: budget.hold((PROCESSES,))):
+    for spend in (lambda: budget.spend_call(0), lambda: budget.hold((PROCESSES,))):
         with pytest.raises(BudgetError):
             spend()
 

@@ -132,6 +132,19 @@ async def test_an_error_of_a_call_reaches_the_script(is_blocking: bool) -> None:
     assert (records.kept[0]["verdict"], records.kept[0]["outcome"]) == ("allow", "invalid_argument")
 
 
+@pytest.mark.parametrize("decision", [ALLOW, DENY, Verdict(Effect.DENY, "x.yaml:1", "x denies t.a /\udcff")])
+async def test_a_name_that_is_no_text_does_not_hide_a_call(decision: Verdict) -> None:
+    """The name of a file may be any bytes; an error that holds it was lost on its way, and the call with it."""
+    records = Records()
+    entry = Entry(raising(ArgumentError("\udcff: too long")), facts=Facts(path="/\udcff"))
+    one = gate(table(a=entry), records, decide=lambda *_: decision)
+    reply = await one.call("t.a", [], {})
+    assert not reply.ok
+    assert b"udcff" in reply.body or decision is DENY
+    assert [kept["outcome"] for kept in records.kept] == [reply.error.code if reply.error else ""]
+    str(one.denial).encode()  # it becomes the reason of the run, which is recorded and sent
+
+
 async def test_an_unexpected_error_keeps_its_text_on_our_side(caplog: pytest.LogCaptureFixture) -> None:
     """A bare code outside, everything in the log."""
     records = Records()
@@ -178,6 +191,15 @@ async def test_one_call_too_many_ends_the_run() -> None:
     assert [(kept["verdict"], kept["outcome"], kept["rule"]) for kept in records.kept][1:] == [
         ("deny", "budget", "limits")
     ]
+
+
+async def test_too_many_calls_in_a_second_end_the_run() -> None:
+    """A loop around a call is not stopped by catching the error."""
+    one = gate(table(a=Entry(value)), limits=replace(LIMITS, calls_per_s=3))
+    for _ in range(3):
+        await one.call("t.a", [], {})
+    with pytest.raises(BudgetError, match="calls_per_s: 4 used, the limit is 3"):
+        await one.call("t.a", [], {})
 
 
 async def test_log_lines_have_a_budget_of_their_own() -> None:

@@ -1,9 +1,0 @@
--- title: remove from a table that lies about its length
--- reference: https://www.lua.org/manual/5.4/manual.html#pdf-table.remove
--- real: budget: cpu
--- weakened: deadline outside
--- proof: over: time
--- limits: cpu=0.2
-
-local liar = setmetatable({}, { __len = function() return math.maxinteger - 1 end })
-table.remove(liar, 1)
