@@ -6,8 +6,10 @@ Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``
 
 - The gate starts with one start frame. A worker speaks any time, except while its call is open.
 - One call is open at most; a second one, or anything else while one is open, ends the run.
+- A worker reads its answer before it speaks again; one that does not ends its run, so answers never pile up.
 - A result is the last frame; anything after it ends the run.
-- A frame that is too large, malformed or of an unknown kind ends the run.
+- A frame that is too large, malformed or of an unknown kind ends the run; output of no bytes is malformed, as it
+  would cost nothing and could go on for ever.
 
 :class:`Channel` is the worker's side. It knows only ``read`` and ``write``, as the locked worker may do nothing else.
 """
@@ -186,6 +188,7 @@ class Conversation:
     def __init__(self) -> None:
         self._splitter = LengthPrefixed(max_bytes=MAX_CHANNEL_FRAME_BYTES)
         self.is_call_open = False  # a call was made and not yet answered
+        self.is_answer_unread = False  # the newest answer is not all in the socket, so the worker cannot have read it
         self.is_over = False  # a result or a violation was seen
 
     def receive(self, data: bytes) -> list[Event]:
@@ -214,11 +217,13 @@ class Conversation:
             raise ProtocolError("a frame is no message")
         if self.is_call_open:
             raise ProtocolError("a frame came while a call was open")
+        if self.is_answer_unread:
+            raise ProtocolError("a frame came before the answer to the call was read")
         match message:
             case [1, str() as name, list() as args, dict() as named] if len(name) <= MAX_CALL_NAME_CHARS:
                 self.is_call_open = True
                 return CallMade(name, args, named)
-            case [2, bytes() as data]:
+            case [2, bytes() as data] if data:
                 return Printed(data)
             case [3, dict() as body]:
                 finished = _finished(body)
@@ -265,11 +270,13 @@ def _with_bytes(value: Any) -> Any:
     if type(value) is list:
         return [_with_bytes(item) for item in value]
     if type(value) is dict:
-        return {
-            key if _is_utf8(key) else key.encode("utf-8", "backslashreplace").decode(): _with_bytes(item)
-            for key, item in value.items()
-        }
+        return {key if _is_utf8(key) else escaped(key): _with_bytes(item) for key, item in value.items()}
     return value
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` with what UTF-8 cannot hold, as in the name of a file, written as ``\\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_utf8(text: str) -> bool:
@@ -281,9 +288,12 @@ def _is_utf8(text: str) -> bool:
 
 
 def error_body(code: str, message: str, **fields: str) -> bytes:
-    """Return the encoded answer to a call that failed."""
-    cut = {"code": code, "message": message[:MAX_ERROR_CHARS], **fields}
-    return encode([ERROR, cut], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    """Return the encoded answer to a call that failed. Any text is taken: what is too long is cut, what is no UTF-8 is
+    escaped, as a call that failed must not fail once more on its way to the record.
+    """
+    texts = {"message": message, **fields}
+    cut = {name: escaped(text)[:MAX_ERROR_CHARS] for name, text in texts.items()}
+    return encode([ERROR, {"code": code, **cut}], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
 _RESULT_KEYS: Final = {"status", "result", "error", "output_bytes"}

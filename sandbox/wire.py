@@ -87,6 +87,7 @@ class Wire:
     def answer(self, body: bytes) -> None:
         """Answer the open call."""
         self.send(self._conversation.answer(body))
+        self._conversation.is_answer_unread = bool(self._unsent)
 
     def close(self) -> None:
         """Stop listening and close the socket. Whatever comes later is not seen. Idempotent."""
@@ -167,4 +168,5 @@ class Wire:
     def _on_writable(self) -> None:
         self._unsent = self._send_some(self._unsent)
         if not self._unsent:
+            self._conversation.is_answer_unread = False
             self._loop.remove_writer(self._sock.fileno())

@@ -85,6 +85,17 @@ def test_an_answer_opens_the_way_for_the_next_call() -> None:
     assert conversation.receive(frame(CALL)) == [CallMade("fs.space", ["/"], {"x": 1})]
 
 
+def test_a_worker_that_does_not_read_its_answer_may_not_go_on() -> None:
+    """Or a worker that calls and never reads would fill the agent's memory with answers."""
+    conversation = Conversation()
+    conversation.receive(frame(CALL))
+    conversation.answer(value_body(1))
+    conversation.is_answer_unread = True
+    (found,) = conversation.receive(frame(CALL))
+    assert isinstance(found, Violated)
+    assert str(found.error) == "a frame came before the answer to the call was read"
+
+
 def test_a_frame_after_the_result() -> None:
     """The result is the last word."""
     assert violation(OK, [2, b"x"]) == "a frame came after the result"
@@ -103,7 +114,7 @@ def test_nothing_is_seen_after_the_end() -> None:
     [
         None, [], "x", [True, "a", [], {}], [1.0, "a", [], {}], [9, 1], [0, {}], [1], [1, "a", []], [1, b"a", [], {}],
         [1, "a" * (MAX_CALL_NAME_CHARS + 1), [], {}], [1, "a", {}, {}], [1, "a", [], []], [1, "a", [], {}, 1],
-        [2, "text"], [2], [2, b"", 1], [3], [3, 1], [3, {}],
+        [2, "text"], [2], [2, b""], [2, b"", 1], [3], [3, 1], [3, {}],
         [3, {"status": "ok", "result": 1, "error": None}],
         [3, {"status": "ok", "result": 1, "error": None, "output_bytes": -1}],
         [3, {"status": "ok", "result": 1, "error": None, "output_bytes": True}],
@@ -250,6 +261,13 @@ def test_a_gate_that_speaks_nonsense_is_not_believed(answer: Any) -> None:
     """It cannot happen; if it does, the worker stops."""
     came, _ = talk(lambda channel: channel.call("a", [], {}), [frame(answer)])
     assert isinstance(came, ProtocolError)
+
+
+def test_error_texts_are_always_sendable() -> None:
+    """A file's name need not be UTF-8, and an error that names it must still reach the script and the record."""
+    assert decode(error_body("c", "no \udcff", path="/\udcff"))[1] == {
+        "code": "c", "message": "no \\udcff", "path": "/\\udcff",
+    }  # fmt: skip
 
 
 def test_error_texts_are_cut() -> None:

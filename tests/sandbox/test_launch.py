@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from arena import BINDINGS, LIMITS, Entry, Table, gate, lua, native, only, python, table
+from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, native, only, python, table
 
 from protocol.errors import TooLargeError, UnavailableError
 from sandbox.launch import Options, Program, Sandbox
@@ -142,6 +142,27 @@ async def test_a_program_that_is_too_large_starts_nothing(sandbox: Sandbox) -> N
     big = Program("lua", "main.lua", {"main.lua": b"--" + b"x" * (16 * 2**20)})
     with pytest.raises(TooLargeError):
         await run(sandbox, big)
+
+
+class Broken(Records):
+    """A recorder that fails as none should."""
+
+    def check_room(self) -> None:
+        raise RuntimeError("a fault of the agent")
+
+
+async def test_a_fault_of_the_agent_ends_the_run_at_once(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    """Not at its deadline: the worker waits for an answer that nobody will give."""
+    began = time.monotonic()
+    program = lua("t.add() return t.add()")
+    try:
+        outcome = await sandbox.run(program, gate(records=Broken()), LIMITS)
+    except RuntimeError:  # seen where it was raised, as the run was waiting for this call
+        return
+    assert outcome.status == "killed"
+    assert "log" in (outcome.reason or "")
+    assert "a fault of the agent" in caplog.text
+    assert time.monotonic() - began < LIMITS.wall_s / 2
 
 
 async def test_what_must_be_durable_first_is_waited_for(sandbox: Sandbox) -> None:

@@ -137,6 +137,32 @@ async def test_what_does_not_fit_the_socket_goes_later(ends: list[Ends]) -> None
     assert received == sent
 
 
+async def test_a_worker_that_never_reads_is_answered_once(ends: list[Ends]) -> None:
+    """What it does not read is kept here, so it may not ask for more of it."""
+    one = await opened(ends)
+    await open_call(one)
+    one.wire.answer(value_body(b"x" * 900_000))
+    one.worker.sendall(CALL)
+    assert isinstance(await one.wire.next(), Violated)
+
+
+async def test_a_worker_that_reads_its_answer_late_goes_on(ends: list[Ends]) -> None:
+    """However large it was."""
+    one = await opened(ends)
+    for _ in range(3):
+        await open_call(one)
+        body = value_body(b"x" * 900_000)
+        one.wire.answer(body)
+        assert await asyncio.to_thread(lambda: read_exactly(one.worker, len(body) + 4)) == framed(body)
+
+
+async def test_a_start_that_was_not_read_does_not_matter_to_the_first_call(ends: list[Ends]) -> None:
+    """A worker may say that it could not lock itself in before it reads anything."""
+    one = await opened(ends)
+    one.wire.send(b"x" * 900_000)
+    await open_call(one)
+
+
 def read_exactly(sock: socket.socket, size: int) -> bytes:
     parts: list[bytes] = []
     while size:
