@@ -32,7 +32,7 @@ from stdlib.host import Host, RunContext
 HERE: Final = str(Path(__file__).parent)
 WALLS_WORD: Final = "walls"  # all of them, in the header of a technique of a language
 NAIVE_TIMEOUT_S: Final = 20.0
-_LANGUAGES: Final = {"lua": "main.lua", "python": "main.py"}
+_LANGUAGES: Final = {"lua": "main.lua", "luajit": "main.lua", "python": "main.py"}
 _POLICY: Final = """
 tier: inspect
 allow:
@@ -122,6 +122,11 @@ class Battery:
         if technique.proof.kind == "again":
             seen.again = seen.value
         return seen
+
+    async def without(self, technique: Technique, place: Place, *walls: str) -> Seen:
+        """Run a technique of native code without these walls alone."""
+        options = Options(entry="attacker", import_path=(HERE,), walls_off=frozenset(walls))
+        return await self._run(technique, place, options, limits_of(technique), {})
 
     async def _without_walls(self, technique: Technique, place: Place) -> Seen:
         off = frozenset(technique.weakened)

@@ -24,7 +24,14 @@ from typing import Final
 HERE: Final = Path(__file__).parent
 
 #: Directory -> ending of its files. Python attacks are no ``.py``: some are no Python that any tool could read.
-GROUPS: Final = {"lua": ".lua", "python": ".py.txt", "native": ".py", "channel": ".py", "calls": ".py"}
+GROUPS: Final = {
+    "lua": ".lua",
+    "luajit": ".lua",
+    "python": ".py.txt",
+    "native": ".py",
+    "channel": ".py",
+    "calls": ".py",
+}
 MARKS: Final = {".lua": "--", ".py.txt": "#", ".py": "#"}
 
 REQUIRED: Final = ("title", "reference", "real", "weakened", "proof")
@@ -63,7 +70,8 @@ class Technique:
     real: Expectation
     weakened: tuple[str, ...]
     proof: Expectation
-    source: str  # the whole file, long texts put in
+    source: str  # the whole file, long texts put in: the header is a comment in each of the languages
+    attack: str  # the same without the header
     cpu_s: float = 1.0
     wall_s: float = 10.0
     memory_mib: int = 64
@@ -128,7 +136,8 @@ def parse(text: str, group: str, name: str) -> Technique:
         real=_expectation(header["real"]),
         weakened=tuple(_items(header["weakened"])),
         proof=_expectation(header["proof"]),
-        source=_filled(text, header.get("with"), where),  # whole: the header is a comment in each of the languages
+        source=_filled(text, header.get("with"), where),
+        attack=body,
         needs=needs,
         **_limits(header.get("limits", ""), where),  # type: ignore[arg-type] # the names are checked there
     )

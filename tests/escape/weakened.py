@@ -52,7 +52,10 @@ PYTHON: dict[str, Weakness] = {}
 class World:
     """What is being weakened: one runtime that is about to be made."""
 
-    def __init__(self, meter: worker.OutputMeter, memory_bytes: int, token: str, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, language: str, meter: worker.OutputMeter, memory_bytes: int, token: str, parameters: dict[str, Any]
+    ) -> None:
+        self.language = language
         self.meter = meter
         self.memory_bytes = memory_bytes
         self.token = token  # a secret that the host has in its memory
@@ -60,7 +63,7 @@ class World:
         self.boot = _boot_text
         self.randomness = os.urandom(16)
         self.has_boot = True
-        self.flavour: Any = lupa.lua54
+        self.flavour: Any = lupa.luajit21 if language == "luajit" else lupa.lua54  # of a world without a boot chunk
         self.options: dict[str, Any] = {
             "register_eval": False, "register_builtins": False, "unpack_returned_tuples": True, "encoding": None,
             "attribute_filter": lua_runtime._refuse_attribute,
@@ -337,14 +340,24 @@ class _Host:
         raise ValueError(self.token)
 
 
+class _Text:
+    """Stands in for the file of the boot chunk."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read_bytes(self) -> bytes:
+        """Return what would be in the file."""
+        return self._text.encode()
+
+
 def _run_lua(world: World, source: bytes) -> Result:
     if not world.has_boot:
         return _run_plain_lua(world, source)
-    lua_runtime._boot = lua_runtime._new_state().execute(
-        b"return function(s) return string.dump(assert(load(s, '=outrider', 't')), true) end"
-    )(world.boot.encode())
+    replace(lua_runtime, "BOOT_FILE", _Text(world.boot))
+    lua_runtime._boots.clear()  # compiled from the real one
     limits = RuntimeLimits(world.memory_bytes)
-    runtime = lua_runtime.create(_BINDINGS, world.meter, limits, randomness=world.randomness)
+    runtime = lua_runtime.create(_BINDINGS, world.meter, limits, randomness=world.randomness, flavour=world.language)
     for _ in range(1 + world.is_reused):
         result = runtime.execute("main.lua", {"main.lua": source}, world.parameters)
     if world.is_closed:
@@ -730,14 +743,14 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
         parameters: dict[str, Any] = dict(start["parameters"])
         names, token = parameters.pop("weakened"), parameters.pop("token")
         meter = worker.OutputMeter(channel)
-        world = World(meter, memory_bytes, token, parameters)
+        world = World(language, meter, memory_bytes, token, parameters)
         if "walls" in names:
             _AUDITED.clear()
-        table: Mapping[str, Weakness] = LUA if language == "lua" else PYTHON
+        table: Mapping[str, Weakness] = PYTHON if language == "python" else LUA
         for name in names:
             if name != "walls":
                 table[name](world)
-        run = _run_lua if language == "lua" else _run_python
+        run = _run_python if language == "python" else _run_lua
         worker.send(channel, meter, run(world, start["files"][start["main"]]))
     except BaseException:  # noqa: BLE001 - a worker ends here, whatever happened
         channel.output(_told().encode())  # a traceback with its lines would open files

@@ -1,5 +1,5 @@
 # title: read a symlink whose target climbs out by itself
-# reference: CVE-2019-14271, https://man7.org/linux/man-pages/man7/path_resolution.7.html
+# reference: CVE-2019-1002101 (kubectl cp), https://man7.org/linux/man-pages/man7/path_resolution.7.html
 # real: denied: denies fs.read
 # weakened: no lexical dots
 # proof: canary

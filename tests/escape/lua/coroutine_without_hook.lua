@@ -1,5 +1,5 @@
 -- title: loop in a coroutine, which a count hook of the main thread does not watch
--- reference: https://www.lua.org/manual/5.4/manual.html#pdf-debug.sethook (hooks are of one thread)
+-- reference: https://lua-users.org/lists/lua-l/2008-01/msg00097.html (hooks as a watchdog: no coroutines)
 -- real: budget: cpu
 -- weakened: deadline outside
 -- proof: over: time

@@ -1,5 +1,5 @@
 -- title: replace the count hook that was to stop the script
--- reference: https://github.com/kikito/lua-sandbox (its limit is a count hook; debug is kept from scripts for this)
+-- reference: https://github.com/kikito/lua-sandbox (infinite loops are prevented via the debug library)
 -- real: error: attempt to index a nil value (global 'debug')
 -- weakened: deadline outside
 -- proof: over: time

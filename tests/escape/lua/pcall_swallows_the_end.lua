@@ -1,5 +1,5 @@
 -- title: catch the error that was to end the script, and go on
--- reference: https://github.com/kikito/lua-sandbox (an error of the quota can be caught with pcall)
+-- reference: https://github.com/kikito/lua-sandbox/pull/12 (the quota enforcer does not protect against pcall)
 -- real: budget: cpu
 -- weakened: deadline outside
 -- proof: over: time

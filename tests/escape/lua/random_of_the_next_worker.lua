@@ -4,4 +4,4 @@
 -- weakened: a fresh seed
 -- proof: same
 
-return { math.random(0), math.random(0), math.random(0) }
+return { math.random(2147483647), math.random(2147483647) }

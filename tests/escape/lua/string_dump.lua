@@ -1,5 +1,5 @@
 -- title: dump a function to bytecode, and load it again
--- reference: https://www.lua.org/manual/5.4/manual.html#pdf-string.dump
+-- reference: https://book.hacktricks.wiki/en/generic-methodologies-and-resources/lua/bypass-lua-sandboxes/index.html
 -- real: error: attempt to call a nil value (field 'dump')
 -- weakened: boot chunk
 -- proof: value: 42

@@ -1,15 +1,13 @@
-# title: take the processor from everybody else by a real-time priority
-# reference: https://man7.org/linux/man-pages/man7/sched.7.html, CWE-400
+# title: take the processor from everybody else by a high priority
+# reference: https://man7.org/linux/man-pages/man2/setpriority.2.html, CWE-400
 # real: killed: seccomp
 # weakened: seccomp, privileges, user_ns
-# proof: value: 1
+# proof: value: -20
 # needs: root
 
 import os
 
 
 def attack(worker):
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    policy = os.sched_getscheduler(0)
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return policy
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    return os.getpriority(os.PRIO_PROCESS, 0)

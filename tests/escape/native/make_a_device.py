@@ -1,5 +1,5 @@
 # title: make a device of one's own, past the file system
-# reference: CVE-2020-13401, https://man7.org/linux/man-pages/man2/mknod.2.html
+# reference: https://attack.mitre.org/techniques/T1611/, https://man7.org/linux/man-pages/man2/mknod.2.html
 # real: killed: seccomp
 # weakened: seccomp, landlock, mount_ns, privileges, user_ns, rlimits
 # proof: touched

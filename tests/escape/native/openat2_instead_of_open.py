@@ -1,5 +1,5 @@
 # title: open a file by a newer system call than the filter may know
-# reference: https://man7.org/linux/man-pages/man2/openat2.2.html, https://lwn.net/Articles/803237/
+# reference: https://man7.org/linux/man-pages/man2/openat2.2.html, CWE-184
 # real: killed: seccomp
 # weakened: seccomp, landlock, mount_ns, rlimits
 # proof: canary

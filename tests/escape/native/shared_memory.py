@@ -1,7 +1,7 @@
-# title: attach memory that another process of the host shares
+# title: make shared memory, which outlives the process that made it
 # reference: https://man7.org/linux/man-pages/man2/shmget.2.html
 # real: killed: seccomp
-# weakened: seccomp, ipc_ns
+# weakened: seccomp
 # proof: matches: ^[0-9]+$
 
 import ctypes

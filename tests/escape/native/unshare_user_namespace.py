@@ -1,7 +1,7 @@
 # title: enter a user namespace, the door to most of the kernel's attack surface
 # reference: CVE-2022-0185, CVE-2023-32233
 # real: killed: seccomp
-# weakened: seccomp, user_ns, privileges
+# weakened: seccomp
 # proof: value: 0
 
 
