@@ -52,12 +52,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
     return moved
 
 
-@pytest.fixture
-def directory(tmp_path: Path, empty_database: Path) -> Path:
-    """A server's directory, as ``outrider-server init`` makes it."""
-    made = config.make(tmp_path / "server", config.DEFAULT_LISTEN)
+@pytest.fixture(scope="session")
+def made_directory(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A server's directory, as ``outrider-server init`` makes it, made once."""
+    made = config.make(tmp_path_factory.mktemp("made") / "server", config.DEFAULT_LISTEN)
     shutil.copy(empty_database, made.database)
     return made.directory
+
+
+@pytest.fixture
+def directory(tmp_path: Path, made_directory: Path) -> Path:
+    """A server's directory of this test's own."""
+    return Path(shutil.copytree(made_directory, tmp_path / "server"))
 
 
 @pytest.fixture

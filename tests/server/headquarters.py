@@ -173,15 +173,23 @@ class Headquarters:
         self.core.database.submit(lambda connection: connection.execute(text(statement), values)).result()
 
 
+class _Made(Database):
+    def _migrate(self) -> None:
+        return
+
+
 def _hasty(path: Path) -> Database:
-    """Open a database whose commits do not wait for the disk: that they do is held by test_database."""
+    """Open a database that was made before, and whose commits do not wait for the disk.
+
+    That the steps lead to it and that commits wait is held by test_database; here both would only take time.
+    """
 
     def relax(connection: Any, *_: object) -> None:
         connection.execute("PRAGMA synchronous=OFF")
 
     event.listen(Pool, "checkout", relax)
     try:
-        database = Database(path)
+        database = _Made(path)
         database.submit(lambda _: None).result(10)  # the writer has its connection
     finally:
         event.remove(Pool, "checkout", relax)

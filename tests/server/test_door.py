@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-import pytest
 from headquarters import Headquarters, expect, refused
 
 from server import limits
@@ -21,12 +20,12 @@ async def send(server: Headquarters, content: Any, **headers: str) -> httpx2.Res
     return await server.api.post("/api/v1/invites", headers=given, content=content)
 
 
-@pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/nothing", "/api/", "/api/v1/openapi.json/", "/metrics"])
-async def test_without_a_token_nothing_is_told_but_that_one_is_needed(bare: Headquarters, path: str) -> None:
-    answer = await bare.api.get(path)
-    told = refused(answer, 401, "unauthenticated")
-    assert told["type"] == "urn:outrider:problem:unauthenticated"
-    assert told["request_id"] == answer.headers["x-request-id"]
+async def test_without_a_token_nothing_is_told_but_that_one_is_needed(bare: Headquarters) -> None:
+    for path in ("/api/v1/status", "/api/v1/nothing", "/api/", "/api/v1/openapi.json/", "/metrics"):
+        answer = await bare.api.get(path)
+        told = refused(answer, 401, "unauthenticated")
+        assert told["type"] == "urn:outrider:problem:unauthenticated"
+        assert told["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_a_refused_request_is_not_read(bare: Headquarters) -> None:

@@ -90,21 +90,17 @@ def test_a_record_says_who_what_and_why(bare: Headquarters) -> None:
     assert record.mono_us > 0
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
+async def test_whatever_was_asked_is_on_record(bare: Headquarters) -> None:
+    """An odd request must not be a way to leave none."""
+    odd: list[dict[str, Any]] = [
         {"arguments": {f"k{number}": "x" * 1000 for number in range(100)}}, {"data": {"x": "y" * 100_000}},
         {"arguments": {"a": [[[[1]]]] * 1000}}, {"principal": "p" * 10_000}, {"rule": "r" * 10_000},
         {"arguments": {"\ud800": "\ud800"}}, {"arguments": {"n": 1 << 70, "f": float("nan")}},
-    ],
-    ids=["many", "data", "nested", "principal", "rule", "surrogates", "numbers"],
-)  # fmt: skip
-async def test_whatever_was_asked_is_on_record(bare: Headquarters, fields: dict[str, Any]) -> None:
-    """An odd request must not be a way to leave none."""
-    note(bare, **fields)
-    assert len(records(bare)) == 1
+    ]  # fmt: skip
+    for fields in odd:
+        note(bare, **fields)
+    assert len(records(bare)) == len(await bare.records()) == len(odd)
     assert (await verified(bare))["error"] is None
-    assert len(await bare.records()) == 1
 
 
 def test_secrets_are_not_written(bare: Headquarters) -> None:
@@ -328,13 +324,19 @@ async def agent_with(server: Headquarters, count: int = 6) -> tuple[str, Private
     return agent, key, chain
 
 
-@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)
-async def test_tampering_with_an_agents_ledger_is_found_with_its_place(
-    bare: Headquarters, tamper: Callable[[Headquarters, str], str]
-) -> None:
-    agent, _, _ = await agent_with(bare)
-    assert (await verified(bare, agent))["error"] is None
-    await broken(bare, agent, tamper(bare, agent))
+async def test_tampering_with_an_agents_ledger_is_found_with_its_place(bare: Headquarters) -> None:
+    """Each time with another agent; the ledgers of the others stay what they were."""
+    found = []
+    for number, tamper in enumerate(TAMPERING):
+        agent = await bare.add_agent(f"web-{number}")
+        take_in(bare, agent, chain_of(6))
+        assert (await verified(bare, agent))["error"] is None
+        place = tamper(bare, agent)
+        told = await verified(bare, agent)
+        assert place in str(told["error"]), tamper.__name__
+        found.append(agent)
+    everything = await bare.get("/records/verify")
+    assert sorted(item["agent_id"] for item in everything["agents"] if item["error"]) == sorted(found)
 
 
 async def test_the_chain_is_read_in_pages(bare: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,23 +378,25 @@ async def test_checkpoints_are_proved_and_counted(bare: Headquarters) -> None:
     assert (told["error"], told["checkpoints"], told["records"]) == (None, 2, 11)
 
 
-@pytest.mark.parametrize("what", ["key", "agent", "sequence", "hash", "none", "text"])
-async def test_a_checkpoint_that_proves_something_else_is_found_with_its_place(bare: Headquarters, what: str) -> None:
+async def test_a_checkpoint_that_proves_something_else_is_found_with_its_place(bare: Headquarters) -> None:
     """The chain itself is whole each time: somebody wrote all of it anew, but could not sign."""
-    agent, key, chain = await agent_with(bare)
-    if what == "key":
-        blob = checkpoint(chain, agent, PrivateKey.generate())
-    elif what == "agent":
-        blob = checkpoint(chain, "other", key)
-    elif what == "sequence":
-        blob = checkpoint(chain, agent, key, sequence=5)
-    elif what == "hash":
-        blob = checkpoint(chain, agent, key, hash=bytes(32))
-    else:
-        data = {} if what == "none" else {"envelope": "{}"}
-        blob = chain.append(kind="checkpoint", time_us=1, mono_us=1, data=data)[1]
-    take_in(bare, agent, [blob, *chain_of(2, chain)], 7)
-    await broken(bare, agent, "the checkpoint in record 7")
+    for what in ("key", "agent", "sequence", "hash", "none", "text"):
+        key, chain = PrivateKey.generate(), Chain()
+        agent = await bare.add_agent(f"web-{what}", key)
+        blobs = chain_of(6, chain)
+        if what == "key":
+            blobs.append(checkpoint(chain, agent, PrivateKey.generate()))
+        elif what == "agent":
+            blobs.append(checkpoint(chain, "other", key))
+        elif what == "sequence":
+            blobs.append(checkpoint(chain, agent, key, sequence=5))
+        elif what == "hash":
+            blobs.append(checkpoint(chain, agent, key, hash=bytes(32)))
+        else:
+            data = {} if what == "none" else {"envelope": "{}"}
+            blobs.append(chain.append(kind="checkpoint", time_us=1, mono_us=1, data=data)[1])
+        take_in(bare, agent, [*blobs, *chain_of(2, chain)])
+        assert "the checkpoint in record 7" in str((await verified(bare, agent))["error"]), what
 
 
 async def test_a_chain_written_anew_without_its_checkpoints_is_found(
@@ -461,12 +465,11 @@ async def test_a_batch_that_does_not_continue_the_chain_is_refused_whole(bare: H
     take_in(bare, agent, blobs[2:], 3)
 
 
-@pytest.mark.parametrize("time_us", [-1, 1 << 62, (1 << 64) - 1, 253_402_300_800_000_000])
-async def test_a_record_that_no_list_could_show_is_refused(bare: Headquarters, time_us: int) -> None:
+async def test_a_record_that_no_list_could_show_is_refused(bare: Headquarters) -> None:
     """One host with such a clock must not keep auditors from reading the records of all others."""
     agent = await bare.add_agent("web-1")
-    blob = Chain().append(kind="event", time_us=time_us, mono_us=0)[1]
-    assert refused_at(bare, agent, [blob]) == 1
+    for time_us in (-1, 1 << 62, (1 << 64) - 1, limits.MAX_TIME_US + 1):
+        assert refused_at(bare, agent, [Chain().append(kind="event", time_us=time_us, mono_us=0)[1]]) == 1
     assert await bare.records("web-1") == []
 
 

@@ -138,32 +138,30 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", LISTS)
-async def test_a_hostile_cursor_is_refused_by_every_list(bare: Headquarters, path: str) -> None:
-    for cursor in HOSTILE:
-        answer = await bare.ask("GET", path, cursor=cursor)
-        refused(answer, 422, "invalid_argument", parameter="cursor")
-    refused(await bare.ask("GET", path, cursor="a" * 1_001), 422, "invalid_argument", parameter="cursor")
-
-
-@pytest.mark.parametrize("path", LISTS)
-async def test_the_cursor_of_another_list_is_refused(bare: Headquarters, path: str) -> None:
-    """It would show an arbitrary part of this list as if it were all that is left."""
-    for other, kinds in KINDS.items():
-        cursor = make_cursor([{str: "x", int: 1}[kind] for kind in kinds])
-        answer = await bare.ask("GET", path, cursor=cursor)
-        if kinds == KINDS[path]:
-            expect(answer, 200)
-        else:
+async def test_a_hostile_cursor_is_refused_by_every_list(bare: Headquarters) -> None:
+    for path in LISTS:
+        for cursor in (*HOSTILE, "a" * 1_001):
+            answer = await bare.ask("GET", path, cursor=cursor)
             refused(answer, 422, "invalid_argument", parameter="cursor")
-        assert answer.status_code != 500, (path, other)
 
 
-@pytest.mark.parametrize("path", LISTS)
-async def test_limits_have_bounds(bare: Headquarters, path: str) -> None:
-    for limit in ("0", "-1", str(limits.MAX_PAGE + 1), "9" * 30, "1.5", "x", ""):
-        refused(await bare.ask("GET", path, limit=limit), 422, "invalid_argument", parameter="limit")
-    expect(await bare.ask("GET", path, limit=str(limits.MAX_PAGE)), 200)
+async def test_the_cursor_of_another_list_is_refused(bare: Headquarters) -> None:
+    """It would show an arbitrary part of this list as if it were all that is left."""
+    for path in LISTS:
+        for kinds in KINDS.values():
+            cursor = make_cursor([{str: "x", int: 1}[kind] for kind in kinds])
+            answer = await bare.ask("GET", path, cursor=cursor)
+            if kinds == KINDS[path]:
+                expect(answer, 200)
+            else:
+                refused(answer, 422, "invalid_argument", parameter="cursor")
+
+
+async def test_limits_have_bounds(bare: Headquarters) -> None:
+    for path in LISTS:
+        for limit in ("0", "-1", str(limits.MAX_PAGE + 1), "9" * 30, "1.5", "x", ""):
+            refused(await bare.ask("GET", path, limit=limit), 422, "invalid_argument", parameter="limit")
+        expect(await bare.ask("GET", path, limit=str(limits.MAX_PAGE)), 200)
 
 
 async def test_a_page_has_fifty_items_unless_told_otherwise(bare: Headquarters) -> None:
