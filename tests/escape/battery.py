@@ -39,7 +39,7 @@ allow:
   - call: fs.*
     paths: [{open}/**, /proc/*, /proc/sys/**, /dev/*]
   - call: proc.command
-    commands: [echo, env, endless, fds, tool]
+    commands: [echo, env, endless, fds, tool, ip]
   - call: log.*
   - call: check.*
 deny:

@@ -48,6 +48,7 @@ class NaiveGate:
         self._buffer = b""
         self._calls = 0
         self._output = b""
+        self._pieces = 0
         self._is_over = False
         self.said: list[str] = []
         self.result: dict[str, Any] = {"status": "killed", "result": None, "error": None}
@@ -113,6 +114,9 @@ class NaiveGate:
             self._call(message)
         elif kind == 2:
             self._output += message[1]
+            self._pieces += 1
+            if self.has("output costs something") and self._pieces == 1000:
+                self.said.append("kept 1000 pieces")
             if self.has("output limit") and len(self._output) > 1 << 20:
                 self.said.append("kept more than 1 MiB of output")
         elif kind == 3:
@@ -189,6 +193,12 @@ class NaiveGate:
                 self._check(path)
             with open(path) as file:
                 return file.read(MAX_READ_BYTES)
+        if self.has("answers are waited for"):
+            self._check(path)
+            return Path(path).read_text()
+        if self.has("any name can be recorded"):
+            self.said.append(os.fsdecode(path).encode().decode())  # for the record
+            raise Denied("not this one")
         if self.has("a list is no path"):
             if path == str(self._place.secret):  # no list is
                 raise Denied("that one")
@@ -288,6 +298,8 @@ class NaiveGate:
         if self.has("absolute programs only"):
             os.environ["PATH"] = f"{self._place.open}:{os.environ['PATH']}"
             return subprocess.run([Path(argv[0]).name, *words], check=False).returncode
+        if self.has("arguments of a grammar"):
+            return subprocess.run(argv, capture_output=True, check=False).stderr.decode()
         if self.has("bounded output"):
             return len(subprocess.run(argv, capture_output=True, check=False).stdout)
         raise Denied(f"nobody wrote {self._weakness!r}")

@@ -15,6 +15,7 @@ COMMANDS = {
     "endless": ("/usr/bin/yes",),
     "fds": ("/usr/bin/ls", "/proc/self/fd"),
     "tool": ("/usr/bin/uname",),
+    "ip": ("/usr/sbin/ip",),
 }
 
 
