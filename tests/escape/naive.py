@@ -122,6 +122,8 @@ class NaiveGate:
         elif kind == 3:
             self.result = {**message[1]}
             self._is_over = True
+            if self.has("nobody waits for a worker"):
+                os.wait()  # it will end soon, as its result is here
             if self.has("the result is only claimed") and message[1]["status"] == "denied":
                 self.said.append(f"record: {message[1]['error']['message']}")
 
