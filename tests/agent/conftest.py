@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import pytest_asyncio
@@ -25,12 +27,16 @@ def world() -> World:
     return World()
 
 
+MEMORY = Path("/dev/shm")  # a file system without a disk below it: five hundred spools are no reason to wait for one
+
+
 @pytest.fixture
-def premises(tmp_path: Path, world: World) -> Iterator[Premises]:
+def premises(world: World) -> Iterator[Premises]:
     """One host's disk, clock and trust, open."""
-    made = Premises(tmp_path / "agent", world)
-    yield made
-    made.close()
+    with TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as directory:
+        made = Premises(Path(directory) / "agent", world)
+        yield made
+        made.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

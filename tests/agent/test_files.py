@@ -11,7 +11,7 @@ from agent.files import read_bounded, write_durably
 from protocol.errors import NotFoundError, TooLargeError, UnavailableError
 
 
-def test_what_is_written_is_read_back_and_private(tmp_path: Path) -> None:
+def test_what_is_written_is_read_back_and_private(tmp_path: Path, descriptors_kept: None) -> None:
     path = tmp_path / "file"
     write_durably(path, b"one")
     write_durably(path, b"two")
