@@ -35,11 +35,12 @@ NAIVE_TIMEOUT_S: Final = 20.0
 _LANGUAGES: Final = {"lua": "main.lua", "luajit": "main.lua", "python": "main.py"}
 _POLICY: Final = """
 tier: inspect
+extends: inspect
 allow:
   - call: fs.*
     paths: [{open}/**, /proc/*, /proc/sys/**, /dev/*]
   - call: proc.command
-    commands: [echo, env, endless, fds, tool, ip]
+    commands: [echo, env, endless, fds, tool]
   - call: log.*
   - call: check.*
 deny:

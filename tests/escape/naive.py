@@ -30,7 +30,7 @@ from place import COMMANDS, Place
 from sandbox.channel import Channel, framed
 
 MAX_READ_BYTES = 64
-LIFE_S = 1.0
+LIFE_S = 1.5
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -341,7 +341,7 @@ def _read(path: str) -> str:
 
 
 def _bound() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
     signal.setitimer(signal.ITIMER_REAL, LIFE_S)  # unhandled: it ends this process

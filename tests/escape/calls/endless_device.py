@@ -2,7 +2,7 @@
 # reference: CWE-400, https://man7.org/linux/man-pages/man4/zero.4.html
 # real: error: is not a regular file
 # weakened: regular files only
-# proof: lost: the gate hung
+# proof: said: the gate fell over: MemoryError
 
 
 def attack(worker):

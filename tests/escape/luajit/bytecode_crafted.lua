@@ -5,10 +5,11 @@
 -- proof: crash: SIG
 
 local code = string.dump and string.dump(function() return ("x"):rep(3), print, {} end, true) or "\27LJ\2"
-for at = math.min(20, #code), #code do
-  for _, byte in ipairs({ 0x00, 0x7f, 0xff, 0x81 }) do
-    local f, problem = load(code:sub(1, at - 1) .. string.char(byte) .. code:sub(at + 1))
+for at = 14, math.max(14, math.min(40, #code)) do -- where the instructions are
+  for _, operation in ipairs({ 51, 53 }) do -- FNEW, TDUP
+    local wild = string.char(operation, 0, 255, 255) -- its operand is a constant that is not there
+    local f, problem = load(code:sub(1, at - 1) .. wild .. code:sub(at + 4))
     if problem == "load: bytecode is refused" then error(problem, 0) end
-    if f then pcall(coroutine.wrap(function() pcall(f) end)) end
+    if f then pcall(f) end
   end
 end
