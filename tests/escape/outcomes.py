@@ -79,6 +79,9 @@ def _is_value(seen: Seen, detail: str) -> bool:
 REAL: Final[dict[str, Check]] = {
     "error": lambda seen, detail: _is(seen, "error", detail),  # the script got an error and ended with it
     "denied": lambda seen, detail: _is(seen, "denied", detail),  # the gate denied the call
+    "stopped": lambda seen, detail: (  # denied by a rule, or refused before one was asked; with these words
+        seen.status in ("denied", "error") and re.search(detail, seen.reason or "") is not None
+    ),
     "killed": _killed,  # seccomp, or words of the reason
     "budget": _budget,  # the named limit ended it
     "refused": _refused,  # the kernel refused with that error

@@ -16,6 +16,7 @@ COMMANDS = {
     "fds": ("/usr/bin/ls", "/proc/self/fd"),
     "tool": ("/usr/bin/uname",),
     "ip": ("/usr/sbin/ip",),
+    "df": ("/bin/sh", "-c"),  # a manifest that lies
 }
 
 

@@ -2,7 +2,7 @@
 # reference: CWE-400, https://man7.org/linux/man-pages/man1/yes.1.html
 # real: harmless: [true, 262144]
 # weakened: bounded output
-# proof: lost: the gate hung
+# proof: said: the gate fell over: MemoryError
 
 
 def attack(worker):

@@ -1,10 +1,9 @@
 # title: give an allowed command an option that makes it read a file and quote it
 # reference: https://gtfobins.github.io/gtfobins/ip/, CWE-88
-# real: error: args
+# real: denied: no rule
 # weakened: arguments of a grammar
 # proof: canary
 # needs: ip
-# open: proc.command takes any argument; stdlib/proc.py needs a grammar for each command
 
 
 def attack(worker):

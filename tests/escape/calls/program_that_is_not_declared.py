@@ -1,6 +1,6 @@
 # title: name a program by its path
 # reference: CWE-77, https://attack.mitre.org/techniques/T1059/
-# real: denied: no rule
+# real: stopped: no rule|declares no command
 # weakened: declared commands only
 # proof: touched
 
