@@ -71,7 +71,10 @@ class Wire:
                 await self._waiter
             finally:
                 self._waiter = None
-        return self._events.popleft()
+        event = self._events.popleft()
+        if isinstance(event, CallMade) and self._events and isinstance(self._events[0], Violated):
+            self._loop.call_soon(self._on_trouble, self._events[0])  # it came with the call, which may take long
+        return event
 
     def send(self, data: bytes) -> None:
         """Send; what the socket does not take now goes when it does."""

@@ -117,6 +117,18 @@ async def test_trouble_while_a_call_is_open_is_told_at_once(ends: list[Ends]) ->
     assert isinstance(one.trouble[0], Violated)
 
 
+async def test_trouble_that_came_with_a_call_is_told_when_the_call_is_taken(ends: list[Ends]) -> None:
+    """It used to wait in the queue until the call was done, which a worker can choose to be never."""
+    one = await opened(ends)
+    one.worker.sendall(CALL + CALL)
+    while not one.wire._events:
+        await asyncio.sleep(0)
+    assert one.trouble == []
+    assert isinstance(await one.wire.next(), CallMade)
+    await asyncio.sleep(0)
+    assert isinstance(one.trouble[0], Violated)
+
+
 async def test_the_end_while_a_call_is_open_is_told_at_once(ends: list[Ends]) -> None:
     """Once, as None."""
     one = await opened(ends)
@@ -153,7 +165,7 @@ async def test_a_worker_that_reads_its_answer_late_goes_on(ends: list[Ends]) -> 
         await open_call(one)
         body = value_body(b"x" * 900_000)
         one.wire.answer(body)
-        assert await asyncio.to_thread(lambda: read_exactly(one.worker, len(body) + 4)) == framed(body)
+        assert await asyncio.to_thread(read_exactly, one.worker, len(body) + 4) == framed(body)
 
 
 async def test_a_start_that_was_not_read_does_not_matter_to_the_first_call(ends: list[Ends]) -> None:
