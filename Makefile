@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz soak docs clean
 
 demo: $(STAMP)
 	@$(BIN)/outrider demo
@@ -21,6 +21,14 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+# A million hostile frames against the gate; SEED= begins at the seed that a failure told.
+fuzz: $(STAMP)
+	@PYTHONPATH=tests/sandbox SEED=$(SEED) $(BIN)/python -m fuzz
+
+# Ten thousand runs in a row, and what is left of them.
+soak: $(STAMP)
+	@PYTHONPATH=tests/sandbox $(BIN)/python -m soak
 
 docs: $(STAMP)
 	$(BIN)/python -m cli.reference
