@@ -26,6 +26,7 @@ BOUND = {Better.LOWER: "at most", Better.HIGHER: "at least"}
 MEASURES: dict[str, tuple[str, str]] = {
     "worker": ("bench.workers", "measure_cold"),
     "calls": ("bench.workers", "measure_calls"),
+    "throughput": ("bench.throughput", "measure"),
     "records": ("bench.records", "measure"),
     "run": ("bench.oneoff", "measure"),
 }
