@@ -25,6 +25,7 @@ from protocol.errors import OutriderError, ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
 from sandbox.runtimes import CallError
+from sandbox.values import CALL_CAPS, RESULT_CAPS
 
 START: Final = 0
 CALL, VALUE = 1, 1
@@ -32,6 +33,9 @@ OUTPUT, ERROR = 2, 2
 RESULT: Final = 3
 
 MAX_START_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + MAX_CHANNEL_FRAME_BYTES  # a whole bundle, and what stands around it
+#: In a frame from a worker: a key and a value for each element that may cross, and what stands around them. Decoding so
+#: many takes the agent's loop 60 ms on a slow machine, and a worker can send one frame after the other.
+MAX_WORKER_ITEMS: Final = 2 * max(CALL_CAPS.items, RESULT_CAPS.items) + 64
 MAX_CALL_NAME_CHARS: Final = 128  # the longest name in the catalogue has under 30
 MAX_ERROR_CHARS: Final = 4096  # of an error text; the runtimes cut there as well
 READ_BYTES: Final = 64 * 1024  # at once; more needs a fresh mapping for each read
@@ -198,7 +202,8 @@ class Conversation:
         events: list[Event] = []
         try:
             for frame in _cut(self._splitter, data):
-                events.append(self._event(decode(frame, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
+                message = decode(frame, max_bytes=MAX_CHANNEL_FRAME_BYTES, max_items=MAX_WORKER_ITEMS)
+                events.append(self._event(message))
         except OutriderError as error:
             events.append(Violated(error))
             self.is_over = True

@@ -29,6 +29,7 @@ from sandbox.channel import (
     value_body,
 )
 from sandbox.runtimes import CallError
+from sandbox.values import CALL_CAPS
 
 CALL = [1, "fs.space", ["/"], {"x": 1}]
 OK = [3, {"status": "ok", "result": [1], "error": None, "output_bytes": 0}]
@@ -94,6 +95,13 @@ def test_a_worker_that_does_not_read_its_answer_may_not_go_on() -> None:
     (found,) = conversation.receive(frame(CALL))
     assert isinstance(found, Violated)
     assert str(found.error) == "a frame came before the answer to the call was read"
+
+
+def test_more_values_than_an_honest_worker_sends() -> None:
+    """Each of them costs the agent time, so what the runtimes refuse the gate refuses as well."""
+    most = {f"k{number}": number for number in range(CALL_CAPS.items)}
+    assert events([1, "a", [most], {}]) == [CallMade("a", [most], {})]
+    assert "values" in violation([1, "a", [[most, *range(200)]], {}])
 
 
 def test_a_frame_after_the_result() -> None:

@@ -202,11 +202,11 @@ FLOODS = {
     "large output": steps(*[frame(packed([2, bytes(1 << 19)]))] * 40),
     "half a frame": steps(frame(bytes(1000), MAX_FRAME), *[bytes(1 << 16)] * 15),
     "a frame that never ends, byte by byte": steps(frame(b"", MAX_FRAME), *[b"x"] * 3000),
-    "a frame of containers": steps(frame(packed([1, "param", [[[]] * 99_000], {}])), Answered(), Answered(), RESULT),
-    "a frame of maps": steps(frame(packed([1, "param", [[{"a": 1}] * 33_000], {}])), Answered(), Answered(), RESULT),
-    "a frame of texts": steps(frame(packed([1, "param", ["x" * 6 + str(n) for n in range(90_000)], {}])), RESULT),
+    "a frame of containers": steps(frame(packed([1, "param", [[[]] * 49_000], {}])), Answered(), Answered(), RESULT),
+    "a frame of maps": steps(frame(packed([1, "param", [[{"a": 1}] * 16_000], {}])), Answered(), Answered(), RESULT),
+    "a frame of texts": steps(frame(packed([1, "param", ["x" * 6 + str(n) for n in range(49_000)], {}])), RESULT),
     "empty frames": steps(bytes(1 << 18)),
-    "a result of containers": steps(frame(packed([3, {**OK, "result": [[]] * 99_000}]))),
+    "a result of containers": steps(frame(packed([3, {**OK, "result": [[]] * 49_000}]))),
 }
 
 
