@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -10,6 +11,7 @@ from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
 from protocol.errors import DeniedError
 
 NO_RULE = "no rule"
+_SHOWN = 120  # characters of a command in a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,16 @@ def _reason(effect: Effect, call: str, facts: Facts, layer: str) -> str:
 
 
 def _object(facts: Facts) -> str:
+    if facts.program is not None:
+        line = " ".join((facts.program, *(facts.arguments or ())))
+        return f" {facts.command} ({line[:_SHOWN]}{'...' if len(line) > _SHOWN else ''})"
     value = facts.path or facts.command or facts.target
     return f" {value}" if value else ""
+
+
+def _fit(patterns: tuple[re.Pattern[str], ...], arguments: tuple[str, ...] | None) -> bool:
+    """Tell whether each argument is known and fits one of the patterns as a whole."""
+    return arguments is not None and all(any(p.fullmatch(argument) for p in patterns) for argument in arguments)
 
 
 def _fits(rule: Rule, facts: Facts) -> bool:
@@ -104,6 +114,12 @@ def _fits(rule: Rule, facts: Facts) -> bool:
     if rule.paths and (facts.path is None or not any(pattern.matches(facts.path) for pattern in rule.paths)):
         return False
     if rule.commands and facts.command not in rule.commands:
+        return False
+    if rule.programs and (
+        facts.program is None or not any(pattern.matches(facts.program) for pattern in rule.programs)
+    ):
+        return False
+    if rule.arguments is not None and not _fit(rule.arguments, facts.arguments):
         return False
     if rule.targets and facts.target not in rule.targets:
         return False

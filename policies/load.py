@@ -14,6 +14,7 @@ from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 
 MAX_RULES = 1000  # of one file, chosen without measurement
+MAX_ARGUMENT_PATTERN = 256  # characters
 _CALL = re.compile(r"^(\*|[a-z][a-z0-9_]*(\.([a-z][a-z0-9_]*|\*))?)$")
 
 
@@ -66,20 +67,38 @@ def _rule(reader: Reader, effect: Effect) -> Rule:
     call = reader.text("call")
     if not _CALL.match(call):
         raise reader.fail("call", f"{call!r:.60} is not a call such as fs.read, fs.* or *")
-    paths = []
-    for pattern in reader.strings("paths", []):
-        try:
-            paths.append(PathPattern.parse(pattern))
-        except ArgumentError as error:
-            raise reader.fail("paths", error.message) from None
     rule = Rule(
-        effect, call, reader.where("call").split(": ")[0], tuple(paths),
+        effect, call, reader.where("call").split(": ")[0], _patterns(reader, "paths"),
         tuple(reader.strings("commands", [])), tuple(reader.strings("targets", [])), reader.size("max_bytes", None),
+        _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
     )  # fmt: skip
-    if rule.max_bytes is not None and effect is not Effect.ALLOW:
-        raise reader.fail("max_bytes", "only a rule that allows can have max_bytes")
+    for key in ("max_bytes", "arguments"):
+        if getattr(rule, key) is not None and effect is not Effect.ALLOW:
+            raise reader.fail(key, f"only a rule that allows can have {key}")
     reader.finish()
     return rule
+
+
+def _patterns(reader: Reader, key: str) -> tuple[PathPattern, ...]:
+    found = []
+    for pattern in reader.strings(key, []):
+        try:
+            found.append(PathPattern.parse(pattern))
+        except ArgumentError as error:
+            raise reader.fail(key, error.message) from None
+    return tuple(found)
+
+
+def _arguments(reader: Reader) -> tuple[re.Pattern[str], ...]:
+    found = []
+    for text in reader.strings("arguments"):
+        if len(text) > MAX_ARGUMENT_PATTERN:
+            raise reader.fail("arguments", f"a pattern is longer than {MAX_ARGUMENT_PATTERN} characters")
+        try:
+            found.append(re.compile(text, re.ASCII))
+        except re.error as error:
+            raise reader.fail("arguments", f"{text!r:.60} is not a regular expression: {error}") from None
+    return tuple(found)
 
 
 def read_limits(reader: Reader, base: Limits) -> Limits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
@@ -42,14 +43,16 @@ class Facts:
     """What a call would touch, taken from what was really opened and never from the text of an argument."""
 
     path: str | None = None  # absolute, resolved; undecodable bytes as surrogates (PEP 383)
-    command: str | None = None  # the declared name
+    command: str | None = None  # the name that the manifest gives it
+    program: str | None = None  # of the command: absolute, resolved; decides what that name stands for
+    arguments: tuple[str, ...] | None = None  # of the command, all of them, without the program
     target: str | None = None  # host:port or address
     bytes: int | None = None  # how much it would move at most
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a policy. A rule that names paths, commands or targets fits only calls with such a fact."""
+    """One line of a policy. A rule that names paths, commands, programs or targets fits only calls with such a fact."""
 
     effect: Effect
     call: str  # a name, family.* or *
@@ -58,6 +61,8 @@ class Rule:
     commands: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     max_bytes: int | None = None  # allow only up to this much
+    programs: tuple[PathPattern, ...] = ()  # what the command may stand for
+    arguments: tuple[re.Pattern[str], ...] | None = None  # allow only if each argument fits one of these as a whole
 
     @property
     def text(self) -> str:

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from policies.model import Facts
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
-from stdlib.host import Host, RunContext
-from stdlib.parameters import REQUIRED, HostPath, Parameter, parameter
+from stdlib.host import Command, Host, RunContext, declared_command
+from stdlib.parameters import REQUIRED, HostPath, Length, Parameter, parameter
 from stdlib.paths import Target, resolve
 
 FAMILIES = ("check", "data", "fs", "log", "net", "proc", "sys", "time")
@@ -48,7 +48,7 @@ class CallSpec:
     changes: bool = False  # whether performing it changes anything on the host
     is_blocking: bool = False
     follows: bool = True  # whether its paths follow a last symlink
-    command: str | None = None  # the parameter that names a declared command
+    command: str | None = None  # the parameter that names a declared command; its arguments are in ``args``
     wants: tuple[str, ...] = ()  # "host", "run": what is injected, in order
     doc: str = ""
     examples: Mapping[str, str] = field(default_factory=dict)  # language -> source
@@ -97,8 +97,10 @@ class CallSpec:
         """Return a context in which the targets of the call are open, ready for the decision; it closes them."""
         if self._has_paths:
             return self._open(host, run, bound)
-        facts = NO_FACTS if self.command is None else Facts(command=bound[self.command])
-        return _AtHand(Prepared(facts, self._performer(host, run, bound)))
+        if self.command is None:
+            return _AtHand(Prepared(NO_FACTS, self._performer(host, run, bound)))
+        command = declared_command(host, bound[self.command], bound["args"])
+        return _AtHand(Prepared(command.facts, self._performer(host, run, {**bound, self.command: command})))
 
     @cached_property
     def _has_paths(self) -> bool:
@@ -113,8 +115,6 @@ class CallSpec:
                     target: Target = open_targets.enter_context(resolve(bound[item.name], follow=self.follows))
                     arguments[item.name] = target
                     facts = Facts(path=target.real, bytes=bound.get("length"))
-            if self.command is not None:
-                facts = Facts(command=bound[self.command])
             yield Prepared(facts, self._performer(host, run, arguments))
 
     def _performer(self, host: Host, run: RunContext, arguments: dict[str, Any]) -> Callable[[], Any]:
@@ -200,6 +200,8 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
         else:
             if annotation is Target:
                 annotation = HostPath
+            elif annotation is Command:
+                annotation = Annotated[str, Length(64)]
             default = REQUIRED if item.default is inspect.Parameter.empty else item.default
             parameters.append(parameter(name, annotation, default))
     return tuple(wants), tuple(parameters)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from policies.model import Facts
 from protocol.errors import UnavailableError
 
 READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
@@ -24,6 +25,31 @@ class Host:
     clock: Callable[[], float] = time.time  # seconds since 1970 UTC
     monotonic: Callable[[], float] = time.monotonic  # seconds
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command as it was decided on. As the type of a parameter: scripts give the name that the manifest declares."""
+
+    name: str
+    shown: str = ""  # the program as the manifest writes it; empty if the manifest declares no such command
+    program: str = ""  # what that is here, links resolved
+    arguments: tuple[str, ...] = ()  # those of the manifest, then those of the script
+
+    @property
+    def facts(self) -> Facts:
+        """What is decided on: the name alone says nothing, as a manifest may give it to any program."""
+        if not self.shown:
+            return Facts(command=self.name)
+        return Facts(command=self.name, program=self.program, arguments=self.arguments)
+
+
+def declared_command(host: Host, name: str, args: Sequence[str]) -> Command:
+    """Return what the manifest declares as ``name``, with these arguments after its own."""
+    declared = host.commands.get(name)
+    if not declared:
+        return Command(name)
+    return Command(name, declared[0], os.path.realpath(declared[0]), (*declared[1:], *args))
 
 
 def read_kernel(host: Host, name: str) -> str:

@@ -19,7 +19,7 @@ import psutil
 from protocol.errors import ArgumentError, DeniedError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
-from stdlib.host import Host
+from stdlib.host import Command
 from stdlib.parameters import Bounds, Length
 
 MAX_PROCESSES = 5_000  # of one listing
@@ -80,8 +80,7 @@ def own() -> dict[str, Any]:
     python='done = proc.command("df", ["-P"])',
 )
 async def command(
-    host: Host,
-    name: Annotated[str, Length(64)],
+    name: Command,
     args: Annotated[list[str], Length(4096)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
     timeout: Annotated[float, Bounds(0.01, 600, "seconds")] = 10.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> dict[str, Any]:
@@ -90,16 +89,14 @@ async def command(
     Returns ``code`` and ``signal`` (one of them is nothing), ``stdout``, ``stderr``, ``truncated``, ``ms``. What
     outlasts ``timeout`` is killed and ends with signal 9.
     """
-    declared = host.commands.get(name)
-    if declared is None:
-        raise DeniedError(f"the manifest declares no command {name!r:.80}", rule="manifest: commands")
-    program = os.path.realpath(declared[0])  # noqa: ASYNC240 - a local look-up, once
-    if not os.access(program, os.X_OK):
-        raise UnavailableError(f"{declared[0]} is not a program on this host")
-    argv = [declared[0], *declared[1:], *(args or [])]
-    if sum(len(item) for item in argv) > 64 << 10:
+    del args  # they are in the command, which is what was decided on
+    if not name.shown:
+        raise DeniedError(f"the manifest declares no command {name.name!r:.80}", rule="manifest: commands")
+    if not os.access(name.program, os.X_OK):
+        raise UnavailableError(f"{name.shown} is not a program on this host")
+    if sum(len(item) for item in name.arguments) > 64 << 10:
         raise ArgumentError("args: are longer than 64 KiB together", parameter="args")
-    return await _run(program, argv, timeout)
+    return await _run(name.program, [name.shown, *name.arguments], timeout)
 
 
 async def _run(program: str, argv: list[str], timeout_s: float) -> dict[str, Any]:

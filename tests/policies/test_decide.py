@@ -30,7 +30,8 @@ GOLDEN = [
     ("inspect", "fs.read", Facts(path="/etc/shadow"), "deny", "inspect.yaml"),
     ("inspect", "fs.stat", Facts(path="/root/.ssh/id_ed25519"), "deny", "inspect.yaml"),
     ("inspect", "fs.read", Facts(path="/home/mia/notes"), "deny", "no rule"),
-    ("inspect", "proc.command", Facts(command="df"), "allow", "inspect.yaml"),
+    ("inspect", "proc.command", Facts(command="df", program="/usr/bin/df", arguments=()), "allow", "inspect.yaml"),
+    ("inspect", "proc.command", Facts(command="df"), "deny", "no rule"),  # the name alone says nothing
     ("inspect", "proc.command", Facts(command="bash"), "deny", "no rule"),
     ("operate", "proc.command", Facts(command="restart"), "allow", "operate.yaml"),
     ("operate", "fs.read", Facts(path="/etc/shadow"), "deny", "inspect.yaml"),

@@ -13,7 +13,7 @@ import policies.load
 from policies.load import MAX_RULES, builtin, load_policy
 from policies.model import Effect, Limits
 from protocol.document import load
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, DocumentError
 from protocol.tiers import Tier
 
 FOLDER = Path(policies.load.__file__).parent
@@ -143,3 +143,18 @@ def test_there_are_no_other_policies_than_the_tiers() -> None:
 @pytest.mark.parametrize(("text", "_words", "in_schema"), BAD)
 def test_the_schema_marks_what_the_program_refuses(text: str, _words: str, in_schema: bool) -> None:
     assert bool(problems(load(text, "x.yaml").value)) is in_schema
+
+
+def test_a_rule_about_a_command_is_read_strictly() -> None:
+    """Patterns of arguments are regular expressions, and only what allows may have them."""
+    head = "tier: inspect\nallow:\n  - call: proc.command\n    commands: [df]\n"
+    (rule, *_) = load_policy(head + "    programs: [/usr/bin/df]\n    arguments: ['-[hP]+']\n", "x.yaml").rules
+    assert rule.arguments is not None
+    with pytest.raises(DocumentError, match=r"x.yaml:5: .*arguments: .*is not a regular expression"):
+        load_policy(head + "    arguments: ['(']\n", "x.yaml")
+    with pytest.raises(DocumentError, match="longer than 256"):
+        load_policy(head + f"    arguments: ['{'a' * 257}']\n", "x.yaml")
+    with pytest.raises(DocumentError, match="programs"):
+        load_policy(head + "    programs: [df]\n", "x.yaml")
+    with pytest.raises(DocumentError, match="only a rule that allows can have arguments"):
+        load_policy("tier: inspect\ndeny:\n  - {call: proc.command, arguments: [a]}\n", "x.yaml")

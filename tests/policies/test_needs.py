@@ -37,7 +37,7 @@ def test_no_needs_ask_for_all_that_the_tier_allows() -> None:
         ("fs.read", Facts(path="/etc/hostname", bytes=1), False),  # the tier would
         ("fs.list", Facts(path="/var/log"), False),  # the tier would
         ("fs.stat", Facts(path="/etc/hostname"), False),
-        ("proc.command", Facts(command="df"), True),
+        ("proc.command", Facts(command="df", program="/usr/bin/df", arguments=("-P",)), True),
         ("proc.command", Facts(command="ss"), False),
         ("sys.memory", Facts(), True),
         ("sys.cpu", Facts(), True),

@@ -64,7 +64,32 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("fs.read", Facts(path="/etcetera", bytes=1), ". . . . +admin"),
     ("fs.readlink", Facts(path="/etc/hostname", bytes=1), ". . . . +admin"),
     # commands
-    ("proc.command", Facts(command="df"), ". . +inspect +operate +admin"),
+    ("proc.command", Facts(command="df"), ". . . +operate +admin"),  # what it stands for is not known
+    *(
+        ("proc.command", Facts(command=name, program=program, arguments=tuple(line.split())), verdicts)
+        for name, program, line, verdicts in (
+            ("df", "/usr/bin/df", "", ". . +inspect +operate +admin"),
+            ("df", "/usr/bin/df", "-hP /var/log", ". . +inspect +operate +admin"),
+            ("df", "/bin/sh", "-c id", ". . . +operate +admin"),
+            ("df", "/usr/bin/df", "-h --output=size", ". . . +operate +admin"),
+            ("ip", "/usr/sbin/ip", "-j addr show", ". . +inspect +operate +admin"),
+            ("ip", "/usr/sbin/ip", "netns exec x sh", ". . . +operate +admin"),
+            ("ip", "/usr/sbin/ip", "-force -batch /etc/shadow", ". . . +operate +admin"),
+            ("ip", "/usr/sbin/ip", "-b /etc/shadow", ". . . +operate +admin"),
+            ("ip", "/usr/sbin/ip", "link set lo down", ". . . +operate +admin"),
+            ("ip", "/usr/bin/ip", "-n x addr", ". . . +operate +admin"),
+            ("ss", "/usr/bin/ss", "-tulnp", ". . +inspect +operate +admin"),
+            ("ss", "/usr/bin/ss", "-F /etc/shadow", ". . . +operate +admin"),
+            ("ss", "/usr/bin/ss", "-K", ". . . +operate +admin"),
+            ("ss", "/usr/bin/ss", "-tE", ". . . +operate +admin"),
+            ("ps", "/usr/bin/ps", "-eo pid,ppid,comm", ". . +inspect +operate +admin"),
+            ("ps", "/usr/bin/ps", "auxe", ". . . +operate +admin"),
+            ("ps", "/usr/bin/ps", "-eo environ", ". . . +operate +admin"),
+            ("free", "/usr/bin/free", "-h -s 1", ". . . +operate +admin"),
+            ("lsblk", "/usr/bin/lsblk", "--sysroot /srv", ". . . +operate +admin"),
+            ("uptime", "/usr/bin/uptime", "-p", ". . +inspect +operate +admin"),
+        )
+    ),
     ("proc.command", Facts(command="DF"), ". . . +operate +admin"),
     ("proc.command", Facts(command="restart"), ". . . +operate +admin"),
     ("proc.command", NONE, ". . . +operate +admin"),
