@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from policies.model import Facts
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from stdlib.host import Command, Host, RunContext, declared_command
-from stdlib.parameters import REQUIRED, HostPath, Length, Parameter, parameter
+from stdlib.parameters import REQUIRED, HostPath, Parameter, parameter
 from stdlib.paths import Target, resolve
 
 FAMILIES = ("check", "data", "fs", "log", "net", "proc", "sys", "time")
@@ -200,8 +200,8 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
         else:
             if annotation is Target:
                 annotation = HostPath
-            elif annotation is Command:
-                annotation = Annotated[str, Length(64)]
+            elif get_origin(annotation) is Annotated and get_args(annotation)[0] is Command:
+                annotation = Annotated[str, *get_args(annotation)[1:]]  # scripts give its name
             default = REQUIRED if item.default is inspect.Parameter.empty else item.default
             parameters.append(parameter(name, annotation, default))
     return tuple(wants), tuple(parameters)

@@ -80,7 +80,7 @@ def own() -> dict[str, Any]:
     python='done = proc.command("df", ["-P"])',
 )
 async def command(
-    name: Command,
+    name: Annotated[Command, Length(64)],
     args: Annotated[list[str], Length(4096)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
     timeout: Annotated[float, Bounds(0.01, 600, "seconds")] = 10.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> dict[str, Any]:

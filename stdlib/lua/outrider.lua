@@ -129,7 +129,7 @@ proc = {}
 ---
 --- Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What
 --- outlasts `timeout` is killed and ends with signal 9.
----@param name string text, at most 65536 bytes
+---@param name string text, at most 64 bytes
 ---@param args? string[] list of at most 1000 texts, each of at most 4096 bytes
 ---@param timeout? number number of seconds from 0.01 to 600
 ---@overload fun(name: string, named: {args?: string[], timeout?: number}): table<string, any>
