@@ -56,9 +56,9 @@ async def test_an_ended_an_unknown_and_a_revoked_token_are_refused_alike(bare: H
     """Else a thief could tell which of his tokens were real."""
     made = [await bare.post("/tokens", {"principal": "mia", "roles": ["viewer"], "ttl_s": 60}, 201) for _ in range(2)]
     expect(await bare.ask("DELETE", f"/tokens/{made[0]['id']}"), 204)
+    details = {refused(await whoami(bare, f"Bearer {made[0]['token']}"), 401, "unauthenticated")["detail"]}
     bare.clock.advance(seconds=61)
-    details = set()
-    for token in (made[0]["token"], made[1]["token"], "ort_" + "A" * 43):
+    for token in (made[1]["token"], "ort_" + "A" * 43):
         details.add(refused(await whoami(bare, f"Bearer {token}"), 401, "unauthenticated")["detail"])
     assert len(details) == 1
 

@@ -137,8 +137,9 @@ async def test_a_revoked_token_ends_its_streams(server: Headquarters, monkeypatc
     stream = Stream(server, authorization=f"Bearer {made['token']}")
     assert await stream.text() == ": following"
     expect(await server.ask("DELETE", f"/tokens/{made['id']}"), 204)
-    while await stream.text() is not None:
-        continue
+    async with asyncio.timeout(10):
+        while await stream.text() is not None:
+            continue
     await stream.close()
 
 

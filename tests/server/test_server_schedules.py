@@ -106,10 +106,11 @@ async def test_a_new_version_does_not_slip_into_a_schedule(ready: Headquarters) 
 
 
 async def test_a_change_reaches_the_host_at_once(ready: Headquarters, peer: Peer) -> None:
+    versions = [(await peer.wanted("schedules.set"))["version"]]
     made = await ready.post("/schedules", GOOD, 201)
     body = await peer.wanted("schedules.set", 2)
     assert [item["id"] for item in body["schedules"]] == [made["id"]]
-    versions = [body["version"]]
+    versions.append(body["version"])
     paused = expect(await ready.ask("PATCH", f"/schedules/{made['id']}", {"enabled": False}), 200)
     assert paused["enabled"] is False
     body = await peer.wanted("schedules.set", 3)
