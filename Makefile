@@ -33,6 +33,7 @@ soak: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m cli.reference
 	$(BIN)/python -m stdlib.reference
+	$(BIN)/python -m server.api.description
 
 clean:
 	rm -rf $(VENV) .demo

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,13 @@ def test_repository_holds_no_path_of_a_machine() -> None:
         if path.name != "test_house.py" and path.is_file() and own.search(path.read_bytes()):
             found.append(str(path.relative_to(ROOT)))
     assert not found, found
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Modules outside packages are known by their name alone; pytest collects neither of two with one name."""
+    names = Counter(
+        path.name
+        for path in tracked_files()
+        if path.parts[len(ROOT.parts)] == "tests" and path.name.startswith("test_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
