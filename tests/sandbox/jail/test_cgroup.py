@@ -29,10 +29,19 @@ HYBRID_MOUNTS = """\
 
 
 def leaves_nothing() -> None:
+    """No group of ours is empty. Those of other sandboxes on this machine have their workers in them."""
     cgroup.remove_stale()
     here = places(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
-    left = [entry for place in here for entry in os.listdir(place.own) if entry.startswith(cgroup.PREFIX)]
-    assert not [name for name in left if not Path(f"/proc/{name.removeprefix(cgroup.PREFIX)}").exists()]
+    left = [group for place in here for group in place.own.glob(f"{cgroup.PREFIX}*")]
+    makers = [(group, Path(f"/proc/{group.name.removeprefix(cgroup.PREFIX)}")) for group in left]
+    assert [group for group, maker in makers if not maker.exists() and is_empty(group)] == []
+
+
+def is_empty(group: Path) -> bool:
+    try:
+        return not (group / "cgroup.procs").read_text()
+    except FileNotFoundError:  # somebody else has removed it meanwhile
+        return False
 
 
 def had() -> str | None:
