@@ -65,8 +65,10 @@ def _plan(
     bundle = core.repository.bundle(row.name, row.version, row.digest)
     parameters = bundle.manifest.check_parameters(asked.get("parameters") or {})
     meant = agent_service.meant(connection, target)
-    if not 0 < len(meant) <= limits.MAX_TARGETS:
-        raise ConflictError(f"{target.text} means {len(meant)} agents (1 to {limits.MAX_TARGETS} can run at once)")
+    if not meant:
+        raise ConflictError(f"no host is meant by {target.text}")
+    if len(meant) > limits.MAX_TARGETS:
+        raise ConflictError(f"{target.text} means {len(meant)} agents ({limits.MAX_TARGETS} can run at once)")
     if target.is_exact and meant[0].id not in core.links:
         seen = clock.text(meant[0].last_seen_us)
         raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")

@@ -225,7 +225,7 @@ async def test_too_many_at_once(server: Headquarters, peer: Peer, monkeypatch: p
     monkeypatch.setattr(limits, "MAX_TARGETS", 1)
     await server.add_agent("web-2")
     told = refused(await server.ask("POST", "/runs", RUN | {"target": "*"}), 409, "conflict")
-    assert told["detail"] == "* means 2 agents (1 to 1 can run at once)"
+    assert told["detail"] == "* means 2 agents (1 can run at once)"
 
 
 # cancelling -----------------------------------------------------------------------------------------------------------
