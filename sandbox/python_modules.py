@@ -1,0 +1,78 @@
+"""The modules that scripts can import, put together. The compiler turns ``import`` into a call of ``import_module``.
+
+``__import__`` stays absent: functions of the interpreter call what is under that name when they import by themselves,
+and what a script's frame has there would answer them. What each module holds is listed in ``python_surface.MODULES``,
+by which ``import`` is checked before anything runs; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sandbox import pure
+from sandbox.python_collections import COLLECTIONS
+from sandbox.python_dates import DATETIME
+from sandbox.python_formats import BASE64, CSV, HASHLIB, JSON, TEXTWRAP
+from sandbox.python_guards import host_error
+from sandbox.python_iteration import ITERTOOLS
+from sandbox.python_numbers import MATH, STATISTICS
+from sandbox.python_proxies import Module, listed, module
+from sandbox.python_regex import RE
+from sandbox.runtimes import CallError
+from sandbox.values import LOCAL_CAPS, ValueRefused, to_plain
+
+
+def _local_call(name: str) -> Callable[..., Any]:
+    """Return the call ``name``, so that importing the module of its family takes nothing away."""
+    perform = pure.PURE[name]
+
+    def call(*args: Any, **named: Any) -> Any:
+        budget = LOCAL_CAPS.budget("an argument")
+        try:
+            return perform({}, to_plain(args, budget), to_plain(named, budget))
+        except CallError as error:
+            problem = (error.code, error.message)
+        except ValueRefused as error:
+            problem = ("invalid_argument", str(error))
+        raise host_error(*problem)  # outside the handlers: without context, text only
+
+    return call
+
+
+def _ranges(first: Any, last: Any) -> list[Any]:
+    return listed(ipaddress.summarize_address_range(first, last), "the range")
+
+
+def _collapsed(addresses: Any) -> list[Any]:
+    return listed(ipaddress.collapse_addresses(listed(addresses, "the addresses")), "the addresses")
+
+
+_OF_IPADDRESS = """AddressValueError IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network
+    NetmaskValueError ip_address ip_interface ip_network"""
+_IPADDRESS: dict[str, Any] = {name: getattr(ipaddress, name) for name in _OF_IPADDRESS.split()}
+_IPADDRESS |= {"collapse_addresses": _collapsed, "summarize_address_range": _ranges}
+
+MODULES: Mapping[str, Module] = {
+    name: module(name, members)
+    for name, members in {
+        "base64": BASE64,
+        "collections": COLLECTIONS,
+        "csv": CSV,
+        "datetime": DATETIME,
+        "hashlib": HASHLIB,
+        "ipaddress": _IPADDRESS,
+        "itertools": ITERTOOLS,
+        "json": JSON | {"decode": _local_call("json.decode"), "encode": _local_call("json.encode")},
+        "math": MATH,
+        "re": RE,
+        "statistics": STATISTICS,
+        "textwrap": TEXTWRAP,
+    }.items()
+}
+
+
+def import_module(name: str) -> Module:
+    """Return a module; the compiler has checked that there is one of this name."""
+    return MODULES[name]
