@@ -191,12 +191,33 @@ def _python_file(found: _Found, name: str, source: bytes) -> None:
     except (RecursionError, MemoryError):
         found.syntax_errors.append((name, "the source is nested too deeply"))
         return
+    _python_names(found, name, listed)
+
+
+def _python_names(found: _Found, file: str, listed: python_names.Names) -> None:
     assigned = {use.name for use in listed.assigned}
+    modules: dict[str, set[str]] = {}  # name -> the modules that it stands for
+    for one in listed.imports:
+        if one.member is None:
+            modules.setdefault(one.name, set()).add(one.module)
+        else:
+            assigned.add(one.name)
+        if found.is_ours(one.name) and (one.member is not None or one.module != one.name):
+            found.note_dynamic(f"{file}:{one.line}", f"{one.name} is replaced")
     for use in listed.assigned:
         if found.is_ours(use.name):
-            found.note_dynamic(f"{name}:{use.line}", f"{use.name} is replaced")
+            found.note_dynamic(f"{file}:{use.line}", f"{use.name} is replaced")
     for use in listed.uses:
-        if found.is_ours(use.name):
-            found.take(use.name, use.path, f"{name}:{use.line}")
-        elif use.name not in assigned and use.name not in _PYTHON_GLOBALS:
-            found.note_unknown(use.name, use.path, f"{name}:{use.line}")
+        _python_use(found, use, assigned, modules.get(use.name, set()), f"{file}:{use.line}")
+
+
+def _python_use(found: _Found, use: python_names.Use, assigned: set[str], modules: set[str], place: str) -> None:
+    """Note one use; a family that is imported as a module too (json) may still be the family where it is used."""
+    held = {name for module in modules for name in python_surface.MODULES[module]}
+    is_of_module = bool(use.path) and use.path[0] in held
+    if found.is_ours(use.name) and not (is_of_module and f"{use.name}.{use.path[0]}" not in found.known):
+        found.take(use.name, use.path, place)
+    elif modules and use.path and not is_of_module and use.name not in assigned:
+        found.note_unknown(min(modules), use.path, place)
+    elif not modules and use.name not in assigned and use.name not in _PYTHON_GLOBALS:
+        found.note_unknown(use.name, use.path, place)

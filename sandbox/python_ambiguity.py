@@ -120,7 +120,7 @@ class _Automaton:
             self.build(value[1], flags, in_loop=in_loop, rounds=rounds)
             return _Part()
         if kind in (code.MAX_REPEAT, code.MIN_REPEAT, code.POSSESSIVE_REPEAT):
-            return self._repeat(*value, flags, in_loop, rounds)
+            return self._repeat(value, flags, in_loop, rounds)
         if kind is code.GROUPREF and not in_loop:
             return _Part()
         if kind is code.FAILURE:
@@ -149,7 +149,9 @@ class _Automaton:
             _sum(right.last, _times(left.last, right.empty)),
         )
 
-    def _repeat(self, least: int, most: Any, inner: Any, flags: int, in_loop: bool, rounds: int) -> _Part:
+    def _repeat(self, value: Any, flags: int, in_loop: bool, rounds: int) -> _Part:
+        least, most, inner = value
+
         def once(is_loop: bool, more: int = 1) -> _Part:
             return self.build(inner, flags, in_loop=is_loop, rounds=rounds * more)
 
@@ -257,7 +259,9 @@ def _visit(start: int, edges: Any, seen: set[int], done: list[int]) -> None:
 
 
 def _ambiguous() -> Ambiguous:
-    return Ambiguous("this pattern can take exponential time: a repetition can match the same text in more than one way")
+    return Ambiguous(
+        "this pattern can take exponential time: a repetition can match the same text in more than one way"
+    )
 
 
 def _either(parts: list[_Part]) -> _Part:

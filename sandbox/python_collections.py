@@ -1,8 +1,8 @@
 """``collections`` for scripts: the library's own types where they are plain data, own ones where they make code.
 
-``namedtuple`` of the library builds source text and runs it, so ours builds the class itself. ``OrderedDict`` is a plain
-dict that can reorder: the one written in C has crashed on hostile comparisons. All of them are changed through item
-assignment only; attributes of their instances cannot be set (``python_guards.guarded_write``).
+``namedtuple`` of the library builds source text and runs it, so ours builds the class itself. ``OrderedDict`` is a
+plain dict that can reorder: the one written in C has crashed on hostile comparisons. All of them are changed through
+item assignment and their methods; attributes of instances cannot be set (``python_guards.guarded_write``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class OrderedDict(dict[Any, Any]):
     """A dict whose order can be changed, and counts when two of them are compared."""
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment] # as that of dict
+    __hash__ = None  # as that of dict
 
     def move_to_end(self, key: Any, last: bool = True) -> None:
         """Move ``key`` to the end, or to the start."""
@@ -134,6 +134,14 @@ def most_common(counter: Counter[Any], n: int | None = None) -> list[tuple[Any, 
     """Return items and counts, the most common first."""
     pairs = sorted(counter.items(), key=itemgetter(1), reverse=True)
     return pairs if n is None else pairs[: max(n, 0)]
+
+
+def simpler(value: Any) -> Any:
+    """Return the plain list or dict that ``value`` is in all but its type, or ``value`` itself; for what crosses."""
+    kind = type(value)
+    if kind in (Counter, OrderedDict, defaultdict):
+        return dict(value)
+    return list(value) if kind is deque or type(kind) is RecordType else value
 
 
 COLLECTIONS: dict[str, Any] = {

@@ -12,15 +12,15 @@ import datetime as library
 import re
 from typing import Any
 
-from sandbox.python_proxies import text_of
+from sandbox.python_proxies import text_of, words
 
 MAX_TEXT_CHARACTERS = 1_000  # of a format, and of a text that is read by one
 MAX_KEPT = 50  # formats that are ready to be read by
 
 _WRITTEN = frozenset("aAbBcdfGHIjmMpSuUVwWxXyYzZ%")  # what the library documents
 
-_MONTHS = "january february march april may june july august september october november december".split()
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_MONTHS = words("january february march april may june july august september october november december")
+_DAYS = words("monday tuesday wednesday thursday friday saturday sunday")
 _READ = {
     "Y": r"[0-9]{4}",
     "m": r"1[0-2]|0[1-9]|[1-9]",
@@ -134,7 +134,7 @@ def _hour_of_twelve(found: dict[str, str]) -> int:
 
 def _zone(text: str) -> library.timezone:
     if text in ("z", "Z"):
-        return library.timezone.utc
+        return library.UTC
     match = _OFFSET.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no offset")

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sandbox import python_text
-from sandbox.python_proxies import integer_of, listed, plain_only, text_of
+from sandbox.python_proxies import integer_of, listed, plain_only, text_of, words
 from sandbox.values import LOCAL_CAPS, Budget, ValueRefused
 
 try:
     import _sha2  # type: ignore[import-not-found] # from Python 3.12
 except ImportError:
-    import _sha256 as _sha2
-    import _sha512
+    import _sha256 as _sha2  # type: ignore[import-not-found] # as above
+    import _sha512  # type: ignore[import-not-found] # as above
 else:
     _sha512 = _sha2
 
@@ -136,8 +136,8 @@ JSON: dict[str, Any] = {"JSONDecodeError": json.JSONDecodeError, "dumps": dumps,
 
 # csv
 
-_CSV_OPTIONS = frozenset("delimiter quotechar escapechar doublequote skipinitialspace lineterminator quoting".split())
-_QUOTING = {name: getattr(_csv, name) for name in "QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC".split()}
+_CSV_OPTIONS = frozenset(words("delimiter quotechar escapechar doublequote skipinitialspace lineterminator quoting"))
+_QUOTING = {name: getattr(_csv, name) for name in words("QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC")}
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +200,7 @@ class _Sink:
 
 
 def write_rows(rows: Iterable[Iterable[Any]], **options: Any) -> str:
-    """Return the CSV text of ``rows``; None is empty, what is no text becomes what ``str`` says. Lines end with CR LF."""
+    """Return the CSV text of ``rows``; None is empty, other values become what ``str`` says. Lines end with CR LF."""
     sink = _Sink()
     writer = _csv.writer(sink, **_options(options))
     for row in listed(rows, "the rows"):
@@ -244,7 +244,7 @@ CSV: dict[str, Any] = _QUOTING | {
 
 _OF_BASE64 = """a85decode a85encode b16decode b16encode b32decode b32encode b32hexdecode b32hexencode b64decode
     b64encode b85decode b85encode standard_b64decode standard_b64encode urlsafe_b64decode urlsafe_b64encode"""
-BASE64: dict[str, Any] = {name: plain_only(getattr(base64, name)) for name in _OF_BASE64.split()}
+BASE64: dict[str, Any] = {name: plain_only(getattr(base64, name)) for name in words(_OF_BASE64)}
 
 MAX_WRAPPED_CHARACTERS = 256 * 1024  # of a text; wrapping takes about a microsecond for each
 MAX_WIDTH = 100_000

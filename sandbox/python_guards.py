@@ -8,15 +8,20 @@ own ``safer_getattr_raise`` still has the last word, so two mistakes are needed.
 from __future__ import annotations
 
 import builtins
+import datetime
+import ipaddress
 import operator
 import re
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from RestrictedPython.Guards import safer_getattr_raise
 
-from sandbox import python_text
-from sandbox.python_surface import ATTRIBUTES, EXCEPTION, EXCEPTIONS, HOST_ERROR
+from sandbox import python_methods, python_text
+from sandbox.python_collections import OrderedDict, RecordType
+from sandbox.python_proxies import Module
+from sandbox.python_surface import ATTRIBUTES, CLASS_ATTRIBUTES, EXCEPTION, EXCEPTIONS, HOST_ERROR
 
 _MISSING = object()
 _MISSING_FOR_HASATTR = object()
@@ -107,6 +112,9 @@ def guarded_getattr(target: Any, name: Any, default: Any = _MISSING) -> Any:
     if type(name) is not str:
         raise TypeError("attribute name must be a string")
     if is_visible(target, name):
+        own = python_methods.own(target, name)
+        if own is not None:
+            return own
         given = () if default is _MISSING else (default,)
         value = safer_getattr_raise(target, name, *given)  # type: ignore[no-untyped-call] # published without types
         return _without_addresses(value) if name == "args" and isinstance(target, BaseException) else value
@@ -114,7 +122,8 @@ def guarded_getattr(target: Any, name: Any, default: Any = _MISSING) -> Any:
         return default
     if issubclass(type(target), Api) and _UNDECLARED.match(name):
         return type(target)._undeclared_(name)
-    raise AttributeError(f"{python_text.shown(type(target))} has no attribute {name!r} here")
+    what = target if isinstance(target, (type, Module)) else type(target)
+    raise AttributeError(f"{python_text.shown(what)} has no attribute {name!r} here")
 
 
 def guarded_hasattr(target: Any, name: Any) -> bool:
@@ -130,8 +139,12 @@ def is_visible(target: Any, name: str) -> bool:
     listed = ATTRIBUTES.get(kind)
     if listed is not None:
         return name in listed
-    if issubclass(kind, Api):
+    if issubclass(kind, (Api, Module)):
         return name in vars(kind)
+    if kind is RecordType:
+        return False
+    if type(kind) is RecordType:
+        return name in kind._fields or name in ATTRIBUTES[tuple]
     if issubclass(kind, type):
         return _visible_on_class(str if target is Text else target, name)
     if kind is HostError:
@@ -142,6 +155,8 @@ def is_visible(target: Any, name: str) -> bool:
 
 
 def _visible_on_class(kind: type, name: str) -> bool:
+    if kind in CLASS_ATTRIBUTES:
+        return name in CLASS_ATTRIBUTES[kind]
     for base in kind.__mro__:
         if type(base) is ScriptClass:
             if name in vars(base):
@@ -158,9 +173,29 @@ def _without_addresses(args: tuple[Any, ...]) -> tuple[Any, ...]:
 # Changing things
 
 
+class _ItemsOnly:
+    """Stands in for a value of which items may be set and deleted; those types would let attributes be set as well."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._target[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self._target[key]
+
+
+_ITEM_TYPES = frozenset({Counter, OrderedDict, defaultdict, deque})
+
+
 def guarded_write(target: Any) -> Any:
-    """Return ``target`` if a script may change it; the ``_write_`` hook."""
+    """Return ``target``, or what stands in for it, if a script may change it; the ``_write_`` hook."""
     kind = type(target)
+    if kind in _ITEM_TYPES:
+        return _ItemsOnly(target)
     if kind is list or kind is dict or type(kind) is ScriptClass:
         return target
     raise TypeError(f"a value of type {kind.__name__} cannot be changed")
@@ -171,7 +206,10 @@ _IN_PLACE: dict[str, Callable[[Any, Any], Any]] = {
     "**=": operator.ipow, "<<=": operator.ilshift, ">>=": operator.irshift, "|=": operator.ior, "^=": operator.ixor,
     "&=": operator.iand, "//=": operator.ifloordiv, "@=": operator.imatmul,
 }  # fmt: skip
-_IN_PLACE_TYPES = frozenset({bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset})
+_IN_PLACE_TYPES = _ITEM_TYPES | {
+    bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset,
+    datetime.date, datetime.datetime, datetime.timedelta, ipaddress.IPv4Address, ipaddress.IPv6Address,
+}  # fmt: skip
 
 
 def in_place(sign: str, left: Any, right: Any) -> Any:

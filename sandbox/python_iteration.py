@@ -1,7 +1,7 @@
 """``itertools`` for scripts: lists instead of lazy iterators, because deep nests of those crash the interpreter.
 
-``count``, ``cycle`` and an endless ``repeat`` are generators that hold no other iterator, so they cannot be nested; they
-raise after ``MAX_ITEMS`` steps, so that a loop that was to end by itself tells why it did not.
+``count``, ``cycle`` and an endless ``repeat`` are generators that hold no other iterator, so they cannot be nested.
+They raise after ``MAX_ITEMS`` steps, so that a loop that was to end by itself tells why it did not.
 """
 
 from __future__ import annotations
@@ -115,8 +115,7 @@ def islice(iterable: Iterable[Any], *bounds: int | None) -> list[Any]:
 
 def pairwise(iterable: Iterable[Any]) -> list[tuple[Any, Any]]:
     """Return each item with the one after it."""
-    items = listed(iterable, "pairwise")
-    return list(zip(items, items[1:], strict=False))
+    return list(itertools.pairwise(listed(iterable, "pairwise")))
 
 
 def starmap(function: Callable[..., Any], iterable: Iterable[Iterable[Any]]) -> list[Any]:

@@ -18,7 +18,7 @@ from sandbox.python_formats import BASE64, CSV, HASHLIB, JSON, TEXTWRAP
 from sandbox.python_guards import host_error
 from sandbox.python_iteration import ITERTOOLS
 from sandbox.python_numbers import MATH, STATISTICS
-from sandbox.python_proxies import Module, listed, module
+from sandbox.python_proxies import Module, listed, module, words
 from sandbox.python_regex import RE
 from sandbox.runtimes import CallError
 from sandbox.values import LOCAL_CAPS, ValueRefused, to_plain
@@ -51,7 +51,7 @@ def _collapsed(addresses: Any) -> list[Any]:
 
 _OF_IPADDRESS = """AddressValueError IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network
     NetmaskValueError ip_address ip_interface ip_network"""
-_IPADDRESS: dict[str, Any] = {name: getattr(ipaddress, name) for name in _OF_IPADDRESS.split()}
+_IPADDRESS: dict[str, Any] = {name: getattr(ipaddress, name) for name in words(_OF_IPADDRESS)}
 _IPADDRESS |= {"collapse_addresses": _collapsed, "summarize_address_range": _ranges}
 
 MODULES: Mapping[str, Module] = {

@@ -25,11 +25,26 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
+class Import:
+    """One name that an import binds: ``from math import pi as p`` is ``Import("p", "math", "pi", 1)``."""
+
+    name: str
+    module: str
+    member: str | None  # absent if the name stands for the module itself
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
-    """What a script does with global names."""
+    """What a script does with global names.
+
+    A name that an import binds in a function counts as a global one all the same: what is imported is the same
+    wherever that stands.
+    """
 
     uses: tuple[Use, ...]
     assigned: tuple[Use, ...]  # names that the script itself binds at its top level, with an empty path
+    imports: tuple[Import, ...]  # names that imports bind, at any level
 
 
 @dataclass(slots=True)
@@ -46,7 +61,7 @@ def names(tree: ast.Module) -> Names:
     reader = _Reader()
     for statement in tree.body:
         reader.visit(statement)
-    return Names(tuple(reader.uses), tuple(reader.assigned))
+    return Names(tuple(reader.uses), tuple(reader.assigned), tuple(reader.imports))
 
 
 class _Reader(ast.NodeVisitor):
@@ -55,6 +70,7 @@ class _Reader(ast.NodeVisitor):
     def __init__(self) -> None:
         self.uses: list[Use] = []
         self.assigned: list[Use] = []
+        self.imports: list[Import] = []
         self._scopes: list[_Scope] = []
 
     def _is_global(self, name: str) -> bool:
@@ -101,6 +117,13 @@ class _Reader(ast.NodeVisitor):
             self.uses.append(Use(name, path, line))
         elif not (self._scopes and self._scopes[-1].is_class):
             self.assigned.append(Use(name, (), line))
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.imports += [Import(one.asname or one.name, one.name, None, node.lineno) for one in node.names]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        module = "." * node.level + (node.module or "")
+        self.imports += [Import(one.asname or one.name, module, one.name, node.lineno) for one in node.names]
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         if node.name is not None:

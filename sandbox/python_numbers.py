@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.python_proxies import integer_of, listed
+from sandbox.python_proxies import integer_of, listed, words
 
 MAX_FACTORIAL = 100_000  # its factorial has 456574 digits and takes a tenth of a second
 MAX_CHOSEN = 10_000  # of comb and perm: as many factors of at most 64 bits
@@ -41,7 +41,7 @@ _OF_MATH = """acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh
     fabs floor fmod frexp fsum gamma gcd hypot inf isclose isfinite isinf isnan isqrt lcm ldexp lgamma log log10 log1p
     log2 modf nan nextafter pi pow prod radians remainder sin sinh sqrt tan tanh tau trunc ulp"""
 
-MATH: dict[str, Any] = _OWN_MATH | {name: getattr(math, name) for name in _OF_MATH.split()}
+MATH: dict[str, Any] = _OWN_MATH | {name: getattr(math, name) for name in words(_OF_MATH)}
 
 
 # statistics

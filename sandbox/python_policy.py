@@ -1,7 +1,7 @@
 """From Python source to restricted code: RestrictedPython's transformer, narrowed and widened where we have own guards.
 
 - Text only, never bytes: a coding cookie would be obeyed.
-- Narrower: no imports at all (there is nothing to import), no ``printed``.
+- Narrower: imports of the modules in ``python_surface`` only, which become calls; no ``printed``.
 - Wider, each through a guard of ``python_guards``: ``d[k] += v``, ``o.a += v`` and annotated assignments.
 - Everything that turns a value into text goes through ``python_text``, so that no address shows.
 - Whatever a compiler can throw at hostile source comes out as one ``SourceRefused`` with a line.
@@ -27,10 +27,12 @@ from RestrictedPython.transformer import (
 )
 
 from protocol.errors import UnavailableError
+from sandbox.python_surface import MODULES
 
 Visited = ast.AST | Iterable[ast.AST] | None
 Placed = TypeVar("Placed", ast.Assign, ast.Call, ast.Expr, ast.Name, ast.Pass)
 
+_IMPORTABLE = f"what can be imported: {', '.join(sorted(MODULES))}; calls need no import"
 _LINE = re.compile(r"^Line (?P<line>[0-9]+|None): (?P<message>.*)$", re.DOTALL)
 
 
@@ -121,6 +123,9 @@ class ScriptPolicy(RestrictingNodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> Visited:
         """``print`` becomes the guarded printer; the collector that RestrictedPython would inject is not wanted."""
+        if node.id == "__import__":
+            self.error(node, f"__import__ is not available; {_IMPORTABLE}")
+            return node
         if node.id == "print" and isinstance(node.ctx, ast.Load):
             return _placed(_name("_print_"), node)
         if node.id == "printed":
@@ -128,15 +133,28 @@ class ScriptPolicy(RestrictingNodeTransformer):
             return node
         return super().visit_Name(node)
 
-    def visit_Import(self, node: ast.Import) -> ast.AST:
-        """Refuse: a module carries other modules with it."""
-        self.error(node, "import is not available; the calls and json are there without it.")
-        return node
+    def visit_Import(self, node: ast.Import) -> Visited:
+        """``import math as m`` is ``m = _import_("math")``: no module of the interpreter's is ever in reach."""
+        return [self._imported(node, alias, alias.name, None) for alias in node.names]
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST:
-        """Refuse: a module carries other modules with it."""
-        self.error(node, "import is not available; the calls and json are there without it.")
-        return node
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> Visited:
+        """``from math import pi as p`` is ``p = _getattr_(_import_("math"), "pi")``."""
+        module = "." * node.level + (node.module or "")
+        return [self._imported(node, alias, module, alias.name) for alias in node.names]
+
+    def _imported(self, node: ast.stmt, alias: ast.alias, module: str, member: str | None) -> ast.stmt:
+        if module not in MODULES:
+            self.error(node, f"import is not available for {module}; {_IMPORTABLE}")
+            return node
+        if member is not None and member not in MODULES[module]:
+            held = ", ".join(sorted(MODULES[module]))
+            self.error(node, f"import is not available for {member} of {module}; it has {held}")
+            return node
+        target: ast.expr = self.visit(_placed(ast.Name(alias.asname or alias.name, ast.Store()), node))
+        value = _call("_import_", [ast.Constant(module)])
+        if member is not None:
+            value = _call("_getattr_", [value, ast.Constant(member)])
+        return _placed(ast.Assign(targets=[target], value=value), node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Visited:
         """``x: int = 1`` is ``x = 1``; the annotation is not evaluated."""
@@ -173,10 +191,13 @@ class ScriptPolicy(RestrictingNodeTransformer):
             self.error(node, f'"{node.attr}" is not an attribute that a script may change.')
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.AST:
-        """What an f-string shows goes through the guard that hides addresses."""
+        """What an f-string shows goes through the guard that hides addresses, with its format specification."""
         node = self.node_contents_visit(node)
-        node.value = _placed(_call("_show_", [node.value, ast.Constant(node.conversion)]), node.value)
-        node.conversion = -1
+        given = [node.value, ast.Constant(node.conversion)]
+        if node.format_spec is not None:
+            given.append(node.format_spec)
+        node.value = _placed(_call("_show_", given), node.value)
+        node.conversion, node.format_spec = -1, None
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:

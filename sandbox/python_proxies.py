@@ -25,6 +25,11 @@ class Module:
     __slots__ = ()
 
 
+def words(text: str) -> list[str]:
+    """Return the words of ``text``; a long list of names is easier to read and to check as one."""
+    return text.split()
+
+
 def module(name: str, members: Mapping[str, Any]) -> Module:
     """Return a frozen name space that holds ``members``."""
     held = {word: member if isinstance(member, type) else staticmethod(member) for word, member in members.items()}

@@ -1,8 +1,8 @@
 """``re`` for scripts: the interpreter's own matcher, behind bounds and a look at each pattern.
 
 The matcher backtracks. A pattern that can need exponential time is refused when it is compiled (``python_ambiguity``),
-patterns and texts are bounded, and the limits of the run end what still takes too long. Flags are plain ints, so that no
-enumeration class is in reach; ``LOCALE`` and ``DEBUG`` are refused, since they read the locale and print past the cap.
+patterns and texts are bounded, and the limits of the run end what still takes too long. Flags are plain ints, so that
+no enumeration class is in reach. ``LOCALE`` and ``DEBUG`` are refused: they read the locale, and print past the cap.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from typing import Any
 
 from sandbox import python_ambiguity
 from sandbox.python_ambiguity import Ambiguous
-from sandbox.python_proxies import integer_of, listed, text_of
+from sandbox.python_proxies import integer_of, listed, text_of, words
 
 MAX_PATTERN_CHARACTERS = 2_000
 MAX_SUBJECT_CHARACTERS = 1024 * 1024  # with a pattern of quadratic time, the run's limits come long before
 MAX_KEPT = 100  # compiled patterns; the 101st starts afresh
 
-_FLAGS = {
-    name: int(getattr(re, name)) for name in "NOFLAG A ASCII I IGNORECASE M MULTILINE S DOTALL X VERBOSE".split()
-}
+_FLAGS = {name: int(getattr(re, name)) for name in words("NOFLAG A ASCII I IGNORECASE M MULTILINE S DOTALL X VERBOSE")}
 _ALLOWED_FLAGS = int(re.ASCII | re.IGNORECASE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.UNICODE)
 _kept: dict[tuple[str, int], Pattern] = {}
 
@@ -111,7 +109,7 @@ def _subject(text: str) -> str:
 
 
 def expand(match: Any, template: str) -> str:
-    """Return ``template`` filled with the groups of ``match``. The method imports, which the frame of a script cannot."""
+    """Return ``template`` filled with the groups of ``match``. The method imports, which a script's frame cannot."""
     made: str = match.expand(text_of(template, "a template"))
     return made
 

@@ -4,7 +4,8 @@ The boundary is the process; these guards keep honest scripts predictable and ma
 runtime itself guarantees:
 
 - Source is compiled here, in the worker, from text; the agent never parses a script.
-- The namespace holds what ``python_surface`` lists and the calls, nothing else; ``__import__`` is absent.
+- The namespace holds what ``python_surface`` lists and the calls, nothing else; ``__import__`` is absent, and what
+  ``import`` gives is a frozen name space of chosen functions (``python_modules``).
 - Calls are static functions of objects without state; they raise only ``HostError``, always fresh, without context.
 - ``BaseException`` is caught around everything a script can make run, and around making text of what it raised.
 - The value is what ``main()`` returns if the script defines a ``main``, else that of the name ``result``.
@@ -22,7 +23,9 @@ from typing import Any
 from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack_sequence
 
 from sandbox import pure, python_guards, python_text
+from sandbox.python_collections import simpler
 from sandbox.python_guards import Api, HostError, host_error
+from sandbox.python_modules import import_module
 from sandbox.python_policy import SourceRefused, compile_script, require_version
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
 from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
@@ -50,6 +53,7 @@ _HOOKS: dict[str, Any] = {
     "_getattr_": python_guards.guarded_getattr,
     "_getitem_": python_guards.guarded_getitem,
     "_getiter_": python_guards.guarded_iter,
+    "_import_": import_module,
     "_inplace_attribute_": python_guards.in_place_attribute,
     "_inplace_item_": python_guards.in_place_item,
     "_inplacevar_": python_guards.in_place,
@@ -122,7 +126,7 @@ class PythonRuntime:
             exec(code, self._namespace)  # noqa: S102 - restricted code, inside the jail: this is what a worker is for
             entry = self._namespace.get("main")
             value = entry() if entry is not None else self._namespace.get("result")
-            return Result(ok=True, value=to_plain(value, RESULT_CAPS.budget("the result")))
+            return Result(ok=True, value=to_plain(value, RESULT_CAPS.budget("the result"), simpler=simpler))
         except ValueRefused as error:
             return failed(str(error))
         except BaseException as error:  # noqa: BLE001 - scripts can raise any exception, SystemExit included
@@ -172,11 +176,15 @@ class PythonRuntime:
 
     def _call_host(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = CALL_CAPS.budget("an argument")
-        return self._channel.call(name, to_plain(args, budget), to_plain(named, budget))
+        return self._channel.call(
+            name, to_plain(args, budget, simpler=simpler), to_plain(named, budget, simpler=simpler)
+        )
 
     def _call_local(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = LOCAL_CAPS.budget("an argument")
-        return pure.PURE[name](self._parameters, to_plain(args, budget), to_plain(named, budget))
+        return pure.PURE[name](
+            self._parameters, to_plain(args, budget, simpler=simpler), to_plain(named, budget, simpler=simpler)
+        )
 
 
 def _printer(output: Callable[[bytes], None]) -> Callable[..., None]:

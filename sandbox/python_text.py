@@ -6,9 +6,15 @@ value to text that a script has (``str``, ``repr``, ``format``, f-strings, ``%``
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict, deque
 from typing import Any
+
+from sandbox import python_dates
+from sandbox.python_collections import OrderedDict, RecordType
+from sandbox.python_proxies import Module
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented)})
 
@@ -21,6 +27,24 @@ _BRACKETS: dict[type, tuple[str, str]] = {
     type({}.values()): ("dict_values([", "])"),
     type({}.items()): ("dict_items([", "])"),
 }
+#: Types of modules whose own text shows no address: no script can put a value of its own into them.
+_TOLD = frozenset(
+    {
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        ipaddress.IPv4Address,
+        ipaddress.IPv4Interface,
+        ipaddress.IPv4Network,
+        ipaddress.IPv6Address,
+        ipaddress.IPv6Interface,
+        ipaddress.IPv6Network,
+        re.Match,
+    }
+)
+_DATES = (datetime.datetime, datetime.date, datetime.time)
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{5,}")
 _MAX_DEPTH = 32
 
@@ -30,7 +54,7 @@ def text(value: Any) -> str:
     kind = type(value)
     if kind is str:
         return value  # type: ignore[no-any-return] # checked on the line above
-    if kind in PLAIN:
+    if kind in PLAIN or kind in _TOLD:
         return str(value)
     if isinstance(value, BaseException):
         return _exception_text(value)
@@ -40,25 +64,42 @@ def text(value: Any) -> str:
 def shown(value: Any, depth: int = 0, inside: frozenset[int] = frozenset()) -> str:
     """Return what ``repr(value)`` would say, without addresses."""
     kind = type(value)
-    if kind in PLAIN:
+    if kind in PLAIN or kind in _TOLD:
         return repr(value)
+    if isinstance(value, Module):
+        return f"<module {kind.__name__!r}>"
     if isinstance(value, type):
         return f"<class '{value.__name__}'>"
     if isinstance(value, BaseException):
         return f"{kind.__name__}({', '.join(shown(item, depth + 1, inside) for item in value.args)})"
-    if kind is not dict and kind not in _BRACKETS:
+    if kind not in _DICTS and kind not in _BRACKETS and kind is not deque and type(kind) is not RecordType:
         return f"<{kind.__name__}>"
     if depth >= _MAX_DEPTH or id(value) in inside:
         return "..."
     inside = inside | {id(value)}
-    if kind is dict:
-        pairs = (f"{shown(key, depth + 1, inside)}: {shown(item, depth + 1, inside)}" for key, item in value.items())
-        return "{" + ", ".join(pairs) + "}"
-    return _sequence(kind, (shown(item, depth + 1, inside) for item in value))
+    if kind in _DICTS:
+        return _dict(value, depth + 1, inside)
+    parts = [shown(item, depth + 1, inside) for item in value]
+    if type(kind) is RecordType:
+        return f"{kind.__name__}({', '.join(map('='.join, zip(kind._fields, parts, strict=True)))})"
+    if kind is deque:
+        return f"deque([{', '.join(parts)}]{'' if value.maxlen is None else f', maxlen={value.maxlen}'})"
+    return _sequence(kind, parts)
 
 
-def _sequence(kind: type, parts: Iterable[str]) -> str:
-    listed = list(parts)
+_DICTS = frozenset({dict, Counter, OrderedDict, defaultdict})
+
+
+def _dict(value: dict[Any, Any], depth: int, inside: frozenset[int]) -> str:
+    kind = type(value)
+    pairs = (f"{shown(key, depth, inside)}: {shown(item, depth, inside)}" for key, item in value.items())
+    told = "{" + ", ".join(pairs) + "}"
+    if isinstance(value, defaultdict):
+        return f"defaultdict({shown(value.default_factory, depth, inside)}, {told})"
+    return told if kind is dict else f"{kind.__name__}({told if value else ''})"
+
+
+def _sequence(kind: type, listed: list[str]) -> str:
     if not listed and kind in (set, frozenset):
         return f"{kind.__name__}()"
     if kind is tuple and len(listed) == 1:
@@ -80,23 +121,27 @@ def without_addresses(message: str) -> str:
     return _ADDRESS.sub("0x", message)
 
 
-def show(value: Any, conversion: int) -> Any:
+def show(value: Any, conversion: int, specification: str | None = None) -> Any:
     """Return the value of one ``{...}`` of an f-string after its conversion (-1 for none, else the code of s, r or a).
 
-    Plain values without a conversion stay as they are, so that format specifications for numbers work.
+    Without a specification, plain values stay as they are; the f-string makes the same text of them.
     """
     if conversion == ord("r"):
-        return shown(value)
-    if conversion == ord("a"):
-        return ascii(shown(value))[1:-1]
-    if conversion == -1 and type(value) in PLAIN:
-        return value
-    return text(value)
+        value = shown(value)
+    elif conversion == ord("a"):
+        value = ascii(shown(value))[1:-1]
+    elif conversion == ord("s"):
+        value = text(value)
+    if specification is not None:
+        return format_value(value, specification)
+    return value if type(value) in PLAIN else text(value)
 
 
 def format_value(value: Any, specification: str = "") -> str:
     """Return what ``format(value, specification)`` would say, without addresses."""
-    return format(show(value, -1), specification)
+    if type(value) in _DATES and specification:
+        return python_dates.strftime(value, specification)
+    return format(value if type(value) in PLAIN else text(value), specification)
 
 
 class _Shown:

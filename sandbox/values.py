@@ -8,6 +8,7 @@ built. Everything refused raises ``ValueRefused`` with a text that names what it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,19 @@ class Budget:
         return ValueRefused(f"{self._what} holds a {kind}; only plain values can cross")
 
 
-def to_plain(value: Any, budget: Budget, depth: int = 0) -> Any:
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def to_plain(value: Any, budget: Budget, depth: int = 0, simpler: Callable[[Any], Any] = _as_it_is) -> Any:
     """Return a fresh copy of the Python value ``value``, made of plain types only; tuples become lists.
+
+    Args:
+        value: What is copied.
+        budget: Counts it.
+        depth: How deep it lies in what is copied.
+        simpler: Makes an exact list, tuple or dict of a value of another type that is one in all but its type; returns
+            the value itself if it is none.
 
     Raises:
         ValueRefused: Not plain, or over a cap.
@@ -102,10 +114,13 @@ def to_plain(value: Any, budget: Budget, depth: int = 0) -> Any:
         return value
     if kind is list or kind is tuple:
         budget.enter(depth + 1, len(value))
-        return [to_plain(item, budget, depth + 1) for item in value]
+        return [to_plain(item, budget, depth + 1, simpler) for item in value]
     if kind is dict:
         budget.enter(depth + 1, len(value))
-        return {_key(key, budget): to_plain(item, budget, depth + 1) for key, item in value.items()}
+        return {_key(key, budget): to_plain(item, budget, depth + 1, simpler) for key, item in value.items()}
+    simple = simpler(value)
+    if type(simple) in (list, tuple, dict):
+        return to_plain(simple, budget, depth, simpler)
     raise budget.other(kind.__name__)
 
 

@@ -652,7 +652,7 @@ def _no_python_memory_limit(world: World) -> None:
 
 @python("bounded values")
 def _no_value_bounds(world: World) -> None:
-    def copy(value: Any, *_: Any) -> Any:
+    def copy(value: Any, *_: Any, **__: Any) -> Any:
         return [copy(item) for item in value] if isinstance(value, (list, tuple)) else value
 
     replace(python_runtime, "to_plain", copy)

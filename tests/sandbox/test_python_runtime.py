@@ -131,6 +131,12 @@ def test_a_refusal_cannot_be_forged() -> None:
     assert python("class Mine(HostError):\n    pass").error.endswith("cannot be a base class")
 
 
+IMPORTABLE = (
+    "what can be imported: base64, collections, csv, datetime, hashlib, ipaddress, itertools, json, math, re, "
+    "statistics, textwrap; calls need no import"
+)
+
+
 @pytest.mark.parametrize(
     ("source", "where", "message"),
     [
@@ -141,7 +147,15 @@ def test_a_refusal_cannot_be_forged() -> None:
         ("\nnosuch()", "main.py:2", "NameError: name 'nosuch' is not defined"),
         ("def f():\n    raise KeyError('k')\nf()", "main.py:2", "KeyError: 'k'"),
         ("raise ValueError", "main.py:1", "ValueError"),
-        ("x = 1\nimport os", "main.py:2", "import is not available; the calls and json are there without it."),
+        ("x = 1\nimport os", "main.py:2", f"import is not available for os; {IMPORTABLE}"),
+        ("import math.x", "main.py:1", f"import is not available for math.x; {IMPORTABLE}"),
+        ("from . import math", "main.py:1", f"import is not available for .; {IMPORTABLE}"),
+        ("\n__import__('math')", "main.py:2", f"__import__ is not available; {IMPORTABLE}"),
+        (
+            "from textwrap import *",
+            "main.py:1",
+            "import is not available for * of textwrap; it has dedent, fill, indent, shorten, wrap",
+        ),
         ("x = 1\nx.__class__", "main.py:2", '"__class__" is an invalid attribute name because it starts with "_".'),
         ("async def f():\n    pass", "main.py:1", "AsyncFunctionDef statements are not allowed."),
     ],

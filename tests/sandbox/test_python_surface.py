@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import _csv
 import builtins
-from types import GeneratorType
+import datetime
+import ipaddress
+import json
+import re
+from collections import Counter, defaultdict, deque
+from types import GeneratorType, ModuleType
 
 import pytest
 from languages import BINDINGS, MEMORY_BYTES, RecordingChannel
 
-from sandbox import python_runtime, python_surface
+from sandbox import python_methods, python_modules, python_runtime, python_surface
+from sandbox.python_collections import OrderedDict
 from sandbox.python_guards import Api
 from sandbox.runtimes import RuntimeLimits
 
@@ -23,6 +30,27 @@ LEFT_OUT: dict[type, set[str]] = {
     type({}.keys()): {"mapping"},
     type({}.items()): {"mapping"},
     GeneratorType: {"gi_code", "gi_frame", "gi_running", "gi_suspended", "gi_yieldfrom"},
+    Counter: {"fromkeys"},  # raises
+    defaultdict: {"fromkeys"},  # makes one without a factory
+    datetime.date: {"timetuple"},  # imports, and gives a type of its own
+    datetime.datetime: {"timetuple", "utcfromtimestamp", "utcnow", "utctimetuple"},
+    datetime.time: {"strptime"},  # from 3.14
+    re.Match: {"re", "regs"},
+    re.error: {"add_note", "with_traceback"},
+    json.JSONDecodeError: {"add_note", "doc", "with_traceback"},
+    _csv.Error: {"add_note", "with_traceback"},
+    ipaddress.IPv4Address: {"ipv6_mapped"},  # from 3.13
+    ipaddress.IPv4Interface: {"hosts", "ipv6_mapped"},
+}
+
+#: One value of each type whose values have attributes that the type has not.
+EXAMPLES: dict[type, object] = {
+    ipaddress.IPv4Interface: ipaddress.ip_interface("10.0.0.1/8"),
+    ipaddress.IPv6Interface: ipaddress.ip_interface("::1/64"),
+    ipaddress.IPv4Network: ipaddress.ip_network("10.0.0.0/8"),
+    ipaddress.IPv6Network: ipaddress.ip_network("::/64"),
+    json.JSONDecodeError: json.JSONDecodeError("x", "x", 0),
+    re.error: re.error("x", "x", 0),
 }
 
 
@@ -51,11 +79,65 @@ def test_what_is_guarded_is_not_the_builtin(runtime: python_runtime.PythonRuntim
 def test_every_public_attribute_is_listed_or_left_out_on_purpose(kind: type) -> None:
     """A new version of Python must not add anything by itself."""
     listed = python_surface.ATTRIBUTES[kind]
-    existing = {name for name in dir(kind) if not name.startswith("_")}
-    assert existing - listed <= LEFT_OUT.get(kind, set())
-    assert not listed & LEFT_OUT.get(kind, set())
-    assert not [name for name in listed if name.startswith("_")]
-    assert listed - existing <= {"is_integer"}
+    on_class = python_surface.CLASS_ATTRIBUTES.get(kind, frozenset())
+    existing = {name for name in dir(EXAMPLES.get(kind, kind)) if not name.startswith("_")}
+    assert existing - listed - on_class <= LEFT_OUT.get(kind, set())
+    assert not (listed | on_class) & LEFT_OUT.get(kind, set())
+    assert not [name for name in listed | on_class if name.startswith("_")]
+    assert listed - existing <= {"is_integer", "value"}  # "value" stands for what StopIteration has
+
+
+@pytest.mark.parametrize("kind", list(python_surface.CLASS_ATTRIBUTES), ids=lambda kind: kind.__name__)
+def test_attributes_of_types_are_listed_apart(kind: type) -> None:
+    """What a type has besides its values' methods makes values, and must be judged by itself."""
+    assert {name for name in python_surface.CLASS_ATTRIBUTES[kind] if not hasattr(kind, name)} == set()
+
+
+def test_modules_hold_exactly_what_is_listed() -> None:
+    """``import`` is checked by the list, before anything runs; what is really there must be the same."""
+    there = {
+        name: {word for word in vars(type(module)) if not word.startswith("__")}
+        for name, module in python_modules.MODULES.items()
+    }
+    assert there == python_surface.MODULES
+
+
+def test_nothing_in_a_module_is_a_module_or_can_be_changed() -> None:
+    """A frozen name space: nothing to walk to, nothing to write to, nothing that one run leaves for the next."""
+    for module in python_modules.MODULES.values():
+        assert not hasattr(module, "__dict__")
+        assert not hasattr(module, "__spec__")
+        assert not hasattr(module, "__loader__")
+        with pytest.raises(AttributeError):
+            module.x = 1  # type: ignore[attr-defined]
+        for name in python_surface.MODULES[type(module).__name__]:
+            held = getattr(module, name)
+            assert not isinstance(held, (ModuleType, list, dict, set, bytearray)), name
+
+
+def test_every_type_that_a_module_gives_is_judged() -> None:
+    """A class without a row would show nothing, but its values would show what their type inherits."""
+    given = {
+        held
+        for module in python_modules.MODULES.values()
+        for name in python_surface.MODULES[type(module).__name__]
+        if isinstance(held := getattr(module, name), type)
+    }
+    exceptions = {kind for kind in given if issubclass(kind, BaseException)}
+    assert given - exceptions <= set(python_surface.ATTRIBUTES) & set(python_surface.CLASS_ATTRIBUTES)
+
+
+def test_own_methods_stand_for_listed_ones() -> None:
+    """One that is not listed would never be asked for, and the library's own would be."""
+    assert not [key for key in python_methods.METHODS if key[1] not in python_surface.ATTRIBUTES[key[0]]]
+    assert not [key for key in python_methods.CLASS_METHODS if key[1] not in python_surface.CLASS_ATTRIBUTES[key[0]]]
+
+
+@pytest.mark.parametrize("kind", [OrderedDict, Counter, deque])
+def test_own_types_need_no_hash(kind: type) -> None:
+    """They can change, so they are no keys."""
+    with pytest.raises(TypeError):
+        hash(kind())
 
 
 def test_families_hold_static_functions_and_no_state(runtime: python_runtime.PythonRuntime) -> None:
