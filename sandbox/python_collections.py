@@ -1,15 +1,16 @@
 """``collections`` for scripts: the library's own types where they are plain data, own ones where they make code.
 
 ``namedtuple`` of the library builds source text and runs it, so ours builds the class itself. ``OrderedDict`` is a
-plain dict that can reorder: the one written in C has crashed on hostile comparisons. All of them are changed through
-item assignment and their methods; attributes of instances cannot be set (``python_guards.guarded_write``).
+plain dict that can reorder: the one written in C has crashed on hostile comparisons. ``defaultdict`` is a plain dict
+with a factory: deep nests of the one written in C crash when they are freed. All of them are changed through item
+assignment and their methods; attributes of instances cannot be set (``python_guards.guarded_write``).
 """
 
 from __future__ import annotations
 
 import keyword
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
@@ -61,6 +62,40 @@ class OrderedDict(dict[Any, Any]):
     @staticmethod
     def _merged(one: Any, other: Any) -> OrderedDict:
         made = OrderedDict(one)
+        made.update(other)
+        return made
+
+
+class DefaultDict(dict[Any, Any]):
+    """A dict that makes the values of missing keys. Scripts know it as ``defaultdict``."""
+
+    __slots__ = ("default_factory",)
+    __hash__ = None
+
+    def __init__(self, default_factory: Callable[[], Any] | None = None, /, *args: Any, **named: Any) -> None:
+        if default_factory is not None and not callable(default_factory):
+            raise TypeError("first argument must be callable or None")
+        self.default_factory = default_factory
+        super().__init__(*args, **named)
+
+    def __missing__(self, key: Any) -> Any:
+        if self.default_factory is None:
+            raise KeyError(key)
+        made = self[key] = self.default_factory()
+        return made
+
+    def copy(self) -> DefaultDict:
+        """Return one with the same factory and pairs."""
+        return DefaultDict(self.default_factory, self)
+
+    def __or__(self, other: Any) -> Any:
+        return self._merged(self, other) if isinstance(other, dict) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return self._merged(other, self) if isinstance(other, dict) else NotImplemented
+
+    def _merged(self, one: Any, other: Any) -> DefaultDict:
+        made = DefaultDict(self.default_factory, one)
         made.update(other)
         return made
 
@@ -139,7 +174,7 @@ def most_common(counter: Counter[Any], n: int | None = None) -> list[tuple[Any, 
 def simpler(value: Any) -> Any:
     """Return the plain list or dict that ``value`` is in all but its type, or ``value`` itself; for what crosses."""
     kind = type(value)
-    if kind in (Counter, OrderedDict, defaultdict):
+    if kind in (Counter, OrderedDict, DefaultDict):
         return dict(value)
     return list(value) if kind is deque or type(kind) is RecordType else value
 
@@ -147,7 +182,7 @@ def simpler(value: Any) -> Any:
 COLLECTIONS: dict[str, Any] = {
     "Counter": Counter,
     "OrderedDict": OrderedDict,
-    "defaultdict": defaultdict,
+    "defaultdict": DefaultDict,
     "deque": deque,
     "namedtuple": namedtuple,
 }

@@ -12,14 +12,14 @@ import datetime
 import ipaddress
 import operator
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from RestrictedPython.Guards import safer_getattr_raise
 
 from sandbox import python_methods, python_text
-from sandbox.python_collections import OrderedDict, RecordType
+from sandbox.python_collections import DefaultDict, OrderedDict, RecordType
 from sandbox.python_proxies import Module
 from sandbox.python_surface import ATTRIBUTES, CLASS_ATTRIBUTES, EXCEPTION, EXCEPTIONS, HOST_ERROR
 
@@ -188,7 +188,7 @@ class _ItemsOnly:
         del self._target[key]
 
 
-_ITEM_TYPES = frozenset({Counter, OrderedDict, defaultdict, deque})
+_ITEM_TYPES = frozenset({Counter, OrderedDict, DefaultDict, deque})
 
 
 def guarded_write(target: Any) -> Any:

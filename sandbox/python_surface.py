@@ -13,10 +13,10 @@ import datetime
 import ipaddress
 import json
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from types import GeneratorType
 
-from sandbox.python_collections import OrderedDict
+from sandbox.python_collections import DefaultDict, OrderedDict
 from sandbox.python_formats import Hash
 from sandbox.python_iteration import Chain
 from sandbox.python_regex import Pattern
@@ -98,7 +98,7 @@ ATTRIBUTES: dict[type, frozenset[str]] = {
         # what modules give
         Chain: "from_iterable",
         Counter: _DICT + " elements most_common subtract total",
-        defaultdict: _DICT + " default_factory",
+        DefaultDict: _DICT + " default_factory",
         OrderedDict: _DICT + " move_to_end",
         deque: """append appendleft clear copy count extend extendleft index insert maxlen pop popleft remove reverse
             rotate""",
@@ -127,7 +127,7 @@ CLASS_ATTRIBUTES: dict[type, frozenset[str]] = {
     kind: _words(names)
     for kind, names in {
         Counter: "",
-        defaultdict: "",
+        DefaultDict: "",
         OrderedDict: "fromkeys",
         deque: "",
         datetime.date: "fromisocalendar fromisoformat fromordinal fromtimestamp max min resolution today",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from typing import Any
 
 from sandbox import python_dates
-from sandbox.python_collections import OrderedDict, RecordType
+from sandbox.python_collections import DefaultDict, OrderedDict, RecordType
 from sandbox.python_proxies import Module
 
 PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, range, type(...), type(NotImplemented)})
@@ -87,14 +87,14 @@ def shown(value: Any, depth: int = 0, inside: frozenset[int] = frozenset()) -> s
     return _sequence(kind, parts)
 
 
-_DICTS = frozenset({dict, Counter, OrderedDict, defaultdict})
+_DICTS = frozenset({dict, Counter, OrderedDict, DefaultDict})
 
 
 def _dict(value: dict[Any, Any], depth: int, inside: frozenset[int]) -> str:
     kind = type(value)
     pairs = (f"{shown(key, depth, inside)}: {shown(item, depth, inside)}" for key, item in value.items())
     told = "{" + ", ".join(pairs) + "}"
-    if isinstance(value, defaultdict):
+    if isinstance(value, DefaultDict):
         return f"defaultdict({shown(value.default_factory, depth, inside)}, {told})"
     return told if kind is dict else f"{kind.__name__}({told if value else ''})"
 

@@ -8,14 +8,14 @@ import datetime
 import ipaddress
 import json
 import re
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from types import GeneratorType, ModuleType
 
 import pytest
 from languages import BINDINGS, MEMORY_BYTES, RecordingChannel
 
 from sandbox import python_methods, python_modules, python_runtime, python_surface
-from sandbox.python_collections import OrderedDict
+from sandbox.python_collections import DefaultDict, OrderedDict
 from sandbox.python_guards import Api
 from sandbox.runtimes import RuntimeLimits
 
@@ -31,7 +31,7 @@ LEFT_OUT: dict[type, set[str]] = {
     type({}.items()): {"mapping"},
     GeneratorType: {"gi_code", "gi_frame", "gi_running", "gi_suspended", "gi_yieldfrom"},
     Counter: {"fromkeys"},  # raises
-    defaultdict: {"fromkeys"},  # makes one without a factory
+    DefaultDict: {"fromkeys"},  # makes one without a factory
     datetime.date: {"timetuple"},  # imports, and gives a type of its own
     datetime.datetime: {"timetuple", "utcfromtimestamp", "utcnow", "utctimetuple"},
     datetime.time: {"strptime"},  # from 3.14
@@ -133,7 +133,7 @@ def test_own_methods_stand_for_listed_ones() -> None:
     assert not [key for key in python_methods.CLASS_METHODS if key[1] not in python_surface.CLASS_ATTRIBUTES[key[0]]]
 
 
-@pytest.mark.parametrize("kind", [OrderedDict, Counter, deque])
+@pytest.mark.parametrize("kind", [OrderedDict, DefaultDict, Counter, deque])
 def test_own_types_need_no_hash(kind: type) -> None:
     """They can change, so they are no keys."""
     with pytest.raises(TypeError):
