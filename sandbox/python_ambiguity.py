@@ -5,7 +5,8 @@ for the same text, their number doubles with each round. That is a property of t
 and Seidl, "On the degree of ambiguity of finite automata", 1991: EDA): the pattern is made an automaton with one state
 for each character that it consumes, and two walks from one state back to it that read the same text are looked for.
 
-- Repetitions that are bounded but large count as endless, and so do those inside them.
+- Repetitions that are bounded but large count as endless, and so do those inside them and those around endless ones:
+  ``(.*,){11}`` is a text's length to the power of eleven, which is no better.
 - Characters are compared on an alphabet of all of ASCII, every character that the pattern names and some of each kind.
 - What is left may still take time that grows with a power of the text's length; texts are bounded for that.
 - Whatever is not understood here, or too large to decide, is refused.
@@ -160,7 +161,7 @@ class _Automaton:
                 return self._row(once(in_loop) for _ in range(most if in_loop else min(most, 1)))
             if in_loop and most <= MAX_UNROLLED:
                 return self._unrolled(least, [once(in_loop) for _ in range(most)])
-            if not in_loop and rounds * most <= MAX_UNROLLED:
+            if not in_loop and rounds * most <= MAX_UNROLLED and not _has_endless(inner):
                 return _optional(once(False, max(most, 1)))
         part = once(True)
         self._follow(part.last, part.first)
@@ -291,6 +292,20 @@ def _has_choice_in_repetition(tree: Any) -> bool:
         if isinstance(item, (list, tuple, parser.SubPattern)):
             if len(item) == 3 and isinstance(item[2], parser.SubPattern) and not _has_no_choice(item[2]):
                 return True
+            pending.extend(item)
+    return False
+
+
+def _has_endless(tree: Any) -> bool:
+    """Return whether there is a repetition in ``tree`` that counts as endless by itself."""
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, (list, tuple, parser.SubPattern)):
+            if len(item) == 3 and isinstance(item[1], int) and isinstance(item[2], parser.SubPattern):
+                least, most, _ = item
+                if most > max(least, MAX_UNROLLED):
+                    return True
             pending.extend(item)
     return False
 

@@ -136,6 +136,7 @@ JSON: dict[str, Any] = {"JSONDecodeError": json.JSONDecodeError, "dumps": dumps,
 
 # csv
 
+MAX_WRITTEN_CHARACTERS = 8 * 1024 * 1024  # of a text; ten times what can leave a run
 _CSV_OPTIONS = frozenset(words("delimiter quotechar escapechar doublequote skipinitialspace lineterminator quoting"))
 _QUOTING = {name: getattr(_csv, name) for name in words("QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC")}
 
@@ -190,12 +191,16 @@ def dict_reader(
 
 
 class _Sink:
-    """What a writer writes to: keeps the lines."""
+    """What a writer writes to: keeps the lines, up to ``MAX_WRITTEN_CHARACTERS``."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._characters = 0
 
     def write(self, line: str) -> None:
+        self._characters += len(line)
+        if self._characters > MAX_WRITTEN_CHARACTERS:
+            raise ValueError(f"the text would have more than {MAX_WRITTEN_CHARACTERS} characters")
         self.lines.append(line)
 
 
