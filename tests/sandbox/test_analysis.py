@@ -207,6 +207,54 @@ def test_unknown_names_are_told_with_their_places() -> None:
     assert dict(python("fs.spcae('/')\ntty.open()").unknown) == {"fs.spcae": ("main.py:1",), "tty.open": ("main.py:2",)}
 
 
+@pytest.mark.parametrize(
+    ("source", "unknown"),
+    [
+        ("import math\nmath.sqrt(2)", {}),
+        ("import math\nmath.nosuch(2)", {"math.nosuch": ("main.py:2",)}),
+        ("import math, re as r\nr.nosuch\nr.match", {"re.nosuch": ("main.py:2",)}),
+        ("def f():\n    import math\n    return math.nosuch", {"math.nosuch": ("main.py:3",)}),
+        ("import math\nm = math\nm.anything", {}),
+        ("import math\nmath = 5\nmath.real", {}),
+        ("from math import sqrt as s\ns(2)", {}),
+        ("from datetime import datetime\ndatetime.now()", {}),
+        ("def f(math):\n    import math\n    return math.x", {}),
+        ("import json\njson.dumps(json.encode(1))", {}),
+        ("import json\njson.nosuch", {"json.nosuch": ("main.py:2",)}),
+        ("math.sqrt(2)", {"math.sqrt": ("main.py:1",)}),
+    ],
+)
+def test_names_of_imported_modules_are_known(source: str, unknown: dict[str, tuple[str, ...]]) -> None:
+    """Under the name of the module, whatever the script calls it; and importing one makes nothing dynamic."""
+    found = python(source)
+    assert dict(found.unknown) == unknown
+    assert (found.dynamic, found.tier) == ((), Tier.COMPUTE)
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("import math as fs\nfs.read", "fs is replaced"),
+        ("from json import dumps as proc", "proc is replaced"),
+        ("def f():\n    import re as fs\n    return fs", "fs is replaced"),
+        ("import json\nx = json", "json is used as a value"),
+        ("import json\ngetattr(json, param('n'))", "json is used as a value"),
+    ],
+)
+def test_imports_that_hide_a_family_are_dynamic(source: str, what: str) -> None:
+    """A reviewer must not read one thing where another happens."""
+    found = python(source)
+    assert any(what in place for place in found.dynamic), found
+    assert found.tier is Tier.ADMIN
+
+
+def test_calls_of_an_imported_family_are_found() -> None:
+    """Before the import the name is the family, after it the module has the same calls."""
+    assert dict(python("import json\njson.encode(1)").calls) == {"json.encode": ("main.py:2",)}
+    assert dict(python("def f():\n    import json\n    json.encode(1)").calls) == {"json.encode": ("main.py:3",)}
+    assert dict(python("import json\nfs.read('/')").calls) == {"fs.read": ("main.py:2",)}
+
+
 def test_names_that_the_script_defines_are_not_unknown() -> None:
     """Global functions of its own, in any order."""
     assert not lua("a()\nfunction a() end\nb = 1\nc, d = b, c").unknown
@@ -234,7 +282,11 @@ def test_lua_syntax_errors_name_file_and_line(source: str, place: str, words: st
     ("source", "place", "words"),
     [
         ("x = (", "main.py:1", "never closed"),
-        ("\nimport os", "main.py:2", "import is not available"),
+        ("\nimport os", "main.py:2", "import is not available for os; what can be imported: base64, collections, csv"),
+        ("\nimport math.x", "main.py:2", "import is not available for math.x"),
+        ("\nfrom textwrap import x", "main.py:2", "import is not available for x of textwrap; it has dedent, fill"),
+        ("\nfrom math import *", "main.py:2", "import is not available for * of math"),
+        ("\n__import__('math')", "main.py:2", "__import__ is not available; what can be imported"),
         ("x = 1\nx.__class__", "main.py:2", "invalid attribute name"),
         ("(" * 1000, "main.py", "too"),
         ("x = 1\x00", "main.py", "null"),

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import gc
+import re
 import sys
 import types
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import arena
 import pytest
@@ -212,6 +214,13 @@ def test_a_refused_address_shows_no_address_in_memory() -> None:
     assert "0x7" not in python("import ipaddress\nclass A:\n    pass\nipaddress.ip_address(A())").error
     source = "import ipaddress\nclass A:\n    pass\ntry:\n    ipaddress.IPv4Network(A())\nexcept ValueError as e:\n    result = str(e) + str(e.args)"
     assert "0x7" not in python(source).value
+
+
+def test_the_page_for_authors_lists_what_there_is() -> None:
+    """All of it and nothing else."""
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (`\w+`(?: `\w+`)*) \|$", page, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", held)) for name, held in rows} == python_surface.MODULES
 
 
 # Behind the real lock

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from sandbox.python_names import names
+from sandbox.python_names import Import, names
 
 
 def used(source: str) -> set[tuple[str, tuple[str, ...]]]:
@@ -42,6 +42,20 @@ def used(source: str) -> set[tuple[str, tuple[str, ...]]]:
 def test_uses(source: str, expected: set[tuple[str, tuple[str, ...]]]) -> None:
     """A name in doubt is global: one use too many is a question, one too few is a hole."""
     assert used(source) == expected
+
+
+def test_imports_are_told_with_what_they_bind() -> None:
+    """At any level of the script."""
+    source = "import math, re as r\nfrom a.b import c, d as e\ndef f():\n    from . import *\n"
+    found = names(ast.parse(source))
+    assert found.imports == (
+        Import("math", "math", None, 1),
+        Import("r", "re", None, 1),
+        Import("c", "a.b", "c", 2),
+        Import("e", "a.b", "d", 2),
+        Import("*", ".", "*", 4),
+    )
+    assert [use.name for use in found.assigned] == ["f"]
 
 
 def test_every_global_that_runs_is_in_the_uses() -> None:

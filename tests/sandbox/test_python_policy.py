@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def test_code_carries_the_name_of_its_file() -> None:
         ("x = (", 1),
         ("\n\nx.__y__", 3),
         ("\nimport x", 2),
+        ("\nimport math\nfrom math import x", 3),
+        ("\n\n__import__", 3),
         ("x = 1\nreturn 5", 2),
         ("\n\n\nprinted", 4),
         ("x\x00", None),
@@ -45,13 +48,21 @@ def test_every_guard_is_in_place() -> None:
     """What the code calls, as names: if a guard is not mentioned it is not called."""
     source = (
         "a.b; a.b = 1; a[0]; a[0] = 1; a += 1; a[0] += 1; a.b += 1; a % b; f'{a}'; print(a); f(*a)\n"
-        "x, y = a\nfor x, y in a: pass\nclass C: pass\n"
+        "x, y = a\nfor x, y in a: pass\nclass C: pass\nimport math\n"
     )
     names = set(compile_script(source, "main.py").co_names)
     assert names >= {
         "_getattr_", "_write_", "_getitem_", "_inplacevar_", "_inplace_item_", "_inplace_attribute_", "_modulo_",
         "_show_", "_print_", "_apply_", "_unpack_sequence_", "_iter_unpack_sequence_", "_getiter_", "__metaclass__",
+        "_import_",
     }  # fmt: skip
+
+
+def test_nothing_is_imported_by_the_code() -> None:
+    """The interpreter's own instructions for it would ask for a real module."""
+    code = compile_script("import math as m\nfrom math import pi, floor as f\n", "main.py")
+    assert not [step.opname for step in dis.get_instructions(code) if "IMPORT" in step.opname]
+    assert set(code.co_names) == {"_import_", "_getattr_", "m", "pi", "f"}
 
 
 def test_syntax_over_which_the_transformer_stumbles_is_refused() -> None:
