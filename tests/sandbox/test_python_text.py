@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from languages import python
 
 from sandbox import python_text
 
@@ -76,3 +77,18 @@ def test_format_is_as_in_python(value: Any, spec: str) -> None:
 def test_addresses_are_taken_out_of_messages() -> None:
     """Some built-in errors quote a repr."""
     assert python_text.without_addresses("<f at 0x7fb53dfff5f0> is not in list 0xff") == "<f at 0x> is not in list 0xff"
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("f'{3.14159:.2f}|{5:>{4}}|{\"x\":_<3}|{[1]:>5}'", "3.14|   5|x__|  [1]"),
+        ("f'{d:%Y}|{d!s:>30}|{d!r:.8}|{d.date():%d}'", "2024|           2024-01-02 03:04:05|datetime|02"),
+        ("f'{math.pi:.{2}f}' + f'{math}'", "3.14<module 'math'>"),
+        ("format(d, '%H') + format(d) + format(5, '03')", "032024-01-02 03:04:05005"),
+    ],
+)
+def test_specifications_reach_the_value_through_the_guard(source: str, value: str) -> None:
+    """The interpreter would hand them to the value itself."""
+    head = "import math\nfrom datetime import datetime\nd = datetime(2024, 1, 2, 3, 4, 5)\n"
+    assert python(f"{head}result = {source}").value == value
