@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import shlex
 from typing import Any
 
 import click
@@ -19,11 +20,14 @@ from policies.decide import decide
 from policies.model import Facts, Policy
 from protocol.errors import ArgumentError
 
+LUAJIT = "language.luajit"  # no call, but decided like one; see policies.decide.require_language
 RULES = (
     field("effect", "effect"),
     field("call", "call"),
     field("paths", "paths"),
     field("commands", "commands"),
+    field("programs", "programs"),
+    field("arguments", "arguments"),
     field("targets", "targets"),
     field("from", "origin"),
 )
@@ -54,7 +58,9 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
     return [
         {
             "effect": rule.effect.value, "call": rule.call, "paths": [pattern.text for pattern in rule.paths],
-            "commands": list(rule.commands), "targets": list(rule.targets), "origin": rule.origin,
+            "commands": list(rule.commands), "programs": [pattern.text for pattern in rule.programs],
+            "arguments": [pattern.pattern for pattern in rule.arguments or ()],
+            "targets": list(rule.targets), "origin": rule.origin,
         }
         for rule in policy.rules
     ]  # fmt: skip
@@ -69,7 +75,7 @@ def _check(call: str, path: str | None) -> None:
     from stdlib.catalogue import load  # loads every family of calls
 
     names = load().names()
-    if call not in names:
+    if call not in names and call != LUAJIT:
         close = difflib.get_close_matches(call, names, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else " (docs/calls.md lists them)"
         raise ArgumentError(f"there is no call named {call!r}{hint}", parameter="call")
@@ -77,20 +83,57 @@ def _check(call: str, path: str | None) -> None:
         raise ArgumentError(f"{path!r} is not an absolute path without . and ..", where="--path")
 
 
+def _command(command: str | None, argv: str | None) -> tuple[str | None, tuple[str, ...] | None]:
+    """Return program and arguments.
+
+    Raises:
+        ArgumentError: There is no name for them, or the line does not begin with a program as a host resolves it.
+    """
+    if argv is None:
+        return None, None
+    if command is None:
+        raise ArgumentError("needs --command, the name that the manifest gives to it", where="--argv")
+    try:
+        words = shlex.split(argv)
+    except ValueError as error:
+        raise ArgumentError(f"{argv!r:.60} is not a command line: {error}", where="--argv") from None
+    if not words or not words[0].startswith("/") or os.path.normpath(words[0]) != words[0]:
+        raise ArgumentError("must begin with the absolute path of a program", where="--argv")
+    return words[0], tuple(words[1:])
+
+
 @noun.command("explain", cls=LocalCommand)
 @click.argument("which", metavar="TIER|FILE")
 @click.argument("call")
 @click.option("--path", help="Absolute, resolved path that the call would touch.")
-@click.option("--command", help="Declared command.")
+@click.option("--command", help="Name that the manifest gives to a command.")
+@click.option("--argv", help="The whole command that this name stands for, such as '/usr/bin/df -P /'.")
 @click.option("--target", help="Host and port.")
 @pass_invocation
 def explain(
-    invocation: Invocation, which: str, call: str, path: str | None, command: str | None, target: str | None
+    invocation: Invocation,
+    which: str,
+    call: str,
+    path: str | None,
+    command: str | None,
+    argv: str | None,
+    target: str | None,
 ) -> None:
-    """Say what a tier or policy file decides about CALL, and which rule decided."""
+    """Say what a tier or policy file decides about CALL, and which rule decided.
+
+    \b
+    Examples:
+      outrider policy explain observe fs.list --path /etc
+      outrider policy explain inspect proc.command --command df --argv '/usr/bin/df -P'
+    """
     policy = find_policy(which)
     _check(call, path)
-    verdict = decide(policy, call, Facts(path, command, target))
+    program, arguments = _command(command, argv)
+    verdict = decide(
+        policy, call, Facts(path=path, command=command, program=program, arguments=arguments, target=target)
+    )
+    if command is not None and argv is None and not verdict.allowed:
+        invocation.output.say("what the name stands for is decided as well: tell it with --argv")
     told = {"call": call, "verdict": verdict.effect.value, "rule": verdict.rule, "reason": verdict.reason or None}
     if invocation.as_json:
         invocation.output.data(told)

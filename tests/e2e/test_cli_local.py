@@ -31,6 +31,37 @@ def test_policy_explains_a_verdict_and_exits_by_it(outrider: Shell) -> None:
     assert re.search(r"^rule +inspect\.yaml:\d+ deny", denied.out, re.MULTILINE), denied.out
 
 
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["--command", "df", "--argv", "/usr/bin/df -P '/var/log'"], 0),
+        (["--command", "df", "--argv", "/bin/sh -c id"], 3),
+        (["--command", "df"], 3),
+    ],
+)
+def test_policy_explains_what_a_command_stands_for(outrider: Shell, words: list[str], status: int) -> None:
+    called = outrider("policy", "explain", "inspect", "proc.command", *words)
+    assert called.status == status
+    assert ("tell it with --argv" in called.err) == ("--argv" not in words)
+
+
+def test_policy_tells_targets_from_commands(outrider: Shell) -> None:
+    path = outrider.work / "mine.yaml"
+    path.write_text("tier: inspect\nallow:\n- {call: fs.stat, targets: [web:80]}\n")
+    assert outrider("policy", "explain", "mine.yaml", "fs.stat", "--target", "web:80").status == 0
+    assert outrider("policy", "explain", "mine.yaml", "fs.stat", "--command", "web:80").status == 3
+
+
+def test_policy_explains_whether_luajit_may_be_chosen(outrider: Shell) -> None:
+    assert outrider("policy", "explain", "observe", "language.luajit").status == 0
+
+
+def test_policy_shows_what_a_command_may_be(outrider: Shell) -> None:
+    shown = outrider("policy", "show", "inspect", "--json").data["rules"]
+    (rule,) = [rule for rule in shown if rule["commands"] == ["uptime"]]
+    assert (rule["programs"], rule["arguments"]) == (["/usr/bin/uptime", "/bin/uptime"], ["-[ps]"])
+
+
 def test_policy_file_of_ones_own(outrider: Shell) -> None:
     path = outrider.work / "mine.yaml"
     path.write_text("tier: observe\nallow:\n- {call: fs.stat, paths: [/srv/**]}\n")
@@ -48,6 +79,9 @@ def test_policy_file_of_ones_own(outrider: Shell) -> None:
         (["explain", "observe", "fs.raed"], "there is no call named 'fs.raed'; did you mean fs.read"),
         (["explain", "observe", "fs.stat", "--path", "etc"], "--path: 'etc' is not an absolute path"),
         (["explain", "observe", "fs.stat", "--path", "/etc/../root"], "--path: '/etc/../root'"),
+        (["explain", "inspect", "proc.command", "--argv", "/bin/df"], "--argv: needs --command"),
+        (["explain", "inspect", "proc.command", "--command", "df", "--argv", "df"], "--argv: must begin with"),
+        (["explain", "inspect", "proc.command", "--command", "df", "--argv", "/bin/df '"], "is not a command line"),
     ],
 )
 def test_bad_policy_words(outrider: Shell, words: list[str], said: str) -> None:
