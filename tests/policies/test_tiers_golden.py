@@ -83,6 +83,7 @@ TABLE: list[tuple[str, Facts, str]] = [
             ("ss", "/usr/bin/ss", "-K", ". . . +operate +admin"),
             ("ss", "/usr/bin/ss", "-tE", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "-eo pid,ppid,comm", ". . +inspect +operate +admin"),
+            ("ps", "/usr/bin/ps", "-E", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "auxe", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "-eo environ", ". . . +operate +admin"),
             ("free", "/usr/bin/free", "-h -s 1", ". . . +operate +admin"),
