@@ -1,8 +1,9 @@
 """Wall ``cgroup``: what all workers of one zygote may have together, in a control group of their own.
 
 The limits of one worker are those of ``rlimits``; this one holds when many run at once, and counts what they share
-once. It needs a place in the tree of groups that this user may write to: root mostly has one, a service of systemd has
-one with ``Delegate=yes``. Version 2 of the kernel's interface and, for hosts that still mix both, version 1.
+once. It needs a place in the tree of groups that was given to this user: a service of systemd has one with
+``Delegate=yes``. Root could write anywhere, yet a tree has one owner, so nothing is made beside a group that was not
+delegated. Version 2 of the kernel's interface and, for hosts that still mix both, version 1, below the own group.
 Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/.
 """
 
@@ -16,11 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from sandbox.jail import kernel
+
 PREFIX: Final = "outrider-"  # of the groups that are ours, then the process that made it
 NEEDED: Final = ("memory", "pids")  # without both the wall does not stand; cpu comes along where it can be had
 OPTIONAL: Final = ("cpu",)
 DEFAULT_PROCESSES: Final = 1024
 LEAST_MEMORY_BYTES: Final = 256 * 1024 * 1024
+
+_MARKS: Final = ("trusted.delegate", "user.delegate")  # systemd, docs/CGROUP_DELEGATION.md
 
 _OWN: Final = "/proc/self/cgroup"
 _MOUNTS: Final = "/proc/self/mountinfo"
@@ -113,7 +118,7 @@ def enter(limits: Limits) -> str:
             for controller in controllers:
                 _limit(directory, version, controller, limits)
         for directory, _, _ in chosen:
-            _write(directory / "cgroup.procs", "0")
+            kernel.tell(directory / "cgroup.procs", "0")
     except OSError:
         for directory in made:
             with suppress(OSError):  # in use after all, or gone; the first error is the one to tell
@@ -132,15 +137,27 @@ def _version_2(here: list[Place], name: str, made: list[Path]) -> _Chosen:
         if place.version != 2:
             continue
         # A group that has processes can give its children no controllers, so beside this one comes first.
-        for parent in dict.fromkeys((place.own.parent if place.own != place.top else place.own, place.own)):
+        beside = [place.own.parent] if place.own != place.top and _is_delegated(place.own.parent) else []
+        for parent in (*beside, place.own):
             wanted = _available(parent)
             if not set(NEEDED) <= set(wanted):
                 continue
             with suppress(OSError):
-                _write(parent / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in wanted))
+                kernel.tell(parent / "cgroup.subtree_control", " ".join(f"+{controller}" for controller in wanted))
                 made.append(_make(parent / name))
                 return [(parent / name, 2, wanted)]
     return []
+
+
+def _is_delegated(directory: Path) -> bool:
+    """Return whether this part of the tree was given away: to this user, who may write there, or by systemd's mark."""
+    if os.geteuid() != 0:
+        return os.access(directory / "cgroup.subtree_control", os.W_OK)
+    for mark in _MARKS:
+        with suppress(OSError):  # it has no such mark, or this kernel keeps none there
+            if os.getxattr(directory, mark) == b"1":
+                return True
+    return False
 
 
 def _available(parent: Path) -> tuple[str, ...]:
@@ -190,7 +207,7 @@ def _limit(directory: Path, version: int, controller: str, limits: Limits) -> No
         (2, "cpu"): ("cpu.weight", 50),
         (1, "cpu"): ("cpu.shares", 512),
     }[version, controller]
-    _write(directory / file, str(value))
+    kernel.tell(directory / file, str(value))
 
 
 def remove_stale() -> None:
@@ -214,11 +231,3 @@ def remove_stale() -> None:
 def _read(file: Path) -> str:
     with open(file, encoding="utf-8", errors="surrogateescape") as lines:
         return lines.read(1 << 20)
-
-
-def _write(file: Path, text: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

@@ -158,6 +158,18 @@ def make(calls: Iterable[Call]) -> None:
             raise OSError(refused, f"{what}: {os.strerror(refused)}")
 
 
+def tell(file: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to a file of the kernel's with one plain write.
+
+    user_namespaces(7) and control groups demand it: opening with O_CREAT is refused, and each write is one command.
+    """
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
 def unshare(flags: int) -> None:
     """Move this process into fresh namespaces; CLONE_NEWPID is for its next child."""
     _checked(_libc.unshare(flags), "unshare")

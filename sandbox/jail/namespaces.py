@@ -29,20 +29,11 @@ def enter_user() -> None:
     uid, gid = os.geteuid(), os.getegid()
     kernel.unshare(kernel.CLONE_NEWUSER)
     privileges.open_own_proc()
-    _write("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map, unless privileged outside
-    _write("/proc/self/uid_map", f"{uid} {uid} 1")
-    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    kernel.tell("/proc/self/setgroups", "deny")  # user_namespaces(7): before gid_map, unless privileged outside
+    kernel.tell("/proc/self/uid_map", f"{uid} {uid} 1")
+    kernel.tell("/proc/self/gid_map", f"{gid} {gid} 1")
 
 
 def enter(wall: str) -> None:
     """Enter the fresh namespace of ``wall``, a key of ``FLAGS``."""
     kernel.unshare(FLAGS[wall])
-
-
-def _write(path: str, text: str) -> None:
-    """Write with one plain write; user_namespaces(7) demands it, and opening with O_CREAT is refused."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)

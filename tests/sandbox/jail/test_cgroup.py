@@ -99,13 +99,14 @@ def tree(root: Path, controllers: str = "cpuset cpu io memory pids") -> tuple[Pa
     return service, own
 
 
-def enter_in(root: Path, own: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def enter_in(root: Path, own: Path, monkeypatch: pytest.MonkeyPatch, *, delegated: bool = True) -> str:
     """Enter below a directory that stands for the tree: what the kernel makes of a new group is made by hand."""
     groups, mounts = root / "cgroup", root / "mountinfo"
     groups.write_text(f"0::/{own.relative_to(root)}\n")
     mounts.write_text(f"41 31 0:38 / {root} rw - cgroup2 cgroup2 rw\n")
     monkeypatch.setattr(cgroup, "_OWN", str(groups))
     monkeypatch.setattr(cgroup, "_MOUNTS", str(mounts))
+    monkeypatch.setattr(cgroup, "_is_delegated", lambda directory: delegated and directory == own.parent)
     make = cgroup._make
 
     def make_with_files(directory: Path) -> Path:
@@ -130,6 +131,37 @@ def test_a_delegated_service_gets_a_group_beside_its_main_process(
     assert (made / "cpu.weight").read_text() == "50"
     assert (made / "cgroup.procs").read_text() == "0"
     assert (service / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
+
+
+def test_beside_a_group_that_was_not_delegated_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root could, and would meddle with a tree that is somebody else's; below the own group it may."""
+    service, own = tree(tmp_path)
+    enter_in(tmp_path, own, monkeypatch, delegated=False)
+    assert (service / "cgroup.subtree_control").read_text() == ""
+    assert not list(service.glob("outrider-*"))
+    assert list(own.glob("outrider-*"))
+
+
+def test_a_mark_says_that_a_group_was_delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root; anybody else may write there or not."""
+    service, _ = tree(tmp_path)
+    marks: dict[str, bytes] = {}
+
+    def mark(directory: object, name: str) -> bytes:
+        assert directory == service
+        if name not in marks:
+            raise OSError(errno.ENODATA, "no such mark")
+        return marks[name]
+
+    monkeypatch.setattr(os, "getxattr", mark)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert not cgroup._is_delegated(service)
+    marks["user.delegate"] = b"0"
+    assert not cgroup._is_delegated(service)
+    marks["user.delegate"] = b"1"
+    assert cgroup._is_delegated(service)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cgroup._is_delegated(service) == os.access(service / "cgroup.subtree_control", os.W_OK)
 
 
 def test_without_memory_and_pids_there_is_no_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
