@@ -26,6 +26,7 @@ from typing import Any, Final
 from policies.model import Effect, Facts, Limits, Verdict
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
+from sandbox import pure
 from sandbox.budget import Budget
 from sandbox.gate import CallEntry, Gate, Session
 from sandbox.launch import Options, Outcome, Program, Sandbox
@@ -42,8 +43,9 @@ class Scripts:
     """Runs scripts that can call ``functions``. An async context manager; used from one event loop.
 
     Args:
-        functions: By the name that scripts use, ``family.member`` or a bare word. A function takes plain values (None,
-            bool, int of 64 bits, finite float, str, bytes, list, dict with str keys) and returns one. A coroutine
+        functions: By the name that scripts use, ``family.member`` or a bare word; besides them scripts have what
+            ``sandbox.pure`` gives, which touches nothing (``param``, ``json.encode``). A function takes plain values
+            (None, bool, int of 64 bits, finite float, str, bytes, list, dict with str keys) and returns one. A coroutine
             function runs on the event loop, any other one on a thread. What it raises as an ``OutriderError`` reaches
             the script with its code and message; any other exception is logged and reaches it as ``internal``.
         decide: Call name and facts to verdict. Without it, what was handed in is allowed.
@@ -73,7 +75,9 @@ class Scripts:
         Raises:
             UnavailableError: A required wall is missing, or the sandbox cannot work here; says why.
         """
-        bindings = [{"name": entry.name, "parameters": [], "local": False} for entry in self._table.values()]
+        names = dict.fromkeys(self._table, False)
+        names |= {name: True for name in pure.PURE if name not in names}
+        bindings = [{"name": name, "parameters": [], "local": is_local} for name, is_local in names.items()]
         self._sandbox = await Sandbox.start(bindings=bindings, options=Options(required=self._required))
         return self
 
@@ -99,7 +103,7 @@ class Scripts:
         Args:
             language: ``lua``, ``luajit`` or ``python``.
             source: Its text.
-            parameters: Plain values that the script gets with ``param``, if that was handed in.
+            parameters: Plain values that the script gets with ``param``.
             limits: What it may use; the defaults of ``policies.model.Limits`` without it.
             principal: For whom, in the records.
 

@@ -49,6 +49,13 @@ async def test_each_language_calls_a_function(language: str, source: str) -> Non
     assert (outcome.status, outcome.result) == ("ok", "good day mia")
 
 
+async def test_a_script_gets_its_parameters() -> None:
+    """And the other pure parts; a function of the same name takes the place of one."""
+    async with Scripts({"json.encode": lambda _value: "mine"}) as scripts:
+        outcome = await scripts.run("lua", "return {param('n'), json.encode(1), json.decode('[2]')[1]}", {"n": 7})
+    assert (outcome.status, outcome.result) == ("ok", [7, "mine", 2])
+
+
 async def test_functions_may_wait_or_block() -> None:
     """A coroutine runs on the loop, everything else on a thread, so that nothing holds up the other runs."""
     loop_thread = threading.get_ident()
