@@ -44,8 +44,8 @@ LOOPS = {
     "lua": "local began = time.mono()\nfor _ = 1, {calls} do {call}() end\nreturn time.mono() - began\n",
     "python": "began = time.mono()\nfor _ in range({calls}):\n    {call}()\nresult = time.mono() - began\n",
 }
-#: Called in the measure -> what to say of it. The first answers on the event loop, the second on a thread.
-CALLED = {"time.now": "answered on the event loop", "sys.uptime": "reads /proc on a thread"}
+#: Called in the measure -> what to say of it. Both are answered on the event loop.
+CALLED = {"time.now": "answered on the event loop", "sys.uptime": "reads a small file of /proc"}
 
 
 class Bench:
