@@ -180,7 +180,11 @@ class Zygote:
         Cancellation:
             Safe, but the process may be left to end by itself, which it does as its control socket is closed.
         """
-        self._close_control()
+        if self._ready.done():
+            self._close_control()
+        else:  # it may be about to name the zygote proper, which nobody could reap if that were not heard
+            with suppress(OSError):  # it has just ended by itself
+                self._control.shutdown(socket.SHUT_WR)
         try:
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 await asyncio.shield(self._reaped)
@@ -217,9 +221,10 @@ class Zygote:
                 self._hold(received[0])
             case Ready():
                 self.walls = _walls(message)
-                self._ready.set_result(None)
+                if not self._ready.done():
+                    self._ready.set_result(None)
             case Failed():
-                self._ready.set_exception(UnavailableError(f"the sandbox cannot work here: {message.reason}"))
+                self._fail(f"the sandbox cannot work here: {message.reason}")
             case Forked():
                 self._worker(message.run).born(received[0])
             case NotForked():
@@ -253,8 +258,13 @@ class Zygote:
         """The control socket is closed: there is no zygote any more, whatever its process still does."""
         self._close_control()
         self._kill()
+        self._fail(f"the sandbox cannot work here: {reason}")
+
+    def _fail(self, reason: str) -> None:
+        """Tell whoever waits for the start why there is none. Perhaps nobody does any more."""
         if not self._ready.done():
-            self._ready.set_exception(UnavailableError(f"the sandbox cannot work here: {reason}"))
+            self._ready.set_exception(UnavailableError(reason))
+            self._ready.exception()  # seen
 
     def _close_control(self) -> None:
         if not self.is_alive:
@@ -266,8 +276,6 @@ class Zygote:
             worker.kill()
             worker.gone(None)
         self._workers.clear()
-        if self._ready.done():
-            self._ready.exception()  # seen, in case nobody waited for it
 
     def _on_exit(self, pidfd: int) -> None:
         while self.is_alive and self._on_packet():  # its last words, which may say why, or name the zygote proper
@@ -282,8 +290,7 @@ class Zygote:
         cgroup.remove_stale()
         self._reaped.set_result(None)
         self._close_control()
-        if not self._ready.done():
-            self._ready.set_exception(UnavailableError("the sandbox ended while it started"))
+        self._fail("the sandbox ended while it started")
 
 
 def _walls(message: Ready) -> tuple[Wall, ...]:

@@ -80,7 +80,10 @@ def main() -> NoReturn:
     fill_holes()
     gc.freeze()  # what exists now is shared by all workers; a collection that touched it would copy it into each
     gc.disable()
-    control.send(pack(Ready([[wall.name, wall.state.value, wall.detail] for wall in builder.walls()])))
+    try:
+        control.send(pack(Ready([[wall.name, wall.state.value, wall.detail] for wall in builder.walls()])))
+    except BrokenPipeError:  # the agent went away while it started us
+        os._exit(0)
     try:
         Zygote(control, null, builder, entry.main, setup.bindings).serve()
     except BaseException:  # noqa: BLE001 - the interpreter was told to be quiet, so this is said here, on the agent's stderr

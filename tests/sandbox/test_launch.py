@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -267,6 +268,30 @@ async def test_a_required_wall_that_is_missing_means_that_nothing_runs(others: s
         await Sandbox.start(
             bindings=[], options=Options(walls_off=frozenset({"seccomp"}), required=frozenset({"seccomp"}))
         )
+    assert children() <= others
+
+
+@pytest.mark.parametrize("turns", [1, 3, 50])
+async def test_a_start_that_is_given_up_leaves_nothing(others: set[int], turns: int) -> None:
+    """The zygote proper is put beside the process that was started, and must not be missed by who reaps."""
+    unheard: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheard.append(told))
+    starting = asyncio.create_task(Sandbox.start(bindings=BINDINGS))
+    for _ in range(turns):
+        await asyncio.to_thread(os.sched_yield)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    gc.collect()  # what nobody retrieved is told when it goes
+    assert children() <= others
+    assert unheard == []
+
+
+async def test_closing_while_a_replacement_starts_leaves_nothing(others: set[int]) -> None:
+    """Both zygotes end, whichever was in use."""
+    made = await Sandbox.start(bindings=BINDINGS, options=Options(runs_per_zygote=1))
+    assert (await run(made, lua("return 1"))).status == "ok"  # the last one of this zygote
+    await made.close()
     assert children() <= others
 
 
