@@ -45,9 +45,10 @@ class Scripts:
     Args:
         functions: By the name that scripts use, ``family.member`` or a bare word; besides them scripts have what
             ``sandbox.pure`` gives, which touches nothing (``param``, ``json.encode``). A function takes plain values
-            (None, bool, int of 64 bits, finite float, str, bytes, list, dict with str keys) and returns one. A coroutine
-            function runs on the event loop, any other one on a thread. What it raises as an ``OutriderError`` reaches
-            the script with its code and message; any other exception is logged and reaches it as ``internal``.
+            (None, bool, int of 64 bits, finite float, str, bytes, list, dict with str keys) and returns one. A
+            coroutine function runs on the event loop, any other one on a thread. What it raises as an
+            ``OutriderError`` reaches the script with its code and message; any other exception is logged and reaches
+            it as ``internal``.
         decide: Call name and facts to verdict. Without it, what was handed in is allowed.
         record: Gets the fields of each record: one for each call, whatever became of it. Raise an ``OutriderError``
             where it cannot be kept, and the run ends. Without it, nothing is recorded.
