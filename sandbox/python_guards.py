@@ -22,6 +22,8 @@ from sandbox import python_methods, python_text
 from sandbox.python_collections import DefaultDict, OrderedDict, RecordType
 from sandbox.python_proxies import Module
 from sandbox.python_surface import ATTRIBUTES, CLASS_ATTRIBUTES, EXCEPTION, EXCEPTIONS, HOST_ERROR
+from sandbox.runtimes import CallError
+from sandbox.values import ValueRefused
 
 _MISSING = object()
 _MISSING_FOR_HASATTR = object()
@@ -46,6 +48,21 @@ class HostError(Exception):
 def host_error(code: str, message: str) -> HostError:
     """Return a fresh error with text only."""
     return HostError(_SEAL, code, message)
+
+
+def as_call(perform: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Callable[..., Any]:
+    """Return ``perform`` as a function of scripts: what it refuses is a fresh ``HostError``."""
+
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return perform(args, named)
+        except CallError as error:
+            problem = (error.code, error.message)
+        except ValueRefused as error:
+            problem = ("invalid_argument", str(error))
+        raise host_error(*problem)  # outside the handlers: without context, text only
+
+    return call
 
 
 class Api:

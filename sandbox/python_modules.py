@@ -15,30 +15,22 @@ from sandbox import pure
 from sandbox.python_collections import COLLECTIONS
 from sandbox.python_dates import DATETIME
 from sandbox.python_formats import BASE64, CSV, HASHLIB, JSON, TEXTWRAP
-from sandbox.python_guards import host_error
+from sandbox.python_guards import as_call
 from sandbox.python_iteration import ITERTOOLS
 from sandbox.python_numbers import MATH, STATISTICS
 from sandbox.python_proxies import Module, listed, module, words
 from sandbox.python_regex import RE
-from sandbox.runtimes import CallError
-from sandbox.values import LOCAL_CAPS, ValueRefused, to_plain
+from sandbox.values import LOCAL_CAPS, to_plain
 
 
 def _local_call(name: str) -> Callable[..., Any]:
     """Return the call ``name``, so that importing the module of its family takes nothing away."""
-    perform = pure.PURE[name]
 
-    def call(*args: Any, **named: Any) -> Any:
+    def perform(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = LOCAL_CAPS.budget("an argument")
-        try:
-            return perform({}, to_plain(args, budget), to_plain(named, budget))
-        except CallError as error:
-            problem = (error.code, error.message)
-        except ValueRefused as error:
-            problem = ("invalid_argument", str(error))
-        raise host_error(*problem)  # outside the handlers: without context, text only
+        return pure.PURE[name]({}, to_plain(args, budget), to_plain(named, budget))
 
-    return call
+    return as_call(perform)
 
 
 def _ranges(first: Any, last: Any) -> list[Any]:

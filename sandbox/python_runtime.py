@@ -24,11 +24,11 @@ from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack
 
 from sandbox import pure, python_guards, python_text
 from sandbox.python_collections import simpler
-from sandbox.python_guards import Api, HostError, host_error
+from sandbox.python_guards import Api, HostError, as_call
 from sandbox.python_modules import import_module
 from sandbox.python_policy import SourceRefused, compile_script, require_version
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
-from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
+from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, ChannelLike, Nowhere, Result, RuntimeLimits, failed
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
 
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
@@ -162,17 +162,7 @@ class PythonRuntime:
 
     def _function(self, binding: Binding) -> Callable[..., Any]:
         name, perform = binding.name, self._call_local if binding.is_local else self._call_host
-
-        def call(*args: Any, **named: Any) -> Any:
-            try:
-                return perform(name, args, named)
-            except CallError as error:
-                problem = (error.code, error.message)
-            except ValueRefused as error:
-                problem = ("invalid_argument", str(error))
-            raise host_error(*problem)  # outside the handlers: without context, text only
-
-        return call
+        return as_call(lambda args, named: perform(name, args, named))
 
     def _call_host(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = CALL_CAPS.budget("an argument")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,18 @@ class Place:
     def touched(self) -> Path:
         """Is not there, and can be made by an escape only."""
         return self.root / "touched"
+
+    def meanwhile(self, step: Callable[[], None]) -> Callable[[], object]:
+        """Do ``step`` over and over beside the attack; return what ends that."""
+        stop = threading.Event()
+
+        def go_on() -> None:
+            while not stop.is_set():
+                step()
+
+        going = threading.Thread(target=go_on)
+        going.start()
+        return lambda: (stop.set(), going.join())
 
     def make(self) -> None:
         """Make the files. Everybody on the machine may read and write here, so only walls and guards are in the way."""

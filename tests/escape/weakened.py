@@ -676,7 +676,8 @@ def _reuse_python(world: World) -> None:
 
 
 def _run_python(world: World, source: bytes) -> Result:
-    vars(python_runtime)["CANARY"] = world.token  # a secret that the host has in its memory
+    for holder in (python_guards, python_runtime):
+        vars(holder)["CANARY"] = world.token  # a secret that the host has in its memory
     runtime = python_runtime.create(_BINDINGS, world.meter, RuntimeLimits(world.memory_bytes))
     for _ in range(1 + world.is_reused):
         result = runtime.execute("main.py", {"main.py": source}, world.parameters)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from arena import IS_ROOT
+from arena import BINDINGS, IS_ROOT
+
+from sandbox.launch import Sandbox
 
 needs_root = pytest.mark.skipif(
     not IS_ROOT, reason="needs root: an ordinary user has nothing that this wall takes away"
@@ -22,6 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs_root: skipped, with the reason, for an ordinary user")
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A real one, with the calls of the arena."""
+    made = await Sandbox.start(bindings=BINDINGS)
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 @pytest.fixture

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from arena import BINDINGS, LIMITS, gate
+from arena import LIMITS, gate
 from languages import lua
 
 from sandbox import lua_syntax
 from sandbox.analysis import analyse
 from sandbox.launch import Program, Sandbox
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    made = await Sandbox.start(bindings=BINDINGS)
-    try:
-        yield made
-    finally:
-        await made.close()
 
 
 async def run(sandbox: Sandbox, source: str) -> Any:

@@ -9,26 +9,21 @@ import os
 
 
 def arrange(place):
-    import threading
-
-    inside, aside, stop = place.open / "d", place.open / "aside", threading.Event()
+    inside, aside = place.open / "d", place.open / "aside"
     inside.mkdir()
     (inside / "secret").write_text("good")
 
     def swap():
-        while not stop.is_set():
-            os.rename(inside, aside)
-            inside.symlink_to(place.root)
-            inside.unlink()
-            os.rename(aside, inside)
+        os.rename(inside, aside)
+        inside.symlink_to(place.root)
+        inside.unlink()
+        os.rename(aside, inside)
 
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    return lambda: (stop.set(), swapper.join())
+    return place.meanwhile(swap)
 
 
 def attack(worker):
-    for _ in range(100):
+    for _ in range(900):
         with contextlib.suppress(Exception):  # whatever is said of a name that flickers
             found = worker.call("fs.read", worker.open + "/d/secret")
             if found not in ("good", None):

@@ -8,25 +8,20 @@ import contextlib
 
 
 def arrange(place):
-    import threading
-
     (place.open / "good").write_text("good")
-    link, spare, stop = place.open / "link", place.open / "spare", threading.Event()
+    link, spare = place.open / "link", place.open / "spare"
     link.symlink_to(place.open / "good")
 
     def swap():
-        while not stop.is_set():
-            for target in (place.secret, place.open / "good"):
-                spare.symlink_to(target)
-                spare.rename(link)
+        for target in (place.secret, place.open / "good"):
+            spare.symlink_to(target)
+            spare.rename(link)
 
-    swapper = threading.Thread(target=swap)
-    swapper.start()
-    return lambda: (stop.set(), swapper.join())
+    return place.meanwhile(swap)
 
 
 def attack(worker):
-    for _ in range(100):
+    for _ in range(900):
         with contextlib.suppress(Exception):  # whatever is said of a name that flickers
             found = worker.call("fs.read", worker.open + "/link")
             if found not in ("good", None):
