@@ -62,4 +62,4 @@ def grant_layer(grant: Mapping[str, Any]) -> Layer | None:
         reader.finish()
     except ArgumentError as error:
         raise TrustError(f"the approval's grant cannot be understood: {error}", reason="malformed") from None
-    return layer
+    return layer and replace(layer, declares=True)

@@ -102,8 +102,8 @@ def narrowing_layer(reader: Reader, name: str) -> Layer | None:
         return None
     if any(rule.effect is Effect.ALLOW for rule in rules):
         # What a script reports of itself touches nothing on the host and needs no line in every list.
-        return Layer(name, (*rules, *builtin(Tier.COMPUTE).rules), limits)
-    return Layer(name, (*rules, Rule(Effect.ALLOW, "*", f"{reader.document.filename}: no allow")), limits)
+        return Layer(name, (*rules, *builtin(Tier.COMPUTE).rules), limits, narrows=True)
+    return Layer(name, (*rules, Rule(Effect.ALLOW, "*", f"{reader.document.filename}: no allow")), limits, narrows=True)
 
 
 def _words(reader: Reader, key: str, known: tuple[str, ...], default: frozenset[str]) -> frozenset[str]:

@@ -1,13 +1,18 @@
-"""The decision: (policy, call, facts) -> verdict. Pure; deny wins; no rule means deny."""
+"""The decision: (policy, call, facts) -> verdict. Pure; deny wins; no rule means deny.
+
+A guarded target (``policies.targets``: loopback, cloud metadata and their like) is reached only if a layer that may
+grant it names it; a rule without targets lets it pass and does not name it. What a script asks for is no grant.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
+from policies.targets import NetTarget, allowed_by
 from protocol.errors import DeniedError
 
 NO_RULE = "no rule"
@@ -21,6 +26,9 @@ class Layer:
     name: str
     rules: tuple[Rule, ...]
     limits: Limits | None = None
+    declares: bool = False  # whether the targets that it names are declared, for rules that allow no others
+    grants: bool = True  # whether its naming of a guarded target allows that; a wish does not
+    narrows: bool = False  # whether it only narrows, so that names wait for their address where it names networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +46,22 @@ class Effective:
 
 def decide(policy: Policy, call: str, facts: Facts) -> Verdict:
     """Return the verdict of one policy."""
-    return _decide(policy.rules, call, facts, policy.name)
+    return decide_effective(Effective((Layer(policy.name, policy.rules),)), call, facts)
 
 
 def decide_effective(effective: Effective, call: str, facts: Facts) -> Verdict:
     """Return the verdict of all layers: the first denial, else the first question, else the first layer's allowance."""
-    verdicts = [_decide(layer.rules, call, facts, layer.name) for layer in effective.layers]
+    verdicts = [verdict for _, verdict in explain(effective, call, facts)]
     if not verdicts:
         return Verdict(Effect.DENY, NO_RULE, "no policy applies")
     for effect in (Effect.DENY, Effect.ASK):
         for verdict in verdicts:
             if verdict.effect is effect:
                 return verdict
+    guarded = facts.target.guarded if facts.target is not None else ""
+    if guarded and not any(layer.grants and _is_named(layer, call, facts) for layer in effective.layers):
+        told = f"{facts.target} is {guarded}, which only a rule that names it allows, and a manifest cannot"
+        return Verdict(Effect.DENY, f"guarded targets: {guarded}", told)
     return verdicts[0]
 
 
@@ -70,22 +82,35 @@ def require_language(effective: Effective, language: str) -> None:
 
 def explain(effective: Effective, call: str, facts: Facts) -> Iterator[tuple[str, Verdict]]:
     """Yield each layer's name and its verdict, for people."""
+    declared = facts.target is not None and any(
+        layer.declares and _is_named(layer, call, facts) for layer in effective.layers
+    )
     for layer in effective.layers:
-        yield layer.name, _decide(layer.rules, call, facts, layer.name)
+        yield layer.name, _decide(layer, call, facts, declared)
 
 
-def _decide(rules: Iterable[Rule], call: str, facts: Facts, layer: str) -> Verdict:
+def _is_named(layer: Layer, call: str, facts: Facts) -> bool:
+    """Tell whether a rule of the layer allows the call's target by naming it."""
+    return any(
+        rule.effect is Effect.ALLOW and rule.targets and rule.names(call) and _fits(rule, facts, True)
+        for rule in layer.rules
+    )
+
+
+def _decide(layer: Layer, call: str, facts: Facts, declared: bool) -> Verdict:
     found: dict[Effect, Rule] = {}
-    for rule in rules:
-        if rule.effect not in found and rule.names(call) and _fits(rule, facts):
+    for rule in layer.rules:
+        if rule.effect not in found and rule.names(call) and _fits(rule, facts, declared, layer.narrows):
             found[rule.effect] = rule
     for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW):
         rule_found = found.get(effect)
         if rule_found is not None:
             return Verdict(
-                effect, rule_found.text, "" if effect is Effect.ALLOW else _reason(effect, call, facts, layer)
+                effect, rule_found.text, "" if effect is Effect.ALLOW else _reason(effect, call, facts, layer.name)
             )
-    return Verdict(Effect.DENY, f"{layer}: {NO_RULE}", f"{layer} has no rule for {call}{_object(facts)}")
+    return Verdict(
+        Effect.DENY, f"{layer.name}: {NO_RULE}", f"{layer.name} has no rule for {call}{_object(facts)}{_hint(facts)}"
+    )
 
 
 def _reason(effect: Effect, call: str, facts: Facts, layer: str) -> str:
@@ -101,12 +126,20 @@ def _object(facts: Facts) -> str:
     return f" {value}" if value else ""
 
 
+def _hint(facts: Facts) -> str:
+    """Return what people miss about targets: most of them must be declared, and some must be named."""
+    if facts.target is None:
+        return ""
+    guarded = facts.target.guarded
+    return f"; it is {guarded} and must be named" if guarded else "; is it among the targets of the manifest's needs?"
+
+
 def _fit(patterns: tuple[re.Pattern[str], ...], arguments: tuple[str, ...] | None) -> bool:
     """Tell whether each argument is known and fits one of the patterns as a whole."""
     return arguments is not None and all(any(p.fullmatch(argument) for p in patterns) for argument in arguments)
 
 
-def _fits(rule: Rule, facts: Facts) -> bool:
+def _fits(rule: Rule, facts: Facts, declared: bool, narrows: bool = False) -> bool:
     """Tell whether the facts fall under the rule.
 
     A rule that names paths is about those paths only: a call without a path is neither denied nor allowed by it.
@@ -121,6 +154,19 @@ def _fits(rule: Rule, facts: Facts) -> bool:
         return False
     if rule.arguments is not None and not _fit(rule.arguments, facts.arguments):
         return False
-    if rule.targets and facts.target not in rule.targets:
+    if not _fits_target(rule, facts.target, declared, narrows):
         return False
     return rule.max_bytes is None or facts.bytes is None or facts.bytes <= rule.max_bytes
+
+
+def _fits_target(rule: Rule, target: NetTarget | None, declared: bool, narrows: bool) -> bool:
+    """Tell whether the target falls under the rule; what denies or asks is about every form of an address."""
+    if target is None:
+        return not rule.targets and not rule.declared
+    if rule.declared and not declared:
+        return False
+    if not rule.targets:
+        return True
+    if rule.effect is Effect.ALLOW:
+        return allowed_by(rule.targets, target, narrows=narrows)
+    return any(pattern.covers(target) for pattern in rule.targets)

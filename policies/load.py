@@ -9,6 +9,7 @@ from pathlib import Path
 
 from policies.model import Effect, Limits, Policy, Rule
 from policies.paths import PathPattern
+from policies.targets import TargetPattern
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
@@ -69,11 +70,12 @@ def _rule(reader: Reader, effect: Effect) -> Rule:
         raise reader.fail("call", f"{call!r:.60} is not a call such as fs.read, fs.* or *")
     rule = Rule(
         effect, call, reader.where("call").split(": ")[0], _patterns(reader, "paths"),
-        tuple(reader.strings("commands", [])), tuple(reader.strings("targets", [])), reader.size("max_bytes", None),
+        tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
+        reader.boolean("declared", False),
     )  # fmt: skip
-    for key in ("max_bytes", "arguments"):
-        if getattr(rule, key) is not None and effect is not Effect.ALLOW:
+    for key in ("max_bytes", "arguments", "declared"):
+        if reader.has(key) and effect is not Effect.ALLOW:
             raise reader.fail(key, f"only a rule that allows can have {key}")
     reader.finish()
     return rule
@@ -86,6 +88,16 @@ def _patterns(reader: Reader, key: str) -> tuple[PathPattern, ...]:
             found.append(PathPattern.parse(pattern))
         except ArgumentError as error:
             raise reader.fail(key, error.message) from None
+    return tuple(found)
+
+
+def _targets(reader: Reader) -> tuple[TargetPattern, ...]:
+    found = []
+    for text in reader.strings("targets", []):
+        try:
+            found.append(TargetPattern.parse(text))
+        except ArgumentError as error:
+            raise reader.fail("targets", error.message) from None
     return tuple(found)
 
 

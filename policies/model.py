@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from policies.paths import PathPattern
+from policies.targets import NetTarget, TargetPattern
 from protocol.tiers import Tier
 
 __all__ = ["Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
@@ -45,8 +46,8 @@ class Facts:
     path: str | None = None  # absolute, resolved; undecodable bytes as surrogates (PEP 383)
     command: str | None = None  # the name that the manifest gives it
     program: str | None = None  # of the command: absolute, resolved; decides what that name stands for
-    arguments: tuple[str, ...] | None = None  # of the command, all of them, without the program
-    target: str | None = None  # host:port or address
+    arguments: tuple[str, ...] | None = None  # of the command, without the program; of ``net.http``: the method
+    target: NetTarget | None = None  # one place in the network: what was asked for and what is connected to
     bytes: int | None = None  # how much it would move at most
 
 
@@ -59,10 +60,11 @@ class Rule:
     origin: str  # such as observe.yaml:12
     paths: tuple[PathPattern, ...] = ()
     commands: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
+    targets: tuple[TargetPattern, ...] = ()
     max_bytes: int | None = None  # allow only up to this much
     programs: tuple[PathPattern, ...] = ()  # what the command may stand for
     arguments: tuple[re.Pattern[str], ...] | None = None  # allow only if each argument fits one of these as a whole
+    declared: bool = False  # allow only targets that the manifest's needs or an approval name
 
     @property
     def text(self) -> str:

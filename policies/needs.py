@@ -1,7 +1,7 @@
 """The layer that a manifest's ``needs`` make: a script gets no more than it asked for.
 
 Calls of tier ``compute`` (``check.*``, ``log.*`` and their like) touch nothing and need no asking. A manifest without
-needs asks for all that its tier allows.
+needs asks for all that its tier allows, except where that is only for declared targets: those stand nowhere else.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from policies.decide import Layer
 from policies.load import builtin
 from policies.model import Effect, Rule
 from policies.paths import PathPattern
+from policies.targets import each
 from protocol.manifest import Manifest
 from protocol.tiers import Tier
 
@@ -20,15 +21,15 @@ def needs_layer(manifest: Manifest) -> Layer | None:
     """Return the layer of a manifest's needs; None if it states none.
 
     Raises:
-        ArgumentError: A path of it is no pattern.
+        ArgumentError: A path or target of it is no pattern.
     """
     if not manifest.needs:
         return None
     rules = tuple(
         Rule(
             Effect.ALLOW, need.call, ORIGIN, tuple(PathPattern.parse(path, where=ORIGIN) for path in need.paths),
-            need.commands, need.targets,
+            need.commands, tuple(each(need.targets, where=ORIGIN)),
         )
         for need in manifest.needs
     )  # fmt: skip
-    return Layer("the manifest's needs", (*rules, *builtin(Tier.COMPUTE).rules))
+    return Layer("the manifest's needs", (*rules, *builtin(Tier.COMPUTE).rules), declares=True, grants=False)

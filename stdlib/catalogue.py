@@ -59,6 +59,11 @@ class CallSpec:
         return self.name.rpartition(".")[0]
 
     @property
+    def has_target(self) -> bool:
+        """Whether it reaches into the network, so that rules decide on where to."""
+        return any(item.is_target for item in self.parameters)
+
+    @property
     def is_local(self) -> bool:
         """Whether the worker carries it out itself, without the gate."""
         return self.implementation is None

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from policies.targets import read_host
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_PATH_BYTES
 
 MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
 MAX_LIST_ITEMS = 1000
+MAX_URL_CHARACTERS = 8192
 REQUIRED: Any = object()
 
 
@@ -41,6 +43,16 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
+class Hostname:
+    """Annotation of a text: the name or address of a host; what it leads to is decided before anything is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """Annotation of a text: an ``http`` or ``https`` URL; where it leads is decided before anything is sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """One declared parameter."""
 
@@ -49,6 +61,11 @@ class Parameter:
     check: Callable[[Any], str | None]  # returns what is wrong, or None
     default: Any = REQUIRED
     is_path: bool = False
+
+    @property
+    def is_target(self) -> bool:
+        """Whether it leads into the network."""
+        return self.kind in ("host", "url")
 
     @property
     def is_required(self) -> bool:
@@ -96,6 +113,10 @@ def _without_none(annotation: Any) -> Any:
 def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any], str | None]]:
     bounds = next((item for item in extra if isinstance(item, Bounds)), None)
     length = next((item for item in extra if isinstance(item, Length)), Length(MAX_TEXT_CHARACTERS))
+    if annotation is str and Hostname() in extra:
+        return "host", _host
+    if annotation is str and Url() in extra:
+        return "url", _text(MAX_URL_CHARACTERS)
     if annotation is str:
         return "text", _text(length.most)
     if annotation is bool:
@@ -132,6 +153,16 @@ def text_problem(value: str, most: int) -> str | None:
     except UnicodeEncodeError:
         return "is not UTF-8 and not bytes that stand for themselves"
     return f"is longer than {most} bytes" if size > most else None
+
+
+def _host(value: Any) -> str | None:
+    if type(value) is not str:
+        return _not("the name or address of a host", value)
+    try:
+        read_host(value)
+    except ArgumentError as error:
+        return error.message
+    return None
 
 
 def _text(most: int) -> Callable[[Any], str | None]:

@@ -144,7 +144,9 @@ def allowed(spec: CallSpec, item: Parameter) -> str:
         return _range(item.kind)
     if item.kind.startswith("'"):
         return "one of " + ", ".join(f"`{_literal(choice)}`" for choice in item.kind.replace("'", "").split(" | "))
-    return {"path": "absolute path"}.get(item.kind, item.kind)
+    return {"path": "absolute path", "host": "name or address of a host", "url": "http or https URL"}.get(
+        item.kind, item.kind
+    )
 
 
 def _length(spec: CallSpec, item: Parameter) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 import shlex
 from typing import Any
 
@@ -17,7 +18,8 @@ from cli.leaf import LocalCommand
 from cli.local.policies import find_policy
 from cli.output import field
 from policies.decide import decide
-from policies.model import Facts, Policy
+from policies.model import Facts, Policy, Rule
+from policies.targets import MAX_PORT, NetTarget
 from protocol.errors import ArgumentError
 
 LUAJIT = "language.luajit"  # no call, but decided like one; see policies.decide.require_language
@@ -60,10 +62,43 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
             "effect": rule.effect.value, "call": rule.call, "paths": [pattern.text for pattern in rule.paths],
             "commands": list(rule.commands), "programs": [pattern.text for pattern in rule.programs],
             "arguments": [pattern.pattern for pattern in rule.arguments or ()],
-            "targets": list(rule.targets), "origin": rule.origin,
+            "targets": _targets(rule), "origin": rule.origin,
         }
         for rule in policy.rules
     ]  # fmt: skip
+
+
+def _targets(rule: Rule) -> list[str]:
+    """Return the targets of a rule; ``declared`` stands for those that a manifest names."""
+    return [pattern.text for pattern in rule.targets] + (["(declared)"] if rule.declared else [])
+
+
+def _target(text: str | None, address: str | None) -> NetTarget | None:
+    """Return what ``--target`` and ``--address`` tell.
+
+    Raises:
+        ArgumentError: One of them is wrong, or there is an address of nothing.
+    """
+    if text is None:
+        if address is not None:
+            raise ArgumentError("needs --target, the name that has this address", where="--address")
+        return None
+    host, port = text, None
+    found = re.fullmatch(r"(.*):([0-9]{1,5})", text)
+    if found and (":" not in found[1] or found[1].startswith("[")):
+        host, port = found[1], int(found[2])
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if port is not None and not 1 <= port <= MAX_PORT:
+        raise ArgumentError(f"{port} is no port", where="--target")
+    try:
+        target = NetTarget.of(host, port)
+    except ArgumentError as error:
+        raise ArgumentError(error.message, where="--target") from None
+    try:
+        return target if address is None else target.at(address)
+    except ArgumentError as error:
+        raise ArgumentError(error.message, where="--address") from None
 
 
 def _check(call: str, path: str | None) -> None:
@@ -108,7 +143,8 @@ def _command(command: str | None, argv: str | None) -> tuple[str | None, tuple[s
 @click.option("--path", help="Absolute, resolved path that the call would touch.")
 @click.option("--command", help="Name that the manifest gives to a command.")
 @click.option("--argv", help="The whole command that this name stands for, such as '/usr/bin/df -P /'.")
-@click.option("--target", help="Host and port.")
+@click.option("--target", metavar="HOST[:PORT]", help="What the call would connect to.")
+@click.option("--address", help="What the host of --target was found to be; it is decided as well.")
 @pass_invocation
 def explain(
     invocation: Invocation,
@@ -118,6 +154,7 @@ def explain(
     command: str | None,
     argv: str | None,
     target: str | None,
+    address: str | None,
 ) -> None:
     """Say what a tier or policy file decides about CALL, and which rule decided.
 
@@ -129,8 +166,9 @@ def explain(
     policy = find_policy(which)
     _check(call, path)
     program, arguments = _command(command, argv)
+    place = _target(target, address)
     verdict = decide(
-        policy, call, Facts(path=path, command=command, program=program, arguments=arguments, target=target)
+        policy, call, Facts(path=path, command=command, program=program, arguments=arguments, target=place)
     )
     if command is not None and argv is None and not verdict.allowed:
         invocation.output.say("what the name stands for is decided as well: tell it with --argv")

@@ -15,6 +15,7 @@ from cli.leaf import ServerCommand, key_option
 from cli.output import Column, Output, field, plain
 from cli.values import ask_whom, segment, sure
 from policies.paths import PathPattern
+from policies.targets import TargetPattern
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from protocol.units import parse_duration
@@ -86,13 +87,16 @@ def describe(output: Output, review: dict[str, Any]) -> None:
 @click.option("--tier", metavar="TIER", help="Approve for this tier  [default: the one it asks for]")
 @click.option("--paths", multiple=True, metavar="GLOB", help="Narrow it to these paths; may be repeated.")
 @click.option("--commands", multiple=True, metavar="NAME", help="Narrow it to these commands; may be repeated.")
+@click.option(
+    "--targets", multiple=True, metavar="TARGET", help="Narrow it to these hosts or networks; may be repeated."
+)
 @click.option("--expires", default="90d", show_default=True, metavar="DURATION", help="The approval ends after this.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why, such as a change number; it is on the record.")
 @click.option("--yes", is_flag=True, help="Do not show it and ask first.")
 @pass_invocation
 def approve(
     invocation: Invocation, review: str, tier: str | None, paths: tuple[str, ...], commands: tuple[str, ...],
-    expires: str, reason: str, yes: bool,
+    targets: tuple[str, ...], expires: str, reason: str, yes: bool,
 ) -> None:  # fmt: skip
     """Show a review, ask, and sign the approval with your own key."""
     ask_whom(invocation, yes)
@@ -105,7 +109,7 @@ def approve(
     now = datetime.now(UTC)
     body = {
         "type": "approval", "name": found["script"], "version": found["version"], "digest": found["digest"],
-        "tier": granted.label, "grant": grant(found, paths, commands), "issued": rfc3339(now),
+        "tier": granted.label, "grant": grant(found, paths, commands, targets), "issued": rfc3339(now),
         "expires": rfc3339(now + timedelta(seconds=parse_duration(expires, where="--expires"))), "reason": reason,
     }  # fmt: skip
     envelope = _sign(invocation, body)
@@ -118,16 +122,19 @@ def approve(
         )
 
 
-def grant(review: dict[str, Any], paths: tuple[str, ...], commands: tuple[str, ...]) -> dict[str, Any]:
+def grant(
+    review: dict[str, Any], paths: tuple[str, ...], commands: tuple[str, ...], targets: tuple[str, ...]
+) -> dict[str, Any]:
     """Return what the approval narrows the script to; nothing narrowed is an empty grant.
 
-    Paths narrow the calls that take a path and commands those that take a command; every other call that the code
-    makes stays as its tier allows.
+    Paths narrow the calls that take a path, commands those that take a command and targets those that reach into the
+    network; every other call that the code makes stays as its tier allows. A target such as 127.0.0.1:6379 that must be
+    named is granted by this.
 
     Raises:
-        ArgumentError: A path is no pattern, or there is no call that it could narrow.
+        ArgumentError: A path or target is no pattern, or there is no call that it could narrow.
     """
-    if not paths and not commands:
+    if not paths and not commands and not targets:
         return {}
     from stdlib.catalogue import load  # loads every family of calls
 
@@ -135,16 +142,22 @@ def grant(review: dict[str, Any], paths: tuple[str, ...], commands: tuple[str, .
     specs = [spec for call in sorted(review.get("calls") or []) if (spec := catalogue.find(call)) is not None]
     with_path = {spec.name for spec in specs if any(item.is_path for item in spec.parameters)}
     with_command = {spec.name for spec in specs if spec.command is not None}
-    for given, calls, what in ((paths, with_path, "path"), (commands, with_command, "command")):
+    with_target = {spec.name for spec in specs if spec.has_target}
+    for given, calls, what in (
+        (paths, with_path, "path"), (commands, with_command, "command"), (targets, with_target, "target"),
+    ):  # fmt: skip
         if given and not calls:
             raise ArgumentError(f"the script makes no call that takes a {what}", where=f"--{what}s")
     for text in paths:
         PathPattern.parse(text, where="--paths")
+    for text in targets:
+        TargetPattern.parse(text, where="--targets")
     return {
         "allow": [
             {"call": spec.name}
             | ({"paths": list(paths)} if paths and spec.name in with_path else {})
             | ({"commands": list(commands)} if commands and spec.name in with_command else {})
+            | ({"targets": list(targets)} if targets and spec.name in with_target else {})
             for spec in specs
         ]
     }

@@ -49,7 +49,28 @@ def test_policy_tells_targets_from_commands(outrider: Shell) -> None:
     path = outrider.work / "mine.yaml"
     path.write_text("tier: inspect\nallow:\n- {call: fs.stat, targets: [web:80]}\n")
     assert outrider("policy", "explain", "mine.yaml", "fs.stat", "--target", "web:80").status == 0
+    assert outrider("policy", "explain", "mine.yaml", "fs.stat", "--target", "web:81").status == 3
     assert outrider("policy", "explain", "mine.yaml", "fs.stat", "--command", "web:80").status == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--target", "web.example.org:443"], 0, ""),
+        (["--target", "web.example.org:443", "--address", "192.0.2.1"], 0, ""),
+        (["--target", "web.example.org:443", "--address", "169.254.169.254"], 3, "cloud metadata"),
+        (["--target", "[::1]:443"], 3, "loopback"),
+        (["--target", "2001:db8::1"], 0, ""),
+        (["--target", "web:0"], 2, "--target: 0 is no port"),
+        (["--target", "127.1"], 2, "--target: "),
+        (["--target", "web", "--address", "x"], 2, "--address: "),
+        (["--address", "192.0.2.1"], 2, "--address: needs --target"),
+    ],
+)
+def test_policy_explains_targets(outrider: Shell, words: list[str], status: int, said: str) -> None:
+    called = outrider("policy", "explain", "admin", "net.interfaces", *words)
+    assert called.status == status
+    assert said in called.out + called.err
 
 
 def test_policy_explains_whether_luajit_may_be_chosen(outrider: Shell) -> None:

@@ -79,6 +79,7 @@ def test_approval_narrowed_to_paths_holds_on_the_host(outrider: Shell) -> None:
         (["--tier", "operate"], 3, "refused: "),
         (["--expires", "whenever"], 2, "--expires: 'whenever' is not a duration"),
         (["--paths", "etc"], 2, "--paths: "),
+        (["--targets", "web"], 2, "--targets: the script makes no call that takes a target"),
         (["--commands", "df"], 2, "--commands: the script makes no call that takes a command"),
     ],
 )

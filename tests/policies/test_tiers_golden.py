@@ -8,6 +8,7 @@ from policies.decide import Effective, Layer, decide, decide_effective, explain
 from policies.load import builtin
 from policies.model import Effect, Facts, Limits, Rule
 from policies.paths import PathPattern
+from policies.targets import NetTarget, TargetPattern
 from protocol.tiers import Tier
 
 MIB = 1 << 20
@@ -48,7 +49,8 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("sys.memory", NONE, ". +observe +observe +observe +admin"),
     ("sys.disk_io", NONE, ". +observe +observe +observe +admin"),
     ("net.interfaces", NONE, ". +observe +observe +observe +admin"),
-    ("net.connect", Facts(target="10.0.0.1:22"), ". . . . +admin"),
+    ("net.connect", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),
+    ("net.tcp_check", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),  # nothing declares it
     ("sys.memory_map", NONE, ". . . . +admin"),
     # contents
     ("fs.read", Facts(path="/etc/hostname", bytes=1), ". . +inspect +inspect +admin"),
@@ -190,18 +192,23 @@ def test_a_narrow_deny_holds_against_a_wide_allow_of_another_layer() -> None:
     assert verdict.reason == "tier denies fs.write /etc/shadow"
 
 
+T = NetTarget.of("t", 1)
+
+
 @pytest.mark.parametrize(
     ("facts", "fits"),
     [
-        (Facts(path="/a/b", command="c", target="t"), True),
+        (Facts(path="/a/b", command="c", target=T), True),
         (Facts(path="/a/b", command="c"), False),
-        (Facts(path="/a/b", target="t"), False),
-        (Facts(command="c", target="t"), False),
-        (Facts(path="/b", command="c", target="t"), False),
+        (Facts(path="/a/b", target=T), False),
+        (Facts(command="c", target=T), False),
+        (Facts(path="/b", command="c", target=T), False),
     ],
 )
 def test_a_rule_fits_only_if_each_thing_it_names_does(facts: Facts, fits: bool) -> None:
-    narrow = rule(Effect.ALLOW, paths=(PathPattern.parse("/a/**"),), commands=("c",), targets=("t",))
+    narrow = rule(
+        Effect.ALLOW, paths=(PathPattern.parse("/a/**"),), commands=("c",), targets=(TargetPattern.parse("t"),)
+    )
     assert decide_effective(Effective((Layer("x", (narrow,)),)), "any.call", facts).allowed is fits
 
 
