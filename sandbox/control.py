@@ -8,14 +8,15 @@ that speaks nonsense is ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from protocol.errors import ProtocolError
-from protocol.frames import decode, encode
+from protocol.packets import MAX_PACKET_BYTES, Packets
 
-MAX_PACKET_BYTES: Final = 192 * 1024  # below the default socket buffer (212,992), which bounds a packet
+__all__ = [
+    "MAX_PACKET_BYTES", "Born", "Ended", "Failed", "Fork", "Forked", "Message", "NotForked", "Ready", "Setup", "pack",
+    "unpack",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,53 +88,7 @@ class Ended:
 
 Message = Setup | Fork | Born | Ready | Failed | Forked | NotForked | Ended
 
-_KINDS: Final[dict[int, type[Message]]] = {
-    0: Setup,
-    1: Fork,
-    2: Ready,
-    3: Failed,
-    4: Forked,
-    5: NotForked,
-    6: Ended,
-    7: Born,
-}
-_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
-_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "int": int,
-    "bool": bool,
-    "str": str,
-    "float": (int, float),
-    "list[str]": list,
-    "list[list[str]]": list,
-    "list[dict[str, Any]]": list,
-}
-
-
-def pack(message: Message) -> bytes:
-    """Return the packet of ``message``.
-
-    Raises:
-        TooLargeError: It fits no packet.
-    """
-    fields = [getattr(message, name) for name in message.__slots__]
-    return encode([_NUMBERS[type(message)], *fields], max_bytes=MAX_PACKET_BYTES)
-
-
-def unpack(packet: bytes) -> Message:
-    """Return the message in ``packet``.
-
-    Raises:
-        ProtocolError: It is none.
-    """
-    parts = decode(packet, max_bytes=MAX_PACKET_BYTES)
-    if type(parts) is not list or not parts or type(parts[0]) is not int or parts[0] not in _KINDS:
-        raise ProtocolError("a control packet is of no known kind")
-    kind = _KINDS[parts[0]]
-    fields = kind.__dataclass_fields__
-    if len(parts) - 1 != len(fields):
-        raise ProtocolError(f"a control packet {kind.__name__} has {len(parts) - 1} fields")
-    for field, value in zip(fields.values(), parts[1:], strict=True):
-        wanted = _TYPES[str(field.type)]
-        if isinstance(value, bool) != (wanted is bool) or not isinstance(value, wanted):
-            raise ProtocolError(f"{kind.__name__}.{field.name} is of the wrong type")
-    return kind(*parts[1:])
+_PACKETS: Final[Packets[Message]] = Packets({
+    0: Setup, 1: Fork, 2: Ready, 3: Failed, 4: Forked, 5: NotForked, 6: Ended, 7: Born,
+})  # fmt: skip
+pack, unpack = _PACKETS.pack, _PACKETS.unpack

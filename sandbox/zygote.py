@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+import kernel
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.channel import Channel
 from sandbox.control import (
@@ -41,7 +42,7 @@ from sandbox.control import (
     unpack,
 )
 from sandbox.heap import fill_holes
-from sandbox.jail import descriptors, kernel, privileges
+from sandbox.jail import descriptors, privileges
 from sandbox.jail.builder import Builder, Identity, Locking
 from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES

@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from sandbox.jail import cgroup, descriptors, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
+import kernel
+from sandbox.jail import cgroup, descriptors, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
 from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
 from sandbox.jail.trial import Say, in_child
 from sandbox.jail.walls import CGROUP, IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_NS, SECCOMP, USER_NS, WALLS, State, Wall

@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
+from kernel import groups
 
 PREFIX: Final = "outrider-"  # of the groups that are ours, then the process that made it
 NEEDED: Final = ("memory", "pids")  # without both the wall does not stand; cpu comes along where it can be had
 OPTIONAL: Final = ("cpu",)
 DEFAULT_PROCESSES: Final = 1024
 LEAST_MEMORY_BYTES: Final = 256 * 1024 * 1024
-
-_MARKS: Final = ("trusted.delegate", "user.delegate")  # systemd, docs/CGROUP_DELEGATION.md
-
-_OWN: Final = "/proc/self/cgroup"
-_MOUNTS: Final = "/proc/self/mountinfo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,63 +40,6 @@ class Limits:
         return cls(max(LEAST_MEMORY_BYTES, total_bytes // 2))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where this process is in one tree of groups."""
-
-    version: int  # 1 or 2
-    controllers: frozenset[str]  # of this tree; for version 2 they are found in the directory
-    top: Path  # where the tree is mounted
-    own: Path  # the group of this process
-
-
-def places(groups: str, mounts: str) -> list[Place]:
-    """Return the trees that can be seen from here. Pure.
-
-    Args:
-        groups: The text of /proc/self/cgroup.
-        mounts: The text of /proc/self/mountinfo.
-    """
-    trees = {key: (top, root) for top, root, keys in _trees(mounts) for key in keys}
-    found = []
-    for line in groups.splitlines():
-        number, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        version = 2 if number == "0" and not names else 1
-        controllers = frozenset(names.split(",")) - {""}
-        key = "" if version == 2 else names
-        if key not in trees:
-            continue
-        top, root = trees[key]
-        own = _below(top, root, path)
-        if own is not None:
-            found.append(Place(version, controllers, top, own))
-    return found
-
-
-def _trees(mounts: str) -> Iterable[tuple[Path, str, list[str]]]:
-    """Yield mount point, root and the keys by which /proc/self/cgroup names the tree."""
-    for line in mounts.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
-        if len(fields) < 5 or len(kind) < 3:
-            continue
-        if kind[0] == "cgroup2":
-            yield Path(fields[4]), fields[3], [""]
-        elif kind[0] == "cgroup":
-            options = [option for option in kind[2].split(",") if option not in ("rw", "ro")]
-            yield Path(fields[4]), fields[3], [",".join(options), *options]
-
-
-def _below(top: Path, root: str, path: str) -> Path | None:
-    """Return the directory of group ``path``, ``root`` of its tree being mounted at ``top``; None if it is outside."""
-    try:
-        inside = PurePosixPath(path).relative_to(root)
-    except ValueError:
-        return None
-    return None if ".." in inside.parts else top / inside
-
-
 def enter(limits: Limits) -> str:
     """Make groups with these limits and move this process into them; return what was had, in words.
 
@@ -109,7 +47,7 @@ def enter(limits: Limits) -> str:
         OSError: There is no place for them; says why. Nothing was changed.
     """
     remove_stale()
-    here = places(_read(Path(_OWN)), _read(Path(_MOUNTS)))
+    here = groups.here()
     name = f"{PREFIX}{os.getpid()}"
     made: list[Path] = []
     try:
@@ -131,13 +69,13 @@ def enter(limits: Limits) -> str:
 _Chosen = list[tuple[Path, int, tuple[str, ...]]]
 
 
-def _version_2(here: list[Place], name: str, made: list[Path]) -> _Chosen:
+def _version_2(here: list[groups.Place], name: str, made: list[Path]) -> _Chosen:
     """Return the group to use, or nothing if there is no tree of version 2 with what is needed."""
     for place in here:
         if place.version != 2:
             continue
         # A group that has processes can give its children no controllers, so beside this one comes first.
-        beside = [place.own.parent] if place.own != place.top and _is_delegated(place.own.parent) else []
+        beside = [place.own.parent] if place.own != place.top and groups.is_delegated(place.own.parent) else []
         for parent in (*beside, place.own):
             wanted = _available(parent)
             if not set(NEEDED) <= set(wanted):
@@ -149,26 +87,15 @@ def _version_2(here: list[Place], name: str, made: list[Path]) -> _Chosen:
     return []
 
 
-def _is_delegated(directory: Path) -> bool:
-    """Return whether this part of the tree was given away: to this user, who may write there, or by systemd's mark."""
-    if os.geteuid() != 0:
-        return os.access(directory / "cgroup.subtree_control", os.W_OK)
-    for mark in _MARKS:
-        with suppress(OSError):  # it has no such mark, or this kernel keeps none there
-            if os.getxattr(directory, mark) == b"1":
-                return True
-    return False
-
-
 def _available(parent: Path) -> tuple[str, ...]:
     try:
-        there = _read(parent / "cgroup.controllers").split()
+        there = groups.read(parent / "cgroup.controllers").split()
     except OSError:
         return ()
     return tuple(controller for controller in (*NEEDED, *OPTIONAL) if controller in there)
 
 
-def _version_1(here: list[Place], name: str, made: list[Path]) -> _Chosen:
+def _version_1(here: list[groups.Place], name: str, made: list[Path]) -> _Chosen:
     """Return one group for each controller that is needed.
 
     Raises:
@@ -216,7 +143,7 @@ def remove_stale() -> None:
     A group is left alone while it has processes, or while the process that made it lives and may be about to enter it.
     """
     try:
-        here = places(_read(Path(_OWN)), _read(Path(_MOUNTS)))
+        here = groups.here()
     except OSError:
         return
     for parent in {directory for place in here for directory in (place.own, place.own.parent)}:
@@ -226,8 +153,3 @@ def remove_stale() -> None:
                 if maker != entry and maker.isdigit() and not os.path.exists(f"/proc/{maker}"):
                     with suppress(OSError):  # it has processes
                         os.rmdir(parent / entry)
-
-
-def _read(file: Path) -> str:
-    with open(file, encoding="utf-8", errors="surrogateescape") as lines:
-        return lines.read(1 << 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
 
 CHANNEL: Final = 3
 RULESET: Final = 4  # of landlock, until the worker is restricted by it; see ``landlock.calls``

@@ -10,7 +10,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
 
 NEWEST_KNOWN: Final = 7  # versions 7 and up add no right that this file knows
 

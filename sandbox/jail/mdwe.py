@@ -6,7 +6,7 @@ Source: PR_SET_MDWE(2const).
 
 from __future__ import annotations
 
-from sandbox.jail import kernel
+import kernel
 
 
 def calls() -> list[kernel.Call]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from sandbox.jail import kernel, privileges
+import kernel
+from sandbox.jail import privileges
 from sandbox.jail.walls import IPC_NS, MOUNT_NS, NET_NS, PID_NS
 
 FLAGS: Final[dict[str, int]] = {

@@ -10,7 +10,7 @@ import errno
 import os
 import signal
 
-from sandbox.jail import kernel
+import kernel
 
 
 def leave_root(uid: int, gid: int) -> None:

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import kernel
 from protocol.errors import UnavailableError
-from sandbox.jail import cgroup, kernel, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp, walls
+from sandbox.jail import cgroup, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp, walls
 from sandbox.jail.builder import DEFAULT_ID
 from sandbox.jail.trial import Say, Trial, in_child
 from sandbox.jail.walls import WALLS, State, Wall

@@ -9,7 +9,7 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
 
 STACK_BYTES: Final = 8 * 1024 * 1024  # the usual one; deep recursion of interpreters is tuned to it
 DESCRIPTORS: Final = 4  # the three standard ones, which are null, and the channel

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
 
 _PLACES: Final = ("/tmp", "/run", "/var", "/proc")  # noqa: S108 - any directory serves as the place; nothing is created in it
 _FLAGS: Final = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC

@@ -14,7 +14,7 @@ import errno
 import struct
 from typing import Final
 
-from sandbox.jail import kernel
+import kernel
 
 #: The whole list; the order is by frequency, as the filter is walked from its start.
 ALLOWED: Final = (

@@ -17,14 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: package -> what of ours it may import, and why nothing else. A dotted name allows that module only.
 ARROWS: dict[str, tuple[set[str], str]] = {
+    "kernel": (set(), "kernel is how the kernel is spoken to; it decides nothing and knows nobody"),
     "protocol": (set(), "protocol is the pure language of both sides; it knows nobody"),
     "policies": ({"protocol"}, "a verdict is a pure function of documents; it must not reach a host or a worker"),
     "sandbox": (
-        {"protocol", "policies"},
+        {"kernel", "protocol", "policies"},
         "the sandbox gets its call table injected, so that it can be embedded and so that a worker never holds calls",
     ),
     "stdlib": (
-        {"protocol", "policies"},
+        {"kernel", "protocol", "policies"},
         "implementations of calls must not know who calls them; the gate is their only caller",
     ),
     "agent": (
@@ -102,7 +103,7 @@ def test_no_relative_imports(package: str) -> None:
     assert not wrong, f"relative imports: {wrong}"
 
 
-@pytest.mark.parametrize("package", ["protocol", "policies", "sandbox", "stdlib", "agent"])
+@pytest.mark.parametrize("package", ["kernel", "protocol", "policies", "sandbox", "stdlib", "agent"])
 def test_what_the_agent_loads_uses_no_server_library(package: str) -> None:
     """The agent installs without the server's extras, so an import of one would also simply fail on a host."""
     wrong = [

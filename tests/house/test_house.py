@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("protocol", "policies", "sandbox", "stdlib", "agent", "server", "cli")
-FENCED = ("protocol", "policies", "sandbox", "stdlib")
+PRODUCT = ("kernel", "protocol", "policies", "sandbox", "stdlib", "agent", "server", "cli")
+FENCED = ("kernel", "protocol", "policies", "sandbox", "stdlib")
 
 
 def product_files() -> list[Path]:

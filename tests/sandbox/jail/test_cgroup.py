@@ -10,23 +10,15 @@ from pathlib import Path
 import pytest
 from arena import LIMITS, attack, gate, native, only
 
+from kernel import groups
 from sandbox.jail import cgroup
-from sandbox.jail.cgroup import Limits, places
+from sandbox.jail.cgroup import Limits
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import CGROUP, State
 from sandbox.launch import Sandbox
 
 MIB = 1024 * 1024
 SMALL = Limits(64 * MIB, processes=1)
-
-HYBRID_MOUNTS = """\
-32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
-35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
-39 31 0:36 /docker/abc /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
-40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
-41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate
-12 31 0:22 / /proc rw - proc proc rw
-"""
 
 
 def leaves_nothing() -> None:
@@ -42,7 +34,7 @@ def leaves_nothing() -> None:
 
 
 def stale() -> list[Path]:
-    here = places(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
+    here = groups.here()
     left = [group for place in here for group in place.own.glob(f"{cgroup.PREFIX}*")]
     makers = [(group, Path(f"/proc/{group.name.removeprefix(cgroup.PREFIX)}")) for group in left]
     return [group for group, maker in makers if not maker.exists() and is_empty(group)]
@@ -65,29 +57,6 @@ def had() -> str | None:
 needs_group = pytest.mark.skipif(had() is None, reason="no control group can be made here by this user")
 
 
-def test_the_places_of_a_process_in_both_versions() -> None:
-    """Paths are relative to what is mounted, which in a container is a part of the tree."""
-    groups = "9:cpu,cpuacct:/a\n4:memory:/b/c\n3:pids:/docker/abc/d\n1:name=systemd:/e\n0::/f.slice/g.service\n"
-    found = {str(place.own): (place.version, set(place.controllers)) for place in places(groups, HYBRID_MOUNTS)}
-    assert found == {
-        "/sys/fs/cgroup/cpu,cpuacct/a": (1, {"cpu", "cpuacct"}),
-        "/sys/fs/cgroup/memory/b/c": (1, {"memory"}),
-        "/sys/fs/cgroup/pids/d": (1, {"pids"}),
-        "/sys/fs/cgroup/systemd/e": (1, {"name=systemd"}),
-        "/sys/fs/cgroup/unified/f.slice/g.service": (2, set()),
-    }
-
-
-@pytest.mark.parametrize(
-    "groups",
-    ["", "x", "4:memory", "3:pids:/elsewhere\n", "3:pids:/docker/abc/../../x\n", "7:hugetlb:/\n", "0::\n:::\n"],
-)
-def test_a_group_that_cannot_be_seen_is_no_place(groups: str) -> None:
-    """Nothing outside what is mounted is touched."""
-    assert [place for place in places(groups, HYBRID_MOUNTS) if ".." in str(place.own)] == []
-    assert [place for place in places(groups, HYBRID_MOUNTS) if "elsewhere" in str(place.own)] == []
-
-
 def tree(root: Path, controllers: str = "cpuset cpu io memory pids") -> tuple[Path, Path]:
     """Make what a delegated service of version 2 looks like; return its group and the one of its main process."""
     service = root / "outrider.service"
@@ -101,12 +70,12 @@ def tree(root: Path, controllers: str = "cpuset cpu io memory pids") -> tuple[Pa
 
 def enter_in(root: Path, own: Path, monkeypatch: pytest.MonkeyPatch, *, delegated: bool = True) -> str:
     """Enter below a directory that stands for the tree: what the kernel makes of a new group is made by hand."""
-    groups, mounts = root / "cgroup", root / "mountinfo"
-    groups.write_text(f"0::/{own.relative_to(root)}\n")
+    own_groups, mounts = root / "cgroup", root / "mountinfo"
+    own_groups.write_text(f"0::/{own.relative_to(root)}\n")
     mounts.write_text(f"41 31 0:38 / {root} rw - cgroup2 cgroup2 rw\n")
-    monkeypatch.setattr(cgroup, "_OWN", str(groups))
-    monkeypatch.setattr(cgroup, "_MOUNTS", str(mounts))
-    monkeypatch.setattr(cgroup, "_is_delegated", lambda directory: delegated and directory == own.parent)
+    monkeypatch.setattr(groups, "_OWN", own_groups)
+    monkeypatch.setattr(groups, "_MOUNTS", mounts)
+    monkeypatch.setattr(groups, "is_delegated", lambda directory: delegated and directory == own.parent)
     make = cgroup._make
 
     def make_with_files(directory: Path) -> Path:
@@ -142,28 +111,6 @@ def test_beside_a_group_that_was_not_delegated_nothing_is_made(tmp_path: Path, m
     assert list(own.glob("outrider-*"))
 
 
-def test_a_mark_says_that_a_group_was_delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For root; anybody else may write there or not."""
-    service, _ = tree(tmp_path)
-    marks: dict[str, bytes] = {}
-
-    def mark(directory: object, name: str) -> bytes:
-        assert directory == service
-        if name not in marks:
-            raise OSError(errno.ENODATA, "no such mark")
-        return marks[name]
-
-    monkeypatch.setattr(os, "getxattr", mark)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert not cgroup._is_delegated(service)
-    marks["user.delegate"] = b"0"
-    assert not cgroup._is_delegated(service)
-    marks["user.delegate"] = b"1"
-    assert cgroup._is_delegated(service)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert cgroup._is_delegated(service) == os.access(service / "cgroup.subtree_control", os.W_OK)
-
-
 def test_without_memory_and_pids_there_is_no_wall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A share of the CPU alone would bound nothing."""
     service, own = tree(tmp_path, "cpu io")
@@ -195,8 +142,8 @@ def test_only_stale_groups_of_ours_are_removed(tmp_path: Path, monkeypatch: pyte
         (service / name).mkdir()
     (tmp_path / "cgroup").write_text(f"0::/{own.relative_to(tmp_path)}\n")
     (tmp_path / "mountinfo").write_text(f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
-    monkeypatch.setattr(cgroup, "_OWN", str(tmp_path / "cgroup"))
-    monkeypatch.setattr(cgroup, "_MOUNTS", str(tmp_path / "mountinfo"))
+    monkeypatch.setattr(groups, "_OWN", tmp_path / "cgroup")
+    monkeypatch.setattr(groups, "_MOUNTS", tmp_path / "mountinfo")
     cgroup.remove_stale()
     assert [name for name in names if (service / name).exists()] == names[1:]
 

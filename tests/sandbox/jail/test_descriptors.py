@@ -7,7 +7,8 @@ import os
 import pytest
 from arena import attack, only
 
-from sandbox.jail import descriptors, kernel
+import kernel
+from sandbox.jail import descriptors
 from sandbox.jail.trial import in_child
 
 

@@ -7,7 +7,8 @@ import errno
 import pytest
 from arena import errno_behind
 
-from sandbox.jail import kernel, mdwe
+import kernel
+from sandbox.jail import mdwe
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import MDWE
 

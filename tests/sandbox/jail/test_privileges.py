@@ -83,7 +83,8 @@ async def test_the_identity_is_nobody_in_every_place() -> None:
 @pytest.mark.parametrize(("walls", "can_read"), [((PRIVILEGES,), False), ((), True)])
 def test_a_neighbour_of_the_same_user_cannot_read_the_memory(walls: tuple[str, ...], can_read: bool) -> None:
     """Two daemons that both run as nobody must not see into each other."""
-    from sandbox.jail import kernel, privileges  # here, in the test that forks
+    import kernel
+    from sandbox.jail import privileges  # here, in the test that forks
 
     reading, writing = os.pipe()
     ready, wait = os.pipe()
@@ -107,7 +108,7 @@ def test_a_neighbour_of_the_same_user_cannot_read_the_memory(walls: tuple[str, .
 
 def _look(pid: int) -> str:
     os.setresuid(DEFAULT_ID, DEFAULT_ID, DEFAULT_ID)
-    from sandbox.jail import kernel
+    import kernel
 
     kernel.capset_none()
     try:
@@ -121,7 +122,7 @@ def test_a_worker_dies_with_its_parent() -> None:
     """The parent-death signal is set last, since a change of user takes it away."""
     source = (
         "import os, signal\n"
-        "from sandbox.jail import kernel, privileges\n"
+        "import kernel\nfrom sandbox.jail import privileges\n"
         "child = os.fork()\n"
         "if child == 0:\n"
         "    kernel.make(privileges.die_with_parent()); print(os.getpid(), flush=True); signal.pause()\n"

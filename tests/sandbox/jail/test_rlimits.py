@@ -10,7 +10,8 @@ import signal
 import pytest
 from arena import LIMITS, attack, errno_behind, only
 
-from sandbox.jail import kernel, privileges, rlimits
+import kernel
+from sandbox.jail import privileges, rlimits
 from sandbox.jail.builder import DEFAULT_ID
 from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.trial import in_child

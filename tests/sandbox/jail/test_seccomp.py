@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from arena import attack, errno_behind, only
 
-from sandbox.jail import kernel, seccomp
+import kernel
+from sandbox.jail import seccomp
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import SECCOMP
 

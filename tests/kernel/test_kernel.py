@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from sandbox.jail import kernel
+import kernel
 
 
 def test_a_refused_call_raises_the_kernel_s_own_number() -> None:
@@ -46,3 +46,16 @@ def test_a_sibling_belongs_to_the_parent_s_parent() -> None:
     assert int(os.read(reading, 100)) == os.getpid()
     os.close(reading)
     assert os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1]) == 5
+
+
+def test_a_child_is_born_into_a_group_or_not_at_all() -> None:
+    """A descriptor that is no group is refused; the child does not begin elsewhere."""
+    descriptor = os.open("/", os.O_RDONLY | os.O_CLOEXEC)
+    with pytest.raises(OSError, match="clone3"):
+        kernel.fork_child(descriptor)
+    os.close(descriptor)
+    pid, pidfd = kernel.fork_child()
+    if pid == 0:
+        os._exit(3)
+    os.close(pidfd)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3

@@ -24,12 +24,14 @@ CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
+CLONE_INTO_CGROUP: Final = 0x200000000  # Linux 5.7
 
 # linux/prctl.h
 PR_SET_PDEATHSIG: Final = 1
 PR_GET_DUMPABLE: Final = 3
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
@@ -204,19 +206,24 @@ def capset_none() -> None:
 
 class _CloneArguments(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in (
-        "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls",
+        "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid",
+        "set_tid_size", "cgroup",
     )]  # fmt: skip
 
 
 _pidfd: Final = ctypes.c_int(0)
 _clone_arguments: Final = _CloneArguments(pidfd=ctypes.addressof(_pidfd))
 _CLONE_ADDRESS: Final = ctypes.addressof(_clone_arguments)
-_CLONE_SIZE: Final = ctypes.sizeof(_CloneArguments)
+_CLONE_SIZE: Final = 64  # CLONE_ARGS_SIZE_VER0, linux/sched.h: what every kernel that has clone3(2) takes
+_CLONE_SIZE_WITH_GROUP: Final = ctypes.sizeof(_CloneArguments)  # CLONE_ARGS_SIZE_VER2, Linux 5.7
 _CLONE3: Final = 435  # the same on all processors
 
 
-def fork_child() -> tuple[int, int]:
+def fork_child(group: int | None = None) -> tuple[int, int]:
     """Fork a child; return its pid and pidfd here, and two zeros there.
+
+    Args:
+        group: A descriptor of the control group (version 2) that the child is born into; None for the own one.
 
     Only for a process with one thread that holds no lock: neither the C library nor Python hears of it. What both do
     after a fork is to repair locks and to forget other threads, of which there are none; in a worker that work is 160
@@ -225,7 +232,10 @@ def fork_child() -> tuple[int, int]:
     Raises:
         OSError: The kernel, or a filter around it, has no clone3(2); or it can start no process now.
     """
-    return _clone(CLONE_PIDFD, signal.SIGCHLD)
+    if group is None:
+        return _clone(CLONE_PIDFD, signal.SIGCHLD)
+    _clone_arguments.cgroup = group
+    return _clone(CLONE_PIDFD | CLONE_INTO_CGROUP, signal.SIGCHLD, _CLONE_SIZE_WITH_GROUP)
 
 
 def fork_sibling() -> tuple[int, int]:
@@ -233,7 +243,7 @@ def fork_sibling() -> tuple[int, int]:
     return _clone(CLONE_PIDFD | CLONE_PARENT, 0)  # such a child tells its end with its parent's own signal
 
 
-def _clone(flags: int, exit_signal: int) -> tuple[int, int]:
+def _clone(flags: int, exit_signal: int, size: int = _CLONE_SIZE) -> tuple[int, int]:
     _clone_arguments.flags, _clone_arguments.exit_signal = flags, exit_signal
-    pid = _syscall(_CLONE3, _CLONE_ADDRESS, _CLONE_SIZE, 0, 0, 0)
+    pid = _syscall(_CLONE3, _CLONE_ADDRESS, size, 0, 0, 0)
     return (_checked(pid, "clone3"), _pidfd.value) if pid else (0, 0)
