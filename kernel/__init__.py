@@ -238,6 +238,21 @@ def fork_child(group: int | None = None) -> tuple[int, int]:
     return _clone(CLONE_PIDFD | CLONE_INTO_CGROUP, signal.SIGCHLD, _CLONE_SIZE_WITH_GROUP)
 
 
+def fork(group: int | None = None) -> tuple[int, int]:
+    """Fork as :func:`fork_child`, with the C library's own fork where there is no clone3(2).
+
+    Raises:
+        OSError: The kernel can start no process now, or not in ``group``.
+    """
+    try:
+        return fork_child(group)
+    except OSError as error:  # no clone3 here, or a filter around us that refuses it
+        if group is not None or error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    pid = os.fork()
+    return pid, os.pidfd_open(pid) if pid else 0
+
+
 def fork_sibling() -> tuple[int, int]:
     """Fork as :func:`fork_child`, but a child of this process's parent."""
     return _clone(CLONE_PIDFD | CLONE_PARENT, 0)  # such a child tells its end with its parent's own signal

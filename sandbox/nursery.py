@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+from kernel import offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.control import MAX_PACKET_BYTES, Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
 from sandbox.jail import cgroup
@@ -30,7 +31,6 @@ STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes 
 _SUSPECT: Final = frozenset(
     -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
 )
-_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
 _log = logging.getLogger("outrider.sandbox.zygote")
 
 
@@ -121,22 +121,10 @@ class Zygote:
         Raises:
             UnavailableError: It cannot work here; says why.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        command = [python, "-I", "-m", "sandbox.zygote"]
-        with theirs:
-            try:
-                process = subprocess.Popen(  # noqa: S603, ASYNC220 - a vfork of 2 ms, rarely; nothing in it is input
-                    command,
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    env=_ENVIRONMENT,
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                raise UnavailableError(f"the sandbox cannot be started: {error}") from None
+        try:
+            process, ours = offspring.start(python, "sandbox.zygote")
+        except OSError as error:
+            raise UnavailableError(f"the sandbox cannot be started: {error}") from None
         zygote = cls(asyncio.get_running_loop(), process, ours)
         try:
             ours.send(pack(setup))

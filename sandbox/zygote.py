@@ -11,8 +11,6 @@ zygote when the agent dies, and all workers, as members of its process namespace
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import gc
 import importlib
 import os
@@ -25,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import kernel
+from kernel import offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.channel import Channel
 from sandbox.control import (
@@ -53,7 +52,7 @@ EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing 
 def main() -> NoReturn:
     """Be a zygote on standard input until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the agent, who ends us in order
-    control, null = _adopt()
+    control, null = offspring.adopt()
     try:
         setup = _receive_setup(control)
         sys.path.extend(setup.import_path)
@@ -90,16 +89,6 @@ def main() -> NoReturn:
     except BaseException:  # noqa: BLE001 - the interpreter was told to be quiet, so this is said here, on the agent's stderr
         traceback.print_exc()
         os._exit(1)
-
-
-def _adopt() -> tuple[socket.socket, int]:
-    """Return the control socket and a descriptor of null, both above the numbers that workers use."""
-    control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT))
-    opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    null = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT)
-    os.close(opened)
-    os.dup2(null, 0, inheritable=False)
-    return control, null
 
 
 def _receive_setup(control: socket.socket) -> Setup:
@@ -194,7 +183,7 @@ class Zygote:
         try:
             limits = WorkerLimits(request.memory_bytes, request.cpu_s)
             locking = self._builder.locking(limits, channel, self._null)
-            pid, pidfd = _fork()
+            pid, pidfd = kernel.fork()
         except OSError as error:
             self._say(NotForked(request.run, f"the host cannot start a process: {error.strerror or error}"))
             return
@@ -244,17 +233,6 @@ class Zygote:
             socket.send_fds(self._control, [pack(message)], descriptors_sent)
         except (BrokenPipeError, ConnectionResetError):
             return  # the agent is gone; the next look at the control socket says so and ends everything
-
-
-def _fork() -> tuple[int, int]:
-    """Fork; return the child's pid and pidfd here, and two zeros there."""
-    try:
-        return kernel.fork_child()
-    except OSError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM):  # no clone3 here, or a filter around us that refuses it
-            raise
-    pid = os.fork()
-    return pid, os.pidfd_open(pid) if pid else 0
 
 
 def _or_tell(calls: tuple[kernel.Call, ...]) -> None:

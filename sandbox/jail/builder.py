@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import kernel
+from kernel import offspring
 from sandbox.jail import cgroup, descriptors, landlock, mdwe, namespaces, privileges, rlimits, root, seccomp
 from sandbox.jail.plan import WITHOUT_STEPS, Action, Stage, Step, plan, steps_of
 from sandbox.jail.trial import Say, in_child
@@ -135,7 +136,7 @@ class Builder:
             return
         try:
             made = landlock.forbid_all()
-            self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, descriptors.LOWEST_KEPT)
+            self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, offspring.LOWEST_KEPT)
             os.close(made)
         except OSError as error:
             self._reasons[LANDLOCK] = f"cannot make a ruleset: {error.strerror or error}"

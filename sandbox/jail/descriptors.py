@@ -9,7 +9,6 @@ import kernel
 
 CHANNEL: Final = 3
 RULESET: Final = 4  # of landlock, until the worker is restricted by it; see ``landlock.calls``
-LOWEST_KEPT: Final = 10  # of what a zygote keeps open; below are the numbers that a worker's own descriptors take
 
 _CLOSE_ON_EXEC: Final = os.O_CLOEXEC
 _ALL_ABOVE: Final = 0xFFFFFFFF
