@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 
 from agent.admission import Admitted
 from agent.confinement import Confinement
 from agent.recorder import Recorder
 from agent.results import Ending
 from agent.runs import RunRequest
-from policies.decide import decide_effective
+from policies.decide import decide_below, decide_effective
 from policies.model import Facts, Verdict
 from sandbox.budget import Budget
 from sandbox.gate import CallTable, Gate, Session
@@ -62,6 +63,8 @@ class Worker:
             Budget(limits),
             Host(commands=manifest.commands),
             context,
+            decide_below=partial(decide_below, effective),
+            on_close=context.end,
         )
         program = Program(manifest.language, manifest.main, admitted.entry.bundle.files, admitted.parameters)
         return _ending(await sandbox.run(program, gate, limits, durable), context)

@@ -20,7 +20,7 @@ from sandbox import python_runtime
 from sandbox.budget import Budget
 from sandbox.gate import Gate, Session
 from sandbox.launch import Program, Sandbox
-from sandbox.runtimes import Binding, RuntimeLimits
+from sandbox.runtimes import Binding, RuntimeLimits, Taken
 
 SHORT = {"lua": "return 1", "python": "result = 1"}
 RUNS = 2_000
@@ -120,6 +120,12 @@ class _Clock:
         del name, args, named
         return time.perf_counter()
 
+    def pull(self, stream: int) -> Taken:
+        raise OSError(f"there is no stream {stream}")
+
+    def release(self, handle: int) -> None:
+        del handle
+
     def output(self, data: bytes) -> None:
         del data
 
@@ -146,7 +152,8 @@ class _Waiting:
     tier = Tier.COMPUTE
     changes = False
     is_blocking = False
-    facts = Facts()
+    gives = "value"
+    facts = (Facts(),)
 
     def __init__(self) -> None:
         self.begun, self.go_on = asyncio.Event(), asyncio.Event()
@@ -158,8 +165,8 @@ class _Waiting:
         return {"args": args, **named}
 
     @contextmanager
-    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[_Waiting]:
-        del host, run, bound
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[_Waiting]:
+        del host, run, bound, passage
         yield self
 
     async def perform(self) -> bool:

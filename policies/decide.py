@@ -65,6 +65,34 @@ def decide_effective(effective: Effective, call: str, facts: Facts) -> Verdict:
     return verdicts[0]
 
 
+def decide_below(effective: Effective, call: str, directory: str) -> bool | None:
+    """Tell whether ``call`` is allowed on everything (True) or nothing (False) below a real directory.
+
+    None if it depends; then each object is to be decided on. A question counts as a denial, as nobody asks about each.
+    """
+    verdicts = [_decide_below(layer.rules, call, directory) for layer in effective.layers]
+    if not verdicts or False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
+def _decide_below(rules: Iterable[Rule], call: str, directory: str) -> bool | None:
+    is_allowed: bool | None = False
+    is_partly_denied = False
+    for rule in rules:
+        if not rule.names(call) or rule.commands or rule.targets or rule.programs or rule.arguments is not None:
+            continue
+        reaches = [pattern.below(directory) for pattern in rule.paths] or [True]
+        reach = True if True in reaches else None if None in reaches else False
+        if rule.effect is Effect.ALLOW:
+            is_allowed = True if True in (reach, is_allowed) else None if None in (reach, is_allowed) else False
+        elif reach:
+            return False
+        else:
+            is_partly_denied = is_partly_denied or reach is None
+    return None if is_allowed and is_partly_denied else is_allowed
+
+
 def require_language(effective: Effective, language: str) -> None:
     """Return if a script may run in the language that its manifest names. Lua 5.4 and Python need no rule.
 

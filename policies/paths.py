@@ -42,18 +42,29 @@ class PathPattern:
 
     def matches(self, path: str) -> bool:
         """Tell whether the absolute, resolved ``path`` fits. Anything that is not such a path does not."""
+        return len(self._segments) in self._after(path)
+
+    def below(self, directory: str) -> bool | None:
+        """Tell whether everything (True) or nothing (False) below a real directory fits; None if it depends."""
+        last = len(self._segments)
+        states = self._after(directory)
+        if last - 1 in states and self._segments[-1] is None:
+            return True
+        return None if states - {last} else False
+
+    def _after(self, path: str) -> set[int]:
+        """Return the states of a small automaton: which segments may come next once ``path`` is read; none if never."""
         if not path.startswith("/") or "\0" in path:
-            return False
+            return set()
         parts = path.split("/")[1:] if path != "/" else []
         if any(part in ("", ".", "..") for part in parts):
-            return False
-        # The states of a small automaton: which segments of the pattern may come next.
+            return set()
         states = self._closure({0})
         for part in parts:
             states = self._closure(self._step(states, part))
             if not states:
-                return False
-        return len(self._segments) in states
+                break
+        return states
 
     def _step(self, states: set[int], part: str) -> set[int]:
         following: set[int] = set()

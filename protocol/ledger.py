@@ -25,7 +25,7 @@ GENESIS = bytes(32)  # the "hash before the first record"
 HASH_BYTES = 32
 Octets = bytes  # the field of a record that is called ``bytes`` hides the type
 KINDS = frozenset({
-    "call", "intent", "run.start", "run.end", "session.open", "session.close", "refusal", "schedule.fire",
+    "call", "call.end", "intent", "run.start", "run.end", "session.open", "session.close", "refusal", "schedule.fire",
     "schedule.skip", "event", "checkpoint",
 })  # fmt: skip
 _NOTHING: Mapping[str, Any] = {}

@@ -62,12 +62,16 @@ class Budget:
         """
         if self.calls >= self.limits.calls:
             raise exceeded(CALLS, self.calls + 1, self.limits.calls)
+        self.spend_turn(now_ns)
+        self.calls += 1
+
+    def spend_turn(self, now_ns: int) -> None:
+        """Count what costs a turn of the gate and is no call: a pull or a release; raises as :meth:`spend_call`."""
         if self._second_began_ns is None or now_ns - self._second_began_ns >= _SECOND_NS:
             self._second_began_ns, self._calls_in_second = now_ns, 0
         if self._calls_in_second >= self.limits.calls_per_s:
             raise exceeded(CALL_RATE, self._calls_in_second + 1, self.limits.calls_per_s)
         self._calls_in_second += 1
-        self.calls += 1
 
     def spend_output(self, size_bytes: int) -> None:
         """Count printed bytes.
@@ -95,10 +99,11 @@ class Budget:
         Raises:
             BudgetError: More at once than the limit; nothing is held.
         """
-        for kind in kinds:
+        for kind in set(kinds):
             limit = self.limits.open_files if kind == OPEN_FILES else self.limits.processes
-            if self._held[kind] >= limit:
-                raise exceeded(kind, self._held[kind] + 1, limit)
+            wanted = self._held[kind] + kinds.count(kind)
+            if wanted > limit:
+                raise exceeded(kind, wanted, limit)
         for kind in kinds:
             self._held[kind] += 1
 

@@ -1,11 +1,15 @@
 """The frames between one worker and its gate, and the rules of their conversation.
 
 Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``[1, call, [arguments], {named}]``,
-``[2, output]``, ``[3, {status, result, error, output_bytes}]``. Gate to worker: ``[0, {the program}]``, ``[1, value]``,
-``[2, {code, message, ...}]``. The conversation, for which :class:`Conversation` is the judge:
+``[2, output]``, ``[3, {status, result, error, output_bytes}]``, ``[4, stream]`` (a pull: asks for what comes next),
+``[5, handle]`` (a release, which is not answered). Gate to worker: ``[0, {the program}]``, ``[1, value]``,
+``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end, summary]]``, or, as the
+next of a stream of bytes, one frame that is no MessagePack: ``RAW`` and the bytes, so that they are only copied.
 
-- The gate starts with one start frame. A worker speaks any time, except while its call is open.
-- One call is open at most; a second one, or anything else while one is open, ends the run.
+The conversation, for which :class:`Conversation` is the judge:
+
+- The gate starts with one start frame. A worker speaks any time, except while its call or its pull is open.
+- One of those is open at most; a second one, or anything else while one is open, ends the run.
 - A worker reads its answer before it speaks again; one that does not ends its run, so answers never pile up.
 - A result is the last frame; anything after it ends the run.
 - A frame that is too large, malformed or of an unknown kind ends the run; output of no bytes is malformed, as it
@@ -24,13 +28,16 @@ from typing import Any, Final
 from protocol.errors import OutriderError, ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
-from sandbox.runtimes import CallError
+from sandbox.runtimes import CallError, Remote, Taken
 from sandbox.values import CALL_CAPS, RESULT_CAPS
 
 START: Final = 0
 CALL, VALUE = 1, 1
 OUTPUT, ERROR = 2, 2
-RESULT: Final = 3
+RESULT, HANDLE = 3, 3
+PULL, BATCH = 4, 4
+RELEASE: Final = 5
+RAW: Final = b"\xc1"  # the one byte that begins no MessagePack value
 
 MAX_START_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + MAX_CHANNEL_FRAME_BYTES  # a whole bundle, and what stands around it
 #: In a frame from a worker: a key and a value for each element that may cross, and what stands around them. Decoding so
@@ -80,7 +87,7 @@ class Channel:
         return body
 
     def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """Make one call and return its value.
+        """Make one call and return its value, or the ``Remote`` that stands for what it gave.
 
         Raises:
             CallError: The gate refused, or the call failed.
@@ -91,9 +98,26 @@ class Channel:
         kind, body = self._receive(MAX_CHANNEL_FRAME_BYTES)
         if kind == VALUE:
             return body
-        if kind != ERROR or type(body) is not dict:
-            raise ProtocolError(f"frame of kind {kind!r} is no answer")
-        raise CallError(body.pop("code"), body.pop("message"), body)
+        if kind == HANDLE and type(body) is list and len(body) == 3:
+            return Remote(*body)
+        raise _failed(kind, body)
+
+    def pull(self, stream: int) -> Taken:
+        """Return what comes next of a stream.
+
+        Raises:
+            CallError: It failed; nothing more comes.
+            EOFError: The gate is gone.
+        """
+        self._send([PULL, stream])
+        kind, body = self._receive(MAX_CHANNEL_FRAME_BYTES)
+        if kind == BATCH and type(body) is list and len(body) == 3:
+            return Taken(*body)
+        raise _failed(kind, body)
+
+    def release(self, handle: int) -> None:
+        """Give a handle back. There is no answer: whatever is asked next is looked at after it."""
+        self._send([RELEASE, handle])
 
     def output(self, data: bytes) -> None:
         """Send what the script printed."""
@@ -124,10 +148,19 @@ class Channel:
             if not data:
                 raise EOFError("the gate is gone")
             self._frames = _cut(self._splitter, data)
-        message = decode(self._frames.pop(0), max_bytes=max_bytes)
+        frame = self._frames.pop(0)
+        if frame[:1] == RAW:
+            return BATCH, [[frame[1:]], False, None]
+        message = decode(frame, max_bytes=max_bytes)
         if type(message) is not list or len(message) != 2:
             raise ProtocolError("a frame of the gate is malformed")
         return message[0], message[1]
+
+
+def _failed(kind: int, body: Any) -> CallError:
+    if kind != ERROR or type(body) is not dict:
+        raise ProtocolError(f"frame of kind {kind!r} is no answer")
+    return CallError(body.pop("code"), body.pop("message"), body)
 
 
 class Loopback(Channel):
@@ -158,6 +191,20 @@ class CallMade:
 
 
 @dataclass(frozen=True, slots=True)
+class Pulled:
+    """The worker asks for what comes next of a stream."""
+
+    stream: int  # what it claims; any number
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The worker needs a handle no more."""
+
+    handle: int  # what it claims; any number
+
+
+@dataclass(frozen=True, slots=True)
 class Printed:
     """The script printed something."""
 
@@ -183,7 +230,8 @@ class Violated:
     error: OutriderError
 
 
-Event = CallMade | Printed | Finished | Violated
+Asked = CallMade | Pulled  # what is answered
+Event = Asked | Released | Printed | Finished | Violated
 
 
 class Conversation:
@@ -191,7 +239,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self._splitter = LengthPrefixed(max_bytes=MAX_CHANNEL_FRAME_BYTES)
-        self.is_call_open = False  # a call was made and not yet answered
+        self.is_call_open = False  # something was asked and not yet answered
         self.is_answer_unread = False  # the newest answer is not all in the socket, so the worker cannot have read it
         self.is_over = False  # a result or a violation was seen
 
@@ -228,6 +276,11 @@ class Conversation:
             case [1, str() as name, list() as args, dict() as named] if len(name) <= MAX_CALL_NAME_CHARS:
                 self.is_call_open = True
                 return CallMade(name, args, named)
+            case [4, int() as stream]:
+                self.is_call_open = True
+                return Pulled(stream)
+            case [5, int() as handle]:
+                return Released(handle)
             case [2, bytes() as data] if data:
                 return Printed(data)
             case [3, dict() as body]:
@@ -266,6 +319,25 @@ def value_body(value: Any) -> bytes:
         raise
     except ProtocolError:  # seldom: only then is every text looked at
         return encode([VALUE, _with_bytes(value)], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def handle_body(number: int, kind: str, fields: Mapping[str, Any]) -> bytes:
+    """Return the encoded answer that gives a handle.
+
+    Raises:
+        TooLargeError: The fields fit no frame.
+    """
+    return encode([HANDLE, [number, kind, dict(fields)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def batch_body(items: list[Any], is_end: bool, summary: Any) -> bytes:
+    """Return the encoded answer to a pull; raises as :func:`value_body`."""
+    try:
+        return encode([BATCH, [items, is_end, summary]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    except TooLargeError:
+        raise
+    except ProtocolError:
+        return encode([BATCH, [_with_bytes(items), is_end, _with_bytes(summary)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
 def _with_bytes(value: Any) -> Any:

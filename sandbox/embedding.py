@@ -28,7 +28,7 @@ from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from sandbox import pure
 from sandbox.budget import Budget
-from sandbox.gate import CallEntry, Gate, Session
+from sandbox.gate import CallEntry, Gate, Passage, Session
 from sandbox.launch import Options, Outcome, Program, Sandbox
 
 Function = Callable[..., Any]
@@ -157,6 +157,7 @@ class _Entry:
     tier = Tier.COMPUTE
     changes = True  # so what it did is recorded before the script goes on: nothing is known of what it does
     is_blocking = False  # threads are taken care of here, as an intent needs the loop
+    gives = "value"
 
     def __init__(self, name: str, function: Function) -> None:
         self.name = name
@@ -172,9 +173,9 @@ class _Entry:
         return dict(bound.arguments)
 
     @contextmanager
-    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[_Prepared]:
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Passage) -> Iterator[_Prepared]:
         """Open nothing."""
-        del host, run
+        del host, run, passage
         yield _Prepared(self._function, self._signature, bound)
 
 
@@ -185,9 +186,9 @@ class _Prepared:
     bound: dict[str, Any]
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> tuple[Facts, ...]:
         """Of what it touches nothing is known here."""
-        return Facts()
+        return (Facts(),)
 
     def perform(self) -> Any:
         """Call the function."""

@@ -7,6 +7,8 @@
   durable before the effect begins. A call that is cut short before its effect began has no effect.
 - The decision is made on the facts of what was really opened, never on the text of an argument.
 - Nobody can be asked yet: a verdict of ``ask`` is denied, and the record says so.
+- A call may give a stream or another thing that the gate holds for the run (``sandbox.held``). What it opened stays
+  open with it, and its end is a record of its own, ``call.end``. Pulling a stream is no call: that was decided before.
 - What cannot be recorded is not answered: the run ends. A call that changed nothing is answered once there is sure to
   be room for its record, which is made before the next call is looked at.
 - An unexpected exception is logged in full here and reaches the script as a bare code.
@@ -21,7 +23,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
@@ -35,7 +37,10 @@ from protocol.errors import (
     TooLargeError,
 )
 from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
-from sandbox.channel import error_body, escaped, value_body
+from sandbox.channel import error_body, escaped, handle_body, value_body
+from sandbox.held import Held, Holder
+from sandbox.pump import Pump
+from sandbox.runtimes import STREAM
 
 if TYPE_CHECKING:
     from policies.model import Facts, Verdict
@@ -50,6 +55,7 @@ RULE_BUDGET: Final = "limits"
 RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
 _ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
 NOBODY_TO_ASK: Final = "nobody to ask"
+_VALUE: Final = "value"
 
 _log = logging.getLogger("outrider.sandbox.gate")
 
@@ -58,8 +64,8 @@ class PreparedCall(Protocol):
     """A call whose targets are open and which only waits for the decision."""
 
     @property
-    def facts(self) -> Facts:
-        """What was really opened; the decision is made on this."""
+    def facts(self) -> tuple[Facts, ...]:
+        """What was really opened, at least one; every one of them must be allowed."""
 
     def perform(self) -> Any:
         """Carry it out and return the plain value, or an awaitable of it unless the call is blocking."""
@@ -80,10 +86,16 @@ class CallEntry(Protocol):
     def is_blocking(self) -> bool:
         """Whether ``prepare`` and ``perform`` may block; if so, they run on a thread."""
 
+    @property
+    def gives(self) -> str:
+        """``value``, ``stream`` (performing it returns a ``pump.Source``) or ``handle`` (a ``held.Resource``)."""
+
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by parameter name; ``ArgumentError`` names the one that does not fit."""
 
-    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> AbstractContextManager[PreparedCall]:
+    def prepare(
+        self, host: Any, run: Any, bound: dict[str, Any], passage: Passage
+    ) -> AbstractContextManager[PreparedCall]:
         """Open the targets; leaving the context closes them."""
 
 
@@ -135,6 +147,47 @@ class Reply(NamedTuple):
     body: bytes  # the encoded answer for the worker
 
 
+class Passage:
+    """What a call may ask of the gate while it passes; a stream, as long as it is open. Safe from any thread."""
+
+    __slots__ = ("_attempt", "_gate")
+
+    def __init__(self, gate: Gate, attempt: _Attempt) -> None:
+        self._gate = gate
+        self._attempt = attempt
+
+    def thing(self, number: int, kind: str, parameter: str) -> Any:
+        """Return what the run holds under ``number``; raises as :meth:`held.Holder.thing`."""
+        return self._gate.holder.thing(number, kind, parameter)
+
+    def permits(self, facts: Facts) -> bool:
+        """Tell whether this call would be allowed on one more object. What is not permitted is to be left out."""
+        return self._gate.verdict(self._attempt.name, facts).allowed
+
+    def require(self, facts: Facts) -> None:
+        """Return if this call is allowed on one more object, such as an address that a name stands for.
+
+        Raises:
+            DeniedError: It is not. The record of the call says so.
+        """
+        verdict = self._gate.verdict(self._attempt.name, facts)
+        self._attempt.rule = verdict.rule
+        if not verdict.allowed:
+            self._attempt.verdict = "deny"
+            self._gate.denial = _denial(self._attempt.name, facts, verdict)
+            raise self._gate.denial
+
+    def below(self, directory: str) -> bool | None:
+        """Tell whether all (True) or nothing (False) below a real directory is permitted; None if it depends."""
+        decide = self._gate.decide_below
+        return None if decide is None else decide(self._attempt.name, directory)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, so that whoever still works for it may stop."""
+        return self._attempt.is_cut_short or self._gate.is_closed
+
+
 @dataclass(slots=True)
 class _Attempt:
     """What is known so far about a call that is passing."""
@@ -159,6 +212,8 @@ class Gate:
         budget: What the session may use.
         host: Passed to calls that look at the host.
         run: Passed to calls that belong to the run (its parameters, metrics, state).
+        decide_below: What :meth:`Passage.below` tells of a call name and a real directory. Without it, it depends.
+        on_close: Awaited when everything that was held is closed: the end of ``run``.
         clock_ns: Monotonic nanoseconds.
     """
 
@@ -172,9 +227,15 @@ class Gate:
         host: Any = None,
         run: Any = None,
         *,
+        decide_below: Callable[[str, str], bool | None] | None = None,
+        on_close: Callable[[], Awaitable[None]] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.budget = budget
+        self.holder = Holder()
+        self.decide_below = decide_below
+        self.is_closed = False
+        self._on_close = on_close
         self.denial: DeniedError | None = None  # the newest call that was denied, for the reason of the run
         self.summaries: list[CallSummary] = []  # at most MAX_SUMMARIES
         self._table = table
@@ -210,7 +271,8 @@ class Gate:
         """
         attempt = _Attempt(name, {"args": args, "named": named}, self._clock_ns())
         try:
-            reply = _answer(await self._pass(attempt, args, named))
+            value = await self._pass(attempt, args, named)
+            reply = _given(value) if type(value) is Held else _answer(value)
         except OutriderError as error:
             reply = _refusal(error)
         except asyncio.CancelledError:
@@ -230,36 +292,138 @@ class Gate:
             answer(reply.body)
         return reply
 
+    async def pull(self, stream: int, answer: Callable[[bytes], None]) -> Reply:
+        """Answer what comes next of a stream.
+
+        Args:
+            stream: Its number, as the worker claims.
+            answer: Takes the encoded answer, once.
+
+        Raises:
+            BudgetError: The session takes too many turns; it is to be ended.
+            OutriderError: The end of the stream could not be recorded; the session is to be ended.
+
+        Cancellation:
+            Safe; the stream is closed with the run.
+        """
+        self.budget.spend_turn(self._clock_ns())
+        held = self.holder.find(stream)
+        if held is None or not isinstance(held.thing, Pump):
+            reply = _refusal(NotFoundError("this run has no such stream that is still open"))
+            answer(reply.body)
+            return reply
+        try:
+            batch = await held.thing.pull()
+        except OutriderError as error:
+            reply = _refusal(error)
+            await self._let_go(held, error.code)
+            answer(reply.body)
+            return reply
+        held.size_bytes += len(batch.body)
+        held.items += batch.items
+        answer(batch.body)
+        if batch.is_end:
+            await self._let_go(held, "ok")
+        return Reply(True, None, None, batch.body)
+
+    async def release(self, handle: int) -> None:
+        """Close what the worker needs no more; raises as :meth:`pull`. A number that means nothing is none."""
+        self.budget.spend_turn(self._clock_ns())
+        held = self.holder.find(handle)
+        if held is not None:
+            await self._let_go(held, "closed")
+
+    async def close(self) -> None:
+        """Close everything that is held: the session has ended. What a thread is still in is closed behind it."""
+        self.is_closed = True
+        for held in self.holder.shut():
+            try:
+                await self._let_go(held, "cut short")
+            except OutriderError:  # the session is over either way, and the rest must be closed too
+                _log.exception("the end of %s could not be recorded", held.call)
+        if self._on_close is not None:
+            await self._on_close()
+
+    async def _let_go(self, held: Held, outcome: str) -> None:
+        self.holder.drop(held)
+        try:
+            await held.close()
+        finally:
+            self.budget.release(held.budget)
+            fields = {"arguments": {}, "verdict": "", "rule": "", "data": {"kind": held.kind, "items": held.items}}
+            duration_us = (self._clock_ns() - held.started_ns) // 1000
+            self._recorder.record(**self._names(held.call, "call.end", outcome, duration_us, held.size_bytes), **fields)
+
     async def _pass(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> Any:
         entry = self._admit(attempt, args, named)
         if entry.is_blocking:
             return await self._pass_on_thread(entry, attempt)
-        with entry.prepare(self._host, self._run, attempt.arguments) as prepared:
-            held = self._allow(attempt, prepared.facts)
-            try:
-                if entry.changes:
-                    await self._intend(attempt)
-                value = prepared.perform()
-                return await value if isinstance(value, Awaitable) else value
-            finally:
-                self.budget.release(held)
+        if entry.gives == _VALUE:
+            with entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
+                return await self._perform(entry, attempt, prepared)
+        with ExitStack() as targets:
+            prepared = targets.enter_context(
+                entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt))
+            )
+            return await self._perform(entry, attempt, prepared, targets)
+
+    async def _perform(
+        self, entry: CallEntry, attempt: _Attempt, prepared: PreparedCall, targets: ExitStack | None = None
+    ) -> Any:
+        held = self._allow(entry, attempt, prepared.facts)
+        try:
+            if entry.changes:
+                await self._intend(attempt)
+            value = prepared.perform()
+            if isinstance(value, Awaitable):
+                value = await value
+            if targets is not None:
+                loop = asyncio.get_running_loop()
+                taken, held = held, ()
+                thing = Pump(value) if entry.gives == STREAM else value
+                value = self._hold(Held(attempt.name, thing, targets.pop_all(), taken, attempt.started_ns), loop)
+            return value
+        finally:
+            self.budget.release(held)
 
     async def _pass_on_thread(self, entry: CallEntry, attempt: _Attempt) -> Any:
         """Pass a call that may block. Opening, deciding and performing share one visit to a thread where they can."""
 
         def visit() -> Any:
-            with entry.prepare(self._host, self._run, attempt.arguments) as prepared:
-                held = self._allow(attempt, prepared.facts)
+            with ExitStack() as targets:
+                prepared = targets.enter_context(
+                    entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt))
+                )
+                held = self._allow(entry, attempt, prepared.facts)
                 try:
                     if entry.changes:  # the recorder lives on the loop, and must have it on disk before we go on
                         asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
                     _go_on(attempt)
-                    return prepared.perform()
+                    value = prepared.perform()
+                    if entry.gives == STREAM:
+                        value = Pump(value)
+                        value.prime()
+                    if entry.gives != _VALUE:
+                        taken, held = held, ()
+                        value = self._hold(
+                            Held(attempt.name, value, targets.pop_all(), taken, attempt.started_ns), loop
+                        )
+                    return value
                 finally:
                     self.budget.release(held)
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, visit)
+
+    def _hold(self, held: Held, loop: asyncio.AbstractEventLoop) -> Held:
+        """Hold what a call gave until it is released or the run ends. Safe from any thread."""
+        try:
+            self.holder.add(held)
+        except DeadlineError:  # the run ended while a thread was still at it
+            self.budget.release(held.budget)
+            asyncio.run_coroutine_threadsafe(held.close(), loop)
+            raise
+        return held
 
     def _admit(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> CallEntry:
         """Return the entry, with the arguments bound."""
@@ -277,21 +441,28 @@ class Gate:
         attempt.rule = RULE_NOT_DECIDED
         return entry
 
-    def _allow(self, attempt: _Attempt, facts: Facts) -> tuple[str, ...]:
+    def _allow(self, entry: CallEntry, attempt: _Attempt, facts: tuple[Facts, ...]) -> tuple[str, ...]:
         """Return what the call holds from now on, if the policy allows it and the budget has room for it."""
-        verdict = self._verdict(attempt.name, facts)
-        attempt.rule = verdict.rule
-        if not verdict.allowed:
-            self.denial = _denial(attempt.name, facts, verdict)
-            raise self.denial
+        verdict: Verdict | None = None
+        for one in facts:
+            verdict = self.verdict(attempt.name, one)
+            if not verdict.allowed:
+                attempt.rule = verdict.rule
+                self.denial = _denial(attempt.name, one, verdict)
+                raise self.denial
+        if verdict is None:
+            raise InternalError(f"{attempt.name} gave nothing to decide on")
         attempt.rule = RULE_BUDGET
-        wanted = (OPEN_FILES,) if facts.path is not None else (PROCESSES,) if facts.command is not None else ()
+        wanted = tuple([kind for one in facts if (kind := _held_for(one)) is not None])
+        if not wanted and entry.gives != _VALUE:
+            wanted = (OPEN_FILES,)
         self.budget.hold(wanted)
         attempt.rule = verdict.rule
         attempt.verdict = "allow"
         return wanted
 
-    def _verdict(self, name: str, facts: Facts) -> Verdict:
+    def verdict(self, name: str, facts: Facts) -> Verdict:
+        """Return the session's verdict; remembers the newest few."""
         key = (name, facts)
         verdict = self._verdicts.get(key)
         if verdict is None:
@@ -320,19 +491,30 @@ class Gate:
     def _fields(
         self, attempt: _Attempt, kind: str, outcome: str, duration_us: int, size_bytes: int
     ) -> Mapping[str, Any]:
+        fields = self._names(attempt.name, kind, outcome, duration_us, size_bytes)
+        fields["arguments"] = attempt.arguments
+        fields["verdict"] = attempt.verdict
+        fields["rule"] = attempt.rule
+        return fields
+
+    def _names(self, call: str, kind: str, outcome: str, duration_us: int, size_bytes: int) -> dict[str, Any]:
         return {
             "kind": kind,
             "session": self._session.session,
             "run": self._session.run,
             "principal": self._session.principal,
-            "call": attempt.name,
-            "arguments": attempt.arguments,
-            "verdict": attempt.verdict,
-            "rule": attempt.rule,
+            "call": call,
             "outcome": outcome,
             "duration_us": duration_us,
             "bytes": size_bytes,
         }
+
+
+def _held_for(facts: Facts) -> str | None:
+    """Return the budget that an object counts against while a call has it open."""
+    if facts.path is not None:
+        return OPEN_FILES
+    return PROCESSES if facts.command is not None else None
 
 
 def _go_on(attempt: _Attempt) -> None:
@@ -346,6 +528,12 @@ def _denial(name: str, facts: Facts, verdict: Verdict) -> DeniedError:
     if verdict.effect.name == "ASK":
         why = f"{why}; {NOBODY_TO_ASK}"
     return DeniedError(escaped(f"{why} ({verdict.rule})"), rule=verdict.rule)  # it becomes the reason of the run
+
+
+def _given(held: Held) -> Reply:
+    """Return the answer that names what the run holds from now on."""
+    fields = {} if isinstance(held.thing, Pump) else held.thing.fields()
+    return Reply(True, held, None, handle_body(held.number, held.kind, fields))
 
 
 def _answer(value: Any) -> Reply:

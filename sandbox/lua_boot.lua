@@ -12,7 +12,7 @@
 --   * No finaliser: setmetatable refuses __gc. No bytecode: load takes text only and drains its reader here.
 --   * At the end the real globals, package.loaded and package.preload are empty.
 
-local host_call, host_print, host_limit, bindings = ...
+local host_call, host_pull, host_release, host_print, host_limit, bindings = ...
 
 local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, rawget, rawset, select, error, pcall, xpcall
 local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
@@ -71,7 +71,7 @@ end
 -- Calls ---------------------------------------------------------------------------------------------------------------
 
 -- `passed` is false only when the bridge itself failed (memory): its error is a live host object and goes no further.
-local function settle(passed, done, value, message)
+local function settle(passed, done, value, message, ...)
   host_limit(true)
   if not passed then
     error(failure("internal", "the call could not be carried out (out of memory?)"), 0)
@@ -79,7 +79,7 @@ local function settle(passed, done, value, message)
   if not done then
     error(failure(value, message), 0)
   end
-  return value
+  return value, message, ...
 end
 
 -- Fails while the limit still holds if the stack is almost full: an overflow after host_limit(false) would leave the
@@ -97,6 +97,78 @@ local function headroom()
   return true
 end
 
+-- Handles -------------------------------------------------------------------------------------------------------------
+
+-- What the gate holds for this run: a table with the number that stands for it, which is how it crosses as an argument.
+-- All else about it is kept here: a script that writes a number of its own choice reaches only what its own run holds.
+local held = raw_setmetatable({}, { __mode = "k" })
+local families = {} -- prefix -> member -> function; those of a handle's kind are its methods
+
+local function release(object)
+  local about = held[object]
+  if about == nil or about.is_over then return end
+  about.is_over = true
+  headroom()
+  host_limit(false)
+  local passed = pcall(host_release, about.number)
+  host_limit(true)
+  if not passed then
+    error(failure("internal", "the handle could not be released (out of memory?)"), 0)
+  end
+end
+
+local function take(about)
+  headroom()
+  host_limit(false)
+  about.is_over = true -- if it fails, the gate has let it go
+  local items, count, is_end, summary = settle(pcall(host_pull, about.number))
+  about.items, about.position, about.count, about.is_over, about.summary = items, 1, count, is_end, summary
+end
+
+local function advance(object)
+  local about = held[object]
+  if about == nil or about.kind ~= "stream" then error("attempt to iterate a handle that is no stream", 2) end
+  while about.position > about.count do
+    if about.is_over then return nil end
+    take(about)
+  end
+  local position = about.position
+  local item = about.items[position]
+  about.items[position], about.position = nil, position + 1
+  return item
+end
+
+local stream_methods = {
+  summary = function(object)
+    local about = held[object]
+    return about and about.summary
+  end,
+}
+
+local handle_meta = {
+  __metatable = "locked",
+  __tostring = function(object) return held[object].kind end,
+  __newindex = function() error("a handle cannot be changed", 2) end,
+  __call = advance,
+  __close = release,
+  __index = function(object, name)
+    local about = held[object]
+    if about == nil then return nil end
+    if name == "close" then return release end
+    if about.kind == "stream" then return stream_methods[name] end
+    local field = about.fields[name]
+    if field ~= nil then return field end
+    local methods = families[about.kind]
+    return methods and methods[name]
+  end,
+}
+
+local function handle(number, kind, fields)
+  local object = raw_setmetatable({ ["$handle"] = number }, handle_meta)
+  held[object] = { number = number, kind = kind, fields = fields, position = 1, count = 0, is_over = false }
+  return object
+end
+
 local function bind(name)
   return function(...)
     if select("#", ...) > MAX_ARGUMENTS then -- they are copied on the stack, which could overflow behind the headroom
@@ -104,8 +176,11 @@ local function bind(name)
     end
     headroom()
     host_limit(false)
-    local value = settle(pcall(host_call, name, ...))
-    return value
+    local value, number, kind, fields = settle(pcall(host_call, name, ...))
+    if number == nil then return value end
+    local object = handle(number, kind, fields)
+    if kind == "stream" then return object, nil, nil, object end -- the last one is closed by a `for` that is left early
+    return object
   end
 end
 
@@ -320,7 +395,6 @@ local string_meta = any_metatable("")
 string_meta.__index = environment.string
 string_meta.__metatable = "locked"
 
-local families = {}
 for index = 1, #bindings do
   local prefix, member = bindings[index][1], bindings[index][2]
   if prefix == "" then

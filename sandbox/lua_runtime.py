@@ -23,7 +23,18 @@ from protocol.errors import ArgumentError, UnavailableError
 from sandbox import pure
 from sandbox.lua_syntax import MODULES, module
 from sandbox.lua_values import from_lua, to_lua
-from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, CallError, ChannelLike, Nowhere, Result, RuntimeLimits, failed
+from sandbox.runtimes import (
+    HANDLE_KEY,
+    MAX_SOURCE_BYTES,
+    Binding,
+    CallError,
+    ChannelLike,
+    Nowhere,
+    Remote,
+    Result,
+    RuntimeLimits,
+    failed,
+)
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefused
 
 BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
@@ -95,6 +106,7 @@ class LuaRuntime:
         self._failed_call = b""  # name of the newest call that failed
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
+        self._maps = {binding.name: binding.maps for binding in bindings if binding.maps}
         self._memory_bytes = 0  # of Lua's own allocator, while a script runs
         self._state = _new_state(flavour)
         self._table_type = type(self._state.table())
@@ -114,8 +126,9 @@ class LuaRuntime:
         rows = [[binding.family.encode(), binding.member.encode()] for binding in bindings]
         table = self._state.table_from([self._state.table_from(row) for row in rows])
         run: Callable[..., Any] = self._state.execute(
-            boot, self._host_call, self._host_print, self._host_limit, table, name=b"=outrider"
-        )
+            boot, self._host_call, self._host_pull, self._host_release, self._host_print, self._host_limit, table,
+            name=b"=outrider",
+        )  # fmt: skip
         return run
 
     def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
@@ -157,9 +170,38 @@ class LuaRuntime:
         self._channel.output(line)
 
     def _host_call(self, name: bytes, *args: Any) -> tuple[Any, ...]:
-        """Make one call for the script. Never raises: an exception would arrive in Lua as a live object."""
+        """Make one call for the script: ``True, value``, or ``True, nil, number, kind, fields`` of what it gave."""
+
+        def call() -> tuple[Any, ...]:
+            value = self._call(name.decode("ascii"), args)
+            if type(value) is Remote:
+                return True, None, value.number, value.kind.encode(), to_lua(self._state, value.fields)
+            return True, to_lua(self._state, value)
+
+        return self._settled(name, call)
+
+    def _host_pull(self, stream: int) -> tuple[Any, ...]:
+        """Take what comes next of a stream: ``True, items, how many, whether that is all, summary``."""
+
+        def pull() -> tuple[Any, ...]:
+            taken = self._channel.pull(stream)
+            return (
+                True, to_lua(self._state, taken.items), len(taken.items), taken.is_end,
+                to_lua(self._state, taken.summary),
+            )  # fmt: skip
+
+        return self._settled(b"", pull)
+
+    def _host_release(self, handle: int) -> None:
+        self._channel.release(handle)
+
+    def _settled(self, name: bytes, perform: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
+        """Return what ``perform`` returns, or ``False, code, message``.
+
+        Never raises: an exception would arrive in Lua as a live object.
+        """
         try:
-            return True, self._call(name.decode("ascii"), args)
+            return perform()
         except CallError as error:
             self._failed_call = name
             return False, error.code.encode(), error.message.encode("utf-8", "replace")
@@ -172,12 +214,19 @@ class LuaRuntime:
 
     def _call(self, name: str, args: tuple[Any, ...]) -> Any:
         if name in self._locals:
-            return to_lua(self._state, pure.PURE[name](self._parameters, self._plain(args, LOCAL_CAPS), {}))
+            return pure.PURE[name](self._parameters, self._plain(args, LOCAL_CAPS), {})
         positional = self._plain(args, CALL_CAPS)
         named: dict[str, Any] = {}
-        if positional and type(positional[-1]) is dict and positional[-1]:
+        if self._is_options(name, positional):
             named = positional.pop()
-        return to_lua(self._state, self._channel.call(name, positional, named))
+        return self._channel.call(name, positional, named)
+
+    def _is_options(self, name: str, positional: list[Any]) -> bool:
+        """Tell whether the last argument is a table of options: a map where the call takes none."""
+        last = positional[-1] if positional else None
+        if type(last) is not dict or not last or HANDLE_KEY in last:
+            return False
+        return len(positional) - 1 not in self._maps.get(name, ())
 
     def _plain(self, args: tuple[Any, ...], caps: Caps) -> list[Any]:
         budget = caps.budget("an argument")

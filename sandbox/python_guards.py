@@ -157,7 +157,7 @@ def is_visible(target: Any, name: str) -> bool:
     if listed is not None:
         return name in listed
     if issubclass(kind, (Api, Module)):
-        return name in vars(kind)
+        return name in vars(kind) or name in getattr(target, "_fields", ()) or (name == "close" and hasattr(kind, name))
     if kind is RecordType:
         return False
     if type(kind) is RecordType:

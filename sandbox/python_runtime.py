@@ -25,10 +25,22 @@ from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack
 from sandbox import pure, python_guards, python_text
 from sandbox.python_collections import simpler
 from sandbox.python_guards import Api, HostError, as_call
+from sandbox.python_handles import HandleObject, Stream, handle_class, plain_handle
 from sandbox.python_modules import import_module
 from sandbox.python_policy import SourceRefused, compile_script, require_version
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
-from sandbox.runtimes import MAX_SOURCE_BYTES, Binding, ChannelLike, Nowhere, Result, RuntimeLimits, failed
+from sandbox.runtimes import (
+    MAX_SOURCE_BYTES,
+    STREAM,
+    Binding,
+    ChannelLike,
+    Nowhere,
+    Remote,
+    Result,
+    RuntimeLimits,
+    Taken,
+    failed,
+)
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
 
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
@@ -90,12 +102,18 @@ def prepare(bindings: Sequence[Binding]) -> PythonRuntime:
     return PythonRuntime(bindings)
 
 
+def _simpler(value: Any) -> Any:
+    return simpler(plain_handle(value))
+
+
 class PythonRuntime:
     """One namespace, for one program. See ``runtimes.Runtime``."""
 
     def __init__(self, bindings: Sequence[Binding]) -> None:
         self._channel: ChannelLike = Nowhere()
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._dropped: list[int] = []  # streams that the script forgot before their end
+        self._kinds: dict[str, type] = {}  # of handles
         self._namespace = self._build(bindings)
 
     def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
@@ -147,6 +165,7 @@ class PythonRuntime:
             else:
                 visible[binding.member] = self._function(binding)
         visible |= {name: self._api(name, members) for name, members in families.items()}
+        self._kinds = {name: self._kind(name, members) for name, members in families.items()}
         return namespace
 
     def _send_output(self, data: bytes) -> None:
@@ -160,15 +179,38 @@ class PythonRuntime:
         api: Api = type(family, (Api,), body)()
         return api
 
+    def _kind(self, family: str, members: Mapping[str, Any]) -> type:
+        methods = {name: self._function(Binding(f"{family}.{name}", ())) for name in members}
+        return handle_class(family, methods, lambda name: self._function(Binding(f"{family}.{name}", ())))
+
     def _function(self, binding: Binding) -> Callable[..., Any]:
         name, perform = binding.name, self._call_local if binding.is_local else self._call_host
         return as_call(lambda args, named: perform(name, args, named))
 
     def _call_host(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = CALL_CAPS.budget("an argument")
-        return self._channel.call(
-            name, to_plain(args, budget, simpler=simpler), to_plain(named, budget, simpler=simpler)
-        )
+        given, options = to_plain(args, budget, simpler=_simpler), to_plain(named, budget, simpler=_simpler)
+        self._give_back()
+        value = self._channel.call(name, given, options)
+        return self._object(value) if type(value) is Remote else value
+
+    def _object(self, remote: Remote) -> HandleObject:
+        if remote.kind == STREAM:
+            return Stream(remote, self._pull, self._release, self._dropped)
+        made: HandleObject = self._kinds[remote.kind](remote, self._release)
+        return made
+
+    def _pull(self, stream: int) -> Taken:
+        self._give_back()
+        return self._channel.pull(stream)
+
+    def _release(self, handle: int) -> None:
+        self._give_back()
+        self._channel.release(handle)
+
+    def _give_back(self) -> None:
+        while self._dropped:
+            self._channel.release(self._dropped.pop())
 
     def _call_local(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = LOCAL_CAPS.budget("an argument")

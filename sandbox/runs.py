@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import DeadlineError, InternalError, OutriderError
-from sandbox.channel import CallMade, Finished, Printed, Violated, start_frame
+from sandbox.channel import Asked, CallMade, Finished, Printed, Pulled, Released, Violated, start_frame
 from sandbox.gate import Gate, Reply
 from sandbox.inline import Suspended, begin
 from sandbox.nursery import Worker, Zygote
@@ -98,7 +98,10 @@ class Run:
             wire.close()
             raise
         wire.send(start)
-        return await self._attend(worker, wire)
+        try:
+            return await self._attend(worker, wire)
+        finally:  # in a task of its own: what a run holds is given back however the run ends
+            await asyncio.shield(asyncio.ensure_future(self._gate.close()))
 
     def _start_frame(self) -> bytes:
         program = self._program
@@ -150,10 +153,12 @@ class Run:
     async def _serve(self, wire: Wire) -> Finished | None:
         while True:
             match await wire.next():
-                case CallMade(name, args, named):
-                    await self._gate.call(name, args, named, wire.answer)
+                case CallMade() | Pulled() as asked:
+                    await self._reply(asked)
                 case Suspended() as suspended:
                     await suspended.resume()
+                case Released(handle):
+                    await self._gate.release(handle)
                 case Printed(data):
                     self._gate.budget.spend_output(len(data))
                     self._output += data
@@ -164,11 +169,16 @@ class Run:
                 case None:
                     return None
 
-    def _on_call(self, call: CallMade) -> Suspended[Reply] | None:
+    def _reply(self, asked: Asked) -> Coroutine[Any, Any, Reply]:
+        if isinstance(asked, Pulled):
+            return self._gate.pull(asked.stream, self._wire.answer)
+        return self._gate.call(asked.name, asked.args, asked.named, self._wire.answer)
+
+    def _on_call(self, asked: Asked) -> Suspended[Reply] | None:
         if self._serving is None or self._is_over:
             return None
         try:
-            begun = begin(self._serving, self._gate.call(call.name, call.args, call.named, self._wire.answer))
+            begun = begin(self._serving, self._reply(asked))
         except OutriderError as error:
             self._stop(error)
             return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 MAX_SOURCE_BYTES = (
     256 * 1024
@@ -38,11 +38,37 @@ class CallError(Exception):
         super().__init__(f"{code}: {message}")
 
 
+class Remote(NamedTuple):
+    """Stands in a worker for something that the gate holds for this run: a stream, an open file, a terminal."""
+
+    number: int  # counts up from 1 in each run
+    kind: str  # ``stream``, or the family of its methods
+    fields: Mapping[str, Any]  # plain, fixed
+
+
+class Taken(NamedTuple):
+    """What one pull of a stream gave."""
+
+    items: list[Any]
+    is_end: bool
+    summary: Any  # of the whole stream; None before its end
+
+
+STREAM = "stream"  # the kind of a handle that is read by pulling
+HANDLE_KEY = "$handle"  # ``{"$handle": 3}`` is how a handle crosses as an argument, at any depth
+
+
 class ChannelLike(Protocol):
     """The worker's one way out."""
 
     def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
-        """Make one call and return its plain value; ``CallError`` if the gate refused or the call failed."""
+        """Make one call and return its plain value or a ``Remote``; ``CallError`` if it was refused or failed."""
+
+    def pull(self, stream: int) -> Taken:
+        """Return what comes next of a stream; ``CallError`` if it failed."""
+
+    def release(self, handle: int) -> None:
+        """Give a handle back."""
 
     def output(self, data: bytes) -> None:
         """Send what a script printed."""
@@ -54,6 +80,14 @@ class Nowhere:
     def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
         """Refuse."""
         raise OSError("a runtime that was not attached makes no calls")
+
+    def pull(self, stream: int) -> Taken:
+        """Refuse."""
+        raise OSError("a runtime that was not attached has no streams")
+
+    def release(self, handle: int) -> None:
+        """Refuse."""
+        raise OSError("a runtime that was not attached has no handles")
 
     def output(self, data: bytes) -> None:
         """Refuse."""
@@ -67,6 +101,7 @@ class Binding:
     name: str  # dotted, such as ``fs.space``, or a bare word such as ``param``
     parameters: tuple[str, ...]  # in positional order
     is_local: bool = False  # implemented in the worker by ``sandbox.pure``, no gate
+    maps: frozenset[int] = frozenset()  # positions that take a map, which in Lua is otherwise a table of options
 
     @property
     def family(self) -> str:
@@ -80,8 +115,11 @@ class Binding:
 
     @classmethod
     def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> tuple[Binding, ...]:
-        """Return the bindings that the catalogue described as plain data (``name``, ``parameters``, ``local``)."""
-        return tuple(cls(row["name"], tuple(row["parameters"]), bool(row.get("local", False))) for row in rows)
+        """Return the bindings that the catalogue described (``name``, ``parameters``, ``local``, ``maps``)."""
+        return tuple(
+            cls(row["name"], tuple(row["parameters"]), bool(row.get("local", False)), frozenset(row.get("maps", ())))
+            for row in rows
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from sandbox.channel import READ_BYTES, CallMade, Conversation, Event, Violated
+from sandbox.channel import READ_BYTES, Asked, CallMade, Conversation, Event, Pulled, Violated
 from sandbox.gate import Reply
 from sandbox.inline import Suspended
 
@@ -24,6 +24,7 @@ BRISK_NS: Final = 200_000  # between an answer and the next call, for a run to c
 SPIN_NS: Final = 60_000  # at most this long for one call
 TURN_NS: Final = 1_000_000  # and for all of them together, before the loop serves others
 
+_ASKED: Final = (CallMade, Pulled)
 _TRANSIENT: Final = (BlockingIOError, InterruptedError)
 
 
@@ -41,7 +42,7 @@ class Wire:
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
-        on_call: Callable[[CallMade], Suspended[Reply] | None],
+        on_call: Callable[[Asked], Suspended[Reply] | None],
         on_trouble: Callable[[Violated | None], None],
     ) -> None:
         self._loop = loop
@@ -72,7 +73,7 @@ class Wire:
             finally:
                 self._waiter = None
         event = self._events.popleft()
-        if isinstance(event, CallMade) and self._events and isinstance(self._events[0], Violated):
+        if isinstance(event, _ASKED) and self._events and isinstance(self._events[0], Violated):
             self._loop.call_soon(self._on_trouble, self._events[0])  # it came with the call, which may take long
         return event
 
@@ -136,7 +137,7 @@ class Wire:
             return False
         was_call_open = self._conversation.is_call_open
         events = self._conversation.receive(data)
-        if len(events) == 1 and not self._events and self._waiter is not None and isinstance(events[0], CallMade):
+        if len(events) == 1 and not self._events and self._waiter is not None and isinstance(events[0], _ASKED):
             suspended = self._on_call(events[0])
             if suspended is None:
                 return not self._is_closed

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 from protocol.errors import ArgumentError, OutriderError, TooLargeError
 from sandbox import lua_runtime, python_runtime
 from sandbox.channel import Loopback, start_frame
-from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, failed
+from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, Taken, failed
 
 EXIT_DONE = 0
 EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
@@ -191,6 +191,22 @@ class OutputMeter:
             raise
         except TooLargeError:
             raise CallError("too_large", f"the arguments of {name} do not fit into one frame") from None
+        except (OSError, EOFError, OutriderError):
+            os._exit(EXIT_CHANNEL_LOST)
+
+    def pull(self, stream: int) -> Taken:
+        """Pull; errors as in :meth:`call`."""
+        try:
+            return self._channel.pull(stream)
+        except CallError:
+            raise
+        except (OSError, EOFError, OutriderError):
+            os._exit(EXIT_CHANNEL_LOST)
+
+    def release(self, handle: int) -> None:
+        """Give a handle back; a broken channel ends the worker."""
+        try:
+            self._channel.release(handle)
         except (OSError, EOFError, OutriderError):
             os._exit(EXIT_CHANNEL_LOST)
 

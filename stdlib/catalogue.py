@@ -4,7 +4,10 @@
     def space(host: Host, path: HostPath) -> dict: ...
 
 Name, types, tier and code stand in one place, so they cannot drift. ``async def`` runs inline and must never block;
-``def`` may block and runs on a thread. A call without a tier cannot be declared.
+``def`` may block and runs on a thread. A generator of either kind gives a stream: what it yields reaches the script
+item by item as the script asks for it (a list stands for several items at once), and what it returns is the stream's
+summary. A function that returns a ``Handle`` gives a thing that later calls use. A call without a tier cannot be
+declared.
 """
 
 from __future__ import annotations
@@ -15,25 +18,64 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
 from policies.model import Facts
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
+from stdlib.handles import Handle
 from stdlib.host import Command, Host, RunContext, declared_command
-from stdlib.parameters import REQUIRED, HostPath, Parameter, parameter
+from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, parameter
 from stdlib.paths import Target, resolve
 
 FAMILIES = ("check", "data", "fs", "log", "net", "proc", "sys", "time")
-NO_FACTS = Facts()
+NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}
+
+
+class Permit(Protocol):
+    """What a call may ask about more objects than those that it names. Injected into implementations that want it."""
+
+    def permits(self, facts: Facts) -> bool:
+        """Tell whether the call would be allowed on one more object. What is not permitted is to be left out."""
+
+    def require(self, facts: Facts) -> None:
+        """Return if the call is allowed on one more object; else ``DeniedError``, and the record says which rule."""
+
+    def below(self, directory: str) -> bool | None:
+        """Tell whether all (True) or nothing (False) below a real directory is permitted; None if it depends."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended, so that a thread that still works for it may stop."""
+
+
+class Passage(Permit, Protocol):
+    """What a call may ask of the gate; see ``sandbox.gate.Passage``."""
+
+    def thing(self, number: int, kind: str, parameter: str) -> Any:
+        """Return what the run holds under a number; ``ArgumentError`` if it holds no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a call is decided on that neither opens a path nor runs a declared command.
+
+    ``arguments`` take the place of those that the script gave, so that what was decided on is what is used.
+    """
+
+    facts: tuple[Facts, ...]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+Decides = Callable[[Host, Mapping[str, Any]], Decided]
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A call whose targets are open."""
 
-    facts: Facts
+    facts: tuple[Facts, ...]
     perform: Callable[[], Any]  # the value, or an awaitable of it
 
 
@@ -49,7 +91,11 @@ class CallSpec:
     is_blocking: bool = False
     follows: bool = True  # whether its paths follow a last symlink
     command: str | None = None  # the parameter that names a declared command; its arguments are in ``args``
-    wants: tuple[str, ...] = ()  # "host", "run": what is injected, in order
+    decides: Decides | None = None  # what else it is decided on
+    under: str | None = None  # the call that gave the handle; its intent covers what this one changes
+    gives: str = "value"  # value, stream or handle
+    gives_kind: str = ""  # of the handle
+    wants: tuple[str, ...] = ()  # "host", "run", "permit": what is injected, in order
     doc: str = ""
     examples: Mapping[str, str] = field(default_factory=dict)  # language -> source
 
@@ -98,40 +144,71 @@ class CallSpec:
             raise ArgumentError(f"{self.name} has no parameter {name!r:.60} (known: {known})", parameter=name)
         return bound
 
-    def prepare(self, host: Host, run: RunContext, bound: dict[str, Any]) -> AbstractContextManager[Prepared]:
+    def prepare(
+        self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
+    ) -> AbstractContextManager[Prepared]:
         """Return a context in which the targets of the call are open, ready for the decision; it closes them."""
-        if self._has_paths:
-            return self._open(host, run, bound)
-        if self.command is None:
-            return _AtHand(Prepared(NO_FACTS, self._performer(host, run, bound)))
-        command = declared_command(host, bound[self.command], bound["args"])
-        return _AtHand(Prepared(command.facts, self._performer(host, run, {**bound, self.command: command})))
+        if self._is_plain:
+            return _AtHand(Prepared(NO_FACTS, self._performer(host, run, passage, bound)))
+        arguments, facts = self._things(passage, bound)
+        if self.decides is not None:
+            decided = self.decides(host, arguments)
+            arguments |= decided.arguments
+            facts += decided.facts
+        if self.command is not None:
+            command = declared_command(host, bound[self.command], bound["args"])
+            arguments[self.command] = command
+            facts.append(command.facts)
+        if any(item.is_path for item in self.parameters):
+            return self._open(host, run, passage, arguments, facts)
+        return _AtHand(Prepared(tuple(facts) or NO_FACTS, self._performer(host, run, passage, arguments)))
 
     @cached_property
-    def _has_paths(self) -> bool:
-        return any(item.is_path for item in self.parameters)
+    def _is_plain(self) -> bool:
+        if self.command is not None or self.decides is not None:
+            return False
+        return not any(item.is_path or item.handle for item in self.parameters)
+
+    def _things(self, passage: Passage, bound: dict[str, Any]) -> tuple[dict[str, Any], list[Facts]]:
+        """Return the arguments with the run's own things in place of handles, and what those are decided on."""
+        arguments, facts = dict(bound), []
+        for item in self.parameters:
+            if item.handle is not None and bound[item.name] is not None:
+                thing: Handle = passage.thing(bound[item.name][HANDLE_KEY], item.handle, item.name)
+                arguments[item.name] = thing
+                facts.append(thing.facts)
+        return arguments, facts
 
     @contextmanager
-    def _open(self, host: Host, run: RunContext, bound: dict[str, Any]) -> Iterator[Prepared]:
+    def _open(
+        self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any], facts: list[Facts]
+    ) -> Iterator[Prepared]:
         with ExitStack() as open_targets:
-            arguments, facts = dict(bound), NO_FACTS
-            for item in self.parameters:
-                if item.is_path and bound[item.name] is not None:
-                    target: Target = open_targets.enter_context(resolve(bound[item.name], follow=self.follows))
-                    arguments[item.name] = target
-                    facts = Facts(path=target.real, bytes=bound.get("length"))
-            yield Prepared(facts, self._performer(host, run, arguments))
 
-    def _performer(self, host: Host, run: RunContext, arguments: dict[str, Any]) -> Callable[[], Any]:
+            def opened(path: str) -> Target:
+                target = open_targets.enter_context(resolve(path, follow=self.follows))
+                facts.append(Facts(path=target.real, bytes=arguments.get("length")))
+                return target
+
+            for item in self.parameters:
+                if item.is_path and arguments[item.name] is not None:
+                    given = arguments[item.name]
+                    arguments[item.name] = [opened(path) for path in given] if type(given) is list else opened(given)
+            yield Prepared(tuple(facts) or NO_FACTS, self._performer(host, run, passage, arguments))
+
+    def _performer(self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any]) -> Callable[[], Any]:
         implementation = self.implementation
         if implementation is None:
             raise ArgumentError(f"{self.name} is carried out by the worker, not by the gate")
-        injected = [host if want == "host" else run for want in self.wants]
+        given = {"host": host, "run": run, "permit": passage}
+        injected = [given[want] for want in self.wants]
         return lambda: implementation(*injected, **arguments)
 
 
 def _odd_path(value: Any) -> Any:
     """Return bytes that are not UTF-8, as which odd names reach scripts, as the text that stands for them (PEP 383)."""
+    if type(value) is list:
+        return [_odd_path(item) for item in value]
     if type(value) is not bytes:
         return value
     try:
@@ -163,21 +240,45 @@ def call(
     changes: bool = False,
     follows: bool = True,
     command: str | None = None,
+    decides: Decides | None = None,
+    under: str | None = None,
     lua: str = "",
     python: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare the decorated function as the implementation of ``name``."""
+    """Declare the decorated function as the implementation of ``name``.
+
+    Args:
+        name: ``family.member``, where the family of a handle's methods is its kind.
+        tier: The lowest one that may have it.
+        changes: Whether it changes anything on the host; then an intent is durable before it is performed.
+        follows: Whether its paths follow a last symlink.
+        command: The parameter that names a declared command; what that stands for is decided on, with ``args``.
+        decides: Makes the facts from the arguments, for what is neither a path nor a declared command.
+        under: For a method that changes what its handle stands for: the call that gave it, whose intent covers it.
+        lua: An example.
+        python: An example; that of Lua if it reads the same.
+    """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         wants, parameters = _signature(function)
-        examples = {"lua": lua, "python": python or lua}
+        is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         _add(CallSpec(
-            name, tier, parameters, function, changes, not inspect.iscoroutinefunction(function), follows, command,
-            wants, inspect.getdoc(function) or "", examples,
+            name, tier, parameters, function, changes, not is_async, follows, command, decides, under,
+            *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
         ))  # fmt: skip
         return function
 
     return declare
+
+
+def _gives(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return what a call gives, and the kind of a handle."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        return "stream", ""
+    returned = get_type_hints(function).get("return")
+    if isinstance(returned, type) and issubclass(returned, Handle):
+        return "handle", returned.kind
+    return "value", ""
 
 
 def local(name: str, *, lua: str = "", python: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -202,12 +303,16 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
             wants.append("host")
         elif annotation is RunContext:
             wants.append("run")
+        elif annotation is Permit:
+            wants.append("permit")
         else:
-            if annotation is Target:
+            default = REQUIRED if item.default is inspect.Parameter.empty else item.default
+            if annotation in (Target, Target | None):
                 annotation = HostPath
+            elif annotation == list[Target]:
+                annotation = list[HostPath]
             elif get_origin(annotation) is Annotated and get_args(annotation)[0] is Command:
                 annotation = Annotated[str, *get_args(annotation)[1:]]  # scripts give its name
-            default = REQUIRED if item.default is inspect.Parameter.empty else item.default
             parameters.append(parameter(name, annotation, default))
     return tuple(wants), tuple(parameters)
 
@@ -245,9 +350,12 @@ class Catalogue:
     def bindings(self) -> list[dict[str, Any]]:
         """Return what a worker knows of the calls, as plain data."""
         return [
-            {"name": spec.name, "parameters": [item.name for item in spec.parameters], "local": spec.is_local}
+            {
+                "name": spec.name, "parameters": [item.name for item in spec.parameters], "local": spec.is_local,
+                "maps": [place for place, item in enumerate(spec.parameters) if item.is_map],
+            }
             for spec in self
-        ]
+        ]  # fmt: skip
 
 
 @cache

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 MAX_METRICS = 1000  # of one run
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
+
+_log = logging.getLogger("outrider.stdlib")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_kernel(host: Host, name: str) -> str:
 
 @dataclass
 class RunContext:
-    """What one run reports through ``check.*`` and ``log.*``."""
+    """What one run reports through ``check.*`` and ``log.*``, and what is to be done when it has ended."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -84,3 +87,18 @@ class RunContext:
     status_text: str = ""
     timestamp_ms: int | None = None
     logs: list[dict[str, str]] = field(default_factory=list)
+    _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
+
+    def on_end(self, ending: Callable[[], Awaitable[None] | None]) -> None:
+        """Have ``ending`` called when the run has ended, whatever way; last come, first called. It must not block."""
+        self._endings.append(ending)
+
+    async def end(self) -> None:
+        """Call what was given to :meth:`on_end`. What one of them raises is logged, and the others are still called."""
+        while self._endings:
+            try:
+                waits = self._endings.pop()()
+                if waits is not None:
+                    await waits
+            except Exception:  # noqa: BLE001 - one that fails must not keep the others from being undone
+                _log.exception("something could not be undone at the end of a run")

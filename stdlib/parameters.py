@@ -15,11 +15,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from policies.targets import read_host
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_PATH_BYTES
+from stdlib.handles import Handle
 
 MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
 MAX_LIST_ITEMS = 1000
 MAX_URL_CHARACTERS = 8192
+MAX_DATA_BYTES = 768 << 10  # of one argument; what fits into one frame with all around it
 REQUIRED: Any = object()
+HANDLE_KEY = "$handle"  # sandbox.runtimes.HANDLE_KEY: how a handle crosses as an argument
+
+
+class Data:
+    """Annotation: text or bytes from the script; the implementation gets bytes."""
 
 
 class HostPath:
@@ -60,7 +67,10 @@ class Parameter:
     kind: str  # as the reference shows it, such as ``path`` or ``integer 0..15``
     check: Callable[[Any], str | None]  # returns what is wrong, or None
     default: Any = REQUIRED
-    is_path: bool = False
+    is_path: bool = False  # or a list of paths
+    is_map: bool = False  # a map in last place is its value, and no table of options
+    is_data: bool = False  # the implementation gets bytes
+    handle: str | None = None  # the kind of the handle that it takes
 
     @property
     def is_target(self) -> bool:
@@ -79,7 +89,7 @@ class Parameter:
         problem = self.check(value)
         if problem:
             raise ArgumentError(f"{self.name}: {problem}", parameter=self.name)
-        return value
+        return value.encode("utf-8", "surrogateescape") if self.is_data and type(value) is str else value
 
 
 def parameter(name: str, annotation: Any, default: Any) -> Parameter:
@@ -91,6 +101,10 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
     annotation = _without_none(annotation)
     if annotation is HostPath:
         return Parameter(name, "path", _path, default, is_path=True)
+    if annotation == list[HostPath]:
+        return Parameter(name, "list of paths", _paths, default, is_path=True)
+    if isinstance(annotation, type) and issubclass(annotation, Handle):
+        return Parameter(name, f"handle {annotation.kind}", _handle, default, is_map=True, handle=annotation.kind)
     extra: tuple[Any, ...] = ()
     if get_origin(annotation) is Annotated:
         annotation, *rest = get_args(annotation)
@@ -99,7 +113,8 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
         choices = get_args(annotation)
         return Parameter(name, " | ".join(map(repr, choices)), _one_of(choices), default)
     kind, check = _plain(annotation, extra)
-    return Parameter(name, kind, check, default)
+    is_map = annotation in (dict[str, str], dict[str, Any], Any)
+    return Parameter(name, kind, check, default, is_map=is_map, is_data=annotation is Data)
 
 
 def _without_none(annotation: Any) -> Any:
@@ -125,6 +140,15 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
         return f"integer {bounds.low:.0f}..{bounds.high:.0f} {bounds.unit}".strip(), _integer(bounds)
     if annotation is float and bounds is not None:
         return f"number {bounds.low:g}..{bounds.high:g} {bounds.unit}".strip(), _number(bounds)
+    if annotation is Data:
+        most = next((item.most for item in extra if isinstance(item, Length)), MAX_DATA_BYTES)
+        return f"data up to {most} bytes", _data(most)
+    if annotation == dict[str, str]:
+        return "map of texts", _map_of_texts(length.most)
+    if annotation == dict[str, Any]:
+        return "map", lambda value: None if type(value) is dict or value == [] else _not("a map", value)
+    if annotation is Any:
+        return "plain value", lambda _value: None  # the frame that it came in has bounded it
     if annotation == list[str]:
         return "list of texts", _texts(length.most)
     if annotation is object:
@@ -142,6 +166,49 @@ def _path(value: Any) -> str | None:
     if not value.startswith("/"):
         return "must be an absolute path"
     return text_problem(value, MAX_PATH_BYTES - 1)
+
+
+def _paths(value: Any) -> str | None:
+    if type(value) is not list or not 0 < len(value) <= MAX_LIST_ITEMS:
+        return f"must be a list of 1 to {MAX_LIST_ITEMS} absolute paths"
+    for item in value:
+        problem = _path(item)
+        if problem:
+            return f"an item {problem}"
+    return None
+
+
+def _handle(value: Any) -> str | None:
+    if type(value) is dict and len(value) == 1 and type(value.get(HANDLE_KEY)) is int:
+        return None
+    return _not("a handle that a call gave", value)
+
+
+def _data(most: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if type(value) is not str and type(value) is not bytes:
+            return _not("text or bytes", value)
+        size = len(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value)
+        return f"is longer than {most} bytes" if size > most else None
+
+    return check
+
+
+def _map_of_texts(most: int) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if value == []:  # Lua cannot tell an empty map from an empty list
+            return None
+        if type(value) is not dict or len(value) > MAX_LIST_ITEMS:
+            return f"must be a map of at most {MAX_LIST_ITEMS} texts"
+        for name, item in value.items():
+            problem = text_problem(name, most) or (
+                text_problem(item, most) if type(item) is str else _not("text", item)
+            )
+            if problem:
+                return f"item {name!r:.60} {problem}"
+        return None
+
+    return check
 
 
 def text_problem(value: str, most: int) -> str | None:

@@ -1,6 +1,7 @@
 """Results instead of a host: the call table of a manifest's test.
 
-A call that the test names gets the declared results, one after the other (a single one for every call). Its arguments
+A call that the test names gets the declared results, one after the other (a single one for every call). For a call that
+gives a stream, a result is the list of its items; for one that gives a handle, the map of its fields. Arguments
 are checked and the policy decides about it as ever, on the arguments as they stand, since there is nothing to open. A
 call that needs no host (tier ``compute``: ``check.*``, ``log.*``) stays real; any other that the test does not name is
 an error, so that a test never looks at the machine it runs on.
@@ -16,7 +17,7 @@ from typing import Any
 from policies.model import Facts
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import CallEntry
+from sandbox.gate import CallEntry, Passage
 from stdlib.catalogue import CallSpec, Catalogue
 
 
@@ -26,11 +27,14 @@ class Declared:
     Args:
         call: Its name.
         given: One result for every call, or a list of results consumed in order.
+        is_stream: Whether a result is a list itself.
     """
 
-    def __init__(self, call: str, given: Any) -> None:
+    def __init__(self, call: str, given: Any, *, is_stream: bool = False) -> None:
         self._call = call
         self._is_sequence = isinstance(given, (list, tuple))
+        if is_stream and self._is_sequence:
+            self._is_sequence = bool(given) and all(isinstance(item, (list, tuple)) for item in given)
         self._left: Iterator[Any] = iter(given if self._is_sequence else ())
         self._given = given
 
@@ -52,19 +56,42 @@ class Declared:
 class Prepared:
     """A call about to be answered from its declaration."""
 
-    call: str
-    facts: Facts
+    spec: CallSpec
+    facts: tuple[Facts, ...]
     declared: Declared | None
 
     def perform(self) -> Any:
         """Return the declared result.
 
         Raises:
-            UnavailableError: The test declares none.
+            UnavailableError: The test declares none, or none of the form that the call gives.
         """
         if self.declared is None:
-            raise UnavailableError(f"the test declares no result for {self.call}")
-        return self.declared.next()
+            raise UnavailableError(f"the test declares no result for {self.spec.name}")
+        value, gives = self.declared.next(), self.spec.gives
+        if gives == "value":
+            return value
+        if gives == "stream" and isinstance(value, (list, tuple)):
+            return iter(value)
+        if gives == "handle" and isinstance(value, Mapping):
+            return DeclaredHandle(self.spec, value)
+        form = "a list of items" if gives == "stream" else "a map of fields"
+        raise UnavailableError(f"the test must declare {form} as the result of {self.spec.name}")
+
+
+class DeclaredHandle:
+    """What a call gave, as a test declares it; its methods are calls with declared results of their own."""
+
+    def __init__(self, spec: CallSpec, fields: Mapping[str, Any]) -> None:
+        self.kind = spec.gives_kind
+        self._fields = dict(fields)
+
+    def fields(self) -> dict[str, Any]:
+        """Return what the test declares."""
+        return self._fields
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class FixtureEntry:
@@ -87,18 +114,30 @@ class FixtureEntry:
         """The real call's."""
         return self._spec.tier
 
+    @property
+    def gives(self) -> str:
+        """The real call's."""
+        return self._spec.gives
+
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name; raises as the real call."""
         return self._spec.bind(args, named)
 
     @contextmanager
-    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[Prepared]:
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Passage) -> Iterator[Prepared]:
         """Yield the declared answer; nothing is opened, so the facts are the arguments as they stand."""
-        del host, run
+        del run, passage
         spec = self._spec
-        paths = [bound[item.name] for item in spec.parameters if item.is_path and bound[item.name] is not None]
-        facts = Facts(path=paths[-1] if paths else None, command=bound[spec.command] if spec.command else None)
-        yield Prepared(spec.name, facts, self._declared)
+        facts: list[Facts] = []
+        for item in spec.parameters:
+            if item.is_path and bound[item.name] is not None:
+                given = bound[item.name]
+                facts += [Facts(path=path) for path in (given if isinstance(given, list) else [given])]
+        if spec.command is not None:
+            facts.append(Facts(command=bound[spec.command]))
+        if spec.decides is not None:
+            facts += spec.decides(host, bound).facts
+        yield Prepared(spec, tuple(facts) or (Facts(),), self._declared)
 
 
 class FixtureTable:
@@ -111,7 +150,11 @@ class FixtureTable:
 
     def __init__(self, catalogue: Catalogue, calls: Mapping[str, Any]) -> None:
         self._catalogue = catalogue
-        self._declared = {name: Declared(name, given) for name, given in calls.items()}
+        self._declared = {name: self._declare(name, given) for name, given in calls.items()}
+
+    def _declare(self, name: str, given: Any) -> Declared:
+        spec = self._catalogue.find(name)
+        return Declared(name, given, is_stream=spec is not None and spec.gives == "stream")
 
     def find(self, name: str) -> CallEntry | None:
         """Return the call as the test sees it; None if there is none."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cli.local.folder import Script
 from cli.local.report import CallMade, Ran
-from policies.decide import Effective, Layer, decide_effective, require_language
+from policies.decide import Effective, Layer, decide_below, decide_effective, require_language
 from policies.model import Limits, Policy
 from policies.needs import needs_layer
 from sandbox.budget import Budget
@@ -65,6 +66,8 @@ async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable
             Budget(limits),
             Host(commands=manifest.commands),
             context,
+            decide_below=partial(decide_below, allowed),
+            on_close=context.end,
         )
 
     outcome = await sandbox.run(

@@ -34,6 +34,7 @@ class Entry:
     is_blocking: bool = False
     facts: Facts = field(default_factory=Facts)
     tier: Tier = Tier.OBSERVE
+    gives: str = "value"
     events: list[str] = field(default_factory=list)
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class Entry:
         return {"args": args, **named}
 
     @contextmanager
-    def prepare(self, host: Any, run: Any, bound: dict[str, Any]) -> Iterator[Any]:
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[Any]:
         self.events.append("open")
         try:
             yield Ready(self, bound)
@@ -56,8 +57,8 @@ class Ready:
     bound: dict[str, Any]
 
     @property
-    def facts(self) -> Facts:
-        return self.entry.facts
+    def facts(self) -> tuple[Facts, ...]:
+        return (self.entry.facts,)
 
     def perform(self) -> Any:
         self.entry.events.append("perform")

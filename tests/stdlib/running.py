@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
+from functools import partial
 from typing import Any
 
-from policies.decide import Effective, Layer, decide_effective
+from policies.decide import Effective, Layer, decide_below, decide_effective
 from policies.load import builtin
+from policies.model import Facts
+from protocol.errors import ArgumentError, DeniedError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate, Session
@@ -35,7 +38,7 @@ class Kept:
 
 def gate(tier: Tier, kept: Kept | None = None, host: Host | None = None) -> Gate:
     """The gate of one session at ``tier``."""
-    policy = builtin(tier)
+    policy, context = builtin(tier), RunContext()
     allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
     return Gate(
         load(),
@@ -44,7 +47,9 @@ def gate(tier: Tier, kept: Kept | None = None, host: Host | None = None) -> Gate
         Session("s1", "r1", "tester"),
         Budget(policy.limits),
         host or Host(commands=COMMANDS),
-        RunContext(),
+        context,
+        decide_below=partial(decide_below, allowed),
+        on_close=context.end,
     )
 
 
@@ -57,10 +62,55 @@ async def run(
     return await sandbox.run(program, gate(tier), builtin(tier).limits)
 
 
-async def perform(name: str, *args: Any, host: Host | None = None, **named: Any) -> Any:
-    """Bind, open and carry out one call, without a policy."""
+class AllPermitted:
+    """The passage of a call without a policy. ``denied`` are the real paths that are not permitted all the same."""
+
+    is_over = False
+
+    def __init__(self, things: Mapping[int, Any] | None = None, denied: Collection[str] = ()) -> None:
+        self.things = dict(things or {})
+        self.denied = denied
+        self.asked: list[Facts] = []
+
+    def thing(self, number: int, kind: str, parameter: str) -> Any:
+        thing = self.things.get(number)
+        if thing is None or thing.kind != kind:
+            raise ArgumentError(f"{parameter}: is no {kind}", parameter=parameter)
+        return thing
+
+    def permits(self, facts: Facts) -> bool:
+        self.asked.append(facts)
+        return facts.path not in self.denied
+
+    def require(self, facts: Facts) -> None:
+        if not self.permits(facts):
+            raise DeniedError(f"{facts.path} is denied", rule="test")
+
+    def below(self, directory: str) -> bool | None:
+        return None if self.denied else True
+
+
+async def perform(
+    name: str, *args: Any, host: Host | None = None, run: RunContext | None = None,
+    passage: AllPermitted | None = None, **named: Any,
+) -> Any:  # fmt: skip
+    """Bind, open and carry out one call, without a policy. A stream is read to its end and returned as a list."""
     spec = load().find(name)
     assert spec is not None, name
-    with spec.prepare(host or Host(commands=COMMANDS), RunContext(), spec.bind(list(args), named)) as prepared:
+    bound = spec.bind(list(args), named)
+    with spec.prepare(
+        host or Host(commands=COMMANDS), run or RunContext(), bound, passage or AllPermitted()
+    ) as prepared:
         value = prepared.perform()
+        if spec.gives == "stream":
+            return await collected(value)
         return await value if isinstance(value, Awaitable) else value
+
+
+async def collected(source: Any) -> list[Any]:
+    """Read a source of a stream to its end."""
+    items: list[Any] = []
+    found = [item async for item in source] if hasattr(source, "__aiter__") else list(source)
+    for item in found:
+        items += item if isinstance(item, list) else [item]
+    return items

@@ -53,6 +53,7 @@ class Call:
     is_blocking: bool = False
     facts: Callable[[list[Any]], Facts] = lambda _args: Facts()
     tier: Tier = Tier.OBSERVE
+    gives: str = "value"
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         if len(args) > 8 or set(named) - {"n"}:
@@ -60,7 +61,7 @@ class Call:
         return {"args": args, **named}
 
     @contextmanager
-    def prepare(self, host: Any, run: Ground, bound: dict[str, Any]) -> Any:
+    def prepare(self, host: Any, run: Ground, bound: dict[str, Any], passage: Any) -> Any:
         run.opened += not self.is_blocking  # what has begun on a thread goes on to its end unseen
         try:
             yield _Prepared(self, run, bound["args"])
@@ -75,8 +76,8 @@ class _Prepared:
     args: list[Any]
 
     @property
-    def facts(self) -> Facts:
-        return self.call.facts(self.args)
+    def facts(self) -> tuple[Facts, ...]:
+        return (self.call.facts(self.args),)
 
     def perform(self) -> Any:
         ground = self.ground

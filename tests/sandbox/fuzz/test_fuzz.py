@@ -243,8 +243,8 @@ class Twice(CountingGate):
 class Generous(CountingGate):
     """Performs what the policy denies."""
 
-    def _allow(self, attempt: Any, facts: Facts) -> tuple[str, ...]:
-        del attempt, facts
+    def _allow(self, entry: Any, attempt: Any, facts: tuple[Facts, ...]) -> tuple[str, ...]:
+        del entry, attempt, facts
         return ()
 
 

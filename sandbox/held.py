@@ -1,0 +1,128 @@
+"""What a gate holds for its one run: streams and other things that a call gave and later calls use.
+
+Numbers count up from 1 and mean nothing in another run. All of it is closed at the run's end, also what a thread was
+still about to give when the run ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from protocol.errors import ArgumentError, DeadlineError
+from sandbox.pump import Pump
+from sandbox.runtimes import STREAM
+
+CLOSE_TIMEOUT_S: Final = 5.0  # a source that is busy for longer is closed behind the back of the run's end
+
+_log = logging.getLogger("outrider.sandbox.gate")
+_closing: set[asyncio.Task[None]] = set()  # strong references: the loop keeps only weak ones
+
+
+class Resource(Protocol):
+    """Something that a call gives and later calls use, such as an open file."""
+
+    @property
+    def kind(self) -> str:
+        """The family of its methods."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return what scripts see of it, plain and fixed."""
+
+    def close(self) -> Any:
+        """Give it back; must not block, or returns an awaitable. Called once."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One thing that is held."""
+
+    call: str  # that gave it
+    thing: Pump | Resource
+    targets: ExitStack  # the contexts that its call opened
+    budget: tuple[str, ...]  # what it holds of the run's budget
+    started_ns: int
+    number: int = 0  # once it is held
+    size_bytes: int = 0  # that a stream gave
+    items: int = 0
+
+    @property
+    def kind(self) -> str:
+        """``stream``, or the family of its methods."""
+        return STREAM if isinstance(self.thing, Pump) else self.thing.kind
+
+    async def close(self) -> None:
+        """Close it and what its call opened. Errors are logged: nobody is left to tell.
+
+        Cancellation:
+            Goes on behind it.
+        """
+        task = asyncio.ensure_future(self._close())
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+        await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+
+    async def _close(self) -> None:
+        try:
+            closing = self.thing.close()
+            if inspect.isawaitable(closing):
+                await closing
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("%s that %s gave could not be closed", self.kind, self.call)
+        finally:
+            self.targets.close()
+
+
+class Holder:
+    """The things of one run. Adding is safe from any thread."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Held] = {}
+        self._newest = 0
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def add(self, held: Held) -> None:
+        """Hold it, under a number of its own.
+
+        Raises:
+            DeadlineError: The run has ended; it is not held, and to be closed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise DeadlineError(f"{held.call} was cut short")
+            self._newest += 1
+            held.number = self._newest
+            self._held[held.number] = held
+
+    def find(self, number: int) -> Held | None:
+        """Return what has that number; None if nothing has, or has no more."""
+        return self._held.get(number)
+
+    def thing(self, number: int, kind: str, parameter: str) -> Any:
+        """Return the thing of that number for a call.
+
+        Raises:
+            ArgumentError: This run holds none of that number and kind; names ``parameter``.
+        """
+        held = self._held.get(number)
+        if held is None or held.kind != kind:
+            raise ArgumentError(f"{parameter}: is no {kind} of this run that is still open", parameter=parameter)
+        return held.thing
+
+    def drop(self, held: Held) -> None:
+        """Forget it; closing it is the caller's."""
+        self._held.pop(held.number, None)
+
+    def shut(self) -> list[Held]:
+        """Take nothing more, and return what is to be closed, newest first."""
+        with self._lock:
+            self._is_closed = True
+            rest = list(self._held.values())[::-1]
+            self._held.clear()
+        return rest

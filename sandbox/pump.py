@@ -1,0 +1,174 @@
+"""Takes what a stream's source gives and packs it into answers, a bounded batch for each pull.
+
+A source is an iterator that may block (driven on a thread) or an asynchronous iterator (driven on the loop). It gives
+items; a list stands for several of them at once, ``bytes`` go as they are. Nothing is asked of a source before the
+script wants it, except that a quick one is kept one batch ahead: so a script that stops reading costs that much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from protocol.errors import InternalError, OutriderError
+from sandbox.channel import RAW, batch_body
+
+BATCH_ITEMS: Final = 512
+BATCH_BYTES: Final = 128 * 1024  # about: texts are counted, and something for each item
+BATCH_NS: Final = 10_000_000  # a slow source is not waited for when there is something to give
+ITEM_BYTES: Final = 64  # what an item counts for beside its texts
+
+Source = Iterator[Any] | AsyncIterator[Any]
+
+_log = logging.getLogger("outrider.sandbox.gate")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The answer to one pull."""
+
+    body: bytes
+    items: int
+    is_end: bool
+
+
+@dataclass(slots=True)
+class _Filling:
+    """Items on their way into one batch."""
+
+    items: list[Any] = field(default_factory=list)
+    size_bytes: int = 0
+    until_ns: int = field(default_factory=lambda: time.monotonic_ns() + BATCH_NS)
+
+    def add(self, item: Any) -> None:
+        for one in item if type(item) is list else (item,):
+            self.items.append(one)
+            self.size_bytes += ITEM_BYTES + _size(one)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.items) >= BATCH_ITEMS or self.size_bytes >= BATCH_BYTES
+
+    @property
+    def is_due(self) -> bool:
+        return self.is_full or time.monotonic_ns() >= self.until_ns
+
+    def batch(self, *, is_end: bool = False, summary: Any = None) -> Batch:
+        return Batch(batch_body(self.items, is_end, summary), len(self.items), is_end)
+
+
+def _size(item: Any) -> int:
+    if type(item) in (str, bytes):
+        return len(item)
+    if type(item) is dict:
+        return sum([len(value) if type(value) in (str, bytes) else 16 for value in item.values()])
+    return 16
+
+
+class Pump:
+    """One stream. Used from the loop, by one pull at a time.
+
+    Args:
+        source: Not started.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._carried: Any = None  # what did not fit into the batch that was given
+        self._failed: OutriderError | None = None  # what the source raised after items that were still given
+        self._ahead: asyncio.Future[Batch] | None = None
+        self._first: Batch | None = None
+        self._is_closed = False
+
+    def prime(self) -> None:
+        """Take the first batch of a source that may block, so that what is wrong from the start fails the call.
+
+        Called on the thread that made the source; raises what the source raises.
+        """
+        if isinstance(self._source, Iterator):
+            self._first = self._fill(self._source)
+
+    async def pull(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+            OutriderError: The source failed; nothing more comes.
+
+        Cancellation:
+            Safe; the stream is to be closed.
+        """
+        if isinstance(self._source, AsyncIterator):
+            return await self._fill_async(self._source)
+        batch, self._first = self._first, None
+        if batch is None:
+            batch = await asyncio.shield(self._ahead or self._start(self._source))
+            self._ahead = None
+        if not batch.is_end and not self._failed and len(batch.body) >= BATCH_BYTES:
+            self._ahead = self._start(self._source)
+        return batch
+
+    async def close(self) -> None:
+        """Close the source: its ``finally`` runs. Waits for a thread that is still in it. Idempotent."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._ahead is not None:
+            await asyncio.wait([self._ahead])
+            self._ahead.exception()  # whatever it was, nobody wants it any more
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+        elif (close := getattr(self._source, "close", None)) is not None:
+            await asyncio.get_running_loop().run_in_executor(None, close)
+
+    def _start(self, source: Iterator[Any]) -> asyncio.Future[Batch]:
+        return asyncio.get_running_loop().run_in_executor(None, self._fill, source)
+
+    def _fill(self, source: Iterator[Any]) -> Batch:
+        filling = _Filling()
+        if self._failed is not None:
+            raise self._failed
+        item, self._carried = self._carried, None
+        try:
+            while not filling.is_due:
+                item = next(source) if item is None else item
+                if type(item) is bytes and filling.items:
+                    self._carried = item
+                    break
+                if type(item) is bytes and item:
+                    return Batch(RAW + item, 1, False)
+                filling.add(item)
+                item = None
+        except StopIteration as stop:
+            return filling.batch(is_end=True, summary=stop.value)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one stream; its text must not reach the script
+            self._failed = _ours(error)
+            if not filling.items:
+                raise self._failed from None
+        return filling.batch()
+
+    async def _fill_async(self, source: AsyncIterator[Any]) -> Batch:
+        filling = _Filling()
+        try:
+            item = await anext(source)
+        except StopAsyncIteration:
+            return filling.batch(is_end=True)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            raise _ours(error) from None
+        if type(item) is bytes and item:
+            return Batch(RAW + item, 1, False)
+        filling.add(item)
+        return filling.batch()
+
+
+def _ours(error: Exception) -> OutriderError:
+    if isinstance(error, OutriderError):
+        return error
+    _log.error("a stream failed unexpectedly", exc_info=error)
+    return InternalError("the stream failed; the agent's log says why")

@@ -1,0 +1,299 @@
+"""Streams and handles, through the real sandbox: what scripts see, what the gate holds, and what is left at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, python
+
+from policies.model import Limits
+from protocol.errors import UnavailableError
+from protocol.frames import decode
+from sandbox.gate import Gate
+from sandbox.launch import Options, Outcome, Program, Sandbox
+from sandbox.pump import BATCH_ITEMS
+
+NAMES = ("t.count", "t.slow", "t.bytes", "t.wait", "t.break", "t.open", "box.get", "box.put", "t.two", "t.nothing")
+
+
+class Box:
+    """A thing that a call gives."""
+
+    kind = "box"
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.content: list[Any] = []
+
+    def fields(self) -> dict[str, Any]:
+        return {"label": "red"}
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Ground:
+    """The calls of these tests, and what became of what they gave."""
+
+    def __init__(self) -> None:
+        self.given = 0  # items that a source gave
+        self.ended = threading.Event()  # the ``finally`` of a source ran
+        self.boxes: list[Box] = []
+        self.records = Records()
+        self.gate: Gate | None = None
+
+    def counting(self, most: int = 10) -> Iterator[Any]:
+        try:
+            for number in range(most):
+                self.given += 1
+                yield {"n": number}
+        finally:
+            self.ended.set()
+        return {"seen": most}
+
+    def failing(self) -> Iterator[Any]:
+        yield "one"
+        raise UnavailableError("the disk is gone")
+
+    async def waiting(self) -> AsyncIterator[Any]:
+        try:
+            yield ["a", "b"]
+            yield b"\xff\xc1raw"
+            await asyncio.Event().wait()
+        finally:
+            self.ended.set()
+
+    def opened(self) -> Box:
+        self.boxes.append(Box())
+        return self.boxes[-1]
+
+    async def put(self, box: Any, value: Any) -> Any:
+        thing = self._box(box)
+        thing.content.append(value)
+        return len(thing.content)
+
+    async def get(self, box: Any) -> Any:
+        return self._box(box).content
+
+    def _box(self, box: Any) -> Box:
+        assert self.gate is not None
+        thing: Box = self.gate.holder.thing(box["$handle"], "box", "box")
+        return thing
+
+    def table(self) -> Table:
+        return Table({
+            "t.count": Entry(self.counting, gives="stream", is_blocking=True),
+            "t.bytes": Entry(lambda: iter([b"x" * 200_000, b"y"]), gives="stream", is_blocking=True),
+            "t.wait": Entry(self.waiting, gives="stream"),
+            "t.break": Entry(self.failing, gives="stream", is_blocking=True),
+            "t.nothing": Entry(lambda: iter([]), gives="stream", is_blocking=True),
+            "t.open": Entry(self.opened, gives="handle", is_blocking=True),
+            "box.put": Entry(self.put),
+            "box.get": Entry(self.get),
+        })  # fmt: skip
+
+    def make_gate(self, limits: Limits = LIMITS) -> Callable[[], Gate]:
+        def make() -> Gate:
+            self.gate = gate(self.table(), self.records, limits)
+            return self.gate
+
+        return make
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    bindings = BINDINGS + [{"name": name, "parameters": [], "local": False} for name in NAMES]
+    box = await Sandbox.start(bindings=bindings, options=Options())
+    yield box
+    await box.close()
+
+
+async def run(sandbox: Sandbox, program: Program, ground: Ground, limits: Limits = LIMITS) -> Outcome:
+    return await sandbox.run(program, ground.make_gate(limits)(), limits)
+
+
+BOTH = {
+    "reads to the end": (
+        "local s, sum = t.count(1000), 0 for e in s do sum = sum + e.n end return {sum, s:summary().seen}",
+        "s = t.count(1000)\nresult = [sum(e['n'] for e in s), s.summary()['seen']]",
+        [499500, 1000],
+    ),
+    "reads bytes as they are": (
+        "local n = 0 for c in t.bytes() do n = n + #c end return n",
+        "result = sum(len(c) for c in t.bytes())",
+        200_001,
+    ),
+    "sees nothing after the end": (
+        "local s = t.nothing() return {s() == nil, s() == nil, s:summary() == nil}",
+        "s = t.nothing()\nresult = [list(s) == [], list(s) == [], s.summary() is None]",
+        [True, True, True],
+    ),
+    "gets an error in the middle after what came before": (
+        "local got = {} local ok, e = pcall(function() for x in t['break']() do got[#got + 1] = x end end)"
+        " return {got, ok, e.code}",
+        "got = []\ntry:\n    for x in getattr(t, 'break')():\n        got.append(x)\n    ok = True\n"
+        "except HostError as e:\n    ok = e.code\nresult = [got, False, ok]",
+        [["one"], False, "unavailable"],
+    ),
+    "takes what is there and no more": (
+        "local s = t.wait() local a, b, c = s(), s(), s() s:close() return {a, b, #c, s() == nil}",
+        "s = t.wait()\na, b, c = [x for x, _ in zip(s, range(3))] if False else (next_of(s), next_of(s), next_of(s))\n"
+        "s.close()\nresult = [a, b, len(c), list(s) == []]",
+        ["a", "b", 5, True],
+    ),
+    "uses what a call gave": (
+        "local b = t.open() b:put('x') b:put({1}) return {b.label, b:get(), tostring(b), b.nosuch == nil}",
+        "b = t.open()\nb.put('x')\nb.put([1])\nresult = [b.label, b.get(), 'box', True]",
+        ["red", ["x", [1]], "box", True],
+    ),
+    "passes it on by name": (
+        "local b = t.open() return box.put(b, 5)",
+        "b = t.open()\nresult = box.put(b, 5)",
+        1,
+    ),
+    "cannot use it after closing it": (
+        "local b = t.open() b:close() b:close() local ok, e = pcall(b.put, b, 1) return e.code",
+        "b = t.open()\nb.close()\nb.close()\ntry:\n    b.put(1)\nexcept HostError as e:\n    result = e.code",
+        "invalid_argument",
+    ),
+}  # fmt: skip
+NEXT = "def next_of(s):\n    for x in s:\n        return x\n"
+
+
+@pytest.mark.parametrize("case", BOTH)
+async def test_in_both_languages(sandbox: Sandbox, case: str) -> None:
+    """The same words, the same values; everything is closed and on record."""
+    of_lua, of_python, expected = BOTH[case]
+    for program in (lua(of_lua), python(NEXT + of_python)):
+        ground = Ground()
+        outcome = await run(sandbox, program, ground)
+        assert (outcome.status, outcome.result) == ("ok", expected), (program.language, outcome)
+        assert all(box.closed == 1 for box in ground.boxes)
+        opened = [kept for kept in ground.records.of("call") if kept["call"].startswith("t.")]
+        ends = ground.records.of("call.end")
+        assert [kept["call"] for kept in opened] == [kept["call"] for kept in ends]
+        assert ground.gate is not None
+        assert ground.gate.budget._held == {"open_files": 0, "processes": 0}
+
+
+@pytest.mark.parametrize("program", [
+    lua("for e in t.count(1000000) do break end return t.add(1, 2)"),
+    python("for e in t.count(10 ** 6):\n    break\nresult = t.add(1, 2)"),
+], ids=["lua", "python"])  # fmt: skip
+async def test_a_loop_that_is_left_early_gives_the_stream_back(sandbox: Sandbox, program: Program) -> None:
+    """And the source was never asked for more than a batch ahead."""
+    ground = Ground()
+    make = ground.make_gate()()
+    make._table["t.add"] = Entry(_add)  # type: ignore[index]
+    outcome = await sandbox.run(program, make, LIMITS)
+    assert (outcome.status, outcome.result) == ("ok", 3)
+    assert ground.ended.is_set()
+    assert ground.given <= 3 * BATCH_ITEMS
+    (end,) = ground.records.of("call.end")
+    assert (end["call"], end["outcome"]) == ("t.count", "closed")
+    assert [kept["kind"] for kept in ground.records.kept][-2:] in (["call.end", "call"], ["call", "call.end"])
+
+
+async def _add(*args: Any) -> Any:
+    return sum(args)
+
+
+@pytest.mark.parametrize("source", [
+    "local s = t.wait() s() return 1", "local s = t.wait() error('x')", "local s = t.wait() while true do end",
+])  # fmt: skip
+async def test_the_end_of_the_run_closes_everything(sandbox: Sandbox, source: str) -> None:
+    """However it ends."""
+    ground = Ground()
+    await run(sandbox, lua("local b = t.open() " + source), ground, Limits(wall_s=0.5, cpu_s=5))
+    assert [box.closed for box in ground.boxes] == [1]
+    assert [(kept["call"], kept["outcome"]) for kept in ground.records.of("call.end")] == [
+        ("t.wait", "cut short"), ("t.open", "cut short"),
+    ]  # fmt: skip
+    assert source.startswith("local s = t.wait() s()") == ground.ended.is_set()  # an unstarted one has nothing to undo
+
+
+async def test_a_script_that_waits_for_ever_is_ended_by_its_deadline(sandbox: Sandbox) -> None:
+    """In the middle of a pull."""
+    ground = Ground()
+    outcome = await run(sandbox, lua("for _ in t.wait() do end"), ground, Limits(wall_s=0.5))
+    assert outcome.status == "killed"
+    assert ground.ended.is_set()
+
+
+async def test_open_things_are_bounded(sandbox: Sandbox) -> None:
+    """By the budget of open files; what was let go counts no more."""
+    limits = Limits(open_files=3)
+    source = (
+        "for i = 1, 5 do t.open():close() end local b = {} local ok, e = pcall(function()"
+        " for i = 1, 5 do b[i] = t.open() end end) return {#b, e.code}"
+    )
+    ground = Ground()
+    outcome = await run(sandbox, lua(source), ground, limits)
+    assert outcome.result == [3, "budget"]
+    assert [box.closed for box in ground.boxes] == [1] * 8
+
+
+async def test_numbers_of_its_own_choice_reach_nothing(sandbox: Sandbox) -> None:
+    """A forged handle is an argument error; a stream is no box."""
+    source = """
+      local s, codes = t.count(5), {}
+      for _, forged in ipairs({{["$handle"] = 99}, {["$handle"] = -1}, s, {["$handle"] = 1.5}}) do
+        local ok, e = pcall(box.put, forged, 1)
+        codes[#codes + 1] = e.code
+      end
+      return codes"""
+    outcome = await run(sandbox, lua(source), Ground())
+    assert outcome.result == ["invalid_argument"] * 4
+
+
+async def test_what_a_thread_gives_too_late_is_closed() -> None:
+    """The run ended while a call was still opening something."""
+    ground = Ground()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Box:
+        begun.set()
+        go_on.wait(10)
+        return ground.opened()
+
+    one = gate(Table({"t.open": Entry(slow, gives="handle", is_blocking=True)}), ground.records)
+    task = asyncio.create_task(one.call("t.open", [], {}))
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await one.close()
+    go_on.set()
+    async with asyncio.timeout(10):
+        while not (ground.boxes and ground.boxes[0].closed):
+            await asyncio.sleep(0)
+    assert one.budget._held == {"open_files": 0, "processes": 0}
+
+
+async def test_pulls_and_releases_are_counted_by_rate() -> None:
+    """A worker cannot keep the agent busy with them for ever."""
+    one = gate(Table({}), limits=Limits(calls_per_s=3))
+    answers: list[bytes] = []
+    for _ in range(2):
+        await one.pull(7, answers.append)
+    await one.release(7)
+    assert [decode(body)[1]["code"] for body in answers] == ["not_found"] * 2
+    with pytest.raises(Exception, match="calls_per_s"):
+        await one.release(7)
+
+
+async def test_a_stream_is_recorded_with_what_it_gave() -> None:
+    """Items and bytes."""
+    ground = Ground()
+    one = ground.make_gate()()
+    reply = await one.call("t.count", [3], {})
+    assert decode(reply.body) == [3, [1, "stream", {}]]
+    answers: list[bytes] = []
+    await one.pull(1, answers.append)
+    assert decode(answers[0]) == [4, [[{"n": 0}, {"n": 1}, {"n": 2}], True, {"seen": 3}]]
+    (end,) = ground.records.of("call.end")
+    assert (end["outcome"], end["data"], end["bytes"]) == ("ok", {"kind": "stream", "items": 3}, len(answers[0]))
