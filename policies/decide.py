@@ -7,8 +7,8 @@ grant it names it; a rule without targets lets it pass and does not name it. Wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import reduce
 
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
@@ -80,7 +80,7 @@ def _decide_below(rules: Iterable[Rule], call: str, directory: str) -> bool | No
     is_allowed: bool | None = False
     is_partly_denied = False
     for rule in rules:
-        if not rule.names(call) or rule.commands or rule.targets or rule.programs or rule.arguments is not None:
+        if not rule.names(call) or not _fits(replace(rule, paths=()), Facts(path=directory), declared=False):
             continue
         reaches = [pattern.below(directory) for pattern in rule.paths] or [True]
         reach = True if True in reaches else None if None in reaches else False

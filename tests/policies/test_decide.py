@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policies.ceiling import load_ceiling
-from policies.decide import Effective, Layer, decide, decide_effective, require_language
+from policies.decide import Effective, Layer, decide, decide_below, decide_effective, require_language
 from policies.load import builtin, load_policy
-from policies.model import Effect, Facts
+from policies.model import Effect, Facts, Rule
+from policies.paths import PathPattern
 from protocol.errors import ArgumentError, DeniedError
 from protocol.tiers import Tier
 from stdlib.catalogue import load as load_catalogue
@@ -114,3 +117,25 @@ def test_luajit_needs_a_rule() -> None:
     policy = load_policy("tier: observe\nallow: [{call: fs.stat}]\n", "mine.yaml")
     with pytest.raises(DeniedError, match="no rule"):
         require_language(Effective((Layer(policy.name, policy.rules),)), "luajit")
+
+
+_TREES = ["/**", "/a/**", "/a/*/**", "/a/b", "/a/*", "/a/b/**", "/*/b/**", "/a/**/c", "/a/b/c"]
+_OBJECTS = ["/", "/a", "/b", "/a/b", "/a/c", "/a/b/c", "/a/b/d", "/a/c/c", "/b/b/c", "/a/b/c/d", "/a/x/y/c"]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(list(Effect)), st.lists(st.sampled_from(_TREES), max_size=2)), max_size=4),
+    st.sampled_from(["/", "/a", "/a/b", "/b", "/a/b/c"]),
+)
+def test_what_is_said_about_a_directory_holds_for_everything_below_it(
+    rows: list[tuple[Effect, list[str]]], directory: str
+) -> None:
+    """Each object below is decided as the whole was; where it depends, nothing is said."""
+    rules = tuple(Rule(effect, "fs.walk", "x:1", tuple(map(PathPattern.parse, paths))) for effect, paths in rows)
+    effective = Effective((Layer("x", rules),))
+    told = decide_below(effective, "fs.walk", directory)
+    below = [path for path in _OBJECTS if path != directory and path.startswith(directory.rstrip("/") + "/")]
+    if told is not None:
+        assert {decide_effective(effective, "fs.walk", Facts(path=path)).allowed for path in below} <= {told}
+    if not rules:
+        assert told is False
