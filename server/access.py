@@ -18,13 +18,14 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnauthenticatedError
 from server import clock
+from server.store.prepared import Prepared
 from server.store.tables import tokens
 
 PREFIX = "ort_"
 READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN = (
     "read", "records", "run", "schedule", "publish", "review", "admin",
 )  # fmt: skip
-_BY_HASH = select(tokens).where(tokens.c.hash == bindparam("given"))  # built once: every request asks
+_BY_HASH = Prepared(select(tokens).where(tokens.c.hash == bindparam("given")))
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({READ}),
     "auditor": frozenset({READ, RECORDS}),
@@ -90,7 +91,7 @@ def find(connection: Connection, text: str) -> Caller:
     """
     row = None
     if text.startswith(PREFIX) and len(text) < 100:
-        row = connection.execute(_BY_HASH, {"given": _hash(text)}).first()
+        row = _BY_HASH.first(connection, given=_hash(text))
     if row is None or row.revoked_us is not None or row.expires_us <= clock.now_us():
         raise UnauthenticatedError("the token is not valid here, or not any more")
     return Caller(row.id, row.principal, tuple(row.roles), row.expires_us)

@@ -17,30 +17,32 @@ from protocol.errors import LedgerError, ProtocolError, TooLargeError
 from protocol.ledger import GENESIS, Chain, Record, bound_arguments, decode_record, make_checkpoint, record_hash
 from protocol.signing import PrivateKey
 from server import clock, limits
+from server.store.prepared import Prepared
 from server.store.tables import agents, meta, records, runs
 
 SERVER = "server"
 ENDED = ("ok", "error", "denied", "killed", "lost", "refused")  # what a run can come to
 
-# Built once: building a statement costs more than running it.
-_HEAD = (
+_HEAD = Prepared(
     select(records.c.sequence, records.c.hash, records.c.kind)
     .where(records.c.agent == SERVER)
     .order_by(records.c.sequence.desc())
     .limit(1)
 )
-_ADD = insert(records)
-_HELD = select(agents.c.last_sequence, agents.c.last_hash).where(agents.c.id == bindparam("agent"))
-_MOVE = (
+_ADD = Prepared(insert(records), "agent", "sequence", "blob", "hash", "time_us", "kind", "call", "run")
+_HELD = Prepared(select(agents.c.last_sequence, agents.c.last_hash).where(agents.c.id == bindparam("of")))
+_MOVE = Prepared(
     update(agents)
     .where(agents.c.id == bindparam("of"))
     .values(last_sequence=bindparam("sequence"), last_hash=bindparam("hash"), last_seen_us=bindparam("seen_us"))
 )
 _MINE = (runs.c.id == bindparam("run"), runs.c.agent == bindparam("of"))
-_START = (
-    update(runs).where(*_MINE, runs.c.finished_us.is_(None)).values(status="running", started_us=bindparam("at_us"))
+_START = Prepared(
+    update(runs)
+    .where(*_MINE, runs.c.finished_us.is_(None))
+    .values(status=bindparam("to"), started_us=bindparam("at_us"))
 )
-_END = (
+_END = Prepared(
     update(runs)
     .where(*_MINE)
     .values(
@@ -48,9 +50,9 @@ _END = (
         started_us=func.coalesce(runs.c.started_us, bindparam("at_us")),
     )
 )  # fmt: skip
-_KNOWN = select(runs.c.id).where(runs.c.id == bindparam("run"))
+_KNOWN = Prepared(select(runs.c.id).where(runs.c.id == bindparam("run")))
 _END_KEY = "own_ledger"  # in the table meta: where the server's own chain ends
-_MOVE_END = update(meta).where(meta.c.key == _END_KEY).values(value=bindparam("end"))
+_MOVE_END = Prepared(update(meta).where(meta.c.key == _END_KEY).values(value=bindparam("end")))
 
 
 def record_row(agent: str, record: Record, blob: bytes, digest: bytes) -> dict[str, Any]:
@@ -98,7 +100,7 @@ class OwnLedger:
 
     def checkpoint(self, connection: Connection) -> None:
         """Sign where the chain stands, if anything was added since the last signature."""
-        newest = connection.execute(_HEAD).first()
+        newest = _HEAD.first(connection)
         if newest is not None and newest.kind != "checkpoint":
             self._checkpoint(connection, self._chain(connection))
 
@@ -114,15 +116,15 @@ class OwnLedger:
             sequence, blob, digest = chain.append(**stamps, **fields)
         except TooLargeError:  # what was asked is never a reason for not recording that it was
             sequence, blob, digest = chain.append(**stamps, **(fields | {"arguments": {}, "data": {"cut": True}}))
-        connection.execute(_ADD, [record_row(SERVER, decode_record(blob), blob, digest)])
+        _ADD.add(connection, [record_row(SERVER, decode_record(blob), blob, digest)])
         end = _end(sequence, digest)
-        if not connection.execute(_MOVE_END, {"end": end}).rowcount:
+        if not _MOVE_END.change(connection, end=end):
             connection.execute(insert(meta).values(key=_END_KEY, value=end))
         return sequence
 
     def _chain(self, connection: Connection) -> Chain:
         """Return the chain as the transaction sees it: an undone command leaves no trace in it."""
-        head = connection.execute(_HEAD).first()
+        head = _HEAD.first(connection)
         return Chain() if head is None else Chain(head.sequence + 1, bytes(head.hash))
 
 
@@ -173,17 +175,18 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
     Raises:
         LedgerError: It does not continue the chain that is held.
     """
-    held = connection.execute(_HELD, {"agent": agent}).one()
+    held = _HELD.first(connection, of=agent)
+    if held is None:
+        raise LedgerError("records came from an agent that is not enrolled", sequence=first)
     if first != held.last_sequence + 1:
         raise LedgerError(f"record {held.last_sequence + 1} is missing: {first} was sent", sequence=first)
     batch = read_batch(blobs, first, bytes(held.last_hash) if held.last_sequence else GENESIS)
     for record, _, _ in batch:
         if not _is_time(record.time_us):
             raise LedgerError(f"record {record.sequence} has an impossible time", sequence=record.sequence)
-    connection.execute(_ADD, [record_row(agent, *each) for each in batch])
+    _ADD.add(connection, [record_row(agent, *each) for each in batch])
     newest, _, digest = batch[-1]
-    moved = {"of": agent, "sequence": newest.sequence, "hash": digest, "seen_us": clock.now_us()}
-    connection.execute(_MOVE, moved)
+    _MOVE.change(connection, of=agent, sequence=newest.sequence, hash=digest, seen_us=clock.now_us())
     for record, _, _ in batch:
         if record.kind == "run.start":
             _run_started(connection, agent, record)
@@ -193,8 +196,7 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
 
 
 def _run_started(connection: Connection, agent: str, record: Record) -> None:
-    began = {"run": record.run, "of": agent, "at_us": record.time_us}
-    if not connection.execute(_START, began).rowcount:
+    if not _START.change(connection, run=record.run, of=agent, to="running", at_us=record.time_us):
         _add_unknown(connection, agent, record, {"status": "running", "started_us": record.time_us})
 
 
@@ -206,17 +208,17 @@ def _run_ended(connection: Connection, agent: str, record: Record) -> None:
         "finished_us": record.time_us,
         "ending": plain(data),
     }
-    values = {
-        "run": record.run, "of": agent, "to": ended["status"], "why": ended["reason"], "at_us": record.time_us,
-        "told": ended["ending"],
-    }  # fmt: skip
-    if not connection.execute(_END, values).rowcount:
+    changed = _END.change(
+        connection, run=record.run, of=agent, to=ended["status"], why=ended["reason"], at_us=record.time_us,
+        told=ended["ending"],
+    )  # fmt: skip
+    if not changed:
         _add_unknown(connection, agent, record, ended)
 
 
 def _add_unknown(connection: Connection, agent: str, record: Record, values: dict[str, Any]) -> None:
     """Add a run that an agent began by itself, by schedule. A run of another agent with this id is left alone."""
-    if connection.execute(_KNOWN, {"run": record.run}).first() is not None:
+    if _KNOWN.first(connection, run=record.run) is not None:
         return
     data = record.data
     fire_us = data.get("fire_us")

@@ -23,14 +23,15 @@ from protocol.errors import ArgumentError, ConflictError
 from server import clock, limits
 from server.access import Caller
 from server.core import Core
+from server.store.prepared import Prepared
 from server.store.tables import answers
 
 LOG = structlog.get_logger()
 MAX_KEY_CHARACTERS = 255
 
-_FIND = select(answers).where(answers.c.key == bindparam("given"))
-_DROP = delete(answers).where(answers.c.key == bindparam("given"))
-_ADD = insert(answers)
+_FIND = Prepared(select(answers).where(answers.c.key == bindparam("given")))
+_DROP = Prepared(delete(answers).where(answers.c.key == bindparam("given")))
+_ADD = Prepared(insert(answers), "key", "request", "status", "body", "created_us")
 
 Work = Callable[[], Awaitable[Any]]
 
@@ -71,7 +72,7 @@ async def once(request: Request, core: Core, caller: Caller, work: Work, *, stat
 
 
 async def _run(core: Core, key: str, digest: bytes, work: Work, status: int) -> Answer:
-    row = core.database.read_now(lambda connection: connection.execute(_FIND, {"given": key}).first())
+    row = core.database.read_now(lambda connection: _FIND.first(connection, given=key))
     if row is not None and row.created_us >= _oldest_us():
         if bytes(row.request) != digest:
             raise _another()
@@ -105,9 +106,9 @@ def _oldest_us() -> int:
 
 
 def _keep(connection: Connection, key: str, digest: bytes, status: int, body: str) -> None:
-    connection.execute(_DROP, {"given": key})  # one that is too old to count
+    _DROP.change(connection, given=key)  # one that is too old to count
     values = {"key": key, "request": digest, "status": status, "body": body, "created_us": clock.now_us()}
-    connection.execute(_ADD, values)
+    _ADD.add(connection, [values])
 
 
 def _another() -> ConflictError:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, insert, or_, select, update
 
 from protocol.enrolment import EnrolmentRequest, make_answer, make_token, parse_token
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, TrustError
@@ -19,6 +19,7 @@ from server import clock
 from server.core import Core
 from server.services import desired
 from server.services.targets import Target
+from server.store.prepared import Prepared
 from server.store.tables import agents, invites
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -44,17 +45,27 @@ def find(connection: Connection, reference: str) -> Row[Any]:
     return row
 
 
-def meant(connection: Connection, target: Target) -> list[Row[Any]]:
-    """Return the agents that ``target`` means, by name.
+def meant(connection: Connection, target: Target) -> list[Any]:
+    """Return id, name, labels and last sight of the agents that ``target`` means, by name.
 
     Raises:
         NotFoundError: One was named and is not there.
     """
-    rows = connection.execute(select(agents).where(agents.c.removed_us.is_(None)).order_by(agents.c.name)).all()
+    rows = _NAMED.all(connection, reference=target.text) if target.is_exact else _PRESENT.all(connection)
     found = [row for row in rows if target.matches(row.id, row.name, row.labels)]
     if not found and target.is_exact:
         raise NotFoundError(f"there is no agent {target.text[:80]!r}")
     return found
+
+
+_PRESENT_ONES = (
+    select(agents.c.id, agents.c.name, agents.c.labels, agents.c.last_seen_us)
+    .where(agents.c.removed_us.is_(None))
+    .order_by(agents.c.name)
+)
+_PRESENT = Prepared(_PRESENT_ONES)
+_REFERENCE: BindParameter[str] = bindparam("reference")
+_NAMED = Prepared(_PRESENT_ONES.where(or_(agents.c.id == _REFERENCE, agents.c.name == _REFERENCE)))
 
 
 def names(connection: Connection, identities: Iterable[str]) -> dict[str, str]:

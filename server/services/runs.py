@@ -22,6 +22,7 @@ from server.ledger import ENDED
 from server.services import agents as agent_service
 from server.services import scripts as script_service
 from server.services.targets import Target
+from server.store.prepared import Prepared
 from server.store.tables import agents, runs
 
 
@@ -74,8 +75,8 @@ def _plan(
         raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
     now_us = clock.now_us()
     planned = [(secrets.token_hex(8), agent.id) for agent in meant]
-    connection.execute(
-        _ADD,
+    _ADD.add(
+        connection,
         [
             {
                 "id": run, "agent": agent, "script": row.name, "version": row.version, "digest": row.digest,
@@ -161,7 +162,7 @@ def find(connection: Connection, identity: str) -> Row[Any]:
     Raises:
         NotFoundError: There is none of this id.
     """
-    row = connection.execute(_BY_ID, {"run": identity}).first()
+    row: Any = _BY_ID.first(connection, run=identity)
     if row is None:
         raise NotFoundError(f"there is no run {identity[:40]!r}")
     return row
@@ -171,8 +172,10 @@ def _joined() -> Any:
     return select(runs, agents.c.name.label("agent_name")).join(agents, agents.c.id == runs.c.agent)
 
 
-_BY_ID = _joined().where(runs.c.id == bindparam("run"))  # built once: every run is looked at by its id
-_ADD = insert(runs)
+_BY_ID = Prepared(_joined().where(runs.c.id == bindparam("run")))
+_ADD = Prepared(
+    insert(runs), "id", "agent", "script", "version", "digest", "status", "principal", "purpose", "created_us"
+)
 
 
 def query(

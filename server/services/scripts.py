@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
@@ -23,6 +24,7 @@ from sandbox.analysis import Analysis, analyse
 from server import clock
 from server.core import Core
 from server.services import desired
+from server.store.prepared import Prepared
 from server.store.tables import approvals, reviews, scripts, withdrawals
 from stdlib import catalogue
 
@@ -123,16 +125,19 @@ def _published(core: Core, connection: Connection, digest: str) -> dict[str, Any
 
 def statements(connection: Connection, digest: str) -> tuple[list[Envelope], list[Envelope]]:
     """Return approvals and withdrawals of a digest."""
-    given = connection.execute(_GIVEN, {"of": digest}).scalars()
-    taken = connection.execute(_TAKEN, {"of": digest}).scalars()
-    return [_envelope(text) for text in given], [_envelope(text) for text in taken]
+    given, taken = _GIVEN.all(connection, of=digest), _TAKEN.all(connection, of=digest)
+    return [_envelope(row.envelope) for row in given], [_envelope(row.envelope) for row in taken]
 
 
 _envelope = lru_cache(maxsize=1024)(Envelope.from_json)  # of our own rows, which never change
-_GIVEN = (
+_GIVEN = Prepared(
     select(approvals.c.envelope).where(approvals.c.digest == bindparam("of")).order_by(approvals.c.id.desc())
-)  # built once: every run asks
-_TAKEN = select(withdrawals.c.envelope).where(withdrawals.c.digest == bindparam("of"))
+)
+_TAKEN = Prepared(select(withdrawals.c.envelope).where(withdrawals.c.digest == bindparam("of")))
+_VERSIONS = select(scripts).where(scripts.c.name == bindparam("of")).order_by(scripts.c.published_us.desc())
+_NEWEST = Prepared(_VERSIONS.limit(1))
+_ALL = Prepared(_VERSIONS)
+_VERSION = Prepared(_VERSIONS.where(scripts.c.version == bindparam("exact")))
 
 
 def judge(core: Core, connection: Connection, row: Row[Any]) -> Authorised:
@@ -167,17 +172,22 @@ def resolve(core: Core, connection: Connection, name: str, version: str | None) 
         NotFoundError: There is none of that name or version.
         TrustError: None may run; says why, of the newest.
     """
-    query = select(scripts).where(scripts.c.name == name).order_by(scripts.c.published_us.desc())
-    rows = connection.execute(query if version is None else query.where(scripts.c.version == version)).all()
+    rows = _NEWEST.all(connection, of=name) if version is None else _VERSION.all(connection, of=name, exact=version)
     if not rows:
         raise NotFoundError(f"there is no script {name[:100]!r}" + (f" of version {version[:40]}" if version else ""))
     first: TrustError | None = None
-    for row in rows:
+    for row in rows if version is not None else _newest_first(connection, rows[0]):
         try:
             return row, judge(core, connection, row)
         except TrustError as error:
             first = first or error
     raise first or NotFoundError(f"there is no script {name[:100]!r}")
+
+
+def _newest_first(connection: Connection, newest: Any) -> Iterator[Any]:
+    """Yield the versions of a script; the older ones are only read if the newest does not do."""
+    yield newest
+    yield from (row for row in _ALL.all(connection, of=newest.name) if row.digest != newest.digest)
 
 
 # looking -------------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,6 +45,8 @@ class Database:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
         self._closed = False
+        self._looking = threading.RLock()  # a connection serves one thread at a time
+        self._looker = self._engine.connect()  # kept: taking one from the pool costs more than a look
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
 
@@ -53,8 +56,12 @@ class Database:
 
     def read_now(self, query: Callable[[Connection], Result]) -> Result:
         """Like :meth:`read`, in the calling thread and for a single look: for reads of microseconds and for tests."""
-        with self._engine.connect() as connection:
-            return query(connection)
+        with self._looking:
+            try:
+                return query(self._looker)
+            finally:
+                if self._looker.in_transaction():  # as SQLAlchemy counts; the driver has begun none
+                    self._looker.rollback()
 
     async def write(self, command: Callable[[Connection], Result]) -> Result:
         """Run ``command`` in the writer and return its result once it is on disk.
@@ -86,6 +93,8 @@ class Database:
         self._commands.put(None)
         self._thread.join()
         self._readers.shutdown()
+        with self._looking:
+            self._looker.close()
         self._engine.dispose()
 
     def _read_at_once(self, query: Callable[[Connection], Result]) -> Result:
@@ -119,25 +128,47 @@ class Database:
         return group
 
     def _run(self, connection: Connection, group: list[_Command]) -> None:
-        done: list[tuple[_Command, Any]] = []
+        if not group:
+            return
+        driver: Any = connection.connection.dbapi_connection
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            for command in group:
-                try:
-                    with connection.begin_nested():
-                        done.append((command, command.run(connection)))
-                except Exception as error:  # noqa: BLE001 - it is the command's own, and told to who waits for it
-                    command.future.set_exception(_told(error))
-                    _check_undone_alone(connection)
-            connection.commit()
-        except (SQLAlchemyError, UnavailableError) as error:
-            connection.rollback()
+            driver.execute("BEGIN IMMEDIATE")
+            # Of one alone, the usual case, what it must undo is the transaction.
+            alone = group[0] if len(group) == 1 else None
+            done = [(alone, alone.run(connection))] if alone else _run_each(connection, driver, group)
+            _end(connection, driver.commit)
+        except Exception as error:  # noqa: BLE001 - told to who waits
+            _end(connection, driver.rollback)
             for command in group:
                 if not command.future.done():
                     command.future.set_exception(_told(error))
             return
         for command, result in done:
             command.future.set_result(result)
+
+
+def _end(connection: Connection, end: Callable[[], None]) -> None:
+    """End the transaction, as the driver sees it and as SQLAlchemy does, which knows of it only if it was used."""
+    try:
+        end()
+    finally:
+        if connection.in_transaction():
+            connection.rollback()  # of nothing
+
+
+def _run_each(connection: Connection, driver: Any, group: list[_Command]) -> list[tuple[_Command, Any]]:
+    """Run the commands of a group; one that raises undoes only itself. Return the others with their results."""
+    done: list[tuple[_Command, Any]] = []
+    for command in group:
+        driver.execute("SAVEPOINT command")
+        try:
+            done.append((command, command.run(connection)))
+        except Exception as error:  # noqa: BLE001 - it is the command's own, and told to who waits for it
+            command.future.set_exception(_told(error))
+            _check_undone_alone(driver)
+            driver.execute("ROLLBACK TO command")
+        driver.execute("RELEASE command")
+    return done
 
 
 class _Command:
@@ -148,20 +179,22 @@ class _Command:
         self.future = future
 
 
-def _check_undone_alone(connection: Connection) -> None:
-    """Return if a command that failed took only itself away.
+def _check_undone_alone(driver: Any) -> None:
+    """Return if a command that failed can take only itself away.
 
     Raises:
         UnavailableError: The whole transaction is gone, and with it the commands before: SQLite does so when the disk
             is full or fails (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
     """
-    if not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]  # it is open
+    if not driver.in_transaction:
         raise UnavailableError("the database cannot be written: it has undone all of a group")
 
 
 def _told(error: Exception) -> Exception:
     if isinstance(error, OperationalError):
         return UnavailableError(f"the database cannot be written: {error.orig}", detail=str(error))
+    if isinstance(error, sqlite3.Error):  # of beginning or ending a transaction
+        return UnavailableError(f"the database cannot be written: {error}", detail=repr(error))
     if isinstance(error, SQLAlchemyError):
         return InternalError("the database refused a command", detail=str(error))
     return error
