@@ -43,6 +43,9 @@ class OpenRun(NamedTuple):
     started_us: int
 
 
+Listener = Callable[[int, bool], None]
+
+
 class KeptSchedule(NamedTuple):
     """A schedule as it is kept."""
 
@@ -60,7 +63,7 @@ class Spool:
         head: Newest record on disk.
     """
 
-    def __init__(self, reader: sqlite3.Connection, writer: Writer, head: Head, listeners: list[Callable[[int], None]]):
+    def __init__(self, reader: sqlite3.Connection, writer: Writer, head: Head, listeners: list[Listener]):
         self._reader = reader
         self._writer = writer
         self._listeners = listeners
@@ -100,11 +103,11 @@ class Spool:
             if isinstance(error, OutriderError):
                 raise
             raise UnavailableError(f"the spool {path} cannot be read: {error}") from error
-        listeners: list[Callable[[int], None]] = []
+        listeners: list[Listener] = []
 
-        def tell(sequence: int) -> None:
+        def tell(sequence: int, is_awaited_afar: bool) -> None:
             for listener in listeners:
-                listener(sequence)
+                listener(sequence, is_awaited_afar)
 
         writer = Writer(connection, acknowledged=acknowledged, on_durable=tell, on_broken=on_broken, retry_s=retry_s)
         return cls(reader, writer, head, listeners)
@@ -128,8 +131,8 @@ class Spool:
         """Whether a record of the largest size can be queued now."""
         return self._writer.has_room
 
-    def listen(self, listener: Callable[[int], None]) -> None:
-        """Call ``listener`` in the writer's thread with the newest durable sequence after each commit."""
+    def listen(self, listener: Listener) -> None:
+        """Call ``listener`` in the writer's thread after each commit with records; see :class:`agent.writer.Writer`."""
         self._listeners.append(listener)
 
     def submit(self, write: Write, *, is_urgent: bool = False) -> None:

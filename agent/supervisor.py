@@ -103,7 +103,7 @@ class Supervisor:
             on_change=self._link_changed, on_connected=self._connected,
         )  # fmt: skip
         # The writer's thread tells of durable records; the loop may be closed when the last of them are.
-        self._spool.listen(lambda _: self._call_soon(self._uplink.durable))
+        self._spool.listen(lambda _, is_awaited: self._call_soon(partial(self._uplink.durable, is_awaited=is_awaited)))
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop in order.

@@ -100,10 +100,10 @@ class Uplink:
         """No further attempts."""
         self._stop.set()
 
-    def durable(self) -> None:
-        """More records may be durable."""
+    def durable(self, *, is_awaited: bool) -> None:
+        """More records are durable; if ``is_awaited``, somebody at the server waits for one of them."""
         if self.connection is not None:
-            self.connection.durable()
+            self.connection.durable(is_awaited=is_awaited)
 
     async def _once(self) -> None:
         transport = await self._connect()

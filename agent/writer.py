@@ -33,7 +33,8 @@ class Writer:
     Args:
         connection: In autocommit mode, may be used from another thread; closed by :meth:`close`.
         acknowledged: Highest sequence that the server has acknowledged.
-        on_durable: Called in the writer's thread with the newest durable sequence after each commit with records.
+        on_durable: Called in the writer's thread after each commit with records: the newest durable sequence, and
+            whether somebody far away waits for one of them.
         on_broken: Called once, in the writer's thread, when the writer stops for good.
         retry_s: Seconds between two attempts after the disk refused.
     """
@@ -43,7 +44,7 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         acknowledged: int,
-        on_durable: Callable[[int], None],
+        on_durable: Callable[[int, bool], None],
         on_broken: Callable[[Exception], None],
         retry_s: float = limits.SPOOL_RETRY_S,
     ) -> None:
@@ -55,6 +56,8 @@ class Writer:
         self._pending: list[tuple[Write, _Waiter | None]] = []  # oldest first; guarded by the condition
         self._pending_bytes = 0  # of records in ``_pending`` and in the group under way
         self._is_urgent = False  # something pending is waited for; guarded by the condition
+        self._is_awaited_afar = False  # something pending is waited for far away; guarded by the condition
+        self._group_is_awaited_afar = False  # the same of the group under way
         self._is_gathering = False  # the thread lets writes come together; guarded by the condition
         self._closing = False
         self._had_last_attempt = False  # while closing; room may have been made by the attempt before
@@ -76,7 +79,7 @@ class Writer:
             UnavailableError: Too much is pending already. Nothing was queued.
             InternalError: The writer has stopped for good.
         """
-        self._queue(write, None, is_urgent)
+        self._queue(write, None, is_urgent, is_urgent)
 
     def submit_waited(self, write: Write) -> Future[None]:
         """Queue a write and return what tells that it is on disk.
@@ -91,7 +94,7 @@ class Writer:
             raise UnavailableError(f"the spool cannot be written: {self.problem}")
         waiter: Future[None] = Future()
         waiter.set_running_or_notify_cancel()  # who waits may be cancelled; what is written may not
-        self._queue(write, waiter, True)
+        self._queue(write, waiter, True, False)
         return waiter
 
     def acknowledge(self, through: int) -> None:
@@ -122,7 +125,7 @@ class Writer:
         self._thread.join()
         self._connection.close()
 
-    def _queue(self, write: Write, waiter: _Waiter | None, is_urgent: bool) -> None:
+    def _queue(self, write: Write, waiter: _Waiter | None, is_urgent: bool, is_awaited_afar: bool) -> None:
         size = write.size_bytes
         with self._condition:
             if self.broken is not None or self._closing:
@@ -132,6 +135,7 @@ class Writer:
             self._pending.append((write, waiter))
             self._pending_bytes += size
             self._is_urgent = self._is_urgent or is_urgent
+            self._is_awaited_afar = self._is_awaited_afar or is_awaited_afar
             if is_urgent or (len(self._pending) == 1 and not self._is_gathering):
                 self._condition.notify()
 
@@ -159,6 +163,8 @@ class Writer:
             group = self._pending[: limits.MAX_GROUP_WRITES]
             del self._pending[: len(group)]
             self._is_urgent = any(waiter is not None for _, waiter in self._pending)
+            self._group_is_awaited_afar = self._is_awaited_afar
+            self._is_awaited_afar = self._is_awaited_afar and bool(self._pending)
             return group
 
     def _try(self, group: list[tuple[Write, _Waiter | None]]) -> bool:
@@ -173,7 +179,7 @@ class Writer:
             self._pending_bytes -= sum(write.size_bytes for write, _ in group)
         newest = max((write.records[-1].sequence for write, _ in group if write.records), default=0)
         if newest:
-            self._on_durable(newest)
+            self._on_durable(newest, self._group_is_awaited_afar)
         for _, waiter in group:
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)

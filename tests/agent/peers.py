@@ -62,6 +62,7 @@ class Server:
         self.premises = premises
         self.key = PrivateKey.generate()
         self.blobs: list[bytes] = []
+        self.batches: list[int] = []  # how many of them came together
         self.newest = GENESIS
         self.acknowledges = True
         self.bundles: dict[str, Entry] = {}
@@ -151,6 +152,7 @@ class Server:
                 _, self.newest = verify_chain(blobs, first, self.newest)
                 assert first == len(self.blobs) + 1
                 self.blobs += blobs
+                self.batches.append(len(blobs))
                 if self.acknowledges:
                     self.link.acknowledge(len(self.blobs))
             case events.RequestReceived():

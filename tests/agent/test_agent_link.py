@@ -321,10 +321,19 @@ async def test_a_request_that_no_agent_knows_does_not_reach_us(rig: Rig) -> None
 async def test_records_go_out_as_they_become_durable(rig: Rig) -> None:
     for number in range(3):
         await rig.premises.recorder.commit([{"kind": "event", "data": {"number": number}}])
-        rig.connection.durable()
+        rig.connection.durable(is_awaited=number == 1)
         await until(lambda: len(rig.server.blobs) == number + 1)  # noqa: B023 - waited for at once
     assert await rig.connection.drain(10.0)
     assert rig.premises.spool.acknowledged == 3
+
+
+async def test_records_that_nobody_waits_for_travel_with_the_next_that_somebody_does(rig: Rig) -> None:
+    """The beginning of a short run and its end are one frame, and one commit at the server."""
+    for is_awaited in (False, False, True):
+        await rig.premises.recorder.commit([{"kind": "event"}])
+        rig.connection.durable(is_awaited=is_awaited)
+    await until(lambda: len(rig.server.blobs) == 3)
+    assert rig.server.batches == [3]
 
 
 async def test_draining_gives_up_in_its_time(rig: Rig) -> None:

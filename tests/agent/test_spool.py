@@ -218,7 +218,7 @@ def test_listeners_hear_of_what_is_on_disk_already(ledger: Ledger) -> None:
     heard: list[tuple[int, int]] = []
     told = threading.Event()
 
-    def listen(sequence: int) -> None:
+    def listen(sequence: int, _: bool) -> None:
         with closing(sqlite3.connect(f"file:{ledger.path}?mode=ro", uri=True)) as found:
             heard.append((sequence, found.execute("SELECT max(sequence) FROM records").fetchone()[0]))
         told.set()
@@ -272,7 +272,7 @@ def test_a_spool_that_was_full_goes_on_when_there_is_room(tmp_path: Path) -> Non
             ledger.fill()
         newest = ledger.chain.next_sequence - 1
         written = threading.Event()
-        ledger.spool.listen(lambda sequence: written.set() if sequence == newest else None)
+        ledger.spool.listen(lambda sequence, _: written.set() if sequence == newest else None)
         ledger.spool.acknowledge(ledger.spool.durable().sequence)
         assert written.wait(WAIT_S)
         ledger.write()

@@ -71,7 +71,7 @@ class Rig:
 
     async def record(self, count: int = 1) -> None:
         await self.premises.recorder.commit([{"kind": "event", "outcome": "ok"} for _ in range(count)])
-        self.uplink.durable()
+        self.uplink.durable(is_awaited=False)
 
     async def close(self) -> None:
         if self.task is not None:

@@ -50,11 +50,12 @@ class Rig:
         for statement in rows.SCHEMA:
             self.disk.execute(statement)
         self.durable: list[int] = []
+        self.awaited: list[bool] = []  # beside each of them: whether somebody far away waits
         self.broken: Future[Exception] = Future()
         self.writer = Writer(
             self.disk,
             acknowledged=0,
-            on_durable=self.durable.append,
+            on_durable=lambda newest, is_awaited: self.durable.append(newest) or self.awaited.append(is_awaited),
             on_broken=self.broken.set_result,
             retry_s=0.001,
         )
@@ -83,6 +84,17 @@ def test_a_waiter_is_told_when_its_record_is_on_disk(rig: Rig) -> None:
     rig.writer.submit_waited(record(2)).result(WAIT_S)
     assert rig.sequences() == [1, 2]
     assert rig.durable[-1] == 2
+
+
+def test_it_is_told_which_records_somebody_far_away_waits_for(rig: Rig) -> None:
+    """They are shipped at once; what only this host waits for may let others come with it."""
+    rig.writer.submit_waited(record(1)).result(WAIT_S)
+    rig.writer.submit(record(2), is_urgent=True)
+    rig.writer.submit_waited(record(3)).result(WAIT_S)
+    rig.writer.submit_waited(record(4)).result(WAIT_S)
+    told = dict(zip(rig.durable, rig.awaited, strict=True))
+    assert (told[1], told[4]) == (False, False)
+    assert [newest for newest, is_awaited in told.items() if is_awaited] in ([2], [3])  # of its own, or of one group
 
 
 def test_many_writers_share_a_commit(rig: Rig) -> None:
