@@ -29,6 +29,7 @@ from server.api import agents, health, overview, records, repeats, runs, schedul
 from server.api.asking import bearer
 from server.api.description import PREFIX, TITLE, describe
 from server.api.door import Door
+from server.api.express import Express
 from server.api.problems import problem
 from server.core import Core
 from server.endpoint import joining
@@ -53,7 +54,8 @@ def build(core: Core) -> FastAPI:
     """Return the application of one server."""
     app = routed()
     app.state.core = core
-    app.add_middleware(Door, core=core)
+    app.add_middleware(Express, core=core, refuse=_on_error)
+    app.add_middleware(Door, core=core)  # the last one added is the first that is asked
     return app
 
 

@@ -12,6 +12,7 @@ MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can h
 DUPLICATE_PING_S = 2.0  # an agent that is there answers in milliseconds
 REQUEST_TIMEOUT_S = 30.0  # an agent answers run.start as soon as the run is planned
 LAGGING_RECORD_BATCHES = 4  # frames of records taken in before the disk has the first of them
+LATER_S = 0.05  # that a change nobody waits for may lie before it is written
 MAX_WRITES_PER_GROUP = 256  # commands in one transaction
 MAX_PENDING_WRITES = 10_000  # commands that wait for the writer
 TAIL_PAGE = 200  # records read at once for a follower of the ledger

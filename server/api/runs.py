@@ -10,10 +10,12 @@ from sqlalchemy import Connection
 from protocol.errors import ArgumentError, OutriderError
 from protocol.frames import encode
 from server import limits
+from server.access import Caller
 from server.api.asking import CoreOf, Reader, Runner, about
 from server.api.bodies import NewRun
 from server.api.pages import Cursor, Limit, Order, Page, page
-from server.api.repeats import once
+from server.api.repeats import Note, once, once_begun
+from server.core import Core
 from server.services import runs
 from server.store.tables import runs as table
 
@@ -39,6 +41,11 @@ async def ls(
 @router.post("", status_code=201)
 async def start(request: Request, core: CoreOf, caller: Runner, body: NewRun) -> Response:
     """Run a script once and wait up to ``wait_s`` for the ends."""
+    return await run(request, core, caller, body)
+
+
+async def run(request: Request, core: Core, caller: Caller, body: NewRun) -> Response:
+    """Answer :func:`start`; also called by :mod:`server.api.express`."""
     about(request, script=body.script, target=body.target)
     asked = body.model_dump()
     try:
@@ -46,10 +53,13 @@ async def start(request: Request, core: CoreOf, caller: Runner, body: NewRun) ->
     except OutriderError as error:
         raise ArgumentError(f"the parameters cannot be sent: {error.message}", parameter="parameters") from None
 
-    async def work() -> dict[str, Any]:
-        return {"runs": await runs.start(core, asked, caller.principal)}
+    async def begin(note: Note) -> dict[str, Any]:
+        return {"runs": await runs.start(core, asked, caller.principal, note)}
 
-    return await once(request, core, caller, work, status=201)
+    async def resume(begun: list[str]) -> dict[str, Any]:
+        return {"runs": await runs.again(core, begun, body.wait_s)}
+
+    return await once_begun(request, core, caller, begin, resume, status=201)
 
 
 @router.get("/{identity}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -25,9 +25,17 @@ from server.services.targets import Target
 from server.store.prepared import Prepared
 from server.store.tables import agents, runs
 
+Note = Callable[[Connection, list[str]], None]
 
-async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[str, Any]]:
+
+async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -> list[dict[str, Any]]:
     """Run a script once on all agents that are meant, and wait for the ends up to ``wait_s``.
+
+    Args:
+        core: The server.
+        asked: As :class:`server.api.bodies.NewRun` has it.
+        principal: Who asks.
+        note: Keeps the ids of the runs in the commit that writes them down.
 
     Raises:
         NotFoundError: No such script or agent.
@@ -37,7 +45,13 @@ async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[
         NotConnectedError: One agent was named, and it is away.
     """
     target = Target.parse(asked["target"])
-    planned, body = await core.database.write(lambda connection: _plan(core, connection, asked, target, principal))
+
+    def plan(connection: Connection) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+        planned, body = _plan(core, connection, asked, target, principal)
+        note(connection, [run for run, _ in planned])
+        return planned, body
+
+    planned, body = await core.database.write(plan)
     wait_s = asked.get("wait_s") or 0.0
     watches = {run: core.endings.watch(run) for run, _ in planned}
     # In the background, so that a caller who waits no longer, or is gone, leaves no run without its end.
@@ -52,10 +66,28 @@ async def start(core: Core, asked: dict[str, Any], principal: str) -> list[dict[
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
-    wanted = [run for run, _ in planned]
-    if len(wanted) == 1:  # the usual case, and a look by key: waking a thread would take longer
-        return [core.database.read_now(lambda connection: shown(connection, wanted[0]))]
-    return await core.database.read(lambda connection: _views(connection, wanted))
+    return await _shown(core, [run for run, _ in planned])
+
+
+async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[str, Any]]:
+    """Return runs that :func:`start` began before, after waiting for their ends up to ``wait_s``."""
+    watches = {run: core.endings.watch(run) for run in identities}
+    try:
+        found = await _shown(core, identities)
+        async with asyncio.timeout(wait_s):
+            await asyncio.gather(*(watches[run["id"]] for run in found if run["status"] not in ENDED))
+    except TimeoutError:
+        pass  # as above
+    finally:
+        for run, watch in watches.items():
+            core.endings.forget(run, watch)
+    return await _shown(core, identities)
+
+
+async def _shown(core: Core, identities: list[str]) -> list[dict[str, Any]]:
+    if len(identities) == 1:  # the usual case, and a look by key: waking a thread would take longer
+        return [core.database.read_now(lambda connection: shown(connection, identities[0]))]
+    return await core.database.read(lambda connection: _views(connection, identities))
 
 
 def _plan(
@@ -156,13 +188,13 @@ async def cancel(core: Core, identity: str, principal: str) -> dict[str, Any]:
 # looking -------------------------------------------------------------------------------------------------------------
 
 
-def find(connection: Connection, identity: str) -> Row[Any]:
+def find(connection: Connection, identity: str) -> Any:
     """Return a run.
 
     Raises:
         NotFoundError: There is none of this id.
     """
-    row: Any = _BY_ID.first(connection, run=identity)
+    row = _BY_ID.first(connection, run=identity)
     if row is None:
         raise NotFoundError(f"there is no run {identity[:40]!r}")
     return row

@@ -4,6 +4,7 @@
   share one transaction and one synchronisation of the disk. Who waits for a command hears of it after the commit.
 - A command that raises undoes only itself; the others of its group go on.
 - If the commit itself fails (disk full), all of the group are told, and nothing of it has happened.
+- A command that nobody waits for may lie for ``LATER_S``, and shares the transaction of the next that somebody does.
 - Readers never wait for the writer (write-ahead log), and see only what was committed.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +46,8 @@ class Database:
         self._migrate()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
+        self._later: deque[_Command] = deque()  # commands that the next group takes along
+        self._is_wake_planned = False
         self._closed = False
         self._looking = threading.RLock()  # a connection serves one thread at a time
         self._looker = self._engine.connect()  # kept: taking one from the pool costs more than a look
@@ -85,6 +89,29 @@ class Database:
         self._commands.put(_Command(command, future))
         return future
 
+    def submit_later(self, command: Callable[[Connection], Result]) -> Future[Result]:
+        """Like :meth:`submit`, but not at once: what the answer to nobody depends on. Call it in the event loop."""
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()
+        self._later.append(_Command(command, future))
+        if not self._is_wake_planned:
+            self._is_wake_planned = True
+            asyncio.get_running_loop().call_later(limits.LATER_S, self._wake)
+        if self._closed or len(self._later) >= limits.MAX_WRITES_PER_GROUP:
+            self._wake()
+        return future
+
+    def _wake(self) -> None:
+        """Let what was put off be written, if nothing took it along."""
+        self._is_wake_planned = False
+        if not self._later:
+            return
+        if self._closed:
+            while self._later:
+                self._later.popleft().future.set_exception(UnavailableError("the server is ending"))
+        else:
+            self._commands.put(_Command(lambda _: None, Future()))
+
     def close(self) -> None:
         """Write what waits, then close. Idempotent."""
         if self._closed:
@@ -119,7 +146,11 @@ class Database:
 
     def _next_group(self) -> list[_Command | None]:
         """Return the commands that wait, at least one; None stands last where the database closes."""
-        group = [self._commands.get()]
+        first = self._commands.get()
+        group: list[_Command | None] = []
+        while self._later:  # they came before
+            group.append(self._later.popleft())
+        group.append(first)
         while group[-1] is not None and len(group) < limits.MAX_WRITES_PER_GROUP:
             try:
                 group.append(self._commands.get_nowait())

@@ -270,3 +270,50 @@ def test_the_steps_lead_to_the_tables_that_the_code_knows(database: Database) ->
         metadata.create_all(connection)
         assert made == look(connection)
     engine.dispose()
+
+
+# later ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_waits_for_shares_the_commit_of_the_next_command(database: Database, tmp_path: Path) -> None:
+    """And comes before it: a command finds what was put off earlier."""
+    path = tmp_path / "server.sqlite"
+    await database.write(put("a"))
+    before = commits(path)
+    later = database.submit_later(put("b"))
+    seen = await database.write(lambda c: c.execute(select(meta.c.key).where(meta.c.key == "b")).scalar())
+    assert (seen, later.result(10)) == ("b", 1)
+    assert commits(path) == before + 1
+
+
+async def test_what_nobody_waits_for_is_written_although_nothing_follows(database: Database) -> None:
+    assert await asyncio.wrap_future(database.submit_later(put("a"))) == 1
+    assert keys(database) == ["a"]
+
+
+async def test_what_nobody_waits_for_is_bounded(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for its time in memory, so at some number it is written at once."""
+    monkeypatch.setattr(limits, "LATER_S", 3600.0)
+    monkeypatch.setattr(limits, "MAX_WRITES_PER_GROUP", 3)
+    later = [database.submit_later(put(name)) for name in "abc"]
+    assert [future.result(10) for future in later] == [1, 1, 1]
+
+
+async def test_closing_writes_what_was_put_off(tmp_path: Path, empty_database: Path) -> None:
+    path = tmp_path / "server.sqlite"
+    path.write_bytes(empty_database.read_bytes())
+    opened = Database(path)
+    later = opened.submit_later(put("a"))
+    opened.close()
+    assert later.result(0) == 1
+    with pytest.raises(UnavailableError):
+        opened.submit_later(put("b")).result(0)
+
+
+async def test_what_was_put_off_and_fails_takes_nothing_with_it(database: Database) -> None:
+    await database.write(put("a"))
+    later = database.submit_later(put("a"))
+    assert await database.write(put("b")) == 1
+    with pytest.raises(InternalError):
+        later.result(10)
+    assert keys(database) == ["a", "b"]

@@ -10,6 +10,7 @@ from headquarters import Headquarters, expect, refused
 
 from server import limits
 from server.api.door import Door
+from server.api.express import Express
 
 JSON = {"Content-Type": "application/json"}
 
@@ -139,4 +140,4 @@ async def test_requests_are_counted_with_bounded_labels(bare: Headquarters) -> N
 
 def test_the_door_stands_around_everything(bare: Headquarters) -> None:
     """Not one router at a time, where the next one could be forgotten."""
-    assert [layer.cls for layer in bare.app.user_middleware] == [Door]
+    assert [layer.cls for layer in bare.app.user_middleware] == [Door, Express], "the first is the outermost"

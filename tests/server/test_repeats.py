@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from headquarters import Headquarters, expect, refused, script
+from headquarters import Headquarters, expect, headquarters, refused, script
+from peer import join
 from sqlalchemy import select
 
+from protocol.ledger import Chain
 from server import limits
 from server.api import repeats
 from server.store.tables import answers
@@ -171,3 +173,58 @@ async def test_tokens_and_invitations_are_not_remembered(bare: Headquarters) -> 
         for _ in range(2):
             expect(await bare.ask("POST", path, body, headers={"Idempotency-Key": "k"}), 201)
     assert bare.core.database.read_now(lambda c: c.execute(select(answers)).all()) == []
+
+
+# runs: what was begun is not begun again ------------------------------------------------------------------------------
+
+RUN = {"script": "checks/disk", "target": "web-1"}
+
+
+async def start(server: Headquarters, wait_s: float = 0.0, body: Any = None) -> httpx2.Response:
+    headers = {"Idempotency-Key": "k1"}
+    return await server.ask("POST", "/runs", (body or RUN) | {"wait_s": wait_s}, headers=headers)
+
+
+async def test_a_run_is_not_begun_again_by_a_server_that_was_killed_before_its_answer(ready: Headquarters) -> None:
+    """Nothing of memory is left, and the answer was never on disk; the key is, with the run, since the run is."""
+    peer = await join(ready)
+    await peer.connect()
+    asked = asyncio.create_task(start(ready, 30.0))
+    body = await peer.wanted("run.start")
+    # What a second server finds is what a kill of the first would leave.
+    async with headquarters(ready.directory, ready.world, ready.clock) as again:
+        again.tokens = ready.tokens
+        (told,) = expect(await start(again, 30.0), 201)["runs"]
+        assert (told["id"], told["status"]) == (body["run_id"], "lost")
+        refused(await start(again, 30.0, RUN | {"reason": "other"}), 409, "conflict")
+    asked.cancel()
+    await peer.close()
+
+
+async def test_who_asks_again_after_that_waits_for_the_same_end(ready: Headquarters) -> None:
+    peer = await join(ready)
+    await peer.connect()
+    first = asyncio.create_task(start(ready, 30.0))
+    body = await peer.wanted("run.start")
+    ready.core.repeats.clear()  # as if the server had been killed, without the noise of it
+    second = asyncio.create_task(start(ready, 30.0))
+    while len(ready.core.endings._waiting[body["run_id"]]) < 2:
+        await asyncio.sleep(0)
+    told = {"status": "ok", "reason": None, "result": 7}
+    blob = Chain().append(kind="run.end", time_us=9, mono_us=9, run=body["run_id"], outcome="ok", data=told)[1]
+    await peer.send_records(1, [blob])
+    answers = [expect(await asked, 201)["runs"] for asked in (first, second)]
+    assert answers[0] == answers[1]
+    assert (answers[0][0]["status"], answers[0][0]["result"]) == ("ok", 7)
+    assert len([method for method, _ in peer.asked if method == "run.start"]) == 1
+    await peer.close()
+
+
+async def test_what_was_refused_before_it_began_may_be_tried_again(ready: Headquarters) -> None:
+    """No run was written down, so no key was."""
+    peer = await join(ready)
+    refused(await start(ready), 409, "not_connected")
+    await peer.connect()
+    (told,) = expect(await start(ready), 201)["runs"]
+    assert expect(await start(ready), 201)["runs"] == [told]
+    await peer.close()
