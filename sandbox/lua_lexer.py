@@ -1,15 +1,16 @@
-"""Lua source as tokens, for analysis. Nothing is executed; the lexer follows section 3.1 of the Lua 5.4 manual.
+"""Lua source as tokens, for analysis. Nothing is executed; section 3.1 of the Lua 5.4 manual, and what LuaJIT adds.
 
-It is only ever given source that Lua itself has accepted, and still refuses what it does not understand: an analysis
-that guesses would miss calls. Escapes in strings are not decoded; ``Token.is_exact`` says whether there were any.
+Source is taken as bytes that stand for themselves (latin-1), as Lua takes it. Numerals and names are cut as greedily as
+Lua's own lexer cuts them, so that on a source that Lua accepts the tokens are Lua's. Everything else is refused: an
+analysis that guesses would miss calls. Time is linear in the length of the source.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum
+from typing import NamedTuple
 
 KEYWORDS = frozenset(
     {
@@ -17,6 +18,7 @@ KEYWORDS = frozenset(
         "not", "or", "repeat", "return", "then", "true", "until", "while",
     }
 )  # fmt: skip
+MAX_CODE_POINT = (1 << 31) - 1  # of an escape \u{...}; manual, section 3.1
 
 
 class Kind(Enum):
@@ -30,18 +32,16 @@ class Kind(Enum):
     END = "end of file"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One token. ``text`` is the content of a string, the spelling of everything else."""
+class Token(NamedTuple):
+    """One token. ``text`` is the content of a string, escapes decoded, and the spelling of everything else."""
 
     kind: Kind
     text: str
     line: int  # of its first character, from 1
-    is_exact: bool = True  # False: a string with escapes, whose content was not decoded
 
 
-class LexError(Exception):
-    """The source holds something that is not Lua 5.4, or not understood."""
+class LuaSyntaxError(Exception):
+    """The source holds something that is not Lua, or is more than is followed. ``line`` counts from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         self.message = message
@@ -50,101 +50,158 @@ class LexError(Exception):
 
 
 _LINE_BREAK = re.compile(r"\r\n|\n\r|\r")
-_LONG_OPEN = re.compile(r"\[(=*)\[")
 _SPACE = re.compile(r"[ \t\n\v\f]+")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NUMBER = re.compile(
-    r"(?:0[xX](?:[0-9a-fA-F]*\.?[0-9a-fA-F]*)(?:[pP][+-]?[0-9]+)?"
-    r"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)[A-Za-z]{0,3}"  # LuaJIT: 1ULL, 2i
-)
-_SYMBOL = re.compile(r"\.\.\.|\.\.|==|~=|<=|>=|<<|>>|//|::|[-+*/%^#&~|<>=(){}\[\];:,.]")
+_LONG_OPEN = re.compile(r"\[(=*)\[")
+_SPECIAL = {quote: re.compile(rf"[{quote}\\\n]") for quote in "\"'"}
+_DECIMAL = re.compile(r"[0-9]{1,3}")
+_UNICODE = re.compile(r"u\{([0-9a-fA-F]+)\}")
+_ESCAPES = {
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'",
+    "\n": "\n",
+}  # fmt: skip
 
 
-def tokens(source: str) -> Iterator[Token]:
-    """Yield the tokens of ``source``, an END last.
+def _main_pattern(more: str) -> re.Pattern[str]:
+    """Return the pattern of one token; ``more`` are the characters that names may hold besides those of Lua 5.4."""
+    name = rf"[A-Za-z_{more}][A-Za-z0-9_{more}]*"
+    number = r"0[xX](?:[pP][+-]|[0-9A-Za-z_.])*|(?:[0-9]|\.[0-9])(?:[eE][+-]|[0-9A-Za-z_.])*"
+    symbol = r"\.\.\.|\.\.|==|~=|<=|>=|<<|>>|//|::|--|[-+*/%^#&~|<>=(){};:,.\]]|\[(?!=*\[)"
+    return re.compile(rf"(?P<NAME>{name})|(?P<NUMBER>{number})|(?P<SYMBOL>{symbol})|(?P<QUOTE>[\"'])|(?P<LONG>\[=*\[)")
+
+
+_LUA = _main_pattern("")
+_LUAJIT = _main_pattern("\x80-\xff")  # lj_char.c: every byte above ASCII belongs to a name
+_MARK = "\xef\xbb\xbf"
+
+
+def tokens(source: str, flavour: str = "lua") -> list[Token]:
+    """Return the tokens of ``source``, an END last.
+
+    Args:
+        source: Bytes decoded as latin-1.
+        flavour: ``lua`` or ``luajit``.
 
     Raises:
-        LexError: Something in it is not a token.
+        LuaSyntaxError: Something in it is not a token.
     """
     source = _LINE_BREAK.sub("\n", source)  # a lone CR ends a comment too; missing that would hide what follows it
-    position, line = 0, 1
-    while True:
-        position, line = _skip(source, position, line)
-        if position >= len(source):
-            yield Token(Kind.END, "<end of file>", line)
-            return
-        token, stop = _next(source, position, line)
-        yield token
-        line += source.count("\n", position, stop)
-        position = stop
+    start = _header(source) if flavour == "luajit" else 0
+    return _Lexer(source, _LUAJIT if flavour == "luajit" else _LUA).read(start)
 
 
-def _skip(source: str, position: int, line: int) -> tuple[int, int]:
-    """Return where the next token starts, behind white space and comments."""
-    start = position
-    while True:
-        space = _SPACE.match(source, position)
-        if space:
-            position = space.end()
-        elif source.startswith("--", position):
-            position = _comment_end(source, position + 2, line + source.count("\n", start, position))
-        else:
-            return position, line + source.count("\n", start, position)
-
-
-def _comment_end(source: str, position: int, line: int) -> int:
-    opening = _LONG_OPEN.match(source, position)
-    if opening:
-        return _long_end(source, opening, line)
-    stop = source.find("\n", position)
+def _header(source: str) -> int:
+    """Return where LuaJIT begins to read: behind a byte order mark and a first line that starts with # (lj_lex.c)."""
+    start = len(_MARK) if source.startswith(_MARK) else 0
+    if not source.startswith("#", start):
+        return start
+    stop = source.find("\n", start)
     return len(source) if stop < 0 else stop
 
 
-def _long_end(source: str, opening: re.Match[str], line: int) -> int:
-    closing = f"]{opening[1]}]"
-    stop = source.find(closing, opening.end())
-    if stop < 0:
-        raise LexError("unfinished long string or comment", line)
-    return stop + len(closing)
+class _Lexer:
+    def __init__(self, source: str, pattern: re.Pattern[str]) -> None:
+        self._source = source
+        self._match: Callable[[str, int], re.Match[str] | None] = pattern.match
+        self._line = 1  # of the character to be read
+        self._found: list[Token] = []
+
+    def read(self, position: int) -> list[Token]:
+        source, found, size = self._source, self._found, len(self._source)
+        while position < size:
+            space = _SPACE.match(source, position)
+            if space:
+                self._line += space[0].count("\n")
+                position = space.end()
+                continue
+            match = self._match(source, position)
+            if match is None:
+                raise LuaSyntaxError(f"unexpected character {source[position]!r}", self._line)
+            kind, text = match.lastgroup, match[0]
+            position = match.end()
+            if kind == "NAME":
+                found.append(Token(Kind.KEYWORD if text in KEYWORDS else Kind.NAME, text, self._line))
+            elif text == "--":
+                position = self._comment(position)
+            elif kind == "SYMBOL":
+                found.append(Token(Kind.SYMBOL, text, self._line))
+            elif kind == "NUMBER":
+                found.append(Token(Kind.NUMBER, text, self._line))
+            else:
+                position = self._quoted(text, position) if kind == "QUOTE" else self._long_string(text, position)
+        found.append(Token(Kind.END, "<end of file>", self._line))
+        return found
+
+    def _comment(self, position: int) -> int:
+        opening = _LONG_OPEN.match(self._source, position)
+        if opening:
+            stop = self._long_end(opening[0], opening.end())
+            self._line += self._source.count("\n", position, stop)
+            return stop
+        stop = self._source.find("\n", position)
+        return len(self._source) if stop < 0 else stop
+
+    def _long_end(self, opening: str, position: int) -> int:
+        closing = opening.replace("[", "]")
+        stop = self._source.find(closing, position)
+        if stop < 0:
+            raise LuaSyntaxError("unfinished long string or comment", self._line)
+        return stop + len(closing)
+
+    def _long_string(self, opening: str, position: int) -> int:
+        stop = self._long_end(opening, position)
+        content = self._source[position : stop - len(opening)]
+        self._found.append(Token(Kind.STRING, content.removeprefix("\n"), self._line))
+        self._line += content.count("\n")
+        return stop
+
+    def _quoted(self, quote: str, position: int) -> int:
+        """Read what stands behind the opening quote."""
+        source, line, parts, special = self._source, self._line, [], _SPECIAL[quote]
+        while True:
+            match = special.search(source, position)
+            if match is None or match[0] == "\n":
+                raise LuaSyntaxError("unfinished string", line)
+            parts.append(source[position : match.start()])
+            position = match.end()
+            if match[0] == quote:
+                self._found.append(Token(Kind.STRING, "".join(parts), line))
+                return position
+            text, position = self._escape(position)
+            parts.append(text)
+
+    def _escape(self, position: int) -> tuple[str, int]:
+        """Return what the escape behind a backslash stands for, and where it ends."""
+        source = self._source
+        letter = source[position : position + 1]
+        if letter == "\n":
+            self._line += 1
+        if letter in _ESCAPES:
+            return _ESCAPES[letter], position + 1
+        if letter == "z":
+            space = _SPACE.match(source, position + 1)
+            self._line += space[0].count("\n") if space else 0
+            return "", space.end() if space else position + 1
+        digits = _DECIMAL.match(source, position)
+        if digits and int(digits[0]) < 256:
+            return chr(int(digits[0])), digits.end()
+        pair = source[position + 1 : position + 3]
+        if letter == "x" and re.fullmatch("[0-9a-fA-F]{2}", pair):
+            return chr(int(pair, 16)), position + 3
+        unicode = _UNICODE.match(source, position)
+        if unicode and len(unicode[1].lstrip("0")) <= 8 and int(unicode[1], 16) <= MAX_CODE_POINT:
+            return _utf8(int(unicode[1], 16)), unicode.end()
+        raise LuaSyntaxError("invalid escape sequence", self._line)
 
 
-def _next(source: str, position: int, line: int) -> tuple[Token, int]:
-    name = _NAME.match(source, position)
-    if name:
-        kind = Kind.KEYWORD if name[0] in KEYWORDS else Kind.NAME
-        return Token(kind, name[0], line), name.end()
-    if source[position] in "\"'":
-        return _short_string(source, position, line)
-    opening = _LONG_OPEN.match(source, position)
-    if opening:
-        stop = _long_end(source, opening, line)
-        content = source[opening.end() : stop - len(opening[0])]
-        return Token(Kind.STRING, content.removeprefix("\n"), line), stop
-    if source[position].isdecimal() or (source[position] == "." and source[position + 1 : position + 2].isdecimal()):
-        number = _NUMBER.match(source, position)
-        if number:
-            return Token(Kind.NUMBER, number[0], line), number.end()
-    symbol = _SYMBOL.match(source, position)
-    if symbol:
-        return Token(Kind.SYMBOL, symbol[0], line), symbol.end()
-    raise LexError(f"unexpected character {source[position]!r}", line)
-
-
-def _short_string(source: str, position: int, line: int) -> tuple[Token, int]:
-    """Return a quoted string. A backslash protects the character behind it, and a whole run of white space behind z."""
-    quote, at, is_exact = source[position], position + 1, True
-    while at < len(source):
-        character = source[at]
-        if character == quote:
-            return Token(Kind.STRING, source[position + 1 : at], line, is_exact), at + 1
-        if character == "\\":
-            is_exact = False
-            at += 2
-            if source[at - 1 : at] == "z":
-                space = _SPACE.match(source, at)
-                at = space.end() if space else at
-        elif character == "\n":
-            break
-        else:
-            at += 1
-    raise LexError("unfinished string", line)
+def _utf8(code: int) -> str:
+    """Return the bytes of a code point, as Lua writes them: by the rule of UTF-8, up to six of them, surrogates too."""
+    if code < 0x80:
+        return chr(code)
+    tail: list[int] = []
+    room = 0x3F
+    while code > room:
+        tail.append(0x80 | code & 0x3F)
+        code >>= 6
+        room >>= 1
+    first = (~room << 1) & 0xFF | code
+    return "".join(map(chr, (first, *reversed(tail))))
