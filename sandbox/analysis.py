@@ -18,13 +18,16 @@ from typing import Any, Protocol
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from sandbox import call_tables, lua_parser, lua_syntax
-from sandbox.call_tables import Table, Tables
+from sandbox.call_tables import Table, Tables, from_plain
 from sandbox.flow import ANYTHING, Flow, Notes, Site
 from sandbox.lua_flow import LuaReader
 from sandbox.lua_lexer import LuaSyntaxError
 from sandbox.python_flow import PythonReader
 from sandbox.python_policy import SourceRefused, compile_script, parse
+from sandbox.risks import Risk, risks
 from sandbox.runtimes import MAX_SOURCE_BYTES
+
+__all__ = ["Analysis", "Called", "Need", "Risk", "Tables", "Use", "analyse", "from_plain", "risks"]
 
 SUFFIXES = {"lua": ".lua", "luajit": ".lua", "python": ".py"}
 _TOO_DEEP = "the source is nested too deeply"
@@ -102,7 +105,10 @@ class Analysis:
 
 
 def analyse(
-    language: str, files: Mapping[str, bytes], main: str, known: Mapping[str, Tier] | Iterable[Mapping[str, Any]]
+    language: str,
+    files: Mapping[str, bytes],
+    main: str,
+    known: Mapping[str, Tier] | Iterable[Mapping[str, Any]] | Tables,
 ) -> Analysis:
     """Read the files of a script that are written in its language.
 
@@ -111,7 +117,7 @@ def analyse(
         files: All files of the bundle.
         main: The one that runs; read whatever its suffix.
         known: Every call there is, as the rows of ``Catalogue.tables``; or only with its tier, and then nothing is said
-            about arguments.
+            about arguments. ``from_plain`` makes tables of the rows, for whoever asks often.
 
     Raises:
         ArgumentError: No such language.
@@ -119,7 +125,10 @@ def analyse(
     """
     if language not in SUFFIXES:
         raise ArgumentError(f"{language!r} is not a language (known: {', '.join(SUFFIXES)})", parameter="language")
-    tables = call_tables.from_tiers(known) if isinstance(known, Mapping) else call_tables.from_plain(known)
+    if isinstance(known, Tables):
+        tables = known
+    else:
+        tables = call_tables.from_tiers(known) if isinstance(known, Mapping) else from_plain(known)
     reading = _Reading(language, Flow(tables.known))
     if main not in files:
         reading.syntax_errors.append((main, "the bundle has no such file"))

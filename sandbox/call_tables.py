@@ -1,9 +1,9 @@
 """What analysis knows of the calls, from rows of plain data, and what it has to say about the arguments of one.
 
-A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local``, ``gives``
-(``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and ``parameters``, each with ``name``, ``kind``,
-``required`` and, where the kind has them, ``low``, ``high``, ``choices`` and ``role`` (``path``, ``command`` or
-``target``: what needs and policies narrow). Only what is certainly wrong is said: an argument of which every value that
+A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local`` (the worker carries it
+out itself), ``gives`` (``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and ``parameters``,
+each with ``name``, ``kind``, ``required``, ``map`` and, where the kind has them, ``low``, ``high``, ``choices`` and ``role``
+(``path``, ``command`` or ``target``: what needs and policies narrow). Only what is certainly wrong is said: an argument of which every value that
 it may have is refused. The gate remains the judge.
 """
 
@@ -13,6 +13,7 @@ import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from protocol.tiers import Tier
@@ -32,6 +33,7 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     role: str | None = None  # path, command or target
+    is_map: bool = False  # in Lua a map in last place is its value, and no table of options
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Tables:
                 families.setdefault(table.family, set()).add(table.name)
         object.__setattr__(self, "families", {name: frozenset(calls) for name, calls in families.items()})
 
-    @property
+    @cached_property
     def known(self) -> Known:
         """Return what following values needs to know."""
         opens = {name: table.handle for name, table in self.calls.items() if table.gives == "handle"}
@@ -73,7 +75,11 @@ class Tables:
         inner = frozenset(
             name for name, calls in self.families.items() if all(self.calls[call].is_local for call in calls)
         )
-        return Known(frozenset(self.calls), self.families, opens, streams, inner)
+        maps = {
+            name: frozenset(place for place, item in enumerate(table.parameters or ()) if item.is_map)
+            for name, table in self.calls.items()
+        }
+        return Known(frozenset(self.calls), self.families, opens, streams, maps, inner)
 
     def tier_of_family(self, family: str | None) -> Tier:
         """Return what all calls of a family together need; of all families, for None or what is no family."""
@@ -97,7 +103,7 @@ def _table(row: Mapping[str, Any]) -> Table:
     parameters = tuple(
         Parameter(
             item["name"], item["kind"], item["required"], item.get("low"), item.get("high"),
-            tuple(item.get("choices") or ()), item.get("role"),
+            tuple(item.get("choices") or ()), item.get("role"), item.get("map", False),
         )
         for item in row["parameters"]
     )  # fmt: skip

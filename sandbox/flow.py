@@ -91,6 +91,25 @@ def joined(left: Value, right: Value) -> Value:
     return frozenset(atom for atom in union if atom.kind in _FOLLOWED_EVER) | UNKNOWN
 
 
+_ALWAYS_TRUE: Final = frozenset({Kind.CALL, Kind.FAMILY, Kind.ENVIRONMENT, Kind.BUILTIN, Kind.MODULE})
+
+_FALSE: Final[Value] = constant(None) | constant(False)
+
+
+def chosen(values: Sequence[Value], *, is_and: bool) -> Value:
+    """Return what ``a and b and c`` or ``a or b or c`` may give: never a family or a call that stands before an and."""
+    found = NOTHING
+    for number, value in enumerate(values, 1):
+        if number == len(values):
+            may_be = value
+        elif is_and:
+            may_be = frozenset(atom for atom in value if atom.kind not in _ALWAYS_TRUE)
+        else:
+            may_be = value - _FALSE
+        found = joined(found, may_be)
+    return found
+
+
 def concatenated(left: Value, right: Value) -> Value:
     """Return the texts of ``left`` followed by those of ``right``, as far as they are known."""
     if not left or not right:
@@ -183,6 +202,7 @@ class Known:
     ]  # family -> its calls; those of a family that is a kind of handle are methods
     opens: Mapping[str, str] = field(default_factory=dict)  # call -> kind of the handle that it gives
     streams: frozenset[str] = frozenset()  # calls that give more than one value in Lua
+    maps: Mapping[str, frozenset[int]] = field(default_factory=dict)  # call -> places of arguments that are maps
     inner: frozenset[str] = frozenset()  # families of which the worker carries out every call itself, without the gate
 
     def is_ours(self, name: str) -> bool:

@@ -18,6 +18,7 @@ from sandbox.flow import (
     Kind,
     Value,
     calculated,
+    chosen,
     concatenated,
     constant,
     joined,
@@ -355,10 +356,7 @@ class LuaReader:
     def _binary(self, node: Binary) -> Value:
         values = [_single(self._value(operand)) for operand in node.operands]
         if node.operators[0] in ("and", "or"):
-            found = NOTHING
-            for value in values:
-                found = joined(found, value)
-            return found
+            return chosen(values, is_and=node.operators[0] == "and")
         self._flow.escape_all(values, self._place(node.line))
         found = values[0]
         for operator, value in zip(node.operators, values[1:], strict=True):
@@ -393,7 +391,8 @@ class LuaReader:
         for atom in called:
             if atom.kind is Kind.CALL:
                 self._escape_given(arguments, place)
-                results |= self._flow.make(atom.name, place, given(arguments, is_open))
+                maps = self._flow.known.maps.get(atom.name, frozenset())
+                results |= self._flow.make(atom.name, place, given(arguments, is_open, maps))
             elif atom.kind is Kind.BUILTIN and atom.name in ("pcall", "xpcall") and arguments:
                 results |= self._protected(atom.name, arguments, is_open, place)
             else:
@@ -440,9 +439,15 @@ class LuaReader:
         return self._made(called, [receiver, *arguments], is_open, place)
 
 
-def given(arguments: list[Value], is_open: bool) -> Arguments:
-    """Return the arguments of a call of ours: a last map holds the named ones (``lua_runtime``)."""
-    if not arguments or is_open:
+def given(arguments: list[Value], is_open: bool, maps: frozenset[int]) -> Arguments:
+    """Return the arguments of a call of ours: a last map holds the named ones (``lua_runtime``).
+
+    Args:
+        arguments: What is passed.
+        is_open: More may follow.
+        maps: Places of the arguments that are maps by themselves.
+    """
+    if not arguments or is_open or len(arguments) - 1 in maps:
         return Arguments(tuple(arguments), (), is_open)
     last = arguments[-1]
     for atom in last:

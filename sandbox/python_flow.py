@@ -22,6 +22,7 @@ from sandbox.flow import (
     Kind,
     Value,
     calculated,
+    chosen,
     concatenated,
     constant,
     joined,
@@ -337,18 +338,11 @@ class PythonReader:
         return one(Kind.CONTAINER, "table", ((), tuple(named))) if is_plain else UNKNOWN
 
     def _either(self, node: ast.BoolOp) -> Value:
-        return self._union([self._value(value) for value in node.values])
+        return chosen([self._value(value) for value in node.values], is_and=isinstance(node.op, ast.And))
 
     def _conditional(self, node: ast.IfExp) -> Value:
         self._value(node.test)
-        return self._union([self._value(node.body), self._value(node.orelse)])
-
-    @staticmethod
-    def _union(values: Sequence[Value]) -> Value:
-        found = NOTHING
-        for value in values:
-            found = joined(found, value)
-        return found
+        return joined(self._value(node.body), self._value(node.orelse))
 
     def _walrus(self, node: ast.NamedExpr) -> Value:
         value = self._value(node.value)

@@ -7,7 +7,7 @@ assumed. The tier already says how much a call may do; this says what the script
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
@@ -59,7 +59,9 @@ class Rule:
     first: tuple[str, ...]
     second: tuple[str, ...]
     means: str
-    first_under: tuple[str, ...] = ()  # only if a path of the first may lie under, or hold, one of these; () is anywhere
+    first_under: tuple[
+        str, ...
+    ] = ()  # only if a path of the first may lie under, or hold, one of these; () is anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,9 @@ def _risk(rule: Rule, made: frozenset[str], needs: Sequence[Needed]) -> Risk | N
     reaching: dict[str, list[str]] = {}
     for call in first:
         paths = _paths(call, needs)
-        inside = None if paths is None else [path for path in paths if any(_meets(path, top) for top in rule.first_under)]
+        inside = (
+            None if paths is None else [path for path in paths if any(_meets(path, top) for top in rule.first_under)]
+        )
         if inside is None or inside:
             reaching[call] = inside or []
     if not reaching or len({*reaching, *second}) < 2:
@@ -136,13 +140,10 @@ def _paths(call: str, needs: Sequence[Needed]) -> list[str] | None:
 
 
 def _meets(path: str, top: str) -> bool:
-    """Return whether ``path``, which may be a pattern or hold a parameter in braces, can lie under ``top`` or hold it."""
+    """Return whether ``path``, which may be a pattern or hold a parameter in braces, can be under or over ``top``."""
     start = path
     for sign in "*?[{":
         start = start.partition(sign)[0]
     if start == path:
         return path == top or path.startswith(f"{top}/") or top.startswith(f"{path.rstrip('/')}/")
-    return start.startswith((top, f"{top}/")) or top.startswith(start) or f"{top}/".startswith(start)
-
-
-TABLE: Final[Mapping[str, str]] = {rule.code: rule.means for rule in RULES}
+    return start.startswith(f"{top}/") or top.startswith(start)

@@ -16,7 +16,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
 
@@ -25,7 +25,7 @@ from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from stdlib.handles import Handle
 from stdlib.host import Command, Host, RunContext, declared_command
-from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, parameter
+from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, limits_of, parameter
 from stdlib.paths import Target, resolve
 
 FAMILIES = ("check", "data", "fs", "log", "net", "proc", "sys", "time")
@@ -313,7 +313,8 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
                 annotation = list[HostPath]
             elif get_origin(annotation) is Annotated and get_args(annotation)[0] is Command:
                 annotation = Annotated[str, *get_args(annotation)[1:]]  # scripts give its name
-            parameters.append(parameter(name, annotation, default))
+            bounds, choices = limits_of(annotation)
+            parameters.append(replace(parameter(name, annotation, default), bounds=bounds, choices=choices))
     return tuple(wants), tuple(parameters)
 
 
@@ -343,6 +344,10 @@ class Catalogue:
         """Return all names, sorted."""
         return list(self._specs)
 
+    def tables(self) -> list[dict[str, Any]]:
+        """Return what static analysis knows of the calls, as plain data (see ``sandbox.call_tables``)."""
+        return [_table(spec) for spec in self]
+
     def tiers(self) -> dict[str, Tier]:
         """Return the tier of each call, for static analysis."""
         return {spec.name: spec.tier for spec in self}
@@ -356,6 +361,24 @@ class Catalogue:
             }
             for spec in self
         ]  # fmt: skip
+
+
+def _table(spec: CallSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name, "tier": spec.tier.label, "local": spec.is_local,
+        "gives": spec.gives, "handle": spec.gives_kind,
+        "parameters": [_row(spec, item) for item in spec.parameters],
+    }  # fmt: skip
+
+
+def _row(spec: CallSpec, item: Parameter) -> dict[str, Any]:
+    roles = {"path": item.is_path, "command": spec.command == item.name, "target": item.is_target}
+    row: dict[str, Any] = {"name": item.name, "kind": item.kind, "required": item.is_required, "map": item.is_map}
+    if item.bounds is not None:
+        row |= {"low": item.bounds.low, "high": item.bounds.high}
+    if item.choices:
+        row["choices"] = list(item.choices)
+    return row | {"role": role for role, is_it in roles.items() if is_it}
 
 
 @cache

@@ -71,6 +71,8 @@ class Parameter:
     is_map: bool = False  # a map in last place is its value, and no table of options
     is_data: bool = False  # the implementation gets bytes
     handle: str | None = None  # the kind of the handle that it takes
+    bounds: Bounds | None = None  # of a number
+    choices: tuple[str, ...] = ()  # of a text that is one of a few
 
     @property
     def is_target(self) -> bool:
@@ -115,6 +117,15 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
     kind, check = _plain(annotation, extra)
     is_map = annotation in (dict[str, str], dict[str, Any], Any)
     return Parameter(name, kind, check, default, is_map=is_map, is_data=annotation is Data)
+
+
+def limits_of(annotation: Any) -> tuple[Bounds | None, tuple[str, ...]]:
+    """Return the bounds and the choices that an annotation declares, for whoever checks arguments by a table."""
+    annotation = _without_none(annotation)
+    if get_origin(annotation) is Literal:
+        return None, tuple(map(str, get_args(annotation)))
+    extra = get_args(annotation) if get_origin(annotation) is Annotated else ()
+    return next((item for item in extra if isinstance(item, Bounds)), None), ()
 
 
 def _without_none(annotation: Any) -> Any:

@@ -1,21 +1,22 @@
 """What ``outrider script check`` finds by reading a script: problems, each with its place, and remarks. Pure.
 
-A problem is what would keep the script from running as stated: a syntax error, a call that does not exist, a tier below
-what its calls need, a call that its own needs leave out, code whose calls cannot be known. A remark is what a
-reviewer would ask about.
+A problem is what would keep the script from running as stated: a syntax error, a call that does not exist or is given
+wrong arguments, a tier below what its calls need, a call that its own needs leave out, a command that the manifest does
+not declare, code whose calls cannot be known. A remark is what a reviewer would ask about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cli.local.folder import MANIFEST, Script
+from policies.paths import PathPattern
 from protocol.errors import ArgumentError
 from protocol.manifest import Manifest
 from protocol.tiers import Tier
-from sandbox.analysis import Analysis, analyse
+from sandbox.analysis import Analysis, Called, Need, Risk, analyse, risks
 
 
 @dataclass(frozen=True)
@@ -39,42 +40,69 @@ class Findings:
 
     problems: list[Finding] = field(default_factory=list)
     remarks: list[Finding] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
-    inferred_tier: Tier | None = None  # None where reading cannot tell
+    calls: list[Called] = field(default_factory=list)
+    needs: list[Need] = field(default_factory=list)  # what the manifest would have to ask for
+    dynamic: list[str] = field(default_factory=list)  # ``main.lua:4: fs is used as a value``
+    risks: list[Risk] = field(default_factory=list)
+    inferred_tier: Tier | None = (
+        None  # None where nothing could be read; the highest it can be where something is dynamic
+    )
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as JSON data."""
         return {
             "inferred_tier": self.inferred_tier.label if self.inferred_tier is not None else None,
-            "calls": self.calls,
+            "inferred_needs": [need.to_plain() for need in self.needs],
+            "calls": [called.to_plain() for called in self.calls],
+            "dynamic": self.dynamic,
+            "risks": [{"code": risk.code, "calls": list(risk.calls), "means": risk.means} for risk in self.risks],
             "problems": [finding.to_plain() for finding in self.problems],
             "remarks": [finding.to_plain() for finding in self.remarks],
         }
 
 
-def read(script: Script, known: Mapping[str, Tier]) -> Findings:
+def read(script: Script, tables: Sequence[Mapping[str, Any]]) -> Findings:
     """Return what is found by reading ``script``.
 
     Args:
         script: The script.
-        known: Every call there is, with its tier.
+        tables: Every call there is, as ``Catalogue.tables`` gives them.
     """
     manifest = script.manifest
-    analysis = analyse(manifest.language, script.files, manifest.main, known)
-    findings = Findings(calls=sorted(analysis.calls))
-    for place, message in analysis.syntax_errors:
-        findings.problems.append(Finding(place, message))
-    for name, places in sorted(analysis.unknown.items()):
-        findings.problems += [Finding(place, f"there is no call named {name}") for place in places]
-    for dynamic in analysis.dynamic:
-        place, _, what = dynamic.partition(": ")
-        findings.problems.append(Finding(place, f"{what}, so nobody can tell which calls it makes"))
-    if analysis.is_complete:
+    known = {row["name"]: Tier.parse(row["tier"]) for row in tables}
+    analysis = analyse(manifest.language, script.files, manifest.main, tables)
+    findings = Findings(
+        calls=list(analysis.calls.values()), needs=list(analysis.needs), dynamic=list(analysis.dynamic),
+        risks=risks(analysis.calls, manifest.needs or analysis.needs),
+    )  # fmt: skip
+    _code(findings, analysis)
+    if not analysis.syntax_errors:
         findings.inferred_tier = analysis.tier
+    if analysis.is_complete:
         _tier(findings, script, analysis)
         _needs(findings, manifest, analysis, known)
+    if not script.is_bare:
+        _commands(findings, manifest, analysis)
     _tests(findings, manifest, known)
+    findings.remarks += [
+        Finding(manifest.main, f"{' and '.join(risk.calls)} together: it {risk.means}") for risk in findings.risks
+    ]
     return findings
+
+
+def _code(findings: Findings, analysis: Analysis) -> None:
+    """Add what is wrong with the code by itself."""
+    found = [Finding(place, message) for place, message in (*analysis.syntax_errors, *analysis.wrong)]
+    for name, places in analysis.unknown.items():
+        like = analysis.suggestions.get(name)
+        message = f"there is no call named {name}" + (f"; did you mean {like}?" if like else "")
+        found += [Finding(place, message) for place in places]
+    for (module, member), places in analysis.absent.items():
+        found += [Finding(place, f"the module {module} has no {member} here") for place in places]
+    for dynamic in analysis.dynamic:
+        place, _, what = dynamic.partition(": ")
+        found.append(Finding(place, f"{what}, so nobody can tell which calls it makes"))
+    findings.problems += found
 
 
 def _tier(findings: Findings, script: Script, analysis: Analysis) -> None:
@@ -92,14 +120,36 @@ def _needs(findings: Findings, manifest: Manifest, analysis: Analysis, known: Ma
     if not manifest.needs:
         return
     patterns = [need.call for need in manifest.needs]
-    for call, places in analysis.calls.items():
+    for call, called in analysis.calls.items():
         if known[call] is not Tier.COMPUTE and not any(_covers(pattern, call) for pattern in patterns):
-            findings.problems += [Finding(place, f"calls {call}, which its needs leave out") for place in places]
+            findings.problems += [Finding(place, f"calls {call}, which its needs leave out") for place in called.places]
+    _paths(findings, manifest, analysis)
     for pattern in patterns:
         if not any(_covers(pattern, call) for call in known):
             findings.problems.append(Finding(f"{MANIFEST}: needs", f"there is no call named {pattern}"))
         elif not any(_covers(pattern, call) for call in analysis.calls):
             findings.remarks.append(Finding(f"{MANIFEST}: needs", f"asks for {pattern}, which it never calls"))
+
+
+def _paths(findings: Findings, manifest: Manifest, analysis: Analysis) -> None:
+    """Remark on constant paths that no need covers; only a remark, as a need is about what a path leads to."""
+    for inferred in analysis.needs:
+        stated = [need for need in manifest.needs if _covers(need.call, inferred.call)]
+        if not stated or any(not need.paths for need in stated):
+            continue
+        patterns = [PathPattern.parse(path, where=f"{MANIFEST}: needs") for need in stated for path in need.paths]
+        for path in inferred.paths:
+            if "{" not in path and not any(pattern.matches(path) for pattern in patterns):
+                message = f"{inferred.call} is given {path}, which the paths of its need leave out"
+                findings.remarks.append(Finding(f"{MANIFEST}: needs", message))
+
+
+def _commands(findings: Findings, manifest: Manifest, analysis: Analysis) -> None:
+    for inferred in analysis.needs:
+        for name in inferred.commands:
+            if "{" not in name and name not in manifest.commands:
+                message = f"the command {name!r:.60} of {inferred.call} is not declared"
+                findings.problems.append(Finding(f"{MANIFEST}: commands", message))
 
 
 def _covers(pattern: str, call: str) -> bool:

@@ -12,8 +12,10 @@ from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.local.folder import Script, read_script
-from cli.output import counted, field
+from cli.output import counted, field, plain
 
+MAX_SHOWN_CHARACTERS = 120  # of the arguments of one call in the table for people; --json has them all
+CALLS = (field("call", "call"), field("tier", "tier"), field("where", "where"), field("with", "with"))
 TESTS = (field("test", "name"), field("result", "result"), field("difference", "differences"))
 
 
@@ -30,7 +32,7 @@ def noun(invocation: Invocation, path: Path) -> None:
     from stdlib.catalogue import load
 
     script = read_script(path)
-    findings = read(script, load().tiers())
+    findings = read(script, load().tables())
     tests = [] if findings.problems else asyncio.run(_tests(script))
     is_ok = not findings.problems and all(test["result"] == "ok" for test in tests)
     manifest = script.manifest
@@ -50,12 +52,34 @@ def _show(invocation: Invocation, told: dict[str, Any]) -> None:
     for kind in ("problems", "remarks"):
         for finding in told[kind]:
             output.line(f"{finding['where']}: {finding['message']}{'' if kind == 'problems' else '  (remark)'}")
+    output.rows([_row(called) for called in told["calls"]], CALLS)
+    for need in told["inferred_needs"]:
+        output.line(f"needs {_need(need)}")
     if told["tests"]:
         output.table(told["tests"], TESTS)
     word = "ok    " if told["ok"] else "failed"
     inferred = told["inferred_tier"] or "unknown"
     tests = counted(len(told["tests"]), "test")
     output.say(f"{word}  {told['name']}  tier {told['tier']}, inferred {inferred}  {tests}")
+
+
+def _row(called: dict[str, Any]) -> list[str]:
+    """Return what a person reads of one call: where it is made, and the arguments that are known."""
+    uses = [] if called["tier"] == "compute" else called["uses"]
+    known = dict.fromkeys(filter(None, (_arguments(use["arguments"]) for use in uses)))
+    text = plain("; ".join(known))
+    shown = text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
+    return [called["call"], called["tier"], plain(called["places"]), shown]
+
+
+def _arguments(arguments: dict[str, Any]) -> str:
+    known = {name: about["values"] for name, about in arguments.items() if about["kind"] != "unknown"}
+    return ", ".join(f"{name}={' or '.join(map(plain, values))}" for name, values in known.items())
+
+
+def _need(need: dict[str, Any]) -> str:
+    held = [f"{key}: {', '.join(need[key])}" for key in ("paths", "commands", "targets") if need.get(key)]
+    return plain("  ".join([need["call"], *held, *([] if need["bounded"] else ["and others"])]))
 
 
 async def _tests(script: Script) -> list[dict[str, Any]]:

@@ -56,10 +56,11 @@ def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
     version that was approved before."""
     bundle = core.repository.bundle(row.name, row.version, row.digest)
     found = service.analysis_of(bundle)
+    unknown = {**found.unknown, **{".".join(names): places for names, places in found.absent.items()}}
     before = _approved_before(core, connection, row)
     return brief(row) | {
         "inferred_tier": found.tier.label, "calls": sorted(found.calls), "dynamic": list(found.dynamic),
-        "unknown": [f"{name} ({', '.join(places)})" for name, places in sorted(found.unknown.items())],
+        "unknown": [f"{name} ({', '.join(places)})" for name, places in sorted(unknown.items())],
         "needs": [
             {"call": need.call} | ({"paths": list(need.paths)} if need.paths else {}) for need in bundle.manifest.needs
         ],

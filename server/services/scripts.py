@@ -18,9 +18,8 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 from protocol.bundle import Bundle
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, TrustError
 from protocol.signing import Envelope
-from protocol.tiers import Tier
 from protocol.trust import Authorised, authorise, check_publication, check_withdrawal
-from sandbox.analysis import Analysis, analyse
+from sandbox.analysis import Analysis, Tables, analyse, from_plain
 from server import clock
 from server.core import Core
 from server.services import desired
@@ -32,9 +31,9 @@ WAITING, APPROVED, REJECTED, WITHDRAWN = "waiting", "approved", "rejected", "wit
 
 
 @cache
-def known_calls() -> dict[str, Tier]:
-    """Return every call there is, with its tier."""
-    return catalogue.load().tiers()
+def known_calls() -> Tables:
+    """Return what analysis knows of every call there is."""
+    return from_plain(catalogue.load().tables())
 
 
 def analysis_of(bundle: Bundle) -> Analysis:

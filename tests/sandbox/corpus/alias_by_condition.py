@@ -1,0 +1,3 @@
+# calls: fs.list proc.list
+f = fs if len("x") else proc
+result = f.list("/")

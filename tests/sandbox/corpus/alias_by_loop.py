@@ -1,0 +1,3 @@
+# calls: fs.list proc.list
+for family in (fs, proc):
+    family.list("/")

@@ -1,0 +1,3 @@
+# calls: fs.list
+f = None or fs
+result = f.list("/")

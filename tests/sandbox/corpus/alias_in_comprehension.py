@@ -1,0 +1,2 @@
+# calls: fs.list proc.list
+result = [f.list("/") for f in [fs, proc]]

@@ -1,0 +1,6 @@
+# calls: fs.list
+def main():
+    files = fs
+    def inner():
+        return files.list("/")
+    return inner()

@@ -1,0 +1,3 @@
+-- calls: fs.read
+local read = fs.read
+return read("/x")

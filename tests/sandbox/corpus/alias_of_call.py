@@ -1,0 +1,3 @@
+# calls: fs.read
+read = fs.read
+result = read("/x")

@@ -1,0 +1,3 @@
+-- calls: fs.list
+local files = fs
+return files.list("/x")

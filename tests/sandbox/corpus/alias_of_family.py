@@ -1,0 +1,3 @@
+# calls: fs.list
+files = fs
+result = files.list("/x")

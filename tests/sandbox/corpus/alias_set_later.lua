@@ -1,0 +1,5 @@
+-- calls: fs.read
+local f
+local function use() return f.read("/x") end
+f = fs
+return use()

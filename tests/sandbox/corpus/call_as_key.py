@@ -1,0 +1,2 @@
+# calls: fs.space
+result = sorted(["/", "/x"], key=lambda p: len(fs.space(p)))

@@ -1,0 +1,2 @@
+-- calls: fs.read
+return coroutine.wrap(fs.read)("/x")

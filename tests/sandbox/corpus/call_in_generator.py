@@ -1,0 +1,2 @@
+# calls: fs.list
+result = [x for x in (fs.list(p) for p in ["/"])]

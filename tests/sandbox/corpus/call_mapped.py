@@ -1,0 +1,2 @@
+# calls: fs.list
+result = list(map(fs.list, ["/", "/x"]))

@@ -1,0 +1,4 @@
+# calls: fs.list
+class A:
+    go = fs.list
+result = A.go("/")

@@ -1,0 +1,4 @@
+# dynamic: fs
+class A:
+    f = fs
+result = A.f.read("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+--[==[ ]] ]] fs.list("/") ]==] local s = "--[[" fs.read("/x") --]]

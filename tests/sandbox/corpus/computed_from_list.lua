@@ -1,0 +1,2 @@
+-- dynamic: fs
+for _, n in pairs({a = "read"}) do fs[n]("/x") end

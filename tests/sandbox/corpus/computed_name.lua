@@ -1,0 +1,2 @@
+-- dynamic: fs
+return fs[param("p")]("/x")

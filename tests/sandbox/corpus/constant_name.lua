@@ -1,0 +1,3 @@
+-- calls: fs.read
+local name = "re" .. "ad"
+return fs[name]("/x")

@@ -1,0 +1,4 @@
+# dynamic: fs
+def f(go=fs):
+    return go.read("/x")
+result = f()

@@ -1,0 +1,2 @@
+-- dynamic: *
+return _G[param("f")].read("/x")

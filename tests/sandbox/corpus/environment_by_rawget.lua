@@ -1,0 +1,2 @@
+-- dynamic: *
+return rawget(_G, "fs").read("/x")

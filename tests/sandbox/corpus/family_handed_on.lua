@@ -1,0 +1,3 @@
+-- dynamic: fs
+local function f(x) return x.read("/x") end
+return f(fs)

@@ -1,0 +1,2 @@
+# dynamic: fs
+result = {"f": fs}["f"].read("/x")

@@ -1,0 +1,3 @@
+-- dynamic: fs
+local t = setmetatable({}, {__index = fs})
+return t.read("/x")

@@ -1,0 +1,3 @@
+-- dynamic: fs
+local t = {f = fs}
+return t.f.read("/x")

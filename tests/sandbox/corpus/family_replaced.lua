@@ -1,0 +1,3 @@
+-- dynamic: fs
+fs = proc
+return fs.command("df")

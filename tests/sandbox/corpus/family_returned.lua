@@ -1,0 +1,3 @@
+-- dynamic: proc
+local function get() return proc end
+return get().command("df")

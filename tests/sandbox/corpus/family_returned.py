@@ -1,0 +1,4 @@
+# dynamic: proc
+def get():
+    return proc
+result = get().command("df")

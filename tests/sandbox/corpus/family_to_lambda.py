@@ -1,0 +1,2 @@
+# dynamic: fs
+result = (lambda f: f.read("/x"))(fs)

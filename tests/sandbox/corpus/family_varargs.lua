@@ -1,0 +1,3 @@
+-- dynamic: fs
+local function f(...) return (...).read("/x") end
+return f(fs)

@@ -1,0 +1,3 @@
+# calls: fs.read
+take = getattr
+result = take(fs, "read")("/x")

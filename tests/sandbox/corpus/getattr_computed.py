@@ -1,0 +1,2 @@
+# dynamic: fs
+result = getattr(fs, param("p"))("/x")

@@ -1,0 +1,2 @@
+# calls: fs.read
+result = getattr(fs, "re" + "ad")("/x")

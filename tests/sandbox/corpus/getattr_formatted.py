@@ -1,0 +1,3 @@
+# calls: fs.read
+verb = "read"
+result = getattr(fs, f"{verb}")("/x")

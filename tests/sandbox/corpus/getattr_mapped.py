@@ -1,0 +1,2 @@
+# dynamic: fs
+result = list(map(getattr, [fs], ["read"]))[0]("/x")

@@ -1,0 +1,2 @@
+# calls:
+result = hasattr(fs, "read")

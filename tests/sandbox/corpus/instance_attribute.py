@@ -1,0 +1,6 @@
+# dynamic: fs
+class A:
+    pass
+a = A()
+a.f = fs
+result = a.f.read("/x")

@@ -1,0 +1,2 @@
+# calls: fs.list
+result = fs.list(**{"path": "/"})

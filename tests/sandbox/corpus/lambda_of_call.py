@@ -1,0 +1,3 @@
+# calls: fs.read
+f = lambda p: fs.read(p)
+result = f("/x")

@@ -1,0 +1,3 @@
+-- dynamic: *
+local compile = load
+return compile("return fs.read('/x')")()

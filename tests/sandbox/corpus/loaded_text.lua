@@ -1,0 +1,2 @@
+-- dynamic: *
+return load("return fs.read('/x')")()

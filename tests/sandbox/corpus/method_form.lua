@@ -1,0 +1,2 @@
+-- calls: fs.read
+local ok = pcall(function() return fs:read("/x") end)

@@ -1,0 +1,2 @@
+-- calls: fs.space
+return (function() return (function() return (function() return fs.space("/") end)() end)() end)()

@@ -1,0 +1,2 @@
+-- calls: fs.read
+-- hidden by a lone carriage return?fs.read("/x")

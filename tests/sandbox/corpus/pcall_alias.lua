@@ -1,0 +1,3 @@
+-- calls: fs.read
+local try = pcall
+return try(fs.read, "/x")

@@ -1,0 +1,3 @@
+-- calls: fs.read
+local ok, text = pcall(fs.read, "/x")
+return ok

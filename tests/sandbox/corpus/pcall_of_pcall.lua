@@ -1,0 +1,2 @@
+-- calls: fs.read
+return pcall(pcall, fs.read, "/x")

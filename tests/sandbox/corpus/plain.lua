@@ -1,0 +1,2 @@
+-- calls: fs.space
+return fs.space("/")

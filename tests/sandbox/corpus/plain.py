@@ -1,0 +1,2 @@
+# calls: fs.space
+result = fs.space("/")

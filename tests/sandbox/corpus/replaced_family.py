@@ -1,0 +1,3 @@
+# dynamic: fs
+fs = proc
+result = fs.command("df")

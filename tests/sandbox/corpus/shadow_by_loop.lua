@@ -1,0 +1,2 @@
+-- calls: fs.list
+for _, fs in ipairs({fs}) do fs.list("/") end

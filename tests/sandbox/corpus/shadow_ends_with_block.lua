@@ -1,0 +1,3 @@
+-- calls: fs.read
+do local fs = {} end
+return fs.read("/x")

@@ -1,0 +1,6 @@
+# calls:
+def main():
+    try:
+        raise ValueError("x")
+    except ValueError as fs:
+        return str(fs)

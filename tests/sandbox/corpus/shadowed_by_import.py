@@ -1,0 +1,4 @@
+# calls:
+def main():
+    import math as fs
+    return fs.sqrt(4)

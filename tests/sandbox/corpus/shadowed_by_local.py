@@ -1,0 +1,4 @@
+# calls:
+def main():
+    fs = "x"
+    return fs.upper()

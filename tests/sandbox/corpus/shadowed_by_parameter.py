@@ -1,0 +1,4 @@
+# calls:
+def f(fs):
+    return fs.upper()
+result = f("x")

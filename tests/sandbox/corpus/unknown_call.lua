@@ -1,0 +1,2 @@
+-- unknown: fs.shred
+pcall(function() fs.shred("/x") end)

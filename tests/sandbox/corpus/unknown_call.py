@@ -1,0 +1,5 @@
+# unknown: fs.shred
+try:
+    fs.shred("/x")
+except HostError:
+    pass
