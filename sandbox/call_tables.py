@@ -1,10 +1,10 @@
 """What analysis knows of the calls, from rows of plain data, and what it has to say about the arguments of one.
 
-A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local`` (the worker carries it
-out itself), ``gives`` (``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and ``parameters``,
-each with ``name``, ``kind``, ``required``, ``map`` and, where the kind has them, ``low``, ``high``, ``choices`` and ``role``
-(``path``, ``command`` or ``target``: what needs and policies narrow). Only what is certainly wrong is said: an argument of which every value that
-it may have is refused. The gate remains the judge.
+A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local`` (the worker carries
+it out itself), ``gives`` (``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and
+``parameters``, each with ``name``, ``kind``, ``required``, ``map`` and, where the kind has them, ``low``, ``high``,
+``choices`` and ``role`` (``path``, ``command`` or ``target``: what needs and policies narrow). Only what is certainly
+wrong is said: an argument of which every value that it may have is refused. The gate remains the judge.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Tables:
             name for name, calls in self.families.items() if all(self.calls[call].is_local for call in calls)
         )
         maps = {
-            name: frozenset(place for place, item in enumerate(table.parameters or ()) if item.is_map)
+            name: frozenset(
+                place for place, item in enumerate(table.parameters or ()) if item.is_map or table.is_local
+            )  # what the worker does itself takes no options
             for name, table in self.calls.items()
         }
         return Known(frozenset(self.calls), self.families, opens, streams, maps, inner)

@@ -46,7 +46,7 @@ from sandbox.lua_tree import (
 )  # fmt: skip
 
 MAX_TOKENS = 200_000  # a source of 256 KiB that holds more is made to be slow; chosen without measurement
-MAX_DEPTH = 120  # of nested brackets, functions and blocks; Lua's own bound is 200 levels, this keeps us off Python's
+MAX_DEPTH = 200  # of nested brackets, functions and blocks together; as many levels as Lua's own parser goes down
 MAX_SUFFIXES = 200  # of one name: each makes the tree deeper, and Lua knows no bound
 
 #: Strength of the operators, weakest first (manual, 3.4.8); those of one strength stand together.

@@ -372,13 +372,16 @@ def _table(spec: CallSpec) -> dict[str, Any]:
 
 
 def _row(spec: CallSpec, item: Parameter) -> dict[str, Any]:
-    roles = {"path": item.is_path, "command": spec.command == item.name, "target": item.is_target}
     row: dict[str, Any] = {"name": item.name, "kind": item.kind, "required": item.is_required, "map": item.is_map}
     if item.bounds is not None:
         row |= {"low": item.bounds.low, "high": item.bounds.high}
     if item.choices:
         row["choices"] = list(item.choices)
-    return row | {"role": role for role, is_it in roles.items() if is_it}
+    if item.is_path or item.is_target:
+        row["role"] = "path" if item.is_path else "target"
+    elif item.name == spec.command:
+        row["role"] = "command"
+    return row
 
 
 @cache

@@ -34,8 +34,8 @@ VARIABLES = ("a", "b", "c", "d")
 MEMBERS = ("read", "list", "space", "command", "nosuch")
 ATOMS = (
     "fs", "proc", "_G", "_ENV", "fs.read", "fs.list", "proc.command", "_G.fs", "_ENV.proc.command", "nil", "1",
-    "'read'", "'fs'", "pcall", "rawget", "ipairs", "param('p')", "print", "load", "{}", "'li' .. 'st'", "'\\x72ead'", "...",
-    "function(...) return ... end", "function(x, y) return x.read end", "string", "setmetatable",
+    "'read'", "'fs'", "pcall", "rawget", "ipairs", "param('p')", "print", "load", "{}", "'li' .. 'st'", "'\\x72ead'",
+    "...",    "function(...) return ... end", "function(x, y) return x.read end", "string", "setmetatable",
 )  # fmt: skip
 
 

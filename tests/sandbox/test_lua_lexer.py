@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import lupa.lua54
 import pytest
 
-from sandbox.lua_lexer import Kind, LexError, tokens
+from sandbox.lua_lexer import LuaSyntaxError, tokens
 
 
 def spelled(source: str) -> list[str]:
@@ -43,21 +46,51 @@ def test_lines_are_counted_through_strings_comments_and_all_line_ends() -> None:
     assert [found[name] for name in "abcdefg"] == [1, 2, 3, 4, 6, 7, 8]
 
 
-def test_strings_with_escapes_are_marked() -> None:
-    """Their content was not decoded, so nobody may rely on it."""
-    exact = {token.text: token.is_exact for token in tokens(r"'plain' 'a\nb' [[a\nb]]") if token.kind is Kind.STRING}
-    assert exact == {"plain": True, r"a\nb": True}  # the long one came last and is exact
-    assert next(tokens(r"'a\65'")).is_exact is False
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"'a\nb\t\\\'\"\a\b\f\v\r'", r"'\65\066\0067'", r"'\x41\xff'", 
+        r"'\u{41}\u{e9}\u{20ac}\u{1F600}\u{D800}\u{7FFFFFFF}\u{0000041}'",
+        "'a\\z  \n\t b'", "'a\\\nb'", "'a\\\r\nb'", "[[\nx\r\ny]]", "[==[]]]==]", "'\u00e9'",
+    ],
+)  # fmt: skip
+def test_strings_are_decoded_as_lua_decodes_them(source: str) -> None:
+    """A name that is spelled with escapes is the same name."""
+    told = lupa.lua54.LuaRuntime(encoding=None).eval(source.encode())
+    (token, _) = tokens(source.encode().decode("latin-1"))
+    assert token.text.encode("latin-1") == told
+
+
+@pytest.mark.parametrize("source", [r"'\q'", r"'\x4'", r"'\256'", r"'\u{110000000}'", r"'\u41'", r"'\u{}'"])
+def test_escapes_that_lua_does_not_know_are_refused(source: str) -> None:
+    with pytest.raises(LuaSyntaxError):
+        tokens(source)
+
+
+def test_luajit_begins_behind_a_mark_and_a_header_line() -> None:
+    """Elsewhere they are what they are: for Lua 5.4 no tokens at all."""
+    source = "\xef\xbb\xbf#!/usr/bin/lua fs.read()\nreturn \xc3\xa9"
+    assert [(token.text, token.line) for token in tokens(source, "luajit")][:2] == [("return", 2), ("\xc3\xa9", 2)]
+    with pytest.raises(LuaSyntaxError):
+        tokens(source)
+
+
+def test_time_is_linear() -> None:
+    """Each of these makes a lexer slow that looks ahead or back more than once."""
+    for piece in ("[=", "--[=", "'a", '"\\z ', "0x", "1e+", "a.", "[==[", "\\", "--\r"):
+        for source in (piece * 20_000, "x = '" + "\\z \n" * 20_000 + "'"):
+            with contextlib.suppress(LuaSyntaxError):
+                tokens(source)
 
 
 @pytest.mark.parametrize("source", ["'abc", "'a\nb'", "[[x", "--[[x", "$", "a ! b", "\x00", "é", "'a\\"])
 def test_what_is_not_a_token_is_refused(source: str) -> None:
     """Nothing is skipped."""
-    with pytest.raises(LexError):
-        list(tokens(source))
+    with pytest.raises(LuaSyntaxError):
+        tokens(source)
 
 
 def test_a_decimal_digit_of_another_script_is_no_number() -> None:
     """Python's idea of a digit is wider than Lua's."""
-    with pytest.raises(LexError):
-        list(tokens("\u0663"))
+    with pytest.raises(LuaSyntaxError):
+        tokens("\u0663")

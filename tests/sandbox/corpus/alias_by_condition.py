@@ -1,3 +1,3 @@
-# calls: fs.list proc.list
+# calls: fs.list but not proc.list
 f = fs if len("x") else proc
 result = f.list("/")
