@@ -49,7 +49,7 @@ def test_lines_are_counted_through_strings_comments_and_all_line_ends() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        r"'a\nb\t\\\'\"\a\b\f\v\r'", r"'\65\066\0067'", r"'\x41\xff'", 
+        r"'a\nb\t\\\'\"\a\b\f\v\r'", r"'\65\066\0067'", r"'\x41\xff'",
         r"'\u{41}\u{e9}\u{20ac}\u{1F600}\u{D800}\u{7FFFFFFF}\u{0000041}'",
         "'a\\z  \n\t b'", "'a\\\nb'", "'a\\\r\nb'", "[[\nx\r\ny]]", "[==[]]]==]", "'\u00e9'",
     ],
