@@ -77,8 +77,10 @@ class Tables:
         )
         maps = {
             name: frozenset(
-                place for place, item in enumerate(table.parameters or ()) if item.is_map or table.is_local
-            )  # what the worker does itself takes no options
+                place
+                for place, item in enumerate(table.parameters or ())
+                if item.is_map or (table.is_local and item.is_required)  # as ``sandbox.pure.declared`` binds them
+            )
             for name, table in self.calls.items()
         }
         return Known(frozenset(self.calls), self.families, opens, streams, maps, inner)

@@ -282,7 +282,7 @@ TEXTWRAP: dict[str, Any] = {
 
 # hashlib
 
-_HASHES: dict[str, Callable[[bytes], Any]] = {
+HASHES: dict[str, Callable[[bytes], Any]] = {
     "md5": _md5.md5,
     "sha1": _sha1.sha1,
     "sha224": _sha2.sha224,
@@ -298,10 +298,10 @@ class Hash:
     __slots__ = ("_inner", "name")
 
     def __init__(self, name: str, data: bytes = b"") -> None:
-        if text_of(name, "the name of a hash") not in _HASHES:
-            raise ValueError(f"no hash of this name; there are {', '.join(_HASHES)}")
+        if text_of(name, "the name of a hash") not in HASHES:
+            raise ValueError(f"no hash of this name; there are {', '.join(HASHES)}")
         self.name = name
-        self._inner = _HASHES[name](_bytes_of(data))
+        self._inner = HASHES[name](_bytes_of(data))
 
     @property
     def digest_size(self) -> int:
@@ -351,4 +351,4 @@ def _new(name: str, data: bytes = b"", *, usedforsecurity: bool = True) -> Hash:
     return Hash(name, data)
 
 
-HASHLIB: dict[str, Any] = {name: _hash(name) for name in _HASHES} | {"new": _new}
+HASHLIB: dict[str, Any] = {name: _hash(name) for name in HASHES} | {"new": _new}

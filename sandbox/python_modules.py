@@ -23,8 +23,12 @@ from sandbox.python_regex import RE
 from sandbox.values import LOCAL_CAPS, to_plain
 
 
+def _local_calls(family: str) -> dict[str, Callable[..., Any]]:
+    """Return ``encode`` and ``decode`` of a family, so that importing the module of its name takes nothing away."""
+    return {member: _local_call(f"{family}.{member}") for member in ("decode", "encode")}
+
+
 def _local_call(name: str) -> Callable[..., Any]:
-    """Return the call ``name``, so that importing the module of its family takes nothing away."""
 
     def perform(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
         budget = LOCAL_CAPS.budget("an argument")
@@ -49,14 +53,14 @@ _IPADDRESS |= {"collapse_addresses": _collapsed, "summarize_address_range": _ran
 MODULES: Mapping[str, Module] = {
     name: module(name, members)
     for name, members in {
-        "base64": BASE64,
+        "base64": BASE64 | _local_calls("base64"),
         "collections": COLLECTIONS,
-        "csv": CSV,
+        "csv": CSV | _local_calls("csv"),
         "datetime": DATETIME,
         "hashlib": HASHLIB,
         "ipaddress": _IPADDRESS,
         "itertools": ITERTOOLS,
-        "json": JSON | {"decode": _local_call("json.decode"), "encode": _local_call("json.encode")},
+        "json": JSON | _local_calls("json"),
         "math": MATH,
         "re": RE,
         "statistics": STATISTICS,

@@ -176,6 +176,8 @@ class PythonRuntime:
             return self._function(Binding(f"{family}.{name}", ()))
 
         body = {"__slots__": (), "_undeclared_": staticmethod(undeclared), **members}
+        if family in STOCK:  # hex: as a function it stays what it is
+            body["__call__"] = staticmethod(getattr(builtins, family))
         api: Api = type(family, (Api,), body)()
         return api
 

@@ -31,10 +31,11 @@ MODULES: dict[str, frozenset[str]] = {
     name: _words(held)
     for name, held in {
         "base64": """a85decode a85encode b16decode b16encode b32decode b32encode b32hexdecode b32hexencode b64decode
-            b64encode b85decode b85encode standard_b64decode standard_b64encode urlsafe_b64decode urlsafe_b64encode""",
+            b64encode b85decode b85encode decode encode standard_b64decode standard_b64encode urlsafe_b64decode
+            urlsafe_b64encode""",
         "collections": "Counter OrderedDict defaultdict deque namedtuple",
-        "csv": """DictReader Error QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC reader write_dicts
-            write_rows""",
+        "csv": """DictReader Error QUOTE_ALL QUOTE_MINIMAL QUOTE_NONE QUOTE_NONNUMERIC decode encode reader
+            write_dicts write_rows""",
         "datetime": "MAXYEAR MINYEAR UTC date datetime time timedelta timezone",
         "hashlib": "md5 new sha1 sha224 sha256 sha384 sha512",
         "ipaddress": """AddressValueError IPv4Address IPv4Interface IPv4Network IPv6Address IPv6Interface IPv6Network

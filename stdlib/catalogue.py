@@ -28,7 +28,7 @@ from stdlib.host import Command, Host, RunContext, declared_command
 from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, limits_of, parameter
 from stdlib.paths import Target, resolve
 
-FAMILIES = ("check", "data", "fs", "log", "net", "proc", "sys", "time")
+FAMILIES = ("check", "data", "data_bytes", "data_names", "fs", "log", "net", "proc", "sys", "time")
 NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}
 
@@ -98,6 +98,7 @@ class CallSpec:
     wants: tuple[str, ...] = ()  # "host", "run", "permit": what is injected, in order
     doc: str = ""
     examples: Mapping[str, str] = field(default_factory=dict)  # language -> source
+    result: str = ""  # of a call without an implementation: its type, as a Python annotation
 
     @property
     def family(self) -> str:
@@ -281,13 +282,16 @@ def _gives(function: Callable[..., Any]) -> tuple[str, str]:
     return "value", ""
 
 
-def local(name: str, *, lua: str = "", python: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a call that the worker carries out itself; the decorated function only gives signature and text."""
+def local(
+    name: str, *, result: str, lua: str = "", python: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a call that the worker carries out itself; the decorated function only gives parameters and text."""
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         _, parameters = _signature(function)
         doc = inspect.getdoc(function) or ""
-        _add(CallSpec(name, Tier.COMPUTE, parameters, None, doc=doc, examples={"lua": lua, "python": python or lua}))
+        examples = {"lua": lua, "python": python or lua}
+        _add(CallSpec(name, Tier.COMPUTE, parameters, None, doc=doc, examples=examples, result=result))
         return function
 
     return declare

@@ -25,9 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m stdlib.reference"
 WIDTH = 120
 
-#: Their declarations give signature and text only; they return nothing themselves.
-_LOCAL_RESULTS = {"param": "Any", "json.encode": "str", "json.decode": "Any"}
-
 #: What the helpers of paths raise, which nobody sees in the implementation that uses them.
 _RAISED_BY_TARGET = {
     "present": {"not_found"}, "status": {"not_found"}, "opened": {"not_found", "denied", "unavailable"},
@@ -88,7 +85,7 @@ narrow it further. Calls marked *local* are carried out in the sandbox and touch
 def result_of(spec: CallSpec) -> str:
     """Return the type of a call's result as a Python annotation."""
     if spec.implementation is None:
-        return _LOCAL_RESULTS[spec.name]
+        return spec.result
     return str(inspect.signature(spec.implementation).return_annotation)
 
 
@@ -132,8 +129,10 @@ def _read(function: Callable[..., Any]) -> tuple[set[str], set[str]]:
 
 def allowed(spec: CallSpec, item: Parameter) -> str:
     """Return what a parameter takes, in words."""
-    if item.kind == "text" and spec.is_local:
-        return "text"
+    if spec.is_local and item.kind in ("text", "list of texts"):
+        return item.kind
+    if item.kind.startswith("data up to"):
+        return "text or bytes" if spec.is_local else f"text or {item.kind.replace('data up to', 'bytes, at most')}"
     if item.kind == "text":
         return f"text, at most {_length(spec, item)} bytes"
     if item.kind == "list of texts":
@@ -178,8 +177,12 @@ def _type_of(item: Parameter) -> str:
     word = item.kind.partition(" ")[0]
     if word.startswith("'"):
         return f"Literal[{item.kind.replace(chr(39), chr(34)).replace(' | ', ', ')}]"
-    named = {"path": "str", "text": "str", "boolean": "bool", "integer": "int", "number": "float", "value": "Any"}
-    plain = "list[str]" if item.kind == "list of texts" else named[word]
+    named = {
+        "path": "str", "text": "str", "boolean": "bool", "integer": "int", "number": "float", "value": "Any",
+        "data": "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str", "url": "str",
+        "list of texts": "list[str]", "list of paths": "list[str]", "map of texts": "dict[str, str]",
+    }  # fmt: skip
+    plain = named.get(item.kind) or named[word]
     return f"{plain} | None" if not item.is_required and item.default is None else plain
 
 

@@ -3,6 +3,18 @@
 import builtins
 from typing import Any, Literal
 
+class base64:
+    @staticmethod
+    def decode(text: str, url: bool = False, padding: bool = True) -> bytes:
+        """Return the bytes that `text` stands for. Strict: line breaks and all but the canonical form are refused.
+
+        With `padding` false there must be none.
+        """
+
+    @staticmethod
+    def encode(data: str | bytes, url: bool = False, padding: bool = True) -> str:
+        """Return text for bytes (RFC 4648), on one line; with `url` in the alphabet for URLs and file names."""
+
 class check:
     @staticmethod
     def metric(
@@ -25,6 +37,75 @@ class check:
     @staticmethod
     def timestamp(ms: int) -> None:
         """Say when the values were taken, in milliseconds since 1970 UTC, if not now."""
+
+class cidr:
+    @staticmethod
+    def address(text: str) -> builtins.dict[str, Any]:
+        """Return what an address of IPv4 or IPv6 is.
+
+        As `{address, version}` and, each true or false, `{private, loopback, link_local, multicast, unspecified}`
+        and `{reserved, global}`.
+        """
+
+    @staticmethod
+    def collapse(networks: builtins.list[str]) -> builtins.list[str]:
+        """Return the fewest networks that hold the same addresses, IPv4 first; at most 10000 may be given."""
+
+    @staticmethod
+    def contains(network: str, other: str) -> bool:
+        """Tell whether an address or a network lies within `network`."""
+
+    @staticmethod
+    def overlaps(first: str, second: str) -> bool:
+        """Tell whether two networks have an address in common."""
+
+    @staticmethod
+    def parse(network: str, strict: bool = True) -> builtins.dict[str, Any]:
+        """Return what a network is, as `{network, version, prefix, first, last, netmask, size}`.
+
+        `size` is the number of its addresses, nothing if that needs more than 64 bits. Unless `strict` is false,
+        bits after the prefix are refused. An address is the network of itself alone.
+        """
+
+    @staticmethod
+    def subnets(network: str, prefix: int) -> builtins.list[str]:
+        """Return the parts of a network that have `prefix`; at most 1024."""
+
+class csv:
+    @staticmethod
+    def decode(text: str, delimiter: str = ",", header: bool = False) -> builtins.list[Any]:
+        """Return the rows of RFC 4180 `text` as lists of texts, without empty lines.
+
+        With `header` they are maps by the names in the first row, and each must have as many values.
+        """
+
+    @staticmethod
+    def encode(rows: Any, columns: builtins.list[str] = [], delimiter: str = ",") -> str:
+        """Return the text of `rows`, which are all lists or all maps, with a line feed after each.
+
+        `columns` are the first row; for maps they say what is written in which order, by default all names, sorted.
+        """
+
+class digest:
+    @staticmethod
+    def blake2b(data: str | bytes, size: int = 64) -> str:
+        """Return the BLAKE2b hash of bytes, in hexadecimal digits; `size` is that of the hash."""
+
+    @staticmethod
+    def md5(data: str | bytes) -> str:
+        """Return the MD5 hash of bytes, in hexadecimal digits. It is broken: only for what others hashed with it."""
+
+    @staticmethod
+    def sha1(data: str | bytes) -> str:
+        """Return the SHA-1 hash of bytes, in hexadecimal digits. It is broken: only for what others hashed with it."""
+
+    @staticmethod
+    def sha256(data: str | bytes) -> str:
+        """Return the SHA-256 hash of bytes, in hexadecimal digits; `hex.decode` gives its bytes."""
+
+    @staticmethod
+    def sha512(data: str | bytes) -> str:
+        """Return the SHA-512 hash of bytes, in hexadecimal digits."""
 
 class fs:
     @staticmethod
@@ -58,14 +139,70 @@ class fs:
         (seconds since 1970 UTC), `inode`, `nlink`.
         """
 
+class gzip:
+    @staticmethod
+    def compress(data: str | bytes, level: int = 6) -> bytes:
+        """Return bytes in gzip's format, without a name or a time: equal bytes give equal ones."""
+
+    @staticmethod
+    def decompress(data: str | bytes, most: int = 8388608) -> bytes:
+        """Return what gzip's format holds; `too_large` if that is more than `most` bytes, found out on the way."""
+
+class hex:
+    @staticmethod
+    def decode(text: str) -> bytes:
+        """Return the bytes of the digits in `text`, of either case; nothing may stand between them."""
+
+    @staticmethod
+    def encode(data: str | bytes) -> str:
+        """Return two digits in lower case for each byte."""
+
+class hmac:
+    @staticmethod
+    def equal(first: str | bytes, second: str | bytes) -> bool:
+        """Tell whether two texts or bytes are equal, in a time that does not tell where they differ."""
+
+    @staticmethod
+    def sha1(key: str | bytes, data: str | bytes) -> str:
+        """Return the hash of bytes under a key, in hexadecimal digits; only for what others made with it."""
+
+    @staticmethod
+    def sha256(key: str | bytes, data: str | bytes) -> str:
+        """Return the hash of bytes under a key (RFC 2104), in hexadecimal digits."""
+
+    @staticmethod
+    def sha512(key: str | bytes, data: str | bytes) -> str:
+        """Return the hash of bytes under a key, in hexadecimal digits."""
+
+class ini:
+    @staticmethod
+    def decode(text: str, repeated: Literal["refuse", "last", "list"] = "refuse") -> builtins.dict[str, Any]:
+        """Return section to key to text. Keys before the first section are in the section with the empty name.
+
+        Comments are lines that begin with `#` or `;`. A line that begins with space goes on with the value before
+        it. `repeated` says what becomes of a key that stands twice: refused, the last value, or a list of all.
+        Nothing is interpolated, and names keep their case.
+        """
+
+    @staticmethod
+    def encode(sections: builtins.dict[str, Any]) -> str:
+        """Return the text of sections, each a map of texts, numbers and booleans, or lists of them; all sorted by
+        name.
+
+        Keys of the section with the empty name come first. What would not be read again as it was is refused.
+        """
+
 class json:
     @staticmethod
     def decode(text: str) -> Any:
-        """Return the value that JSON `text` stands for; an `invalid_argument` error if it is none."""
+        """Return the value that JSON `text` stands for.
+
+        An integer of more than 64 bits is read as the nearest float. Of names that stand twice the last one counts.
+        """
 
     @staticmethod
-    def encode(value: Any) -> str:
-        """Return `value` as JSON text, keys sorted."""
+    def encode(value: Any, indent: int = 0) -> str:
+        """Return `value` as JSON text, keys sorted; on one line, unless `indent` is more than 0."""
 
 class log:
     @staticmethod
@@ -102,6 +239,50 @@ class net:
 def param(name: str) -> Any:
     """Return the run's parameter `name`, or nothing if it was not given."""
 
+class path:
+    @staticmethod
+    def is_absolute(path: str | bytes) -> bool:
+        """Tell whether a path begins with a slash."""
+
+    @staticmethod
+    def is_within(path: str | bytes, base: str | bytes) -> bool:
+        """Tell whether `path` is `base` or below it, as far as its text tells; what the host has may differ."""
+
+    @staticmethod
+    def join(parts: builtins.list[str]) -> str:
+        """Return the parts with a slash between them; only the first may be absolute.
+
+        As in all of `path`, nothing is looked up, and a name that is not UTF-8 may be bytes.
+        """
+
+    @staticmethod
+    def name(path: str | bytes) -> str:
+        """Return the last part of a path."""
+
+    @staticmethod
+    def normalize(path: str | bytes) -> str:
+        """Return a path without `.`, `..` and doubled slashes; a link would make `..` mean something else."""
+
+    @staticmethod
+    def parent(path: str | bytes) -> str:
+        """Return the path without its last part; `.` for a bare name."""
+
+    @staticmethod
+    def relative(path: str | bytes, base: str | bytes) -> str:
+        """Return the way from `base` to `path`; both absolute or both not."""
+
+    @staticmethod
+    def split(path: str | bytes) -> builtins.list[str]:
+        """Return the parts of a path; the first is `/` if it is absolute."""
+
+    @staticmethod
+    def stem(path: str | bytes) -> str:
+        """Return the last part without its suffix."""
+
+    @staticmethod
+    def suffix(path: str | bytes) -> str:
+        """Return the suffix of the last part with its dot, or an empty text."""
+
 class proc:
     @staticmethod
     def command(name: str, args: builtins.list[str] = [], timeout: float = 10.0) -> builtins.dict[str, Any]:
@@ -122,6 +303,64 @@ class proc:
     @staticmethod
     def self() -> builtins.dict[str, Any]:
         """Return what the agent is: `pid`, `uid`, `gid`, `rss` (bytes), `cpu` (seconds)."""
+
+class regex:
+    @staticmethod
+    def escape(text: str) -> str:
+        """Return a pattern that matches just `text`."""
+
+    @staticmethod
+    def find(pattern: str, text: str | bytes) -> builtins.dict[str, Any] | None:
+        """Return the leftmost match as `{text, groups, names}`, or nothing.
+
+        `groups` are all groups in order, `names` those that have a name; a group that took no part is nothing. If
+        `text` is bytes that are not UTF-8, so is what is returned.
+        """
+
+    @staticmethod
+    def find_all(pattern: str, text: str | bytes, limit: int = 1000) -> builtins.list[builtins.dict[str, Any]]:
+        """Return the first `limit` matches that do not overlap, as `regex.find` returns one."""
+
+    @staticmethod
+    def replace(pattern: str, text: str | bytes, replacement: str, limit: int = 10000) -> str:
+        """Return `text` with its first `limit` matches replaced.
+
+        In the replacement, `$0` to `$9`, `${12}` and `${name}` are groups and `$$` is a dollar.
+        """
+
+    @staticmethod
+    def split(pattern: str, text: str | bytes, limit: int = 10000) -> builtins.list[str]:
+        """Return what stands between the first `limit` matches, and after the last of them."""
+
+    @staticmethod
+    def test(pattern: str, text: str | bytes) -> bool:
+        """Tell whether `pattern` matches anywhere in `text`. The syntax is that of RE2: see `docs/data.md`."""
+
+class semver:
+    @staticmethod
+    def compare(first: str, second: str) -> int:
+        """Return -1, 0 or 1, as `first` is older than, equal to or newer than `second`.
+
+        Build metadata plays no part.
+        """
+
+    @staticmethod
+    def parse(version: str) -> builtins.dict[str, Any]:
+        """Return the parts of a semantic version (2.0.0) as `{major, minor, patch, prerelease, build}`.
+
+        The last two are texts, empty where there are none.
+        """
+
+    @staticmethod
+    def satisfies(version: str, conditions: str) -> bool:
+        """Tell whether `version` meets all `conditions`: versions with `<`, `<=`, `>`, `>=` or `=` before.
+
+        A pre-release counts by its place in the order alone.
+        """
+
+    @staticmethod
+    def valid(text: str) -> bool:
+        """Tell whether `text` is a semantic version."""
 
 class sys:
     @staticmethod
@@ -170,3 +409,71 @@ class time:
     @staticmethod
     def sleep(seconds: float) -> None:
         """Wait. The wall limit of the run goes on counting."""
+
+class toml:
+    @staticmethod
+    def decode(text: str) -> builtins.dict[str, Any]:
+        """Return the tables of a TOML 1.0 document of at most 1 Mi characters. There is no way to write one.
+
+        Dates and times are texts; integers of more than 64 bits and numbers that are not finite are refused.
+        """
+
+class url:
+    @staticmethod
+    def build(parts: builtins.dict[str, Any]) -> str:
+        """Return the URL of parts as `url.parse` returns them. What would be read as other parts is refused."""
+
+    @staticmethod
+    def decode(text: str) -> str | bytes:
+        """Return what percent-encoded `text` stands for; bytes, if it is not UTF-8."""
+
+    @staticmethod
+    def decode_query(text: str, plus: bool = True) -> builtins.dict[str, builtins.list[str]]:
+        """Return each name of a query with the list of its values; `+` is a space, unless `plus` is false."""
+
+    @staticmethod
+    def encode(data: str | bytes) -> str:
+        """Return text or bytes percent-encoded, so that they can be one part of a path or one value of a query."""
+
+    @staticmethod
+    def encode_query(fields: builtins.dict[str, Any]) -> str:
+        """Return a query of names, sorted, with a text, number or boolean each, or a list of them."""
+
+    @staticmethod
+    def join(base: str, reference: str) -> str:
+        """Return what `reference` means in a document at `base`."""
+
+    @staticmethod
+    def parse(text: str) -> builtins.dict[str, Any]:
+        """Return the parts of a URL as `{scheme, user, password, host, port, path, query, fragment}`, still encoded.
+
+        Strictly as RFC 3986 has it: what must be percent-encoded and is not is refused. User, password, host and
+        port are nothing where there are none; host and scheme are in lower case.
+        """
+
+class xml:
+    @staticmethod
+    def decode(text: str) -> builtins.dict[str, Any]:
+        """Return the root element of an XML document of at most 4 Mi characters.
+
+        An element is `{tag, attributes, children, text}`; its text has no space at its ends. Names keep their
+        prefixes. A document type (DTD) is refused, and with it all entities; so is nesting of more than 29
+        elements.
+        """
+
+class yaml:
+    @staticmethod
+    def decode(text: str) -> Any:
+        """Return the value of the one YAML document in `text`, at most 1 Mi characters; nothing for an empty one.
+
+        The core schema of YAML 1.2: `yes` and dates are texts. Aliases and merge keys are followed, as copies that
+        count; tags, a key that stands twice, integers of more than 64 bits and numbers that are not finite are
+        refused.
+        """
+
+    @staticmethod
+    def encode(value: Any) -> str:
+        """Return `value` as a YAML document in block style, keys sorted.
+
+        A text that some reader could take for something else is quoted.
+        """

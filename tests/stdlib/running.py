@@ -57,7 +57,7 @@ async def run(
     sandbox: Sandbox, language: str, source: str, tier: Tier, parameters: Mapping[str, Any] | None = None
 ) -> Outcome:
     """Run ``source`` once."""
-    main = {"lua": "main.lua", "python": "main.py"}[language]
+    main = "main.py" if language == "python" else "main.lua"
     program = Program(language, main, {main: source.encode()}, parameters or {})
     return await sandbox.run(program, gate(tier), builtin(tier).limits)
 

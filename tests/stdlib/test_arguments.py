@@ -11,6 +11,7 @@ from running import Kept, gate
 from protocol.tiers import Tier
 from sandbox.gate import RULE_ARGUMENTS
 from sandbox.pure import PURE
+from sandbox.pure.declared import REQUIRED, SIGNATURES
 from sandbox.runtimes import CallError
 from stdlib.catalogue import CallSpec, load
 from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Parameter
@@ -92,14 +93,43 @@ async def test_extra_arguments_are_refused(spec: CallSpec) -> None:
     await refused(spec, [*given.values(), 1], {}, None)
 
 
-@pytest.mark.parametrize("name", sorted(PURE))
-def test_local_calls_refuse_too(name: str) -> None:
-    spec = next(spec for spec in load() if spec.name == name)
-    (item,) = spec.parameters
-    wrong: list[tuple[list[Any], dict[str, Any]]] = [
-        ([], {}), ([1, 2], {}), ([], {"no_such": 1}), (["x"], {item.name: "x"}), ([b"\xff"], {}),
-    ]  # fmt: skip
-    for args, named in wrong:
+LOCAL = [spec for spec in load() if spec.is_local]
+#: What no parameter of a local call takes, by its kind. Texts and bytes may be any, also those that hold a NUL.
+NOT_LOCAL: dict[str, list[Any]] = {
+    "text": [1, 1.5, True, b"\xff", [], {}],
+    "data": [1, 1.5, True, [], {}],
+    "boolean": [0, "true", b"", []],
+    "choice": ["other", b"x", 1],
+    "integer": [*NUMBERS, 1 << 40, -1],
+    "list": ["x", 1, True, {"a": "b"}],
+    "map": ["x", 1, True, ["a"]],
+    "value": [],
+}
+
+
+@pytest.mark.parametrize("spec", LOCAL, ids=lambda spec: spec.name)
+def test_local_calls_refuse_too(spec: CallSpec) -> None:
+    perform = PURE[spec.name]
+    good_here = {**GOOD, "value": []}
+    known = {item.name: good_here.get(kind_of(item), "x") for item in spec.parameters if item.is_required}
+    wrong: list[tuple[list[Any], dict[str, Any], str]] = [([], known | {"no_such": 1}, "no_such")]
+    wrong += [([1] * (len(spec.parameters) + 1), {}, spec.parameters[-1].name)]
+    for place, item in enumerate(spec.parameters):
+        if item.is_required:
+            wrong.append(([], {name: value for name, value in known.items() if name != item.name}, item.name))
+        before = [GOOD.get(kind_of(other), "x") for other in spec.parameters[:place]]
+        wrong.append(([*before, GOOD.get(kind_of(item), "x")], {item.name: "x"}, item.name))
+        wrong += [([], known | {item.name: value}, item.name) for value in NOT_LOCAL[kind_of(item)]]
+    for args, named, parameter in wrong:
         with pytest.raises(CallError) as caught:
-            PURE[name]({}, args, named)
-        assert caught.value.code == "invalid_argument"
+            perform({}, args, named)
+        assert (caught.value.code, caught.value.fields["parameter"]) == ("invalid_argument", parameter), (args, named)
+
+
+@pytest.mark.parametrize("spec", LOCAL, ids=lambda spec: spec.name)
+def test_local_calls_take_the_parameters_that_are_declared(spec: CallSpec) -> None:
+    """Declared in one package and done in another: names, order and defaults are compared."""
+    done = {name: None if default is REQUIRED else default for name, default in SIGNATURES[spec.name].items()}
+    declared = {item.name: None if item.is_required else item.default for item in spec.parameters}
+    assert list(done) == list(declared)
+    assert {name: list(value) if value == () else value for name, value in done.items()} == declared
