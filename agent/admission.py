@@ -2,8 +2,9 @@
 
     frozen? -> bundle -> signatures -> tier under the ceiling -> order -> walls -> parameters -> permission
 
-Nothing is remembered from the last run: each one proves all of it again. If the statements on disk do not prove enough
-and there is a link, the server is asked once for newer ones.
+Each run decides all of it again. What the signatures prove is remembered only for the same statements, roster and
+withdrawals, and until the first moment at which one of them ends (:mod:`protocol.proofs`). If the statements on disk do
+not prove enough and there is a link, the server is asked once for newer ones.
 """
 
 from __future__ import annotations

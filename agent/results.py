@@ -78,7 +78,9 @@ def end_data(about: About, ending: Ending) -> dict[str, Any]:
 
 
 def _fit(data: dict[str, Any]) -> dict[str, Any]:
-    if _over(data) > 0 and data["output"]:
+    if _over(data) <= 0:  # as good as always
+        return data
+    if data["output"]:
         _say(data, "output")  # before it is measured: the word needs room too, or the result would have to give it
         _cut_output(data, _over(data))
     if _over(data) > 0 and len(data["metrics"]) > _MAX_METRICS_KEPT:

@@ -24,6 +24,7 @@ from agent.statedir import StateDir
 from policies.ceiling import DEFAULT, Ceiling, load_ceiling
 from protocol.errors import DeniedError, NotFoundError, OutriderError, TooLargeError, TrustError, UnavailableError
 from protocol.limits import MAX_ENVELOPE_BYTES
+from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import Envelope, peek
 from protocol.statements import Withdrawal
@@ -59,6 +60,7 @@ class Trust:
         self._state = state
         self._rosters = _stored_roster(state, config, now)
         self._withdrawals: dict[tuple[str, str], Envelope] = {}  # by digest and name
+        self._proofs = Proofs()
         self._ceiling: Ceiling = DEFAULT
         self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
         self._load_withdrawals()
@@ -128,8 +130,14 @@ class Trust:
             TrustError: It must not run; ``reason`` says why.
         """
         entry.bundle.verify(digest)
-        withdrawals = list(self._withdrawals.values())
-        proved = authorise(digest, entry.publication, entry.approvals, withdrawals, self.roster(), now)
+        roster = self.roster()
+
+        def prove() -> Authorised:
+            withdrawals = list(self._withdrawals.values())
+            return authorise(digest, entry.publication, entry.approvals, withdrawals, roster, now)
+
+        # Neither an entry nor a roster nor the map of withdrawals is ever changed: each is replaced by a new one.
+        proved = self._proofs.find(digest, (entry, roster, self._withdrawals), now, prove)
         check_manifest(proved, entry.bundle.manifest)
         if (digest, proved.name) in self._withdrawals:  # proved once; the key that signed it may have left the roster
             raise TrustError(f"{proved.name} {proved.version} was withdrawn", reason="withdrawn")

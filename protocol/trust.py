@@ -33,6 +33,7 @@ class Authorised:
     reviewer_key_ids: frozenset[str]
     grants: tuple[dict[str, Any], ...]  # of every approval that counted; each narrows
     expires: datetime  # when the first approval that counted ends
+    unchanged_until: datetime  # from now until then, the same is proved by the same statements and roster
 
 
 def authorise(
@@ -85,11 +86,14 @@ def authorise(
             f"{published.name} {published.version} has {len(people)} of {max(1, reviewers_needed)} approvals it needs",
             reason="not_approved",
         )
+    expires = min(item.expires for item in counted.values())
+    # An approval that does not count may come to count (one from the future): then nothing is said about later.
+    ends = [expires, roster.expires, *(item.expires for item in roster.members if item.expires and item.expires > now)]
     return Authorised(
         published.name, published.version, digest, min(item.tier for item in counted.values()),
         min(authors & set(roster.authors(published.name, now))),
         frozenset(counted), tuple(item.grant for item in counted.values()),
-        min(item.expires for item in counted.values()),
+        expires, now if refusals or len(approvals) > limits.MAX_APPROVALS else min(ends),
     )  # fmt: skip
 
 

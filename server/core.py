@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from protocol.errors import ConflictError
+from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import PrivateKey
 from server.allowance import Allowance
@@ -43,6 +44,7 @@ class Core:
     strangers: Allowance = field(default_factory=Allowance)
     unproved: int = 0  # connections of agents that have not proved a key yet
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
+    proofs: Proofs = field(default_factory=Proofs)
     probe: Probe = field(default_factory=Probe)
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)

@@ -116,7 +116,11 @@ class OwnLedger:
             sequence, blob, digest = chain.append(**stamps, **fields)
         except TooLargeError:  # what was asked is never a reason for not recording that it was
             sequence, blob, digest = chain.append(**stamps, **(fields | {"arguments": {}, "data": {"cut": True}}))
-        _ADD.add(connection, [record_row(SERVER, decode_record(blob), blob, digest)])
+        row = {
+            "agent": SERVER, "sequence": sequence, "blob": blob, "hash": digest, "time_us": stamps["time_us"],
+            "kind": fields["kind"], "call": fields.get("call", ""), "run": fields.get("run", ""),
+        }  # fmt: skip
+        _ADD.add(connection, [row])
         end = _end(sequence, digest)
         if not _MOVE_END.change(connection, end=end):
             connection.execute(insert(meta).values(key=_END_KEY, value=end))

@@ -146,10 +146,14 @@ def judge(core: Core, connection: Connection, row: Row[Any]) -> Authorised:
         TrustError: It must not run; says why.
     """
     given, taken = statements(connection, row.digest)
-    publication = _envelope(row.publication)
-    return authorise(
-        row.digest, publication, given, taken, core.roster, clock.now(), reviewers_needed=core.config.reviewers_needed
-    )
+    publication, roster, now = _envelope(row.publication), core.roster, clock.now()
+
+    def prove() -> Authorised:
+        needed = core.config.reviewers_needed
+        return authorise(row.digest, publication, given, taken, roster, now, reviewers_needed=needed)
+
+    # The same row gives the same envelope while it is remembered.
+    return core.proofs.find(row.digest, (publication, roster, len(given), *given, *taken), now, prove)
 
 
 def status(core: Core, connection: Connection, row: Row[Any]) -> str:

@@ -265,6 +265,58 @@ def test_the_files_are_held_against_the_digest_each_time(trusted: Premises) -> N
     assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, swapped, NOW)) == "wrong_digest"
 
 
+# what is remembered --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def remembered(trusted: Premises, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A script that was proved once is proved no second time; return a count of the proofs."""
+    found: list[int] = []
+    real = trusting.authorise
+
+    def counted(*arguments: Any) -> Any:
+        found.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(trusting, "authorise", counted)
+    return found
+
+
+def test_the_same_script_is_proved_once(trusted: Premises, remembered: list[int]) -> None:
+    entry = approved(trusted.world, script())
+    for _ in range(3):
+        trusted.trust.authorise(entry.bundle.digest, entry, NOW)
+    assert len(remembered) == 1
+
+
+def test_a_withdrawal_counts_at_once_for_what_was_proved_before(trusted: Premises) -> None:
+    entry = approved(trusted.world, script())
+    trusted.trust.authorise(entry.bundle.digest, entry, NOW)
+    trusted.trust.add_withdrawals([withdrawal(trusted.world)], NOW)
+    assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, entry, NOW)) == "withdrawn"
+
+
+def test_a_new_roster_counts_at_once_for_what_was_proved_before(trusted: Premises) -> None:
+    entry = approved(trusted.world, script())
+    trusted.trust.authorise(entry.bundle.digest, entry, NOW)
+    trusted.trust.set_roster(signed(trusted.world, 2, keys=[trusted.world.member("bob")]), NOW)
+    assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, entry, NOW)) == "unknown_key"
+
+
+def test_an_approval_ends_at_its_moment_for_what_was_proved_before(trusted: Premises) -> None:
+    entry = approved(trusted.world, script())
+    until = trusted.trust.authorise(entry.bundle.digest, entry, NOW).expires
+    trusted.trust.authorise(entry.bundle.digest, entry, until - timedelta(microseconds=1))
+    assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, entry, until)) == "expired"
+
+
+def test_newer_statements_of_the_same_digest_are_proved_anew(trusted: Premises) -> None:
+    entry = approved(trusted.world, script())
+    trusted.trust.authorise(entry.bundle.digest, entry, NOW)
+    less = replace(entry, approvals=())
+    assert reason(lambda: trusted.trust.authorise(entry.bundle.digest, less, NOW)) == "not_approved"
+
+
 # the ceiling ---------------------------------------------------------------------------------------------------------
 
 
