@@ -27,7 +27,7 @@ RUN_KEEP_DAYS: Final = 7  # how long the id of an ended run is remembered, so th
 # --- link ------------------------------------------------------------------------------------------------------------
 BATCH_RECORDS: Final = 256  # in one frame of records. Not measured.
 BATCH_BYTES: Final = 512 * KIB  # of records in one frame; half of the link's frame, so there is always room around it
-SHIP_GATHER_S: Final = 0.01  # that a durable record nobody at the server waits for may lie; a short run takes less
+SHIP_GATHER_S: Final = 0.03  # that a durable record nobody at the server waits for may lie; a short run takes 10 ms
 IN_FLIGHT_RECORDS: Final = 4096  # sent and not acknowledged; bounds what is sent again after a lost connection
 CONNECT_TIMEOUT_S: Final = 15.0  # TCP, TLS and WebSocket opening together
 HANDSHAKE_TIMEOUT_S: Final = 10.0  # the four messages of the mutual proof

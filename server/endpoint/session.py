@@ -41,7 +41,7 @@ from server.ledger import ENDED, ingest
 
 LOG = structlog.get_logger()
 BUNDLE = "bundle"
-Batch = tuple[int, list[bytes]]
+Batch = tuple[int, int, asyncio.Future[list[Record]]]  # first sequence, how many, and what comes of writing them
 Handler = Callable[[str, str, dict[str, Any]], Awaitable[tuple[dict[str, Any], bytes | None]]]
 """Takes agent, method and body of a request; returns the answer and, for a bundle, the bytes to stream."""
 
@@ -163,7 +163,10 @@ class AgentSession:
                 raise ProtocolError("the agent sent a text frame")
             for event in self._link.receive(frame):
                 if isinstance(event, events.RecordsReceived):
-                    await self._batches.put((event.first, event.blobs))
+                    # Handed to the writer at once; while too many are under way, nothing more is read here.
+                    taken = self._core.database.begin(self._taking(event.first, event.blobs))
+                    taken.add_done_callback(_seen)
+                    await self._batches.put((event.first, len(event.blobs), taken))
                 else:
                     self._on(event)
             self._work.set()
@@ -181,20 +184,14 @@ class AgentSession:
     async def _take_in(self) -> None:
         """Write records and acknowledge them; batches that wait share a commit."""
         while True:
-            batches = [await self._batches.get()]
-            while not self._batches.empty():
-                batches.append(self._batches.get_nowait())
-            writes = [self._core.database.write(self._taking(batch)) for batch in batches]
-            results = await asyncio.gather(*writes, return_exceptions=True)
-            for (first, blobs), result in zip(batches, results, strict=True):
-                if isinstance(result, BaseException):
-                    raise result
-                self._link.acknowledge(first + len(blobs) - 1)
-                self._work.set()
-                self._tell(result)
+            first, count, taken = await self._batches.get()
+            records = await asyncio.shield(taken)
+            self._link.acknowledge(first + count - 1)
+            self._work.set()
+            self._tell(records)
 
-    def _taking(self, batch: Batch) -> Callable[[Connection], list[Record]]:
-        return lambda connection: ingest(connection, self._agent, *batch)
+    def _taking(self, first: int, blobs: list[bytes]) -> Callable[[Connection], list[Record]]:
+        return lambda connection: ingest(connection, self._agent, first, blobs)
 
     def _tell(self, taken: list[Record]) -> None:
         core = self._core
@@ -285,6 +282,12 @@ class AgentSession:
         for future in futures:
             if not future.done():
                 future.set_exception(gone)
+
+
+def _seen(taken: asyncio.Future[Any]) -> None:
+    """Whoever takes batches in raises what became of one; of those after it, nobody is left who would ask."""
+    if not taken.cancelled():
+        taken.exception()
 
 
 def _failure(code: str, message: str) -> OutriderError:

@@ -58,9 +58,10 @@ async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -
     sending = [core.background(_send(core, run, agent, body)) for run, agent in planned]
     try:
         async with asyncio.timeout(wait_s or None):
-            await asyncio.gather(*map(asyncio.shield, sending))
-            if wait_s:
-                await asyncio.gather(*watches.values())
+            if wait_s:  # also what does not begin has its end
+                await _all(list(watches.values()))
+            else:
+                await asyncio.gather(*map(asyncio.shield, sending))
     except TimeoutError:
         pass  # the answer shows how far they are
     finally:
@@ -75,13 +76,18 @@ async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[s
     try:
         found = await _shown(core, identities)
         async with asyncio.timeout(wait_s):
-            await asyncio.gather(*(watches[run["id"]] for run in found if run["status"] not in ENDED))
+            await _all([watches[run["id"]] for run in found if run["status"] not in ENDED])
     except TimeoutError:
         pass  # as above
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
     return await _shown(core, identities)
+
+
+async def _all(watches: list[asyncio.Future[None]]) -> None:
+    for watch in watches:
+        await watch
 
 
 async def _shown(core: Core, identities: list[str]) -> list[dict[str, Any]]:

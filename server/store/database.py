@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,18 +77,27 @@ class Database:
         Raises:
             UnavailableError: Too many commands wait, or the disk refuses.
         """
-        return await asyncio.wrap_future(self.submit(command))
+        return await asyncio.shield(self.begin(command))
+
+    def begin(self, command: Callable[[Connection], Result]) -> asyncio.Future[Result]:
+        """Queue ``command`` like :meth:`write`; what is returned has its result once it is on disk."""
+        told = _Told(asyncio.get_running_loop())
+        self._queue(command, told)
+        return told.heard
 
     def submit(self, command: Callable[[Connection], Result]) -> Future[Result]:
-        """Queue ``command``; the future has its result once it is on disk."""
+        """Queue ``command``; the future has its result once it is on disk. For where there is no event loop."""
+        future: Future[Result] = Future()
+        future.set_running_or_notify_cancel()  # who waits may be cancelled; what is written may not
+        self._queue(command, future)
+        return future
+
+    def _queue(self, command: Callable[[Connection], Result], future: Any) -> None:
         if self._closed:
             raise UnavailableError("the server is ending")
         if self._commands.qsize() >= limits.MAX_PENDING_WRITES:
             raise UnavailableError("too much waits for the disk")
-        future: Future[Result] = Future()
-        future.set_running_or_notify_cancel()  # who waits may be cancelled; what is written may not
         self._commands.put(_Command(command, future))
-        return future
 
     def submit_later(self, command: Callable[[Connection], Result]) -> Future[Result]:
         """Like :meth:`submit`, but not at once: what the answer to nobody depends on. Call it in the event loop."""
@@ -202,10 +212,39 @@ def _run_each(connection: Connection, driver: Any, group: list[_Command]) -> lis
     return done
 
 
+class _Told:
+    """The writer's end of a future of the event loop: a result crosses the threads in one step."""
+
+    __slots__ = ("_is_done", "_loop", "heard")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._is_done = False
+        self.heard: asyncio.Future[Any] = loop.create_future()
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, result: Any) -> None:
+        self._tell(self.heard.set_result, result)
+
+    def set_exception(self, error: BaseException) -> None:
+        self._tell(self.heard.set_exception, error)
+
+    def _tell(self, settle: Callable[[Any], None], what: Any) -> None:
+        self._is_done = True
+        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear it
+            self._loop.call_soon_threadsafe(self._settle, settle, what)
+
+    def _settle(self, settle: Callable[[Any], None], what: Any) -> None:
+        if not self.heard.done():  # the loop is ending
+            settle(what)
+
+
 class _Command:
     __slots__ = ("future", "run")
 
-    def __init__(self, run: Callable[[Connection], Any], future: Future[Any]) -> None:
+    def __init__(self, run: Callable[[Connection], Any], future: Future[Any] | _Told) -> None:
         self.run = run
         self.future = future
 

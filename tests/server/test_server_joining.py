@@ -348,6 +348,7 @@ async def test_a_link_that_breaks_the_protocol_is_ended_and_the_others_do_not_no
 async def test_an_agent_asks_only_what_agents_may_ask(server: Headquarters, peer: Peer) -> None:
     """No message from an agent makes the server execute or pick a path."""
     await peer.connect()
+    await peer.wanted("schedules.set")  # the last of what is sent of itself
     answer = await peer.ask("bundle.get", {"digest": "sha256:" + "0" * 64})
     assert isinstance(answer, RequestFailed)
     assert answer.code == "not_found"
