@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -90,6 +91,7 @@ def _token(given: argparse.Namespace) -> str:
 
 def _run(given: argparse.Namespace) -> int:
     from agent.config import load_config
+    from agent.limits import GC_THRESHOLDS
     from agent.logs import start_logging
     from agent.notify import Notifier
     from agent.supervisor import Supervisor
@@ -102,7 +104,12 @@ def _run(given: argparse.Namespace) -> int:
         start_logging(config.settings.log_level)
 
         async def work() -> None:
-            await Supervisor(state, config, notifier, end_when_refused=given.once_refused).run()
+            supervisor = Supervisor(state, config, notifier, end_when_refused=given.once_refused)
+            # What is loaded now stays: a full collection would walk through all of it while a run waits.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
+            await supervisor.run()
 
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(work())

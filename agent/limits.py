@@ -38,6 +38,9 @@ BACKOFF_BASE_S: Final = 1.0  # a thousand agents returning at once are spread ov
 BACKOFF_CAP_S: Final = 30.0  # the longest a host stays away from a server that is back. Not measured.
 MAX_CLOCK_SKEW_S: Final = 300.0  # more difference to the server's clock than this is reported
 
+# --- memory ----------------------------------------------------------------------------------------------------------
+GC_THRESHOLDS: Final = (10_000, 20, 20)  # objects made, then rounds; a run makes some thousands, few of them in circles
+
 # --- bundles ---------------------------------------------------------------------------------------------------------
 FETCH_TIMEOUT_S: Final = 30.0  # for the largest bundle (4 MiB) on a 1.2 Mbit/s line
 CACHED_BUNDLES_IN_MEMORY: Final = 16  # parsed; the six bundled checks and some more

@@ -19,6 +19,7 @@ TAIL_PAGE = 200  # records read at once for a follower of the ledger
 TAIL_HEARTBEAT_S = 15.0  # a comment on a silent stream, so that proxies and readers see it is alive
 PROBE_EVERY_S = 1.0  # between two writes that only show that writing works
 PROBE_TIMEOUT_S = 2.0  # for one durable write; a disk that takes longer serves nobody
+GC_THRESHOLDS = (10_000, 20, 20)  # objects made, then rounds; a request makes some hundreds, few of them in circles
 SHUTDOWN_S = 5.0  # for requests under way when the server is told to end
 REFUSALS_RECORDED_PER_S = 5.0  # of callers without any proof; more are only counted, or strangers could fill the disk
 IDEMPOTENCY_KEPT_S = 24 * 3600.0  # that the answer to an Idempotency-Key is remembered
