@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ class Host:
     proc: str = "/proc"  # tests put a tree of their own here
     clock: Callable[[], float] = time.time  # seconds since 1970 UTC
     monotonic: Callable[[], float] = time.monotonic  # seconds
+    getaddrinfo: Callable[..., list[Any]] = socket.getaddrinfo  # the system's resolver
+    resolver: str = "/etc/resolv.conf"  # where the name servers of the host stand
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
 
 

@@ -16,10 +16,10 @@ from policies.targets import read_host
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_PATH_BYTES
 from stdlib.handles import Handle
+from stdlib.network.urls import Url as Place
 
 MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
 MAX_LIST_ITEMS = 1000
-MAX_URL_CHARACTERS = 8192
 MAX_DATA_BYTES = 768 << 10  # of one argument; what fits into one frame with all around it
 REQUIRED: Any = object()
 HANDLE_KEY = "$handle"  # sandbox.runtimes.HANDLE_KEY: how a handle crosses as an argument
@@ -142,7 +142,7 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
     if annotation is str and Hostname() in extra:
         return "host", _host
     if annotation is str and Url() in extra:
-        return "url", _text(MAX_URL_CHARACTERS)
+        return "url", _url
     if annotation is str:
         return "text", _text(length.most)
     if annotation is bool:
@@ -238,6 +238,16 @@ def _host(value: Any) -> str | None:
         return _not("the name or address of a host", value)
     try:
         read_host(value)
+    except ArgumentError as error:
+        return error.message
+    return None
+
+
+def _url(value: Any) -> str | None:
+    if type(value) is not str:
+        return _not("an http or https URL", value)
+    try:
+        Place.parse(value)
     except ArgumentError as error:
         return error.message
     return None

@@ -1,0 +1,198 @@
+"""``net.http`` and what is read over it: one request at a time, each hop of a redirect decided like the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
+
+from policies.targets import NetTarget
+from protocol.errors import ArgumentError, UnavailableError
+from protocol.tiers import Tier
+from stdlib.catalogue import Decided, Permit, call
+from stdlib.host import Host
+from stdlib.net_probes import AuthorityText, Timeout
+from stdlib.network.connection import Connection
+from stdlib.network.http import Request, Response, check_headers, exchange
+from stdlib.network.reach import Timings, endpoints, facts, within
+from stdlib.network.readings import status_page
+from stdlib.network.trust import secure
+from stdlib.network.urls import Url
+from stdlib.parameters import Bounds, Data, Length
+from stdlib.parameters import Url as UrlKind
+
+MAX_BODY_BYTES: Final = 512 << 10  # of an answer; what fits into one frame with all around it
+MAX_SENT_BYTES: Final = 512 << 10
+MAX_REDIRECTS: Final = 10
+MAX_PAGE_BYTES: Final = 64 << 10  # of a status page
+
+UrlText = Annotated[str, UrlKind()]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def _requesting(_system: Host, arguments: Mapping[str, Any]) -> Decided:
+    url = Url.parse(arguments["url"])
+    method = arguments.get("method")
+    return Decided((facts(NetTarget.of(url.host, url.port), *([method] if method else [])),))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What one hop came to."""
+
+    response: Response | None  # None: who answers could not prove who it is
+    ip: str | None
+    cert: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hopper:
+    """Makes one request after the other; each is decided anew."""
+
+    system: Host
+    permit: Permit
+    ca: str
+    max_body: int
+    timeout_s: float
+    is_method_decided: bool  # net.http is decided on it; other calls only read
+
+    async def ask(self, request: Request, timings: Timings) -> _Answered:
+        url = request.url
+        words = (request.method,) if self.is_method_decided else ()
+        found = await endpoints(self.system, self.permit, NetTarget.of(url.host, url.port), *words, timings=timings)
+        if not url.is_secure:
+            async with await Connection.open(found, timings, self.timeout_s) as plain:
+                response = await exchange(plain, request, self.max_body, timings)
+            return _Answered(response, plain.endpoint.target.address, None)
+        secured = await secure(
+            found, url.host, ca=self.ca, protocols=("http/1.1",), timings=timings, timeout_s=self.timeout_s,
+            now=self.system.clock(),
+        )  # fmt: skip
+        if secured.connection is None:
+            return _Answered(None, secured.ip, secured.cert)
+        async with secured.connection as connection:
+            response = await exchange(connection, request, self.max_body, timings)
+        return _Answered(response, secured.ip, secured.cert)
+
+
+@call(
+    "net.http",
+    tier=Tier.INSPECT,
+    changes=True,
+    decides=_requesting,
+    lua='local code = net.http("https://www.example.org/health").code',
+    python='code = net.http("https://www.example.org/health")["code"]',
+)
+async def http(
+    system: Host,
+    permit: Permit,
+    url: UrlText,
+    method: Method = "GET",
+    headers: dict[str, str] = {},  # noqa: B006 - never changed; the catalogue needs the value itself
+    body: Annotated[Data, Length(MAX_SENT_BYTES)] = b"",  # type: ignore[assignment]  # what scripts give
+    redirects: Annotated[int, Bounds(0, MAX_REDIRECTS)] = 5,
+    timeout: Timeout = 15.0,  # noqa: ASYNC109 - the name that scripts use
+    max_body: Annotated[int, Bounds(0, MAX_BODY_BYTES, "bytes")] = 64 << 10,
+    match: Annotated[list[str], Length(256)] = [],  # noqa: B006 - as above
+    ca: AuthorityText = "",
+) -> dict[str, Any]:
+    """Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
+
+    ``code``, ``url`` (where the answer came from), ``redirects`` (how many were followed), ``headers`` (names in lower
+    case), ``body`` (text if it is UTF-8, at most ``max_body`` bytes, as it came: nothing is decompressed), ``bytes``,
+    ``truncated``, ``matches`` (for each text in ``match``, whether the body holds it), ``ip``, ``cert`` (as
+    ``net.tls_peer``), ``error``, ``duration``, and of the last request ``tt_resolve``, ``tt_connect``, ``tt_tls``,
+    ``tt_firstbyte`` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: ``code`` is
+    nothing and ``error`` says why.
+
+    ``GET`` and ``HEAD`` are for tier ``inspect``, other methods for ``operate``. Another origin gets none of the
+    ``headers``. No proxy is used. There is no way from https back to http.
+    """
+    place = Url.parse(url)
+    if not isinstance(body, bytes):
+        raise ArgumentError("body: must be text or bytes", parameter="body")
+    request = Request(method, place, check_headers(headers or {}), body)
+    hopper = _Hopper(system, permit, ca, int(max_body), timeout, is_method_decided=True)
+    started = system.monotonic()
+    async with within(timeout, f"{method} {place.authority}"):
+        for followed in range(int(redirects) + 1):
+            timings = Timings(system.monotonic)
+            answered = await hopper.ask(request, timings)
+            if answered.response is None or not answered.response.is_redirect or followed == int(redirects):
+                break
+            request = _redirected(request, answered.response)
+    return {
+        "url": str(request.url), "redirects": followed, **_told(answered, match),
+        **timings.told, "duration": timings.since(started),
+    }  # fmt: skip
+
+
+def _redirected(request: Request, response: Response) -> Request:
+    """Return what to ask next.
+
+    Raises:
+        UnavailableError: The redirect leads nowhere that we would go.
+    """
+    try:
+        url = request.url.join(response.headers["location"])
+    except ArgumentError as error:
+        raise UnavailableError(f"{request.url.authority} redirects badly: {error.message}"[:300]) from None
+    if request.url.is_secure and not url.is_secure:
+        raise UnavailableError(f"{request.url.authority} redirects from https to http")
+    is_same = (url.scheme, url.host, url.port) == (request.url.scheme, request.url.host, request.url.port)
+    headers = request.headers if is_same else ()
+    keeps_method = response.code in (307, 308) or request.method in ("GET", "HEAD")  # RFC 9110 section 15.4
+    if keeps_method:
+        return replace(request, url=url, headers=headers)
+    return Request("GET", url, tuple(item for item in headers if not item[0].lower().startswith("content-")))
+
+
+def _told(answered: _Answered, match: list[str]) -> dict[str, Any]:
+    response, cert = answered.response, answered.cert
+    if response is None:
+        return {
+            "code": None, "headers": {}, "body": None, "bytes": 0, "truncated": False, "matches": {}, "cert": cert,
+            "ip": answered.ip, "error": cert and cert["error"],
+        }  # fmt: skip
+    try:
+        body: str | bytes = response.body.decode("utf-8")
+    except UnicodeDecodeError:
+        body = response.body
+    return {
+        "code": response.code, "headers": dict(response.headers), "body": body, "bytes": len(response.body),
+        "truncated": response.truncated, "matches": {text: text.encode() in response.body for text in match or []},
+        "cert": cert, "ip": answered.ip, "error": None,
+    }  # fmt: skip
+
+
+@call(
+    "net.http_status_page",
+    tier=Tier.INSPECT,
+    decides=_requesting,
+    lua='local busy = net.http_status_page("http://www.example.org/server-status?auto").busy_workers',
+    python='busy = net.http_status_page("http://www.example.org/server-status?auto")["busy_workers"]',
+)
+async def http_status_page(
+    system: Host,
+    permit: Permit,
+    url: UrlText,
+    timeout: Timeout = 10.0,  # noqa: ASYNC109 - the name that scripts use
+    ca: AuthorityText = "",
+) -> dict[str, Any]:
+    """Return what the status page of a web server says, and its ``server``: ``apache`` or ``nginx``.
+
+    Apache (``server-status?auto``): ``total_accesses``, ``total_kbytes``, ``uptime`` (seconds),
+    ``requests_per_second``, ``bytes_per_second``, ``bytes_per_request``, ``busy_workers``, ``idle_workers``,
+    ``cpu_load`` (percent); of its workers ``waiting``, ``starting``, ``reading``, ``sending``, ``keepalive``, ``dns``,
+    ``closing``, ``logging``, ``gracefully_finishing``, ``idle``, ``open``. What the page leaves out is nothing. nginx
+    (``stub_status``): ``active``, ``accepts``, ``handled``, ``requests``, ``reading``, ``writing``, ``waiting``.
+    """
+    place = Url.parse(url)
+    hopper = _Hopper(system, permit, ca, MAX_PAGE_BYTES, timeout, is_method_decided=False)
+    async with within(timeout, f"GET {place.authority}"):
+        answered = await hopper.ask(Request("GET", place), Timings(system.monotonic))
+    if answered.response is None:
+        raise UnavailableError(f"{place.authority}: {answered.cert and answered.cert['error']}")
+    if answered.response.code != 200 or answered.response.truncated:
+        raise UnavailableError(f"{place.authority} answers {answered.response.code}, which is no status page")
+    return status_page(answered.response.body.decode("utf-8", "replace"))
