@@ -28,7 +28,10 @@ from stdlib.host import Command, Host, RunContext, declared_command
 from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, limits_of, parameter
 from stdlib.paths import Target, resolve
 
-FAMILIES = ("check", "data", "data_bytes", "data_names", "fs", "log", "net", "proc", "sys", "time")
+FAMILIES = (
+    "check", "data", "data_bytes", "data_names", "fs", "log", "net", "net_http", "net_probes", "net_services", "proc",
+    "sys", "time",
+)  # fmt: skip
 NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}
 

@@ -96,6 +96,7 @@ def errors_of(spec: CallSpec) -> list[str]:
     functions = {name: item for name, item in vars(inspect.getmodule(spec.implementation)).items() if _is_ours(item)}
     functions = {name: item for name, item in functions.items() if item.__module__ == spec.implementation.__module__}
     found = {"unavailable"} if any(item.is_path for item in spec.parameters) else set()
+    found |= {"not_found", "unavailable"} if spec.has_target else set()  # what ``stdlib.network`` raises
     waiting: list[Callable[..., Any]] = [spec.implementation]
     seen: set[Callable[..., Any]] = set()
     while waiting:

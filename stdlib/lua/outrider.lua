@@ -312,10 +312,140 @@ net = {}
 ---@return table<string, any>
 function net.counters(name) end
 
+--- Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
+---
+--- `code`, `url` (where the answer came from), `redirects` (how many were followed), `headers` (names in lower
+--- case), `body` (text if it is UTF-8, at most `max_body` bytes, as it came: nothing is decompressed), `bytes`,
+--- `truncated`, `matches` (for each text in `match`, whether the body holds it), `ip`, `cert` (as
+--- `net.tls_peer`), `error`, `duration`, and of the last request `tt_resolve`, `tt_connect`, `tt_tls`,
+--- `tt_firstbyte` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: `code` is
+--- nothing and `error` says why.
+---
+--- `GET` and `HEAD` are for tier `inspect`, other methods for `operate`. Another origin gets none of the
+--- `headers`. No proxy is used. There is no way from https back to http.
+---@param url string http or https URL
+---@param method? "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
+---@param headers? table<string, string> map of texts
+---@param body? string data up to 524288 bytes
+---@param redirects? integer whole number from 0 to 10
+---@param timeout? number number of seconds from 0.01 to 120
+---@param max_body? integer whole number of bytes from 0 to 524288
+---@param match? string[] list of at most 1000 texts, each of at most 256 bytes
+---@param ca? string text, at most 65536 bytes
+---@overload fun(url: string, named: {method?: "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS", headers?: table<string, string>, body?: string, redirects?: integer, timeout?: number, max_body?: integer, match?: string[], ca?: string}): table<string, any>
+---@return table<string, any>
+function net.http(url, method, headers, body, redirects, timeout, max_body, match, ca) end
+
+--- Return what the status page of a web server says, and its `server`: `apache` or `nginx`.
+---
+--- Apache (`server-status?auto`): `total_accesses`, `total_kbytes`, `uptime` (seconds),
+--- `requests_per_second`, `bytes_per_second`, `bytes_per_request`, `busy_workers`, `idle_workers`,
+--- `cpu_load` (percent); of its workers `waiting`, `starting`, `reading`, `sending`, `keepalive`, `dns`,
+--- `closing`, `logging`, `gracefully_finishing`, `idle`, `open`. What the page leaves out is nothing. nginx
+--- (`stub_status`): `active`, `accepts`, `handled`, `requests`, `reading`, `writing`, `waiting`.
+---@param url string http or https URL
+---@param timeout? number number of seconds from 0.01 to 120
+---@param ca? string text, at most 65536 bytes
+---@overload fun(url: string, named: {timeout?: number, ca?: string}): table<string, any>
+---@return table<string, any>
+function net.http_status_page(url, timeout, ca) end
+
 --- Return the interfaces: `name`, `address`, `netmask`, `broadcast`, `address6`, `mac`, `mtu`,
 --- `flags` (texts), `link_state` (up, down), `internal` (loopback).
 ---@return table<string, any>[]
 function net.interfaces() end
+
+--- Send `count` echo requests and return what came back in `timeout` seconds for all of them.
+---
+--- `sent`, `received`, `available` (percent answered), `min`, `avg` and `max` (milliseconds; nothing if
+--- none came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing).
+---@param host string name or address of a host
+---@param count? integer whole number from 1 to 15
+---@param interval? number number of seconds from 0.01 to 10
+---@param timeout? number number of seconds from 0.01 to 120
+---@param family? "any"|"4"|"6"
+---@overload fun(host: string, named: {count?: integer, interval?: number, timeout?: number, family?: "any"|"4"|"6"}): table<string, any>
+---@return table<string, any>
+function net.ping(host, count, interval, timeout, family) end
+
+--- Return what a Redis server says about itself in `INFO`; what its version does not say is nothing.
+---
+--- `version`, `role`, `uptime_in_seconds`, `connected_clients`, `blocked_clients`, `connected_slaves`,
+--- `used_memory` (bytes), `bgsave_in_progress`, `changes_since_last_save`, `bgrewriteaof_in_progress`,
+--- `total_connections_received`, `total_commands_processed`, `expired_keys`, `evicted_keys`,
+--- `pubsub_patterns`. A server that wants a password is `unavailable`.
+---@param host string name or address of a host
+---@param port? integer whole number from 1 to 65535
+---@param tls? boolean boolean
+---@param timeout? number number of seconds from 0.01 to 120
+---@param ca? string text, at most 65536 bytes
+---@overload fun(host: string, named: {port?: integer, tls?: boolean, timeout?: number, ca?: string}): table<string, any>
+---@return table<string, any>
+function net.redis_info(host, port, tls, timeout, ca) end
+
+--- Return what is known about `name`: `records`, `server` (who was asked; nothing for the system), `ms`.
+---
+--- A record has `name`, `type`, `ttl` (seconds) and `value`, written as in zone files. Addresses (`any`,
+--- `A`, `AAAA`) come from the system's own resolver, without a `ttl`; everything else, and all that is asked of a
+--- `server`, from a name server. An address as `name` has records of type `PTR` only. No record of that type is
+--- an empty list; no such name is `not_found`.
+---@param name string name or address of a host
+---@param type? "any"|"A"|"AAAA"|"CAA"|"CNAME"|"MX"|"NS"|"PTR"|"SOA"|"SRV"|"TXT"
+---@param server? string name or address of a host
+---@param port? integer whole number from 1 to 65535
+---@param timeout? number number of seconds from 0.01 to 120
+---@overload fun(name: string, named: {type?: "any"|"A"|"AAAA"|"CAA"|"CNAME"|"MX"|"NS"|"PTR"|"SOA"|"SRV"|"TXT", server?: string, port?: integer, timeout?: number}): table<string, any>
+---@return table<string, any>
+function net.resolve(name, type, server, port, timeout) end
+
+--- Connect to `port` of `host`, wait for a `banner` line, `send`, wait until `expect` came, and close.
+---
+--- `ip`, `port`, `tt_resolve`, `tt_connect`, `tt_tls`, `tt_firstbyte` and `duration` (milliseconds),
+--- `banner` (what came first, or nothing), `match` (whether `expect` came in time; nothing if there is none),
+--- `tls` (the version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host`
+--- if that is not given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent,
+--- `cert.error` says why, and `tls` is nothing.
+---@param host string name or address of a host
+---@param port integer whole number from 1 to 65535
+---@param tls? boolean boolean
+---@param banner? boolean boolean
+---@param send? string data up to 4096 bytes
+---@param expect? string text, at most 256 bytes
+---@param timeout? number number of seconds from 0.01 to 120
+---@param family? "any"|"4"|"6"
+---@param sni? string name or address of a host
+---@param ca? string text, at most 65536 bytes
+---@overload fun(host: string, port: integer, named: {tls?: boolean, banner?: boolean, send?: string, expect?: string, timeout?: number, family?: "any"|"4"|"6", sni?: string, ca?: string}): table<string, any>
+---@return table<string, any>
+function net.tcp_check(host, port, tls, banner, send, expect, timeout, family, sni, ca) end
+
+--- Return what the certificate of a TLS server says, whether or not it is to be believed.
+---
+--- `subject` and `issuer` (RFC 4514), `sans` (names and addresses), `start` and `end` (seconds since 1970
+--- UTC), `end_in` (seconds, negative when it is over), `error` (nothing if it proves that the server is `sni`, or
+--- `host` if that is not given, by the system's authorities or those in `ca`; else why not), `ip`, `tls` (the
+--- version; nothing without proof), `tt_resolve`, `tt_connect`, `tt_tls`, `duration` (milliseconds).
+---@param host string name or address of a host
+---@param port? integer whole number from 1 to 65535
+---@param sni? string name or address of a host
+---@param timeout? number number of seconds from 0.01 to 120
+---@param family? "any"|"4"|"6"
+---@param ca? string text, at most 65536 bytes
+---@overload fun(host: string, named: {port?: integer, sni?: string, timeout?: number, family?: "any"|"4"|"6", ca?: string}): table<string, any>
+---@return table<string, any>
+function net.tls_peer(host, port, sni, timeout, family, ca) end
+
+--- Return the way to `host`: `hops`, `reached`, `ip`, `tt_resolve` (milliseconds).
+---
+--- A hop has `ttl`, `address` and `ms`; the last two are nothing if it is silent. One UDP datagram a hop, which
+--- needs no privilege; each is waited for up to a second.
+---@param host string name or address of a host
+---@param max? integer whole number from 1 to 64
+---@param timeout? number number of seconds from 0.01 to 120
+---@param family? "any"|"4"|"6"
+---@overload fun(host: string, named: {max?: integer, timeout?: number, family?: "any"|"4"|"6"}): table<string, any>
+---@return table<string, any>
+function net.traceroute(host, max, timeout, family) end
 
 --- Return the run's parameter `name`, or nothing if it was not given.
 ---@param name string text

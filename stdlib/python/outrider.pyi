@@ -231,9 +231,143 @@ class net:
         """
 
     @staticmethod
+    def http(
+        url: str,
+        method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET",
+        headers: builtins.dict[str, str] = {},
+        body: str | bytes = b'',
+        redirects: int = 5,
+        timeout: float = 15.0,
+        max_body: int = 65536,
+        match: builtins.list[str] = [],
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
+
+        `code`, `url` (where the answer came from), `redirects` (how many were followed), `headers` (names in lower
+        case), `body` (text if it is UTF-8, at most `max_body` bytes, as it came: nothing is decompressed), `bytes`,
+        `truncated`, `matches` (for each text in `match`, whether the body holds it), `ip`, `cert` (as
+        `net.tls_peer`), `error`, `duration`, and of the last request `tt_resolve`, `tt_connect`, `tt_tls`,
+        `tt_firstbyte` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: `code` is
+        nothing and `error` says why.
+
+        `GET` and `HEAD` are for tier `inspect`, other methods for `operate`. Another origin gets none of the
+        `headers`. No proxy is used. There is no way from https back to http.
+        """
+
+    @staticmethod
+    def http_status_page(url: str, timeout: float = 10.0, ca: str = "") -> builtins.dict[str, Any]:
+        """Return what the status page of a web server says, and its `server`: `apache` or `nginx`.
+
+        Apache (`server-status?auto`): `total_accesses`, `total_kbytes`, `uptime` (seconds), `requests_per_second`,
+        `bytes_per_second`, `bytes_per_request`, `busy_workers`, `idle_workers`, `cpu_load` (percent); of its
+        workers `waiting`, `starting`, `reading`, `sending`, `keepalive`, `dns`, `closing`, `logging`,
+        `gracefully_finishing`, `idle`, `open`. What the page leaves out is nothing. nginx (`stub_status`):
+        `active`, `accepts`, `handled`, `requests`, `reading`, `writing`, `waiting`.
+        """
+
+    @staticmethod
     def interfaces() -> builtins.list[builtins.dict[str, Any]]:
         """Return the interfaces: `name`, `address`, `netmask`, `broadcast`, `address6`, `mac`, `mtu`, `flags` (texts),
         `link_state` (up, down), `internal` (loopback).
+        """
+
+    @staticmethod
+    def ping(
+        host: str,
+        count: int = 3,
+        interval: float = 0.2,
+        timeout: float = 5.0,
+        family: Literal["any", "4", "6"] = "any",
+    ) -> builtins.dict[str, Any]:
+        """Send `count` echo requests and return what came back in `timeout` seconds for all of them.
+
+        `sent`, `received`, `available` (percent answered), `min`, `avg` and `max` (milliseconds; nothing if none
+        came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing).
+        """
+
+    @staticmethod
+    def redis_info(
+        host: str,
+        port: int = 6379,
+        tls: bool = False,
+        timeout: float = 10.0,
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Return what a Redis server says about itself in `INFO`; what its version does not say is nothing.
+
+        `version`, `role`, `uptime_in_seconds`, `connected_clients`, `blocked_clients`, `connected_slaves`,
+        `used_memory` (bytes), `bgsave_in_progress`, `changes_since_last_save`, `bgrewriteaof_in_progress`,
+        `total_connections_received`, `total_commands_processed`, `expired_keys`, `evicted_keys`, `pubsub_patterns`.
+        A server that wants a password is `unavailable`.
+        """
+
+    @staticmethod
+    def resolve(
+        name: str,
+        type: Literal["any", "A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"] = "any",
+        server: str | None = None,
+        port: int = 53,
+        timeout: float = 5.0,
+    ) -> builtins.dict[str, Any]:
+        """Return what is known about `name`: `records`, `server` (who was asked; nothing for the system), `ms`.
+
+        A record has `name`, `type`, `ttl` (seconds) and `value`, written as in zone files. Addresses (`any`, `A`,
+        `AAAA`) come from the system's own resolver, without a `ttl`; everything else, and all that is asked of a
+        `server`, from a name server. An address as `name` has records of type `PTR` only. No record of that type is
+        an empty list; no such name is `not_found`.
+        """
+
+    @staticmethod
+    def tcp_check(
+        host: str,
+        port: int,
+        tls: bool = False,
+        banner: bool = False,
+        send: str | bytes = b'',
+        expect: str = "",
+        timeout: float = 10.0,
+        family: Literal["any", "4", "6"] = "any",
+        sni: str | None = None,
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Connect to `port` of `host`, wait for a `banner` line, `send`, wait until `expect` came, and close.
+
+        `ip`, `port`, `tt_resolve`, `tt_connect`, `tt_tls`, `tt_firstbyte` and `duration` (milliseconds), `banner`
+        (what came first, or nothing), `match` (whether `expect` came in time; nothing if there is none), `tls` (the
+        version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host` if that is not
+        given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent, `cert.error` says
+        why, and `tls` is nothing.
+        """
+
+    @staticmethod
+    def tls_peer(
+        host: str,
+        port: int = 443,
+        sni: str | None = None,
+        timeout: float = 10.0,
+        family: Literal["any", "4", "6"] = "any",
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Return what the certificate of a TLS server says, whether or not it is to be believed.
+
+        `subject` and `issuer` (RFC 4514), `sans` (names and addresses), `start` and `end` (seconds since 1970 UTC),
+        `end_in` (seconds, negative when it is over), `error` (nothing if it proves that the server is `sni`, or
+        `host` if that is not given, by the system's authorities or those in `ca`; else why not), `ip`, `tls` (the
+        version; nothing without proof), `tt_resolve`, `tt_connect`, `tt_tls`, `duration` (milliseconds).
+        """
+
+    @staticmethod
+    def traceroute(
+        host: str,
+        max: int = 30,
+        timeout: float = 60.0,
+        family: Literal["any", "4", "6"] = "any",
+    ) -> builtins.dict[str, Any]:
+        """Return the way to `host`: `hops`, `reached`, `ip`, `tt_resolve` (milliseconds).
+
+        A hop has `ttl`, `address` and `ms`; the last two are nothing if it is silent. One UDP datagram a hop, which
+        needs no privilege; each is waited for up to a second.
         """
 
 def param(name: str) -> Any:

@@ -19,7 +19,8 @@ from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Parameter
 NUMBERS: list[Any] = [True, "1", b"1", [], {}, math.nan, math.inf, -math.inf, 1 << 70, -(1 << 70), 1e300]
 TEXTS: list[Any] = [1, 1.5, True, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)]
 GOOD: dict[str, Any] = {
-    "path": "/", "text": "x", "boolean": True, "integer": 1, "number": 1.0, "list": [], "value": 1,
+    "path": "/", "text": "x", "boolean": True, "integer": 1, "number": 1.0, "list": [], "value": 1, "host": "localhost",
+    "url": "http://localhost/", "data": "x", "map": {},
 }  # fmt: skip
 
 
@@ -44,9 +45,22 @@ def bad(item: Parameter) -> list[Any]:
         + {
             "path": [*TEXTS, "", "etc", "./x", "/" + "x" * 4096],
             "text": TEXTS,
-            "choice": [*TEXTS, "", "other", str(good(item)).upper()],
+            "choice": [*TEXTS, "", "other", str(good(item)).swapcase()],
             "boolean": [0, 1, "true", b"", [], {}],
             "list": ["x", 1, True, {"a": "b"}, [1], [None], ["a\0b"], [b"x"], [["x"]], ["x"] * (MAX_LIST_ITEMS + 1)],
+            "host": [*TEXTS, "", "web:80", "http://web", "127.1", "a b", "-a", "bücher.test", "[::1]", "x" * 254],
+            "url": [
+                *TEXTS,
+                "",
+                "web",
+                "ftp://web/",
+                "http://web:0/",
+                "http://web:65536/",
+                "http://u@web/",
+                "http://127.1/",
+            ],
+            "data": [1, 1.5, True, [], {}, "x" * (1 << 20), b"x" * (1 << 20)],
+            "map": ["x", 1, True, b"x", ["x"], {"a": 1}, {"a": "b\0"}, {"a": ["b"]}],
             "value": [math.nan, math.inf, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)],
         }[kind]
     )

@@ -9,6 +9,7 @@ from documented import TEXT_OR_NOTHING, Fields, check_fields, family, names_in_t
 from running import perform
 
 from protocol.errors import NotFoundError, UnavailableError
+from stdlib.catalogue import load
 from stdlib.host import Host
 
 INTERFACE: Fields = {
@@ -23,7 +24,8 @@ HEADER = "Inter-|   Receive\n face |bytes\n"
 
 
 def test_every_call_is_held_here() -> None:
-    assert family("net") == {"net.interfaces", "net.counters"}
+    reaching = {spec.name for spec in load() if spec.has_target}  # those have tests of their own
+    assert family("net") - reaching == {"net.interfaces", "net.counters"}
 
 
 async def test_interfaces() -> None:
