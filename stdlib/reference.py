@@ -253,7 +253,8 @@ def _markdown(doc: str) -> str:
 
 def _literal(value: Any) -> str:
     """Return a default as both languages nearly write it; texts in double quotes."""
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    text = value.decode("ascii") if isinstance(value, bytes) else value
+    return f'"{text}"' if isinstance(text, str) else str(text)
 
 
 # stdlib/lua/outrider.lua ---------------------------------------------------------------------------------------------
