@@ -326,7 +326,7 @@ function net.counters(name) end
 ---@param url string http or https URL
 ---@param method? "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
 ---@param headers? table<string, string> map of texts
----@param body? string data up to 524288 bytes
+---@param body? string text or bytes, at most 524288 bytes
 ---@param redirects? integer whole number from 0 to 10
 ---@param timeout? number number of seconds from 0.01 to 120
 ---@param max_body? integer whole number of bytes from 0 to 524288
@@ -409,7 +409,7 @@ function net.resolve(name, type, server, port, timeout) end
 ---@param port integer whole number from 1 to 65535
 ---@param tls? boolean boolean
 ---@param banner? boolean boolean
----@param send? string data up to 4096 bytes
+---@param send? string text or bytes, at most 4096 bytes
 ---@param expect? string text, at most 256 bytes
 ---@param timeout? number number of seconds from 0.01 to 120
 ---@param family? "any"|"4"|"6"
