@@ -114,7 +114,7 @@ def analyse(
 
     Args:
         language: ``lua``, ``luajit`` or ``python``.
-        files: All files of the bundle.
+        files: All files of the bundle, and those of the libraries that it pins, under any names of their own.
         main: The one that runs; read whatever its suffix.
         known: Every call there is, as the rows of ``Catalogue.tables``; or only with its tier, and then nothing is said
             about arguments. ``from_plain`` makes tables of the rows, for whoever asks often.
@@ -200,12 +200,19 @@ class _Reading:
                 except (RecursionError, MemoryError):
                     self.syntax_errors.append((f"{name}:{reader.line}", _TOO_DEEP))
                     del self.readers[name]
-            if flow.is_settled:
-                return flow.notes
-            if flow.is_exhausted:
+            if flow.is_exhausted and not flow.is_settled:
                 for name in self.readers:
                     flow.note_dynamic(name, "what stands for what cannot be followed")
-                return flow.notes
+            if flow.is_settled or flow.is_exhausted:
+                return self._shared(flow)
+
+    def _shared(self, flow: Flow) -> Notes:
+        """Where one file can require another, each leaves its globals to the others, the main one too."""
+        if "require" in flow.notes.places:
+            for reader in self.readers.values():
+                if isinstance(reader, PythonReader):
+                    reader.leave()
+        return flow.notes
 
 
 # From notes to the answer

@@ -69,8 +69,12 @@ class PythonReader:
         self._scope = self._scopes[self._tree]
         self._statements(self._tree.body)
         if not self._is_main:
-            for name in sorted(self._scope.bound):
-                self._flow.escape(self._flow.value(self._key((0, name))), self._file)
+            self.leave()
+
+    def leave(self) -> None:
+        """Let all globals escape: whoever requires the file has them."""
+        for name in sorted(self._bound_globally):
+            self._flow.escape(self._flow.value(self._key((0, name))), self._file)
 
     def _place(self, node: ast.AST) -> str:
         self.line = getattr(node, "lineno", self.line)
@@ -217,10 +221,10 @@ class PythonReader:
     def _with(self, node: ast.With | ast.AsyncWith) -> None:
         for item in node.items:
             value = self._value(item.context_expr)
-            self._flow.escape(value, self._place(node))
+            handles = frozenset(atom for atom in value if atom.kind is Kind.HANDLE)  # each enters as itself
+            self._flow.escape(value - handles, self._place(node))
             if item.optional_vars is not None:
-                handles = frozenset(atom for atom in value if atom.kind is Kind.HANDLE)
-                self._store(item.optional_vars, handles | UNKNOWN)
+                self._store(item.optional_vars, handles if handles and handles == value else handles | UNKNOWN)
         self._statements(node.body)
 
     def _try(self, node: ast.Try) -> None:

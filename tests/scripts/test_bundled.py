@@ -42,6 +42,26 @@ def test_check_passes_its_own_tests(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(bundled()))
+def test_what_a_check_calls_was_inferred(name: str) -> None:
+    """As the gate of the real sandbox recorded it; and nothing is inferred that no run could make."""
+    arguments = ["--arg", TARGETS[name].format(disk=some_disk())] if name in TARGETS else []
+    _, ran = outrider("script", "run", str(bundled()[name]), *arguments)
+    _, checked = outrider("script", "check", str(bundled()[name]))
+    made, inferred = names(ran["calls"]), names(checked["calls"])
+    assert made
+    assert made <= inferred
+    assert inferred - made <= {"param", "check.state", "check.metric", "fs.space"}, (
+        "carried out by the worker, or not met"
+    )
+    assert checked["dynamic"] == []
+
+
+def names(calls: object) -> set[str]:
+    assert isinstance(calls, list)
+    return {call["call"] for call in calls}
+
+
+@pytest.mark.parametrize("name", sorted(bundled()))
 def test_check_reports_what_it_promises(name: str) -> None:
     """On the real host, in the real sandbox: names, types and units as in the manifest, no more and no less."""
     arguments = ["--arg", TARGETS[name].format(disk=some_disk())] if name in TARGETS else []

@@ -1,0 +1,85 @@
+"""What ``outrider script check`` says about a script that it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts_here import write_bundle
+
+from cli.local.checking import Findings, read
+from cli.local.folder import read_script
+from stdlib.catalogue import load
+
+TABLES = load().tables()
+
+
+def check(folder: Path, source: str, *, language: str = "lua", tier: str = "observe", more: str = "") -> Findings:
+    return read(read_script(write_bundle(folder, source, language=language, tier=tier, more=more)), TABLES)
+
+
+def problems(found: Findings) -> list[str]:
+    return [str(finding) for finding in found.problems]
+
+
+@pytest.mark.parametrize(
+    ("source", "language", "said"),
+    [
+        ("x =", "lua", "main.lua:1: unexpected symbol"),
+        ("\nfs.spcae('/')", "lua", "main.lua:2: there is no call named fs.spcae; did you mean fs.space?"),
+        ("qqqq()", "lua", "main.lua:1: there is no call named qqqq"),
+        ("math.nosuch(2)", "lua", "main.lua:1: the module math has no nosuch here"),
+        ("import math\nmath.nosuch(2)", "python", "main.py:2: the module math has no nosuch here"),
+        ("fs.stat()", "lua", "main.lua:1: fs.stat: path is missing"),
+        ("fs.list('/', limt=5)", "python", "main.py:1: fs.list has no parameter 'limt' (did you mean 'limit'?)"),
+        ("return {fs}", "lua", "main.lua:1: fs is used as a value or with a computed name, so nobody can tell"),
+        ("fs.read('/etc/hostname')", "lua", "manifest.yaml: tier: its calls need inspect, it states observe"),
+        ("proc.command('df')", "lua", "manifest.yaml: commands: the command 'df' of proc.command is not declared"),
+    ],
+)
+def test_problems_name_the_place(tmp_path: Path, source: str, language: str, said: str) -> None:
+    assert any(problem.startswith(said) for problem in problems(check(tmp_path, source, language=language)))
+
+
+def test_nothing_is_said_about_a_script_that_is_right(tmp_path: Path) -> None:
+    source = "function string.trim(s) return s end\nlocal s = fs.space('/')\nreturn string.trim('x'), s.total"
+    found = check(tmp_path, source, more="needs: [{call: fs.space}]\n")
+    assert (problems(found), found.remarks) == ([], [])
+
+
+def test_needs_are_compared_with_what_is_called(tmp_path: Path) -> None:
+    needs = "needs: [{call: fs.read, paths: [/etc/host*]}, {call: sys.cpu}]\n"
+    found = check(tmp_path, "fs.read('/etc/hosts') fs.read('/etc/passwd')\nfs.stat('/')", tier="inspect", more=needs)
+    assert problems(found) == ["main.lua:2: calls fs.stat, which its needs leave out"]
+    assert [str(remark) for remark in found.remarks] == [
+        "manifest.yaml: needs: fs.read is given /etc/passwd, which the paths of its need leave out",
+        "manifest.yaml: needs: asks for sys.cpu, which it never calls",
+    ]
+
+
+def test_the_tier_of_something_dynamic_is_what_it_may_be(tmp_path: Path) -> None:
+    found = check(tmp_path, "return fs[param('x')]('/')")
+    assert found.inferred_tier is not None
+    assert found.inferred_tier >= max(spec.tier for spec in load() if spec.family == "fs")
+    assert check(tmp_path, "x =").inferred_tier is None
+
+
+@pytest.mark.parametrize(("source", "status"), [("return fs.space('/')", 0), ("return fs.spcae('/')", 1)])
+def test_text_and_json_of_a_check(outrider: Callable[..., Any], home: Path, source: str, status: int) -> None:
+    """Calls with their lines, needs and tier; the exit status says whether it passes."""
+    folder = write_bundle(home / "probe", f"\n{source}")
+    told = outrider("script", "check", str(folder))
+    assert told.status == status
+    data = outrider("script", "check", str(folder), "--json").data
+    assert data["ok"] is (status == 0)
+    if status == 0:
+        assert "fs.space  observe  main.lua:2  path=/" in told.out
+        assert "needs fs.space  paths: /\n" in told.out
+        use = {"where": "main.lua:2", "arguments": {"path": {"kind": "constant", "values": ["/"]}}, "open": False}
+        assert data["calls"] == [{"call": "fs.space", "tier": "observe", "places": ["main.lua:2"], "uses": [use]}]
+        assert data["inferred_needs"] == [{"call": "fs.space", "paths": ["/"], "bounded": True}]
+        assert (data["inferred_tier"], data["dynamic"], data["risks"]) == ("observe", [], [])
+    else:
+        assert data["problems"][0]["where"] == "main.lua:2"
