@@ -66,9 +66,11 @@ def _main_pattern(more: str) -> re.Pattern[str]:
     name = rf"[A-Za-z_{more}][A-Za-z0-9_{more}]*"
     number = r"0[xX](?:[pP][+-]|[0-9A-Za-z_.])*|(?:[0-9]|\.[0-9])(?:[eE][+-]|[0-9A-Za-z_.])*"
     symbol = r"\.\.\.|\.\.|==|~=|<=|>=|<<|>>|//|::|--|[-+*/%^#&~|<>=(){};:,.\]]|\[(?!=*\[)"
-    return re.compile(rf"(?P<NAME>{name})|(?P<NUMBER>{number})|(?P<SYMBOL>{symbol})|(?P<QUOTE>[\"'])|(?P<LONG>\[=*\[)")
+    kinds = rf"(?P<NAME>{name})|(?P<NUMBER>{number})|(?P<SYMBOL>{symbol})|(?P<QUOTE>[\"'])|(?P<LONG>\[=*\[)"
+    return re.compile(rf"[ \t]*(?:{kinds}|(?P<SPACE>[\n\v\f][ \t\n\v\f]*))")
 
 
+_NAME, _KEYWORD, _NUMBER, _SYMBOL = Kind.NAME, Kind.KEYWORD, Kind.NUMBER, Kind.SYMBOL
 _LUA = _main_pattern("")
 _LUAJIT = _main_pattern("\x80-\xff")  # lj_char.c: every byte above ASCII belongs to a name
 _MARK = "\xef\xbb\xbf"
@@ -106,26 +108,26 @@ class _Lexer:
         self._found: list[Token] = []
 
     def read(self, position: int) -> list[Token]:
-        source, found, size = self._source, self._found, len(self._source)
+        """Return the tokens from ``position`` on."""
+        source, found, size, matched = self._source, self._found, len(self._source), self._match
         while position < size:
-            space = _SPACE.match(source, position)
-            if space:
-                self._line += space[0].count("\n")
-                position = space.end()
-                continue
-            match = self._match(source, position)
+            match = matched(source, position)
             if match is None:
-                raise LuaSyntaxError(f"unexpected character {source[position]!r}", self._line)
-            kind, text = match.lastgroup, match[0]
-            position = match.end()
-            if kind == "NAME":
-                found.append(Token(Kind.KEYWORD if text in KEYWORDS else Kind.NAME, text, self._line))
+                if not source[position:].strip(" \t"):
+                    break
+                raise LuaSyntaxError("unexpected character", self._line)
+            kind = match.lastgroup or ""
+            text, position = match[kind], match.end()
+            if kind == "SPACE":
+                self._line += text.count("\n")
+            elif kind == "NAME":
+                found.append(Token(_KEYWORD if text in KEYWORDS else _NAME, text, self._line))
             elif text == "--":
                 position = self._comment(position)
             elif kind == "SYMBOL":
-                found.append(Token(Kind.SYMBOL, text, self._line))
+                found.append(Token(_SYMBOL, text, self._line))
             elif kind == "NUMBER":
-                found.append(Token(Kind.NUMBER, text, self._line))
+                found.append(Token(_NUMBER, text, self._line))
             else:
                 position = self._quoted(text, position) if kind == "QUOTE" else self._long_string(text, position)
         found.append(Token(Kind.END, "<end of file>", self._line))
