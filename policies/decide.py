@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
+from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
 from protocol.errors import DeniedError
 
@@ -80,10 +81,13 @@ def _decide_below(rules: Iterable[Rule], call: str, directory: str) -> bool | No
     is_allowed: bool | None = False
     is_partly_denied = False
     for rule in rules:
-        if not rule.names(call) or not _fits(replace(rule, paths=()), Facts(path=directory), declared=False):
+        pathless = replace(rule, paths=(), exceptions=())
+        if not rule.names(call) or not _fits(pathless, Facts(path=directory), declared=False):
             continue
-        reaches = [pattern.below(directory) for pattern in rule.paths] or [True]
-        reach = True if True in reaches else None if None in reaches else False
+        reach = _reach(rule.paths, directory) if rule.paths else True
+        excepted = _reach(rule.exceptions, directory)
+        if excepted is not False and reach is not False:
+            reach = None if excepted is None else False
         if rule.effect is Effect.ALLOW:
             is_allowed = True if True in (reach, is_allowed) else None if None in (reach, is_allowed) else False
         elif reach:
@@ -91,6 +95,12 @@ def _decide_below(rules: Iterable[Rule], call: str, directory: str) -> bool | No
         else:
             is_partly_denied = is_partly_denied or reach is None
     return None if is_allowed and is_partly_denied else is_allowed
+
+
+def _reach(patterns: tuple[PathPattern, ...], directory: str) -> bool | None:
+    """Tell whether everything (True) or nothing (False) below a directory fits one of them; None if it depends."""
+    reaches = [pattern.below(directory) for pattern in patterns]
+    return True if True in reaches else None if None in reaches else False
 
 
 def require_language(effective: Effective, language: str) -> None:
@@ -173,6 +183,8 @@ def _fits(rule: Rule, facts: Facts, declared: bool, narrows: bool = False) -> bo
     A rule that names paths is about those paths only: a call without a path is neither denied nor allowed by it.
     """
     if rule.paths and (facts.path is None or not any(pattern.matches(facts.path) for pattern in rule.paths)):
+        return False
+    if facts.path is not None and any(pattern.matches(facts.path) for pattern in rule.exceptions):
         return False
     if rule.commands and facts.command not in rule.commands:
         return False

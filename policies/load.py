@@ -58,27 +58,33 @@ def _base(reader: Reader, tier: Tier) -> Policy | None:
 def read_rules(reader: Reader) -> tuple[Rule, ...]:
     """Return the rules under ``allow``, ``deny`` and ``ask`` of a mapping."""
     return tuple(
-        _rule(inner, effect)
+        rule
         for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW)
         for inner in reader.items(effect.value)
+        for rule in _rules(inner, effect)
     )
 
 
-def _rule(reader: Reader, effect: Effect) -> Rule:
-    call = reader.text("call")
-    if not _CALL.match(call):
-        raise reader.fail("call", f"{call!r:.60} is not a call such as fs.read, fs.* or *")
+def _rules(reader: Reader, effect: Effect) -> tuple[Rule, ...]:
+    """Return the rule of an item; one for each call if it names several."""
+    key = "calls" if reader.has("calls") else "call"
+    names = reader.strings("calls") if key == "calls" else [reader.text("call")]
+    if not names:
+        raise reader.fail(key, "names no call")
+    for name in names:
+        if not _CALL.match(name):
+            raise reader.fail(key, f"{name!r:.60} is not a call such as fs.read, fs.* or *")
     rule = Rule(
-        effect, call, reader.where("call").split(": ")[0], _patterns(reader, "paths"),
+        effect, names[0], reader.where(key).split(": ")[0], _patterns(reader, "paths"),
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
-        reader.boolean("declared", False),
+        _patterns(reader, "except"), reader.boolean("declared", False),
     )  # fmt: skip
-    for key in ("max_bytes", "arguments", "declared"):
+    for key in ("max_bytes", "arguments", "except", "declared"):
         if reader.has(key) and effect is not Effect.ALLOW:
             raise reader.fail(key, f"only a rule that allows can have {key}")
     reader.finish()
-    return rule
+    return tuple(replace(rule, call=name) for name in names)
 
 
 def _patterns(reader: Reader, key: str) -> tuple[PathPattern, ...]:

@@ -64,6 +64,7 @@ class Rule:
     max_bytes: int | None = None  # allow only up to this much
     programs: tuple[PathPattern, ...] = ()  # what the command may stand for
     arguments: tuple[re.Pattern[str], ...] | None = None  # allow only if each argument fits one of these as a whole
+    exceptions: tuple[PathPattern, ...] = ()  # of an allowance: paths that it is not about
     declared: bool = False  # allow only targets that the manifest's needs or an approval name
 
     @property

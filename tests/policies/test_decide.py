@@ -124,14 +124,30 @@ _OBJECTS = ["/", "/a", "/b", "/a/b", "/a/c", "/a/b/c", "/a/b/d", "/a/c/c", "/b/b
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(list(Effect)), st.lists(st.sampled_from(_TREES), max_size=2)), max_size=4),
+    st.lists(
+        st.tuples(
+            st.sampled_from(list(Effect)),
+            st.lists(st.sampled_from(_TREES), max_size=2),
+            st.lists(st.sampled_from(_TREES), max_size=1),
+        ),
+        max_size=4,
+    ),
     st.sampled_from(["/", "/a", "/a/b", "/b", "/a/b/c"]),
 )
 def test_what_is_said_about_a_directory_holds_for_everything_below_it(
-    rows: list[tuple[Effect, list[str]]], directory: str
+    rows: list[tuple[Effect, list[str], list[str]]], directory: str
 ) -> None:
     """Each object below is decided as the whole was; where it depends, nothing is said."""
-    rules = tuple(Rule(effect, "fs.walk", "x:1", tuple(map(PathPattern.parse, paths))) for effect, paths in rows)
+    rules = tuple(
+        Rule(
+            effect,
+            "fs.walk",
+            "x:1",
+            tuple(map(PathPattern.parse, paths)),
+            exceptions=tuple(map(PathPattern.parse, excepted)) if effect is Effect.ALLOW else (),
+        )
+        for effect, paths, excepted in rows
+    )
     effective = Effective((Layer("x", rules),))
     told = decide_below(effective, "fs.walk", directory)
     below = [path for path in _OBJECTS if path != directory and path.startswith(directory.rstrip("/") + "/")]

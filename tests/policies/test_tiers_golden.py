@@ -97,7 +97,41 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("proc.command", Facts(command="restart"), ". . . +operate +admin"),
     ("proc.command", NONE, ". . . +operate +admin"),
     ("proc.exec", Facts(command="df"), ". . . . +admin"),
-    ("fs.write", Facts(path="/etc/hostname", bytes=1), ". . . . +admin"),
+    # files: what services keep, and nothing that is run or believed without being asked
+    *(
+        ("fs.write", Facts(path=path), verdicts)
+        for path, verdicts in (
+            ("/etc/hostname", ". . . +operate +admin"),
+            ("/etc/nginx/nginx.conf", ". . . +operate +admin"),
+            ("/var/www/index.html", ". . . +operate +admin"),
+            ("/home/mia/notes", ". . . +operate +admin"),
+            ("/etc", ". . . . +admin"),
+            ("/etc/passwd", ". . . . +admin"),
+            ("/etc/passwd-", ". . . . +admin"),
+            ("/etc/shadow", ". . -inspect -inspect -inspect"),
+            ("/etc/sudoers.d/x", ". . -inspect -inspect -inspect"),
+            ("/etc/crontab", ". . . . +admin"),
+            ("/etc/cron.d/x", ". . . . +admin"),
+            ("/etc/systemd/system/x.service", ". . . . +admin"),
+            ("/etc/ld.so.preload", ". . . . +admin"),
+            ("/etc/profile.d/x.sh", ". . . . +admin"),
+            ("/home/mia", ". . . . +admin"),
+            ("/home/mia/.bashrc", ". . . . +admin"),
+            ("/home/mia/.config/autostart/x", ". . . . +admin"),
+            ("/root/notes", ". . . . +admin"),
+            ("/usr/local/bin/x", ". . . . +admin"),
+            ("/opt/x/bin/x", ". . . . +admin"),
+            ("/var/spool/cron/crontabs/root", ". . . . +admin"),
+            ("/var/lib/dpkg/info/x.postinst", ". . . . +admin"),
+            ("/proc/sys/kernel/core_pattern", ". . . . +admin"),
+            ("/sys/kernel/uevent_helper", ". . . . +admin"),
+            ("/boot/vmlinuz", ". . . . +admin"),
+        )
+    ),
+    ("fs.write", NONE, ". . . . +admin"),
+    ("fs.chmod", Facts(path="/etc"), ". . . . +admin"),
+    ("fs.remove", Facts(path="/var/www/a"), ". . . . +admin"),
+    ("fs.chown", Facts(path="/var/www/a"), ". . . . +admin"),
 ]  # fmt: skip
 
 ROWS = [
