@@ -60,6 +60,11 @@ class StateDir:
         return self.path / "spool.sqlite"
 
     @property
+    def journal(self) -> Path:
+        """What changes of files are undone from."""
+        return self.path / "journal"
+
+    @property
     def cache(self) -> Path:
         """Bundles by digest."""
         return self.path / "cache"

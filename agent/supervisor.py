@@ -43,6 +43,8 @@ from agent.work import Worker
 from protocol.errors import InternalError, OutriderError
 from protocol.handshake import NONCE_BYTES, AgentHandshake
 from stdlib.catalogue import load as load_catalogue
+from stdlib.host import Host
+from stdlib.journal import Journal
 
 
 class Supervisor:
@@ -85,7 +87,7 @@ class Supervisor:
             config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
             recorder=self._recorder, clock=self._clock,
         )  # fmt: skip
-        worker = Worker(self._confinement, catalogue, self._recorder)
+        worker = Worker(self._confinement, catalogue, self._recorder, Host(journal=Journal(state.journal)))
         self._sessions = Sessions(
             admission, worker, self._recorder, self._spool, self._clock, concurrent=config.settings.concurrent_runs
         )

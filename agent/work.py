@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from functools import partial
 
 from agent.admission import Admitted
@@ -25,9 +26,11 @@ class Worker:
         confinement: The sandbox.
         table: The calls.
         recorder: Each call is a record.
+        host: As calls reach it; each run gets it with the commands that its manifest declares.
     """
 
-    def __init__(self, confinement: Confinement, table: CallTable, recorder: Recorder) -> None:
+    def __init__(self, confinement: Confinement, table: CallTable, recorder: Recorder, host: Host) -> None:
+        self._host = host
         self._confinement = confinement
         self._table = table
         self._recorder = recorder
@@ -61,7 +64,7 @@ class Worker:
             self._recorder,
             Session(request.run_id, request.run_id, request.principal, request.reason),
             Budget(limits),
-            Host(commands=manifest.commands),
+            replace(self._host, commands=manifest.commands),
             context,
             decide_below=partial(decide_below, effective),
             on_close=context.end,

@@ -25,12 +25,13 @@ from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from stdlib.handles import Handle
 from stdlib.host import Command, Host, RunContext, declared_command
-from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, Parameter, limits_of, parameter
+from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, HostPlace, Parameter, limits_of, parameter
 from stdlib.paths import Target, resolve
+from stdlib.places import Place, place
 
 FAMILIES = (
-    "check", "data", "data_bytes", "data_names", "fs", "log", "net", "net_http", "net_probes", "net_services", "proc",
-    "sys", "time",
+    "check", "data", "data_bytes", "data_names", "fs", "fs_entries", "fs_write", "log", "net", "net_http", "net_probes",
+    "net_services", "proc", "sys", "time",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}
@@ -189,15 +190,20 @@ class CallSpec:
     ) -> Iterator[Prepared]:
         with ExitStack() as open_targets:
 
-            def opened(path: str) -> Target:
-                target = open_targets.enter_context(resolve(path, follow=self.follows))
+            def opened(item: Parameter, path: str) -> Target | Place:
+                target: Target | Place
+                if item.is_place:
+                    target = open_targets.enter_context(place(path, follow=self.follows))
+                else:
+                    target = open_targets.enter_context(resolve(path, follow=self.follows))
                 facts.append(Facts(path=target.real, bytes=arguments.get("length")))
                 return target
 
             for item in self.parameters:
                 if item.is_path and arguments[item.name] is not None:
                     given = arguments[item.name]
-                    arguments[item.name] = [opened(path) for path in given] if type(given) is list else opened(given)
+                    is_list = type(given) is list
+                    arguments[item.name] = [opened(item, path) for path in given] if is_list else opened(item, given)
             yield Prepared(tuple(facts) or NO_FACTS, self._performer(host, run, passage, arguments))
 
     def _performer(self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any]) -> Callable[[], Any]:
@@ -316,6 +322,8 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
             default = REQUIRED if item.default is inspect.Parameter.empty else item.default
             if annotation in (Target, Target | None):
                 annotation = HostPath
+            elif annotation is Place:
+                annotation = HostPlace
             elif annotation == list[Target]:
                 annotation = list[HostPath]
             elif get_origin(annotation) is Annotated and get_args(annotation)[0] is Command:

@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.model import Facts
 from protocol.errors import UnavailableError
+from stdlib.journal import Journal
 
 READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 MAX_METRICS = 1000  # of one run
@@ -31,6 +32,7 @@ class Host:
     getaddrinfo: Callable[..., list[Any]] = socket.getaddrinfo  # the system's resolver
     resolver: str = "/etc/resolv.conf"  # where the name servers of the host stand
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
+    journal: Journal | None = None  # what changes of files are undone from; None: they cannot be
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ is nothing. Texts hold no NUL. What is wrong is said with the parameter's name, 
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from policies.targets import read_host
 from protocol.errors import ArgumentError
@@ -25,12 +26,24 @@ REQUIRED: Any = object()
 HANDLE_KEY = "$handle"  # sandbox.runtimes.HANDLE_KEY: how a handle crosses as an argument
 
 
-class Data:
-    """Annotation: text or bytes from the script; the implementation gets bytes."""
-
-
 class HostPath:
     """Annotation: an absolute path on the host; the implementation gets a ``stdlib.paths.Target``, already open."""
+
+
+class HostPlace:
+    """Annotation: an absolute path on the host; the implementation gets a ``stdlib.places.Place``, already held."""
+
+
+if TYPE_CHECKING:  # what the implementation gets
+    Data = bytes
+    FileMode = int
+else:
+
+    class Data:
+        """Annotation: text or bytes from the script; the implementation gets bytes."""
+
+    class FileMode:
+        """Annotation: permission bits as octal text, such as ``0644``; the implementation gets the number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,9 @@ class Parameter:
     check: Callable[[Any], str | None]  # returns what is wrong, or None
     default: Any = REQUIRED
     is_path: bool = False  # or a list of paths
+    is_place: bool = False  # a path whose directory is held
+    read: Callable[[Any], Any] | None = None  # makes what the implementation gets
     is_map: bool = False  # a map in last place is its value, and no table of options
-    is_data: bool = False  # the implementation gets bytes
     handle: str | None = None  # the kind of the handle that it takes
     bounds: Bounds | None = None  # of a number
     choices: tuple[str, ...] = ()  # of a text that is one of a few
@@ -91,7 +105,7 @@ class Parameter:
         problem = self.check(value)
         if problem:
             raise ArgumentError(f"{self.name}: {problem}", parameter=self.name)
-        return value.encode("utf-8", "surrogateescape") if self.is_data and type(value) is str else value
+        return value if self.read is None else self.read(value)
 
 
 def parameter(name: str, annotation: Any, default: Any) -> Parameter:
@@ -103,6 +117,10 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
     annotation = _without_none(annotation)
     if annotation is HostPath:
         return Parameter(name, "path", _path, default, is_path=True)
+    if annotation is HostPlace:
+        return Parameter(name, "path", _path, default, is_path=True, is_place=True)
+    if annotation is FileMode:
+        return Parameter(name, "octal mode", _mode, default, read=lambda value: int(value, 8))
     if annotation == list[HostPath]:
         return Parameter(name, "list of paths", _paths, default, is_path=True)
     if isinstance(annotation, type) and issubclass(annotation, Handle):
@@ -116,7 +134,7 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
         return Parameter(name, " | ".join(map(repr, choices)), _one_of(choices), default)
     kind, check = _plain(annotation, extra)
     is_map = annotation in (dict[str, str], dict[str, Any], Any)
-    return Parameter(name, kind, check, default, is_map=is_map, is_data=annotation is Data)
+    return Parameter(name, kind, check, default, is_map=is_map, read=_as_bytes if annotation is Data else None)
 
 
 def limits_of(annotation: Any) -> tuple[Bounds | None, tuple[str, ...]]:
@@ -193,6 +211,16 @@ def _handle(value: Any) -> str | None:
     if type(value) is dict and len(value) == 1 and type(value.get(HANDLE_KEY)) is int:
         return None
     return _not("a handle that a call gave", value)
+
+
+def _as_bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+def _mode(value: Any) -> str | None:
+    if type(value) is not str or not re.fullmatch(r"0?[0-7]{3}|[01][0-7]{3}", value):
+        return "must be octal text such as '0644', of the bits 1777 (setuid and setgid are given to nobody)"
+    return None
 
 
 def _data(most: int) -> Callable[[Any], str | None]:

@@ -8,7 +8,6 @@ decision is on the deepest directory that does, and the remainder.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
@@ -16,15 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from kernel.files import AT_FDCWD, open_at
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
-
-_SYS_OPENAT2 = 437  # the same on x86_64 and aarch64, asm-generic/unistd.h
-_RESOLVE_NO_MAGICLINKS = 0x02  # linux/openat2.h
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +103,15 @@ def _resolve(path: str, follow: bool) -> Target:
         if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise failure(error, path) from None
         return Target(path, _missing(path), -1)
-    return Target(path, _real(fd), fd)
+    return Target(path, real_of(fd), fd)
 
 
 def _open_path(path: str, extra: int = 0) -> int:
-    how = _OpenHow(os.O_PATH | os.O_CLOEXEC | extra, 0, _RESOLVE_NO_MAGICLINKS)
-    fd = _libc.syscall(_SYS_OPENAT2, -100, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
-    if fd < 0:
-        number = ctypes.get_errno()
-        if number == errno.ENOSYS:
-            raise OSError(errno.EOPNOTSUPP, "this kernel has no openat2 (Linux 5.6)")
-        raise OSError(number, os.strerror(number))
-    return int(fd)
+    return open_at(AT_FDCWD, path, os.O_PATH | extra)
 
 
-def _real(fd: int) -> str:
+def real_of(fd: int) -> str:
+    """Return the real path of an open object; ``ArgumentError`` if it has none."""
     real = os.readlink(f"/proc/self/fd/{fd}")
     if not real.startswith("/"):
         raise ArgumentError("the path does not lead to a file in the file system", parameter="path")
@@ -145,7 +131,7 @@ def _missing(path: str) -> str:
                 continue
             raise failure(error, path) from None
         try:
-            base = _real(fd).rstrip("/")
+            base = real_of(fd).rstrip("/")
         finally:
             os.close(fd)
         # A name of two dots cannot be resolved below a directory that does not exist: it stays and fits no pattern.

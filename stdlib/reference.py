@@ -25,6 +25,9 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m stdlib.reference"
 WIDTH = 120
 
+#: Modules whose names in a declaration are no helpers of it.
+_DECLARING = {"stdlib.catalogue", "stdlib.parameters", "stdlib.handles", "stdlib.host"}
+
 #: What the helpers of paths raise, which nobody sees in the implementation that uses them.
 _RAISED_BY_TARGET = {
     "present": {"not_found"}, "status": {"not_found"}, "opened": {"not_found", "denied", "unavailable"},
@@ -72,6 +75,12 @@ an error with a `code` and a `message`:
 {CATCHING["python"]}
 ```
 
+A call that gives a *stream* is iterated (`for entry in fs.walk("/etc") do`, `for entry in fs.walk("/etc"):`); it asks
+for more as the script reads, `close()` gives it back early, and after its end `summary()` returns what the call says
+about the whole. A call that gives a *handle* gives an object whose methods are the calls of that family:
+`writer.write(w, "x")` is `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to the run, count against
+`open_files`, and are closed by `close()` or at the run's end.
+
 Lines of `log.*` are cut at {MAX_LOG_CHARACTERS} characters; a run that writes too many gets `budget` for the rest.
 
 The tier is the lowest one whose built-in policy may allow the call; a policy, a manifest's needs and the host's ceiling
@@ -83,18 +92,43 @@ narrow it further. Calls marked *local* are carried out in the sandbox and touch
 
 
 def result_of(spec: CallSpec) -> str:
-    """Return the type of a call's result as a Python annotation."""
+    """Return the type of a call's result as a Python annotation; ``Stream[X]``, or the kind of a handle."""
     if spec.implementation is None:
         return spec.result
-    return str(inspect.signature(spec.implementation).return_annotation)
+    if spec.gives == "handle":
+        return spec.gives_kind
+    told = str(inspect.signature(spec.implementation).return_annotation)
+    if spec.gives != "stream":
+        return told
+    inner = re.fullmatch(r"(?:Async)?(?:Iterator|Generator)\[(.*)\]", told)
+    if inner is None:
+        raise TypeError(f"{spec.name} must say what it yields, not {told}")
+    item = ast.parse(inner[1], mode="eval").body
+    first = item.elts[0] if isinstance(item, ast.Tuple) else item
+    return f"Stream[{ast.unparse(_one_of_many(first))}]"
+
+
+def _one_of_many(item: ast.expr) -> ast.expr:
+    """Return the type of one item of a stream: a list that is yielded stands for several of them."""
+    if isinstance(item, ast.Subscript) and ast.unparse(item.value) == "list":
+        return item.slice
+    return item
+
+
+def kinds() -> set[str]:
+    """Return the kinds of handles, whose families are methods."""
+    return {spec.gives_kind for spec in load() if spec.gives == "handle"}
+
+
+def is_method(spec: CallSpec) -> bool:
+    """Tell whether a call is a method of the handle that is its first parameter."""
+    return bool(spec.parameters) and spec.parameters[0].handle == spec.family
 
 
 def errors_of(spec: CallSpec) -> list[str]:
     """Return the codes of the errors that a call raises itself, read from its implementation and its helpers."""
     if spec.implementation is None:
         return []
-    functions = {name: item for name, item in vars(inspect.getmodule(spec.implementation)).items() if _is_ours(item)}
-    functions = {name: item for name, item in functions.items() if item.__module__ == spec.implementation.__module__}
     found = {"unavailable"} if any(item.is_path for item in spec.parameters) else set()
     found |= {"not_found", "unavailable"} if spec.has_target else set()  # what ``stdlib.network`` raises
     waiting: list[Callable[..., Any]] = [spec.implementation]
@@ -106,12 +140,27 @@ def errors_of(spec: CallSpec) -> list[str]:
         seen.add(function)
         codes, names = _read(function)
         found |= codes
-        waiting += [functions[name] for name in names if name in functions]
-    return sorted(found - {"invalid_argument", "denied"})
+        known = inspect.unwrap(function).__globals__
+        waiting += [helper for name in names if name in known for helper in _helpers(known[name])]
+    return sorted(found - {"invalid_argument", "denied", "internal"})
 
 
-def _is_ours(item: object) -> bool:
-    return inspect.isfunction(item)
+def _helpers(item: Any) -> list[Callable[..., Any]]:
+    """Return the functions of ours that a name in an implementation stands for; a class stands for its methods."""
+    module = getattr(item, "__module__", None)
+    if not isinstance(module, str) or not module.startswith("stdlib.") or module in _DECLARING:
+        return []
+    item = inspect.unwrap(item)
+    if inspect.isfunction(item):
+        return [item]
+    if inspect.isclass(item) and not issubclass(item, errors.OutriderError):
+        return [method for method in vars(item).values() if inspect.isfunction(method) and _is_written(method, module)]
+    return []
+
+
+def _is_written(method: Callable[..., Any], module: str) -> bool:
+    """Tell apart what is written in a module from what dataclasses make."""
+    return method.__code__.co_filename == sys.modules[module].__file__
 
 
 def _read(function: Callable[..., Any]) -> tuple[set[str], set[str]]:
@@ -144,9 +193,20 @@ def allowed(spec: CallSpec, item: Parameter) -> str:
         return _range(item.kind)
     if item.kind.startswith("'"):
         return "one of " + ", ".join(f"`{_literal(choice)}`" for choice in item.kind.replace("'", "").split(" | "))
-    return {"path": "absolute path", "host": "name or address of a host", "url": "http or https URL"}.get(
-        item.kind, item.kind
-    )
+    if item.handle is not None:
+        return f"handle of the kind `{item.handle}`"
+    if item.kind.startswith("data "):
+        return f"text or bytes, at most {item.kind.split()[3]} bytes"
+    if item.kind == "map of texts":
+        return f"map of at most {MAX_LIST_ITEMS} texts"
+    return {
+        "path": "absolute path",
+        "list of paths": f"list of 1 to {MAX_LIST_ITEMS} absolute paths",
+        "octal mode": 'permission bits as octal text, such as `"0644"`',
+        "plain value": "any plain value",
+        "host": "name or address of a host",
+        "url": "http or https URL",
+    }.get(item.kind, item.kind)
 
 
 def _length(spec: CallSpec, item: Parameter) -> int:
@@ -180,8 +240,9 @@ def _type_of(item: Parameter) -> str:
         return f"Literal[{item.kind.replace(chr(39), chr(34)).replace(' | ', ', ')}]"
     named = {
         "path": "str", "text": "str", "boolean": "bool", "integer": "int", "number": "float", "value": "Any",
-        "data": "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str", "url": "str",
+        "data": "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str", "url": "str", "octal": "str",
         "list of texts": "list[str]", "list of paths": "list[str]", "map of texts": "dict[str, str]",
+        "handle": item.handle or "",
     }  # fmt: skip
     plain = named.get(item.kind) or named[word]
     return f"{plain} | None" if not item.is_required and item.default is None else plain
@@ -240,7 +301,10 @@ def _in_words(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp):
         return f"{_in_words(node.left)} or {_in_words(node.right)}"
     if not isinstance(node, ast.Subscript):
-        return _WORDS[ast.unparse(node)]
+        name = ast.unparse(node)
+        return f"handle `{name}`" if name in kinds() else _WORDS[name]
+    if ast.unparse(node.value) == "Stream":
+        return f"stream of {_in_words(node.slice).replace('map', 'maps', 1)}"
     if isinstance(node.slice, ast.Tuple):  # dict; its keys are always texts
         value = _in_words(node.slice.elts[1])
         return "map" if value == "any value" else f"map of {value}s"
@@ -265,7 +329,8 @@ def lua_stub() -> str:
     lines = ["---@meta", f"-- What the calls look like to an editor. Generated by `{COMMAND}`.", ""]
     for family, specs in groupby(load(), key=lambda spec: spec.family):
         if family:
-            lines += [f"---@class outrider.{family}", f"{family} = {{}}", ""]
+            closes = ["---@field close fun(self): nil Give it back."] if family in kinds() else []
+            lines += [f"---@class outrider.{family}", *closes, f"{family} = {{}}", ""]
         for spec in specs:
             lines += [*_lua_call(spec), ""]
     return "\n".join(lines)
@@ -305,13 +370,16 @@ def _lua_node(node: ast.expr) -> str:
     if isinstance(node, ast.Subscript):
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         match ast.unparse(node.value):
+            case "Stream":
+                return f"fun(): {_lua_node(inner[0])}"
             case "list":
                 return f"{_lua_node(inner[0])}[]"
             case "dict":
                 return f"table<{', '.join(map(_lua_node, inner))}>"
             case _:  # Literal
                 return "|".join(f'"{ast.literal_eval(item)}"' for item in inner)
-    return _LUA_TYPES[ast.unparse(node)]
+    name = ast.unparse(node)
+    return _LUA_TYPES.get(name, f"outrider.{name}")
 
 
 # stdlib/python/outrider.pyi ------------------------------------------------------------------------------------------
@@ -320,19 +388,24 @@ def _lua_node(node: ast.expr) -> str:
 def python_stub() -> str:
     """Return the stub of all calls."""
     lines = [f'"""What the calls look like to an editor. Generated by `{COMMAND}`."""', ""]
-    lines += ["import builtins", "from typing import Any, Literal", ""]
+    lines += ["import builtins", "from collections.abc import Iterator", "from typing import Any, Literal, TypeVar", ""]
+    lines += [*STREAM_STUB.splitlines(), ""]
     for family, specs in groupby(load(), key=lambda spec: spec.family):
         lines += [f"class {family}:"] if family else []
+        if family in kinds():
+            lines += ["    def close(self) -> None:", '        """Give it back."""', ""]
         for spec in specs:
             lines += [*_python_call(spec, "    " if family else ""), ""]
     return "\n".join(lines)
 
 
 def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
-    if indent:
+    if indent and not is_method(spec):
         yield f"{indent}@staticmethod"
     # Calls have names such as proc.list, which would hide the type inside their class.
     parameters = [_qualified(_python_parameter(item)) for item in spec.parameters]
+    if is_method(spec):
+        parameters[0] = "self"
     name, result = spec.name.rpartition(".")[2], _qualified(result_of(spec))
     line = f"{indent}def {name}({', '.join(parameters)}) -> {result}:"
     if len(line) <= WIDTH:
@@ -354,6 +427,21 @@ def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
 def _python_parameter(item: Parameter) -> str:
     default = "" if item.is_required else f" = {_literal(item.default)}"
     return f"{item.name}: {_type_of(item)}{default}"
+
+
+STREAM_STUB = '''\
+_Item = TypeVar("_Item")
+
+class Stream(Iterator[_Item]):
+    """What long results are read through, once, from front to end."""
+
+    def __next__(self) -> _Item: ...
+    def close(self) -> None:
+        """Give it back before its end."""
+
+    def summary(self) -> Any:
+        """Return what the call says about the whole of it; None before its end."""
+'''
 
 
 def _qualified(annotation: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +18,7 @@ from sandbox.budget import Budget
 from sandbox.gate import CallTable, Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.host import Host, RunContext
+from stdlib.journal import Journal
 
 _LIMITS = {
     "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
@@ -46,7 +49,7 @@ def effective(script: Script, policy: Policy) -> Effective:
 
 
 async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable, parameters: Mapping[str, Any]) -> Ran:
-    """Run ``script`` once and return how it went.
+    """Run ``script`` once and return how it went. Its changes of files can be undone by itself, not later.
 
     Raises:
         DeniedError: The policy does not let a script choose its language.
@@ -56,6 +59,8 @@ async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable
     limits: Limits = allowed.limits
     context = RunContext(parameters)
     manifest = script.manifest
+    journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-"))
+    context.on_end(partial(shutil.rmtree, journal.directory))
 
     def gate() -> Gate:
         return Gate(
@@ -64,7 +69,7 @@ async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable
             Kept(),
             Session("local", "local", "local"),
             Budget(limits),
-            Host(commands=manifest.commands),
+            Host(commands=manifest.commands, journal=journal),
             context,
             decide_below=partial(decide_below, allowed),
             on_close=context.end,

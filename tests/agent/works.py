@@ -18,6 +18,7 @@ from agent.work import Worker
 from protocol.errors import OutriderError, UnavailableError
 from protocol.ledger import Record
 from stdlib.catalogue import load as load_catalogue
+from stdlib.host import Host
 
 
 class Repository:
@@ -60,7 +61,7 @@ class Works:
         )  # fmt: skip
         self.sessions = Sessions(
             self.admission,
-            Worker(self.confinement, load_catalogue(), premises.recorder),
+            Worker(self.confinement, load_catalogue(), premises.recorder, Host()),
             premises.recorder,
             premises.spool,
             premises.clock,

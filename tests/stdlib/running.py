@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -16,7 +17,9 @@ from sandbox.gate import Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
+from stdlib.journal import Journal
 
+JOURNAL = f"/tmp/outrider-tests-{os.getpid()}"  # one that nobody empties: the store is bounded
 COMMANDS = {"df": ("/usr/bin/df",)}  # as a manifest would declare it
 
 
@@ -46,7 +49,7 @@ def gate(tier: Tier, kept: Kept | None = None, host: Host | None = None) -> Gate
         kept or Kept(),
         Session("s1", "r1", "tester"),
         Budget(policy.limits),
-        host or Host(commands=COMMANDS),
+        host or Host(commands=COMMANDS, journal=Journal(JOURNAL)),
         context,
         decide_below=partial(decide_below, allowed),
         on_close=context.end,

@@ -18,13 +18,17 @@ from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Parameter
 
 NUMBERS: list[Any] = [True, "1", b"1", [], {}, math.nan, math.inf, -math.inf, 1 << 70, -(1 << 70), 1e300]
 TEXTS: list[Any] = [1, 1.5, True, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)]
+WRONG_MAPS: list[Any] = [{"a": 1}, {"a": "b\0"}, {"a\0": "b"}, {"a": ["b"]}]
 GOOD: dict[str, Any] = {
-    "path": "/", "text": "x", "boolean": True, "integer": 1, "number": 1.0, "list": [], "value": 1, "host": "localhost",
-    "url": "http://localhost/", "data": "x", "map": {},
+    "path": "/", "text": "x", "boolean": True, "integer": 1, "number": 1.0, "value": 1, "host": "localhost",
+    "url": "http://localhost/", "octal": "0644", "data": "x", "plain": 1, "map": {"a": "b"}, "handle": {"$handle": 1},
+    "list of texts": [], "list of paths": ["/"],
 }  # fmt: skip
 
 
 def kind_of(item: Parameter) -> str:
+    if item.kind.startswith("list of "):
+        return item.kind
     return "choice" if item.kind.startswith("'") else item.kind.split(" ")[0]
 
 
@@ -47,20 +51,15 @@ def bad(item: Parameter) -> list[Any]:
             "text": TEXTS,
             "choice": [*TEXTS, "", "other", str(good(item)).swapcase()],
             "boolean": [0, 1, "true", b"", [], {}],
-            "list": ["x", 1, True, {"a": "b"}, [1], [None], ["a\0b"], [b"x"], [["x"]], ["x"] * (MAX_LIST_ITEMS + 1)],
             "host": [*TEXTS, "", "web:80", "http://web", "127.1", "a b", "-a", "bücher.test", "[::1]", "x" * 254],
-            "url": [
-                *TEXTS,
-                "",
-                "web",
-                "ftp://web/",
-                "http://web:0/",
-                "http://web:65536/",
-                "http://u@web/",
-                "http://127.1/",
-            ],
+            "url": [*TEXTS, "", "web", "ftp://web/", "http://web:0/", "http://web:65536/", "http://u@web/", "http://127.1/"],
+            "octal": [*TEXTS, "", "644 ", "0888", "4755", "02755", "77777", 420],
             "data": [1, 1.5, True, [], {}, "x" * (1 << 20), b"x" * (1 << 20)],
-            "map": ["x", 1, True, b"x", ["x"], {"a": 1}, {"a": "b\0"}, {"a": ["b"]}],
+            "plain": [],
+            "map": [1, "x", True, [1], b"x", *(WRONG_MAPS if item.kind == "map of texts" else [])],
+            "handle": [1, "x", True, [], {}, {"$handle": "1"}, {"$handle": 1.0}, {"$handle": 1, "a": 1}, {"handle": 1}],
+            "list of paths": ["/", 1, True, {"a": "b"}, [], [1], ["x"], ["/a\0b"], ["/"] * (MAX_LIST_ITEMS + 1)],
+            "list of texts": ["x", 1, True, {"a": "b"}, [1], [None], ["a\0b"], [b"x"], [["x"]], ["x"] * (MAX_LIST_ITEMS + 1)],
             "value": [math.nan, math.inf, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)],
         }[kind]
     )

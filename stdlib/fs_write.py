@@ -1,0 +1,268 @@
+"""``fs.*`` that change the content of files: written beside, made durable, put in place; undone from the journal."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from policies.model import Facts
+from protocol.errors import ArgumentError, ConflictError, DeadlineError, TooLargeError, UnavailableError
+from protocol.tiers import Tier
+from stdlib import patching
+from stdlib.catalogue import Decided, Permit, call
+from stdlib.handles import Handle
+from stdlib.host import Host
+from stdlib.journal import Journal
+from stdlib.parameters import Bounds, Data, FileMode, Length
+from stdlib.paths import Target, failure
+from stdlib.places import Place, place
+from stdlib.replacing import NEW_MODE, Replacement, expected_hash, hash_of, pieces_of
+
+MAX_PATCHED_BYTES = 1 << 20  # of a file that is patched
+IfHash = Annotated[str, Length(80)] | None
+
+
+@call(
+    "fs.write", tier=Tier.OPERATE, changes=True,
+    lua='local done = fs.write("/tmp/motd", "welcome\\n", {mode = "0644"})',
+    python='done = fs.write("/tmp/motd", "welcome\\n", mode="0644")',
+)  # fmt: skip
+def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_hash: IfHash = None) -> dict[str, Any]:
+    """Give a file this content, as a whole or not at all. It keeps its owner, mode and extended attributes.
+
+    ``mode`` is octal text, 0644 for a new file. ``if_hash``: only if the sha256 of what is there is this, or
+    ``"absent"``; else a ``conflict`` error. Returns ``created``, ``old_hash`` (nothing for a large file), ``new_hash``
+    and ``journal`` for ``fs.undo`` (nothing if it cannot be undone).
+    """
+    expected = expected_hash(if_hash)
+    replacement = Replacement(path, mode=mode)
+    try:
+        replacement.write(data)
+    except BaseException:
+        replacement.abort()
+        raise
+    return replacement.commit("fs.write", host.journal, expected).to_plain()
+
+
+@call(
+    "fs.append", tier=Tier.OPERATE, changes=True,
+    lua='local size = fs.append("/tmp/notes", "one more line\\n")',
+    python='size = fs.append("/tmp/notes", "one more line\\n")',
+)  # fmt: skip
+def append(host: Host, path: Place, data: Data) -> int:
+    """Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it."""
+    del host
+    path.regular()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with path.opened(flags, NEW_MODE) as fd:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        except OSError as error:
+            raise failure(error, path.asked) from None
+        return os.fstat(fd).st_size
+
+
+class Writer(Handle):
+    """New content of a file, on its way."""
+
+    kind: ClassVar[str] = "writer"
+
+    def __init__(self, replacement: Replacement, path: str, journal: Journal | None, expected: str | None) -> None:
+        self.facts = Facts(path=path)
+        self.replacement = replacement
+        self.journal = journal
+        self.expected = expected
+        self.is_over = False
+
+    def open(self) -> Replacement:
+        """Return what is written to; ``ConflictError`` once it is over."""
+        if self.is_over:
+            raise ConflictError("this writer has finished")
+        return self.replacement
+
+    def close(self) -> None:
+        """Forget what was not finished."""
+        self.is_over = True
+        self.replacement.abort()
+
+
+@call(
+    "fs.write_stream", tier=Tier.OPERATE, changes=True,
+    lua='local w = fs.write_stream("/tmp/big")\nw:write("piece")\nlocal done = w:finish()',
+    python='w = fs.write_stream("/tmp/big")\nw.write("piece")\ndone = w.finish()',
+)  # fmt: skip
+def write_stream(host: Host, path: Place, mode: FileMode | None = None, if_hash: IfHash = None) -> Writer:
+    """Return a writer for new content that comes piece by piece; nothing changes before ``finish``.
+
+    ``mode`` and ``if_hash`` as for ``fs.write``. What is closed or left without ``finish`` is forgotten.
+    """
+    expected = expected_hash(if_hash)
+    return Writer(Replacement(path, mode=mode), path.real, host.journal, expected)
+
+
+@call(
+    "writer.write", tier=Tier.OPERATE, under="fs.write_stream",
+    lua='local w = fs.write_stream("/tmp/big")\nw:write("piece")',
+    python='w = fs.write_stream("/tmp/big")\nw.write("piece")',
+)  # fmt: skip
+def writer_write(writer: Writer, data: Data) -> int:
+    """Append to the new content; return its size so far in bytes."""
+    replacement = writer.open()
+    replacement.write(data)
+    return replacement.size_bytes
+
+
+@call(
+    "writer.finish", tier=Tier.OPERATE, changes=True,
+    lua='local w = fs.write_stream("/tmp/big")\nlocal done = w:finish()',
+    python='w = fs.write_stream("/tmp/big")\ndone = w.finish()',
+)  # fmt: skip
+def writer_finish(writer: Writer) -> dict[str, Any]:
+    """Put the new content in its place; returns what ``fs.write`` returns."""
+    replacement = writer.open()
+    writer.is_over = True
+    return replacement.commit("fs.write_stream", writer.journal, writer.expected).to_plain()
+
+
+@call(
+    "fs.patch", tier=Tier.OPERATE, changes=True,
+    lua='fs.write("/tmp/motd", "old\\n")\n'
+    'local done = fs.patch("/tmp/motd", "@@ -1 +1 @@\\n-old\\n+new\\n", {dry_run = true})',
+    python='fs.write("/tmp/motd", "old\\n")\n'
+    'done = fs.patch("/tmp/motd", "@@ -1 +1 @@\\n-old\\n+new\\n", dry_run=True)',
+)  # fmt: skip
+def patch(host: Host, path: Place, diff: str, if_hash: IfHash = None, dry_run: bool = False) -> dict[str, Any]:
+    """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
+
+    With ``dry_run`` nothing changes. Returns ``diff`` (what it came to), ``new_hash`` and ``journal``; a hunk that
+    does not fit is a ``conflict`` error that names its line.
+    """
+    expected = expected_hash(if_hash)
+    status = path.present()
+    path.regular()
+    if status.st_size > MAX_PATCHED_BYTES:
+        raise TooLargeError(f"{path.asked} is larger than {MAX_PATCHED_BYTES} bytes")
+    with path.opened(os.O_RDONLY) as fd:
+        octets = b"".join(pieces_of(fd))
+        old_hash = hash_of(fd)
+    if expected not in (None, old_hash):
+        raise ConflictError(f"{path.asked} is not what it was: its sha256 is {old_hash}")
+    old = _text(octets, path.asked)
+    new = patching.apply(old, diff)
+    replacement = Replacement(path)
+    try:
+        replacement.write(new.encode())
+    except BaseException:
+        replacement.abort()
+        raise
+    told = patching.make(old, new, path.real)
+    if dry_run:
+        replacement.abort()
+        return {"diff": told, "new_hash": None, "journal": None}
+    changed = replacement.commit("fs.patch", host.journal, old_hash)
+    return {"diff": told, "new_hash": changed.new_hash, "journal": changed.journal}
+
+
+def _text(octets: bytes, path: str) -> str:
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ArgumentError(f"path: {path} is not UTF-8 text", parameter="path") from None
+
+
+def _journalled(host: Host, bound: Mapping[str, Any]) -> Decided:
+    """Decide an undo on the path that the journal names."""
+    if host.journal is None:
+        raise UnavailableError("there is no undo journal here")
+    entry = host.journal.find(bound["journal"])
+    return Decided((Facts(path=entry.path),))
+
+
+@call(
+    "fs.undo", tier=Tier.OPERATE, changes=True, decides=_journalled,
+    lua='local done = fs.write("/tmp/motd", "new\\n")\nlocal hash = fs.undo(done.journal)',
+    python='done = fs.write("/tmp/motd", "new\\n")\nhash = fs.undo(done["journal"])',
+)  # fmt: skip
+def undo(host: Host, permit: Permit, journal: Annotated[str, Length(64)]) -> str | None:
+    """Take a change back: the file gets the content, mode and owner that it had, or is removed if it was made.
+
+    Only if nobody has changed it since; else a ``conflict`` error. Returns the hash of what is there now.
+    """
+    if host.journal is None:
+        raise UnavailableError("there is no undo journal here")
+    entry = host.journal.find(journal)
+    with place(entry.path, follow=False) as held:
+        if held.real != entry.path:
+            raise ConflictError(f"{entry.path} is reached another way now: {held.real}")
+        permit.require(Facts(path=held.real))
+        status = held.regular()
+        now = _hash(held) if status is not None else None
+        if now != entry.new_hash:
+            raise ConflictError(f"{entry.path} was changed since: its sha256 is {now}")
+        if not entry.existed:
+            os.unlink(held.name, dir_fd=held.directory)
+            held.sync()
+            return None
+        replacement = Replacement(held, mode=entry.mode & 0o1777, owner=(entry.uid, entry.gid))
+        try:
+            replacement.write(host.journal.content(entry))
+        except BaseException:
+            replacement.abort()
+            raise
+        return replacement.commit("fs.undo", host.journal, entry.new_hash).new_hash
+
+
+def _hash(held: Place) -> str:
+    with held.opened(os.O_RDONLY) as fd:
+        return hash_of(fd)
+
+
+@call(
+    "fs.copy", tier=Tier.OPERATE, changes=True, follows=True,
+    lua='fs.write("/tmp/one", "1")\nlocal done = fs.copy("/tmp/one", "/tmp/two", {overwrite = true})',
+    python='fs.write("/tmp/one", "1")\ndone = fs.copy("/tmp/one", "/tmp/two", overwrite=True)',
+)  # fmt: skip
+def copy(host: Host, permit: Permit, source: Target, path: Place, overwrite: bool = False) -> dict[str, Any]:
+    """Copy a regular file, with its permission bits, to a new place, or over a regular file. Both are decided on.
+
+    Returns what ``fs.write`` returns; a ``conflict`` error if something is there and ``overwrite`` is not set.
+    """
+    mode = source.present().status().st_mode
+    if not stat.S_ISREG(mode):
+        raise ArgumentError(f"source: {source.asked} is not a regular file", parameter="source")
+    if not overwrite and path.status() is not None:
+        raise ConflictError(f"{path.asked} is there already")
+    with source.opened(os.O_RDONLY) as fd:
+        replacement = Replacement(path, mode=mode & 0o1777)
+        try:
+            for piece in pieces_of(fd):
+                if permit.is_over:
+                    raise DeadlineError("fs.copy was cut short")
+                replacement.write(piece)
+        except BaseException:
+            replacement.abort()
+            raise
+    return replacement.commit("fs.copy", host.journal, None if overwrite else "absent").to_plain()
+
+
+@call(
+    "fs.truncate", tier=Tier.OPERATE, changes=True,
+    lua='fs.write("/tmp/log", "12345")\nfs.truncate("/tmp/log", 2)',
+)  # fmt: skip
+def truncate(path: Target, size: Annotated[int, Bounds(0, 1 << 53, "bytes")]) -> None:
+    """Cut a regular file, or lengthen it with zeros, to ``size`` bytes. There is no undo for it."""
+    if not stat.S_ISREG(path.present().status().st_mode):
+        raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
+    with path.opened(os.O_WRONLY) as fd:
+        try:
+            os.ftruncate(fd, int(size))
+            os.fsync(fd)
+        except OSError as error:
+            raise failure(error, path.asked) from None

@@ -1,0 +1,129 @@
+"""Unified diffs of one file, applied exactly: each hunk where it says, or moved by lines that were added or removed.
+
+Pure. Nothing is guessed: context must be there word for word, and at one place only if it is not where the hunk says.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from protocol.errors import ArgumentError, ConflictError
+
+MAX_HUNKS: Final = 1000
+MAX_MOVED: Final = 500  # lines that a hunk may be away from where it says; bounds the work
+_HEAD = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@.*")
+_NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(slots=True)
+class _Hunk:
+    at: int  # line of the old text, from 0
+    line: int  # of the diff, for errors
+    old: list[str] = field(default_factory=list)
+    new: list[str] = field(default_factory=list)
+
+
+def apply(text: str, diff: str) -> str:
+    """Return ``text`` with the unified ``diff`` applied.
+
+    Raises:
+        ArgumentError: It is no unified diff of one file; names the line of it.
+        ConflictError: A hunk does not fit; names the line of it.
+    """
+    lines = _lines(text)
+    result: list[str] = []
+    position = 0
+    moved = 0
+    for hunk in _hunks(diff):
+        at = _found(lines, hunk, position, hunk.at + moved)
+        result += lines[position:at]
+        result += hunk.new
+        position = at + len(hunk.old)
+        moved = at - hunk.at
+    return "".join(result + lines[position:])
+
+
+def make(old: str, new: str, name: str) -> str:
+    """Return the unified diff from ``old`` to ``new``."""
+    made = []
+    for line in difflib.unified_diff(_lines(old), _lines(new), f"a{name}", f"b{name}"):
+        made.append(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n")
+    return "".join(made)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a file: only a line feed ends one, whatever else Python takes for the end of a line."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _hunks(diff: str) -> list[_Hunk]:
+    hunks: list[_Hunk] = []
+    left_old = left_new = 0
+    last = ""
+    for number, line in enumerate(_lines(diff), 1):
+        bare = line.removesuffix("\n")
+        if left_old or left_new:
+            last = line[:1]
+            taken_old, taken_new = _body(hunks[-1], line, number)
+            left_old, left_new = left_old - taken_old, left_new - taken_new
+            if left_old < 0 or left_new < 0:
+                raise _wrong(number, "the hunk has more lines than its head says")
+        elif bare == _NO_NEWLINE and hunks:
+            _unterminated(hunks[-1], last)
+        elif told := _HEAD.fullmatch(bare):
+            old_count, new_count = int(told[2] or 1), int(told[4] or 1)
+            hunks.append(_Hunk(int(told[1]) - (old_count > 0), number))
+            left_old, left_new = old_count, new_count
+        elif hunks or not bare.startswith(("--- ", "+++ ", "diff ", "index ")):
+            raise _wrong(number, "is neither the head nor the body of a hunk (one file at a time)")
+        if len(hunks) > MAX_HUNKS:
+            raise _wrong(number, f"more than {MAX_HUNKS} hunks")
+    if left_old or left_new:
+        raise _wrong(hunks[-1].line, "the hunk ends before its head says")
+    if not hunks:
+        raise ArgumentError("diff: holds no hunk", parameter="diff")
+    return hunks
+
+
+def _body(hunk: _Hunk, line: str, number: int) -> tuple[int, int]:
+    """Take one line of a hunk; return how many old and new lines it stands for."""
+    mark, rest = line[:1], line[1:]
+    if line.removesuffix("\n") == _NO_NEWLINE:
+        _unterminated(hunk, "-")  # in the middle: it is about the old side, whose last line came just before
+        return 0, 0
+    if mark not in (" ", "-", "+", "\n"):
+        raise _wrong(number, "a line of a hunk begins with a space, - or +")
+    content = "\n" if mark == "\n" else rest if rest.endswith("\n") else f"{rest}\n"
+    if mark != "+":
+        hunk.old.append(content)
+    if mark != "-":
+        hunk.new.append(content)
+    return int(mark != "+"), int(mark != "-")
+
+
+def _unterminated(hunk: _Hunk, mark: str) -> None:
+    if mark != "+" and hunk.old:
+        hunk.old[-1] = hunk.old[-1].removesuffix("\n")
+    if mark != "-" and hunk.new:
+        hunk.new[-1] = hunk.new[-1].removesuffix("\n")
+
+
+def _found(lines: list[str], hunk: _Hunk, first: int, at: int) -> int:
+    size = len(hunk.old)
+    if at >= first and lines[at : at + size] == hunk.old and at <= len(lines):
+        return at
+    if size:
+        near = range(max(first, at - MAX_MOVED), min(len(lines) - size, at + MAX_MOVED) + 1)
+        fits = [start for start in near if lines[start : start + size] == hunk.old]
+        if len(fits) == 1:
+            return fits[0]
+        if fits:
+            raise ConflictError(f"diff: line {hunk.line}: the hunk fits at {len(fits)} places and not where it says")
+    raise ConflictError(f"diff: line {hunk.line}: the hunk does not fit")
+
+
+def _wrong(number: int, why: str) -> ArgumentError:
+    return ArgumentError(f"diff: line {number}: {why}", parameter="diff")

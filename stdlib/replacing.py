@@ -1,0 +1,222 @@
+"""A file gets new content as a whole or not at all: written beside it, made durable, then put in its place.
+
+What is kept of the file that was there: owner, permission bits (not setuid and setgid, as with any write), extended
+attributes (not file capabilities). A name that other hard links share is parted from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, rename_at
+from protocol.errors import ArgumentError, ConflictError
+from stdlib.journal import MAX_ENTRY_BYTES, Journal
+from stdlib.paths import failure
+from stdlib.places import Place
+
+NEW_MODE: Final = 0o644
+ABSENT: Final = "absent"
+PIECE_BYTES: Final = 1 << 20
+_HASH = re.compile(r"(sha256:)?[0-9a-f]{64}")
+_NOT_KEPT: Final = {"security.capability"}
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change came to."""
+
+    created: bool
+    old_hash: str | None  # None if there was nothing, or more than is looked through without need
+    new_hash: str
+    journal: str | None  # None if it cannot be undone
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {
+            "created": self.created, "old_hash": self.old_hash, "new_hash": self.new_hash, "journal": self.journal,
+        }  # fmt: skip
+
+
+def expected_hash(if_hash: str | None) -> str | None:
+    """Return ``absent`` or the bare hash of an ``if_hash`` argument; None if there is no condition.
+
+    Raises:
+        ArgumentError: It is neither a hash nor ``absent``.
+    """
+    if if_hash is None or if_hash == ABSENT:
+        return if_hash
+    if not _HASH.fullmatch(if_hash):
+        raise ArgumentError("if_hash: must be a sha256 in hex, or 'absent'", parameter="if_hash")
+    return if_hash.removeprefix("sha256:")
+
+
+def pieces_of(fd: int) -> Iterator[bytes]:
+    """Yield what an open file holds from its start, a piece at a time; its position stays where it is."""
+    position = 0
+    while piece := os.pread(fd, PIECE_BYTES, position):
+        position += len(piece)
+        yield piece
+
+
+def hash_of(fd: int) -> str:
+    """Return the sha256 of what an open file holds, in hex."""
+    digest = hashlib.sha256()
+    for piece in pieces_of(fd):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+class Replacement:
+    """New content for one place, on its way. Exactly one of :meth:`commit` and :meth:`abort` ends it.
+
+    Args:
+        place: Held for as long as this lives.
+        mode: Permission bits of a new file, or what an old one gets; None keeps those.
+        owner: User and group of it; None keeps those, or leaves a new file to the agent's own user.
+
+    Raises:
+        OutriderError: It is not a regular file, or nothing can be written beside it.
+    """
+
+    def __init__(self, place: Place, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+        self._place = place
+        self._mode = mode
+        self._owner = owner
+        self._status = place.regular()
+        self._digest = hashlib.sha256()
+        self._temporary = f".outrider-{secrets.token_hex(8)}"
+        self.size_bytes = 0
+        try:
+            self._fd = os.open(
+                self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
+                dir_fd=place.held().directory,
+            )  # fmt: skip
+        except OSError as error:
+            raise failure(error, place.asked) from None
+
+    def write(self, piece: bytes) -> None:
+        """Append to the new content."""
+        try:
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            raise failure(error, self._place.asked) from None
+        self._digest.update(piece)
+        self.size_bytes += len(piece)
+
+    def commit(self, call: str, journal: Journal | None, if_hash: str | None = None) -> Changed:
+        """Put the new content in its place.
+
+        Args:
+            call: For the journal.
+            journal: Where the old content is kept; None keeps none.
+            if_hash: What :func:`expected_hash` returned.
+
+        Raises:
+            ConflictError: What is there is not what ``if_hash`` says, or came while this was on its way.
+            OutriderError: It could not be done; what was there is there.
+        """
+        try:
+            return self._commit(call, journal, if_hash)
+        except OSError as error:
+            raise failure(error, self._place.asked) from None
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Forget the new content. Idempotent."""
+        if self._fd < 0:
+            return
+        os.close(self._fd)
+        self._fd = -1
+        with contextlib.suppress(FileNotFoundError):  # it has taken its place
+            os.unlink(self._temporary, dir_fd=self._place.directory)
+
+    def _commit(self, call: str, journal: Journal | None, if_hash: str | None) -> Changed:
+        place, status, new_hash = self._place, self._status, self._digest.hexdigest()
+        if status is None:
+            if if_hash not in (None, ABSENT):
+                raise ConflictError(f"{place.asked} does not exist, so it has no such hash")
+            if self._owner is not None:
+                os.fchown(self._fd, *self._owner)
+            os.fchmod(self._fd, NEW_MODE if self._mode is None else self._mode)
+            entry = self._keep(call, journal, None, None, new_hash)
+            os.fsync(self._fd)
+            self._take_place(RENAME_NOREPLACE)
+            return Changed(True, None, new_hash, entry)
+        with place.opened(os.O_RDONLY) as old:
+            if not os.path.samestat(os.fstat(old), status):
+                raise ConflictError(f"{place.asked} was replaced meanwhile")
+            old_hash = hash_of(old) if if_hash is not None or status.st_size <= MAX_ENTRY_BYTES else None
+            if if_hash is not None and if_hash != old_hash:
+                raise ConflictError(f"{place.asked} is not what it was: its sha256 is {old_hash}")
+            self._resemble(old, status)
+            entry = self._keep(call, journal, old if old_hash is not None else None, old_hash, new_hash)
+        os.fsync(self._fd)
+        if if_hash is None:
+            self._take_place(0)
+        else:
+            self._swap(if_hash)
+        return Changed(False, old_hash, new_hash, entry)
+
+    def _keep(
+        self, call: str, journal: Journal | None, old: int | None, old_hash: str | None, new_hash: str
+    ) -> str | None:
+        is_whole = self._status is None or (old is not None and self._status.st_size <= MAX_ENTRY_BYTES)
+        if journal is None or not is_whole:
+            return None
+        entry = journal.make(self._place.real, call, self._status, old_hash, new_hash)
+        return journal.begin(entry, None if old is None else pieces_of(old))
+
+    def _resemble(self, old: int, status: os.stat_result) -> None:
+        """Give the new file what is kept of the old one."""
+        own, owner = os.fstat(self._fd), self._owner or (status.st_uid, status.st_gid)
+        if (own.st_uid, own.st_gid) != owner:
+            os.fchown(self._fd, *owner)
+        os.fchmod(self._fd, status.st_mode & 0o1777 if self._mode is None else self._mode)
+        try:
+            names = [name for name in os.listxattr(old) if name not in _NOT_KEPT]
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            names = []
+        for name in names:
+            os.setxattr(self._fd, name, os.getxattr(old, name))
+
+    def _take_place(self, flags: int) -> None:
+        place = self._place
+        try:
+            rename_at(place.directory, self._temporary, place.directory, place.name, flags)
+        except FileExistsError:
+            raise ConflictError(f"{place.asked} was made by somebody else meanwhile") from None
+        place.sync()
+
+    def _swap(self, if_hash: str) -> None:
+        """Exchange the two, look at what came out, and exchange them back if it is not what was expected."""
+        place = self._place
+        try:
+            rename_at(place.directory, self._temporary, place.directory, place.name, RENAME_EXCHANGE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            self._take_place(0)  # this file system cannot: what was read a moment ago has to do
+            return
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        out = os.open(self._temporary, flags, dir_fd=place.directory)
+        try:
+            is_expected = hash_of(out) == if_hash
+        finally:
+            os.close(out)
+        if not is_expected:
+            rename_at(place.directory, self._temporary, place.directory, place.name, RENAME_EXCHANGE)
+            raise ConflictError(f"{place.asked} was changed by somebody else meanwhile")
+        place.sync()

@@ -1,0 +1,63 @@
+"""Unified diffs are applied exactly or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.errors import ArgumentError, ConflictError, OutriderError
+from stdlib import patching
+
+TEXTS = st.lists(
+    st.sampled_from(["a\n", "b\n", "c\r\n", "\n", "x\x0cy\n", "\u2028\n", "- d\n", "@@\n"]), max_size=30
+).map("".join)
+
+
+@given(TEXTS, TEXTS, st.sampled_from(["", "end"]), st.sampled_from(["", "tail"]))
+def test_what_is_made_can_be_applied(old: str, new: str, old_end: str, new_end: str) -> None:
+    """Whatever the lines hold, and with or without a last line feed."""
+    old, new = old + old_end, new + new_end
+    diff = patching.make(old, new, "/x")
+    if old == new:
+        assert diff == ""
+    else:
+        assert patching.apply(old, diff) == new
+
+
+@given(TEXTS, st.text(max_size=200))
+def test_hostile_diffs_only_raise_errors_of_ours(text: str, diff: str) -> None:
+    for each in (diff, f"@@ -1 +1 @@\n{diff}", f"--- a\n+++ b\n@@ -1,2 +1,2 @@\n {diff}\n-a\n"):
+        with contextlib.suppress(OutriderError):
+            patching.apply(text, each)
+
+
+def test_a_hunk_may_have_moved() -> None:
+    """Lines came before it since."""
+    diff = patching.make("1\n2\n3\n", "1\ntwo\n3\n", "/x")
+    assert patching.apply("0\n0\n1\n2\n3\n", diff) == "0\n0\n1\ntwo\n3\n"
+
+
+@pytest.mark.parametrize(("text", "diff", "error", "words"), [
+    ("a\n", "@@ -1 +1 @@\n-b\n+c\n", ConflictError, "line 1: the hunk does not fit"),
+    ("z\nx\nx\n", "@@ -9 +9 @@\n-x\n+y\n", ConflictError, "fits at 2 places"),
+    ("a\n", "", ArgumentError, "no hunk"),
+    ("a\n", "hello\n", ArgumentError, "line 1: is neither"),
+    ("a\n", "@@ -1,2 +1 @@\n-a\n", ArgumentError, "line 1: the hunk ends"),
+    ("a\n", "@@ -1 +1 @@\n-a\n-a\n+b\n", ArgumentError, "line 3: the hunk has more"),
+    ("a\n", "@@ -1 +1 @@\n*a\n", ArgumentError, "line 2: a line of a hunk"),
+    ("a\n", "@@ -1 +1 @@\n-a\n+b\n--- a/other\n", ArgumentError, "line 4: is neither"),
+])  # fmt: skip
+def test_what_is_wrong_is_named(text: str, diff: str, error: type[OutriderError], words: str) -> None:
+    with pytest.raises(error, match=words):
+        patching.apply(text, diff)
+
+
+def test_many_equal_lines_do_not_take_long() -> None:
+    """The place of a hunk is searched for near by only."""
+    text = "a\n" * 300_000
+    diff = "@@ -1,2000 +1,2000 @@\n" + " a\n" * 1999 + "-b\n+c\n"
+    with pytest.raises(ConflictError):
+        patching.apply(text, diff)
