@@ -89,7 +89,7 @@ async def http(
     url: UrlText,
     method: Method = "GET",
     headers: dict[str, str] = {},  # noqa: B006 - never changed; the catalogue needs the value itself
-    body: Annotated[Data, Length(MAX_SENT_BYTES)] = b"",  # type: ignore[assignment]  # what scripts give
+    body: Annotated[Data, Length(MAX_SENT_BYTES)] = b"",
     redirects: Annotated[int, Bounds(0, MAX_REDIRECTS)] = 5,
     timeout: Timeout = 15.0,  # noqa: ASYNC109 - the name that scripts use
     max_body: Annotated[int, Bounds(0, MAX_BODY_BYTES, "bytes")] = 64 << 10,

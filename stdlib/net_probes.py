@@ -204,7 +204,7 @@ async def tcp_check(
     port: Port,
     tls: bool = False,
     banner: bool = False,
-    send: Annotated[Data, Length(4096)] = b"",  # type: ignore[assignment]  # Data stands for what scripts may give
+    send: Annotated[Data, Length(4096)] = b"",
     expect: Annotated[str, Length(256)] = "",
     timeout: Timeout = 10.0,  # noqa: ASYNC109 - the name that scripts use
     family: Family = "any",

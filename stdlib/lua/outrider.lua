@@ -146,6 +146,40 @@ function digest.sha512(data) end
 ---@class outrider.fs
 fs = {}
 
+--- Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it.
+---@param path string absolute path
+---@param data string text or bytes, at most 786432 bytes
+---@return integer
+function fs.append(path, data) end
+
+--- Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
+---@param path string absolute path
+---@param mode string permission bits as octal text, such as `"0644"`
+---@return string
+function fs.chmod(path, mode) end
+
+--- Give an entry, itself and not what it leads to, to a user and a group; return the `uid` and `gid` before.
+---@param path string absolute path
+---@param uid integer whole number from 0 to 4294967294
+---@param gid integer whole number from 0 to 4294967294
+---@return table<string, integer>
+function fs.chown(path, uid, gid) end
+
+--- Copy a regular file, with its permission bits, to a new place, or over a regular file. Both are decided on.
+---
+--- Returns what `fs.write` returns; a `conflict` error if something is there and `overwrite` is not set.
+---@param source string absolute path
+---@param path string absolute path
+---@param overwrite? boolean boolean
+---@overload fun(source: string, path: string, named: {overwrite?: boolean}): table<string, any>
+---@return table<string, any>
+function fs.copy(source, path, overwrite) end
+
+--- Make a hard link at `path` to the regular file `source`; both places are decided on.
+---@param source string absolute path
+---@param path string absolute path
+function fs.link(source, path) end
+
 --- Return `{entries, more}`: the names in a directory, sorted, each with its `type`, from `offset` on.
 ---@param path string absolute path
 ---@param offset? integer whole number from 0 to 1000000
@@ -160,9 +194,29 @@ function fs.list(path, offset, limit, hidden) end
 ---@return table<string, any>|nil
 function fs.lstat(path) end
 
+--- Make a directory (mode 0755), with those above it if `parents`; return whether it was not there.
+---@param path string absolute path
+---@param parents? boolean boolean
+---@param mode? string permission bits as octal text, such as `"0644"`
+---@overload fun(path: string, named: {parents?: boolean, mode?: string}): boolean
+---@return boolean
+function fs.mkdir(path, parents, mode) end
+
 --- Return what is mounted: `device`, `dir`, `type`, `options` (text) and `read_only`.
 ---@return table<string, any>[]
 function fs.mounts() end
+
+--- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
+---
+--- With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash` and `journal`; a hunk that
+--- does not fit is a `conflict` error that names its line.
+---@param path string absolute path
+---@param diff string text, at most 65536 bytes
+---@param if_hash? string text, at most 80 bytes
+---@param dry_run? boolean boolean
+---@overload fun(path: string, diff: string, named: {if_hash?: string, dry_run?: boolean}): table<string, any>
+---@return table<string, any>
+function fs.patch(path, diff, if_hash, dry_run) end
 
 --- Return up to `length` bytes of a regular file, as text if it is UTF-8; nothing if it is missing.
 ---@param path string absolute path
@@ -171,6 +225,31 @@ function fs.mounts() end
 ---@overload fun(path: string, named: {offset?: integer, length?: integer}): string|nil
 ---@return string|nil
 function fs.read(path, offset, length) end
+
+--- Remove a file, a link or an empty directory; with `recursive` a directory with all below it.
+---
+--- Links are removed and not followed, other file systems not entered. What is below is counted and decided on first;
+--- over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were removed.
+---@param path string absolute path
+---@param recursive? boolean boolean
+---@param max_entries? integer whole number of entries from 1 to 1000000
+---@overload fun(path: string, named: {recursive?: boolean, max_entries?: integer}): integer
+---@return integer
+function fs.remove(path, recursive, max_entries) end
+
+--- Move an entry, itself and not what it leads to, within one file system. Both places are decided on.
+---
+--- A directory moves only if all below it is permitted at both places. `overwrite` is for files and links.
+---@param source string absolute path
+---@param path string absolute path
+---@param overwrite? boolean boolean
+---@overload fun(source: string, path: string, named: {overwrite?: boolean})
+function fs.rename(source, path, overwrite) end
+
+--- Remove an empty directory; return whether there was one.
+---@param path string absolute path
+---@return boolean
+function fs.rmdir(path) end
 
 --- Return the space of the file system that holds `path`.
 ---
@@ -186,6 +265,59 @@ function fs.space(path) end
 ---@param path string absolute path
 ---@return table<string, any>|nil
 function fs.stat(path) end
+
+--- Make a symlink at `path` with the text `target`; a `conflict` error if something is there.
+---@param target string text, at most 4095 bytes
+---@param path string absolute path
+function fs.symlink(target, path) end
+
+--- Cut a regular file, or lengthen it with zeros, to `size` bytes. There is no undo for it.
+---@param path string absolute path
+---@param size integer whole number of bytes from 0 to 9007199254740992
+function fs.truncate(path, size) end
+
+--- Take a change back: the file gets the content, mode and owner that it had, or is removed if it was made.
+---
+--- Only if nobody has changed it since; else a `conflict` error. Returns the hash of what is there now.
+---@param journal string text, at most 64 bytes
+---@return string|nil
+function fs.undo(journal) end
+
+--- Remove a file or a link, itself and not what it leads to. Returns `existed` and, for `fs.undo`, `journal`.
+---
+--- Only regular files of at most 16 MiB with one name can be brought back.
+---@param path string absolute path
+---@return table<string, any>
+function fs.unlink(path) end
+
+--- Set when a file was last read and last changed, as it says of itself.
+---@param path string absolute path
+---@param atime number number of seconds from -1e+10 to 1e+10
+---@param mtime number number of seconds from -1e+10 to 1e+10
+function fs.utime(path, atime, mtime) end
+
+--- Give a file this content, as a whole or not at all. It keeps its owner, mode and extended attributes.
+---
+--- `mode` is octal text, 0644 for a new file. `if_hash`: only if the sha256 of what is there is this, or
+--- `"absent"`; else a `conflict` error. Returns `created`, `old_hash` (nothing for a large file), `new_hash`
+--- and `journal` for `fs.undo` (nothing if it cannot be undone).
+---@param path string absolute path
+---@param data string text or bytes, at most 786432 bytes
+---@param mode? string permission bits as octal text, such as `"0644"`
+---@param if_hash? string text, at most 80 bytes
+---@overload fun(path: string, data: string, named: {mode?: string, if_hash?: string}): table<string, any>
+---@return table<string, any>
+function fs.write(path, data, mode, if_hash) end
+
+--- Return a writer for new content that comes piece by piece; nothing changes before `finish`.
+---
+--- `mode` and `if_hash` as for `fs.write`. What is closed or left without `finish` is forgotten.
+---@param path string absolute path
+---@param mode? string permission bits as octal text, such as `"0644"`
+---@param if_hash? string text, at most 80 bytes
+---@overload fun(path: string, named: {mode?: string, if_hash?: string}): outrider.writer
+---@return outrider.writer
+function fs.write_stream(path, mode, if_hash) end
 
 ---@class outrider.gzip
 gzip = {}
@@ -325,7 +457,7 @@ function net.counters(name) end
 --- `headers`. No proxy is used. There is no way from https back to http.
 ---@param url string http or https URL
 ---@param method? "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
----@param headers? table<string, string> map of texts
+---@param headers? table<string, string> map of at most 1000 texts
 ---@param body? string text or bytes, at most 524288 bytes
 ---@param redirects? integer whole number from 0 to 10
 ---@param timeout? number number of seconds from 0.01 to 120
@@ -721,6 +853,21 @@ function url.join(base, reference) end
 ---@param text string text
 ---@return table<string, any>
 function url.parse(text) end
+
+---@class outrider.writer
+---@field close fun(self): nil Give it back.
+writer = {}
+
+--- Put the new content in its place; returns what `fs.write` returns.
+---@param writer outrider.writer handle of the kind `writer`
+---@return table<string, any>
+function writer.finish(writer) end
+
+--- Append to the new content; return its size so far in bytes.
+---@param writer outrider.writer handle of the kind `writer`
+---@param data string text or bytes, at most 786432 bytes
+---@return integer
+function writer.write(writer, data) end
 
 ---@class outrider.xml
 xml = {}
