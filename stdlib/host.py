@@ -92,6 +92,7 @@ class RunContext:
     status_text: str = ""
     timestamp_ms: int | None = None
     logs: list[dict[str, str]] = field(default_factory=list)
+    temporaries: int = 0  # files and directories that end with the run
     _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
     def on_end(self, ending: Callable[[], Awaitable[None] | None]) -> None:

@@ -271,6 +271,16 @@ function fs.stat(path) end
 ---@param path string absolute path
 function fs.symlink(target, path) end
 
+--- Return the path of a new, empty directory that only the agent's own user may enter; removed when the run ends.
+---@return string
+function fs.tempdir() end
+
+--- Return the path of a new file with this content, for the agent's own user alone; as `fs.tempdir`.
+---@param data? string text or bytes, at most 786432 bytes
+---@overload fun(named: {data?: string}): string
+---@return string
+function fs.tempfile(data) end
+
 --- Cut a regular file, or lengthen it with zeros, to `size` bytes. There is no undo for it.
 ---@param path string absolute path
 ---@param size integer whole number of bytes from 0 to 9007199254740992

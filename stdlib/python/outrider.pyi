@@ -212,6 +212,16 @@ class fs:
         """Make a symlink at `path` with the text `target`; a `conflict` error if something is there."""
 
     @staticmethod
+    def tempdir() -> str:
+        """Return the path of a new, empty directory that only the agent's own user may enter; removed when the run
+        ends.
+        """
+
+    @staticmethod
+    def tempfile(data: str | bytes = "") -> str:
+        """Return the path of a new file with this content, for the agent's own user alone; as `fs.tempdir`."""
+
+    @staticmethod
     def truncate(path: str, size: int) -> None:
         """Cut a regular file, or lengthen it with zeros, to `size` bytes. There is no undo for it."""
 

@@ -129,6 +129,7 @@ TABLE: list[tuple[str, Facts, str]] = [
         )
     ),
     ("fs.write", NONE, ". . . . +admin"),
+    ("fs.tempfile", NONE, ". . +inspect +inspect +admin"),
     ("fs.chmod", Facts(path="/etc"), ". . . . +admin"),
     ("fs.remove", Facts(path="/var/www/a"), ". . . . +admin"),
     ("fs.chown", Facts(path="/var/www/a"), ". . . . +admin"),

@@ -1,0 +1,52 @@
+"""``fs.tempfile`` and ``fs.tempdir``: private places that are gone with the run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from protocol.errors import BudgetError, UnavailableError
+from protocol.tiers import Tier
+from stdlib.catalogue import call
+from stdlib.host import RunContext
+from stdlib.parameters import Data
+
+MAX_TEMPORARIES = 100  # of one run
+
+
+@call("fs.tempdir", tier=Tier.INSPECT, changes=True, lua="local path = fs.tempdir()", python="path = fs.tempdir()")
+def tempdir(run: RunContext) -> str:
+    """Return the path of a new, empty directory that only the agent's own user may enter; removed when the run ends."""
+    return str(_fresh(run))
+
+
+@call(
+    "fs.tempfile", tier=Tier.INSPECT, changes=True,
+    lua='local path = fs.tempfile("a list for a command")', python='path = fs.tempfile("a list for a command")',
+)  # fmt: skip
+def temporary_file(run: RunContext, data: Data = b"") -> str:
+    """Return the path of a new file with this content, for the agent's own user alone; as ``fs.tempdir``."""
+    path = _fresh(run) / "file"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UnavailableError(f"a temporary file cannot be written: {error.strerror}") from None
+    return str(path)
+
+
+def _fresh(run: RunContext) -> Path:
+    if run.temporaries >= MAX_TEMPORARIES:
+        raise BudgetError(f"temporaries: a run has at most {MAX_TEMPORARIES}", budget="temporaries")
+    run.temporaries += 1
+    try:
+        made = Path(tempfile.mkdtemp(prefix="outrider-"))
+    except OSError as error:
+        raise UnavailableError(f"a temporary directory cannot be made: {error.strerror}") from None
+    run.on_end(partial(asyncio.to_thread, shutil.rmtree, made, ignore_errors=True))  # a script may have removed it
+    return made
