@@ -195,7 +195,8 @@ def _problem_of(parameter: Parameter, atom: Atom) -> str | None:
 
 
 def _is_certain(atom: Atom) -> bool:
-    return atom.kind in (Kind.CONSTANT, Kind.TEXT, Kind.CONTAINER, Kind.CALL, Kind.NUMBER, Kind.HANDLE)
+    """Return whether it is known what ``atom`` is. A handle may stand for a text: that of a secret does."""
+    return atom.kind in (Kind.CONSTANT, Kind.TEXT, Kind.CONTAINER, Kind.CALL, Kind.NUMBER)
 
 
 def _is_a(atom: Atom, *types: str) -> bool:

@@ -103,6 +103,7 @@ def test_wrong_arguments_in_lua(source: str, expected: list[str]) -> None:
         "fs.grep({'/etc', x}, 'x')", "check.state(param('s'))", "pcall(fs.stat, '/x')", "fs.read('/x', nil)",
         "local t = tty.open({'sh'}) t:write('x') tty.write(t, 'x') t:close()", "for x in fs.walk('/') do end",
         "local n = 5 n = n + 1 fs.read('/x', n)", "local s = fs.stat return s",
+        "net.ping(tty.open({'sh'})) fs.stat(tty.open({'sh'}))",
     ],
 )  # fmt: skip
 def test_what_may_be_right_is_not_called_wrong_in_lua(source: str) -> None:
