@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -27,8 +27,8 @@ MAX_READINGS = 8  # of one file; the chain of variables that takes more is made 
 WIDEN_AFTER = 2  # readings, after which a constant that still changes is taken for unknown: a counter never settles
 
 
-class Kind(Enum):
-    """What an atom is."""
+class Kind(StrEnum):
+    """What an atom is. Texts, as values are sets of atoms and the hash of a plain enumeration is slow."""
 
     UNKNOWN = "unknown"
     NUMBER = "number"  # some number, certainly no text
@@ -60,6 +60,8 @@ SOME_NUMBER: Final[Value] = frozenset({Atom(Kind.NUMBER)})
 _FOLLOWED_EVER: Final = frozenset(
     {Kind.CALL, Kind.FAMILY, Kind.HANDLE, Kind.ENVIRONMENT, Kind.BUILTIN, Kind.MODULE, Kind.UNKNOWN, Kind.NUMBER}
 )
+
+_HARMLESS: Final = frozenset({Kind.UNKNOWN, Kind.NUMBER, Kind.CONSTANT, Kind.TEXT, Kind.PARAMETER})
 
 
 @lru_cache(maxsize=4096)
@@ -319,9 +321,9 @@ class Flow:
     def escape(self, value: Value, place: str) -> None:
         """Note that ``value`` goes where it is not followed."""
         for atom in value:
+            if atom.kind in _HARMLESS:
+                continue
             match atom.kind:
-                case Kind.UNKNOWN | Kind.CONSTANT | Kind.NUMBER:
-                    continue
                 case Kind.FAMILY if atom.name not in self.known.inner:
                     self.note_dynamic(place, f"{atom.name} is used as a value or with a computed name", atom.name)
                 case Kind.ENVIRONMENT:
@@ -406,6 +408,8 @@ class Flow:
 
 def _held(value: Value) -> Value:
     """Return what a variable holds of ``value``: a list or map may change later, so its content is not known then."""
-    if any(atom.kind is Kind.CONTAINER for atom in value):
+    for atom in value:
+        if atom.kind is not Kind.CONTAINER:
+            continue
         return frozenset(atom for atom in value if atom.kind is not Kind.CONTAINER) | UNKNOWN
     return value

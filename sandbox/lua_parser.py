@@ -105,7 +105,8 @@ class _Parser:
         return token.text == text and token.kind in _SPELLED
 
     def _accept(self, text: str) -> bool:
-        if self._is(text):
+        token = self._tokens[self._at]
+        if token.text == text and token.kind in _SPELLED:
             self._at += 1
             return True
         return False
