@@ -17,7 +17,7 @@ KNOWN = {
     "json.encode": Tier.COMPUTE, "json.decode": Tier.COMPUTE, "param": Tier.COMPUTE,
 }  # fmt: skip
 ANSWERS = {name: {"x": [1, 2]} for name in KNOWN if name.startswith(("fs.", "proc."))}
-RELAXED = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def missed(found: Analysis, made: set[str]) -> set[str]:
@@ -172,7 +172,7 @@ def test_no_call_of_a_lua_script_is_missed(flavour: str, source: str) -> None:
 
 
 @pytest.mark.parametrize("flavour", ["lua", "luajit"])
-@settings(RELAXED, max_examples=200)
+@settings(RELAXED, max_examples=100)
 @given(source=st.text(st.sampled_from("ab1.,=()[]{}'\"\\ \n-+*/~<>:;#&|x") | st.sampled_from(
     [" and ", " or ", " not ", " local ", " function ", " end ", " if ", " then ", " else ", " do ", " while ", " for ",
      " in ", " return ", " goto ", "::", "..", "...", "--[[", "]]", "[=[", "]=]", "0x1p4", "1e3", " nil ", " repeat ",
