@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from protocol.errors import DOORS
+
 OK: Final = 0
 FAILURE: Final = 1
 USAGE: Final = 2
@@ -47,17 +49,24 @@ RUN_STATUS: Final[dict[str, int]] = {
 }
 
 
-def of_run(status: str) -> int:
-    """Return the exit status for a run that ended, or stands, as ``status``; FAILURE for one not known here."""
+def of_run(status: str, code: str | None = None) -> int:
+    """Return the exit status for a run that ended, or stands, as ``status``; FAILURE for one not known here.
+
+    Args:
+        status: Of the run.
+        code: Of the error that kept it from beginning: a host that is away has not refused anything.
+    """
+    if status == "refused" and code in DOORS:
+        return DOORS[code].exit_status
     return RUN_STATUS.get(status, FAILURE)
 
 
-def of_runs(statuses: Iterable[str]) -> int:
+def of_runs(runs: Iterable[tuple[str, str | None]]) -> int:
     """Return the exit status for one run on each of several hosts.
 
     One host passes its own status through; several that agree give that; some ok and some not give PARTIAL.
     """
-    exits = {of_run(status) for status in statuses}
+    exits = {of_run(status, code) for status, code in runs}
     if len(exits) == 1:
         return exits.pop()
     if not exits or OK in exits:

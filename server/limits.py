@@ -7,6 +7,9 @@ MAX_WAIT_S = 60.0  # that a request may wait for a run; longer is asked again
 MAX_TARGETS = 1_000  # agents of one run request
 MAX_PARAMETERS_BYTES = 256 << 10  # of one run, encoded: it crosses the link in one frame with its order
 MAX_RESULT_TEXT = 2_000  # characters of a reason kept with a run
+WITHDRAWALS_PART_BYTES = (
+    256 << 10
+)  # of withdrawals in one request; a frame of the link holds 1 MiB, one envelope 512 KiB
 HANDSHAKE_TIMEOUT_S = 10.0  # from connection to proof; an honest agent needs two round trips
 MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us
 DUPLICATE_PING_S = 2.0  # an agent that is there answers in milliseconds

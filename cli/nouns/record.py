@@ -67,21 +67,28 @@ def noun() -> None:
 @click.option("--call", metavar="NAME", help="Only this call, such as fs.read.")
 @click.option("--run", "run_id", metavar="RUN", help="Only this run.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
+@click.option("--oldest-first", is_flag=True, help="From the beginning, in the order in which they came.")
 @pass_invocation
 def ls(
     invocation: Invocation, host: str | None, since: str | None, until: str | None, kind: str | None, call: str | None,
-    run_id: str | None, limit: int,
+    run_id: str | None, limit: int, oldest_first: bool,
 ) -> None:  # fmt: skip
-    """List records."""
+    """List records, the newest first."""
     found = list(invocation.api.items(
-        "records", limit=limit + 1, agent=host, kind=kind, call=call, run=run_id,
+        "records", limit=limit + 1, order="oldest" if oldest_first else "newest",
+        agent=host, kind=kind, call=call, run=run_id,
         since=moment(since, where="--since") if since else None,
         until=moment(until, where="--until") if until else None,
     ))  # fmt: skip
     invocation.output.table(found[:limit], COLUMNS, empty="no record matches")
     if len(found) > limit:
         first = "the record" if limit == 1 else f"the {limit:,} records"
-        invocation.output.say(f"{first} that came first; there are more: --since, --limit")
+        which = (
+            f"{first} that came first"
+            if oldest_first
+            else f"the newest {'record' if limit == 1 else f'{limit:,} records'}"
+        )
+        invocation.output.say(f"{which}; there are more: --since, --limit")
 
 
 @noun.command("tail", cls=ServerCommand)

@@ -93,7 +93,7 @@ def noun(
         started(invocation, runs)
         return
     show(invocation, runs)
-    invocation.exit(exits.of_runs([str(run.get("status")) for run in runs]))
+    invocation.exit(exits.of_runs([(str(run.get("status")), run.get("code")) for run in runs]))
 
 
 def _start(invocation: Invocation, body: dict[str, Any]) -> list[dict[str, Any]]:

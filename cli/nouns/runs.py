@@ -61,7 +61,7 @@ def show(invocation: Invocation, run: str, wait: str) -> None:
         invocation.output.data(found)
     else:
         show_one(invocation.output, found)
-    invocation.exit(exits.of_run(str(found.get("status"))))
+    invocation.exit(exits.of_run(str(found.get("status")), found.get("code")))
 
 
 def _ended(invocation: Invocation, run: str, wait_s: float) -> dict[str, Any]:

@@ -248,6 +248,7 @@ class Run(Answer):
     digest: str
     status: str
     reason: str | None
+    code: str | None  # of the error that kept it from beginning
     principal: str
     purpose: str
     schedule: str | None

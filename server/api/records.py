@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Connection, select
@@ -23,7 +23,8 @@ from server.store.tables import records as table
 from server.store.tables import tokens
 
 router = APIRouter(prefix="/records", tags=["records"])
-_AS_THEY_CAME = Order((table.c.position,))
+_ORDERS = {"oldest": Order((table.c.position,)), "newest": Order((table.c.position,), descending=True)}
+Sorting = Annotated[Literal["oldest", "newest"], Query(description="Which record comes first.")]
 _POSITION = re.compile(r"[0-9]{1,18}")  # what a 64-bit column can be compared with
 
 
@@ -32,14 +33,15 @@ async def ls(
     core: CoreOf, _: RecordReader, limit: Limit = limits.DEFAULT_PAGE, cursor: Cursor = None, agent: str | None = None,
     kind: str | None = None, run: str | None = None, call: str | None = None, since: str | None = None,
     until: str | None = None, after_seq: Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE)] = None,
+    order: Sorting = "oldest",
 ) -> Page:  # fmt: skip
-    """List records in the order in which they came."""
+    """List records in the order in which they came, or the newest first; a cursor serves both ways."""
 
     def find(connection: Connection) -> Page:
         query = records.query(
             connection, agent=agent, kind=kind, run=run, call=call, since=since, until=until, after_seq=after_seq
         )
-        rows, following = page(connection, query, _AS_THEY_CAME, limit, cursor)
+        rows, following = page(connection, query, _ORDERS[order], limit, cursor)
         return Page(items=records.views(connection, rows), next=following)
 
     return await core.database.read(find)

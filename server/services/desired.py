@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, insert, select, update
 from protocol.errors import OutriderError
 from server.core import Core
 from server.endpoint.links import LiveLink
-from server.limits import REQUEST_TIMEOUT_S
+from server.limits import REQUEST_TIMEOUT_S, WITHDRAWALS_PART_BYTES
 from server.services.targets import Target
 from server.store.tables import agents, meta, schedules, withdrawals
 
@@ -56,11 +57,24 @@ def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str
     wanted: list[tuple[str, dict[str, Any]]] = []
     if core.trusted is not None and core.trusted.envelope is not None:
         wanted.append(("roster.set", {"envelope": json.loads(core.trusted.envelope.to_json())}))
-    told = [json.loads(text) for text in connection.execute(select(withdrawals.c.envelope)).scalars()]
-    wanted.append(("withdrawals.set", {"envelopes": told}))
+    texts = connection.execute(select(withdrawals.c.envelope).order_by(withdrawals.c.id)).scalars().all()
+    wanted += [("withdrawals.set", {"envelopes": list(map(json.loads, part))}) for part in _parts(texts)]
     wanted.append(("freeze.set", {"frozen": row.frozen, "reason": row.freeze_reason}))
     wanted.append(("schedules.set", schedules_for(connection, agent)))
     return wanted
+
+
+def _parts(texts: Sequence[str]) -> list[list[str]]:
+    """Return envelopes in parts that each fit into a frame, at least one; agents only ever add what they are sent."""
+    parts: list[list[str]] = [[]]
+    size = 0
+    for text in texts:
+        size += len(text.encode())
+        if parts[-1] and size > WITHDRAWALS_PART_BYTES:
+            parts.append([])
+            size = len(text.encode())
+        parts[-1].append(text)
+    return parts
 
 
 async def push(core: Core, agent: str, link: LiveLink) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, type_coerce
+from sqlalchemy.types import NullType
 
 from protocol.errors import ArgumentError, LedgerError, NotFoundError, OutriderError
 from protocol.ledger import GENESIS, decode_record, verify_checkpoint
@@ -19,6 +20,8 @@ from server.services import agents as agent_service
 from server.store.tables import agents, records
 
 _VERIFY_PAGE = 2_000  # records in memory at once while a chain is proved
+#: Without what the driver would make of a value of another type than its column has, which is to fail.
+_AS_STORED = [type_coerce(column, NullType()).label(column.name) for column in records.c]
 _BEFORE_ALL = -(1 << 63)  # a record of sequence 0 or less would be shown in lists, so it must not be passed over here
 
 
@@ -176,11 +179,11 @@ def _chain(connection: Connection, agent: str) -> Iterator[tuple[Any, bytes]]:
     sequence, previous = 1, GENESIS
     place = _BEFORE_ALL
     while True:
-        query = select(records).where(records.c.agent == agent, records.c.sequence > place)
+        query = select(*_AS_STORED).where(records.c.agent == agent, records.c.sequence > place)
         rows = connection.execute(query.order_by(records.c.sequence).limit(_VERIFY_PAGE)).all()
         if not rows:
             return
-        batch = read_batch([bytes(row.blob) for row in rows], sequence, previous)
+        batch = read_batch(list(_blobs(rows, sequence)), sequence, previous)
         for row, (record, blob, digest) in zip(rows, batch, strict=True):
             for name, value in record_row(agent, record, blob, digest).items():
                 if row._mapping[name] != value:  # by which a record is found, or not found any more
@@ -190,6 +193,14 @@ def _chain(connection: Connection, agent: str) -> Iterator[tuple[Any, bytes]]:
             yield record, digest
             previous = digest
         sequence, place = sequence + len(rows), rows[-1].sequence
+
+
+def _blobs(rows: Sequence[Any], first: int) -> Iterator[bytes]:
+    """Yield the stored bytes. SQLite keeps whatever somebody writes into a column, of any type."""
+    for at, row in enumerate(rows, first):
+        if not isinstance(row.blob, bytes):
+            raise LedgerError(f"what is stored in the place of record {at} is not bytes", sequence=at)
+        yield row.blob
 
 
 def _check(text: Any, key: PublicKey, agent: str, hashes: dict[int, bytes], at: int) -> None:

@@ -147,18 +147,20 @@ async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
         # An agent that heard of it and did not answer may have begun; one that never heard has not.
         is_unknown = link is not None and isinstance(error, NotConnectedError | DeadlineError)
         ended = "lost" if is_unknown else "refused"
-        reason = error.message
+        reason, code = error.message, error.code
     else:
         return
-    await core.database.write(lambda connection: _not_begun(connection, run, ended, reason))
+    await core.database.write(lambda connection: _not_begun(connection, run, ended, reason, code))
     core.endings.ended(run)
 
 
-def _not_begun(connection: Connection, run: str, status: str, reason: str) -> None:
+def _not_begun(connection: Connection, run: str, status: str, reason: str, code: str) -> None:
     connection.execute(
         update(runs)
         .where(runs.c.id == run, runs.c.started_us.is_(None), runs.c.finished_us.is_(None))
-        .values(status=status, reason=reason[: limits.MAX_RESULT_TEXT], finished_us=clock.now_us())
+        .values(
+            status=status, reason=reason[: limits.MAX_RESULT_TEXT], finished_us=clock.now_us(), ending={"code": code}
+        )
     )
 
 
@@ -253,5 +255,12 @@ def view(row: Row[Any]) -> dict[str, Any]:
         "digest": row.digest, "status": row.status, "reason": row.reason, "principal": row.principal,
         "purpose": row.purpose, "schedule": row.schedule, "fire_time": clock.text(row.fire_us),
         "created": clock.text(row.created_us), "started": clock.text(row.started_us),
-        "finished": clock.text(row.finished_us), **{name: ending.get(name) for name in told},
+        "finished": clock.text(row.finished_us),
+        "code": _code(ending) if row.started_us is None else None, **{name: ending.get(name) for name in told},
     }  # fmt: skip
+
+
+def _code(ending: dict[str, Any]) -> str | None:
+    """Return the code of the error that kept a run from beginning."""
+    code = ending.get("code")
+    return code if isinstance(code, str) else None

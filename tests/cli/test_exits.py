@@ -46,4 +46,14 @@ def test_every_error_code_exits_with_a_documented_status() -> None:
     ],
 )
 def test_status_of_runs_on_several_hosts(statuses: list[str], expected: int) -> None:
-    assert exits.of_runs(statuses) == expected
+    assert exits.of_runs([(status, None) for status in statuses]) == expected
+
+
+def test_what_kept_a_run_from_beginning_gives_its_status() -> None:
+    """A host that is away has forbidden nothing, and whoever scripts this wants to try again later."""
+    assert exits.of_runs([("refused", "not_connected")]) == exits.NOT_CONNECTED
+    assert exits.of_runs([("refused", "untrusted")]) == exits.DENIED
+    assert exits.of_runs([("refused", "unavailable")]) == exits.FAILURE
+    assert exits.of_runs([("refused", "something new")]) == exits.DENIED
+    assert exits.of_runs([("ok", None), ("refused", "not_connected")]) == exits.PARTIAL
+    assert exits.of_runs([("error", "not_connected")]) == exits.FAILURE

@@ -114,4 +114,4 @@ def test_remove_asks_first_and_keeps_the_records(outrider: Shell, shared: Fleet)
     assert outrider("agent", "show", "short-lived").status == 0
     assert outrider("agent", "rm", "short-lived", "--yes", "--json").data == {"removed": "short-lived"}
     assert outrider("agent", "show", "short-lived").status == 1
-    assert outrider("record", "ls", "--call", "agent.remove", "--json").data[-1]["arguments"]["name"] == "short-lived"
+    assert outrider("record", "ls", "--call", "agent.remove", "--json").data[0]["arguments"]["name"] == "short-lived"

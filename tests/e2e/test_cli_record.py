@@ -64,8 +64,18 @@ def test_times(at_work: Shell) -> None:
 def test_cut_list_says_that_there_is_more(at_work: Shell) -> None:
     cut = at_work("record", "ls", "--limit", "2")
     assert len(cut.rows) == 2
-    assert cut.err == "the 2 records that came first; there are more: --since, --limit\n"
+    assert cut.err == "the newest 2 records; there are more: --since, --limit\n"
+    oldest = at_work("record", "ls", "--limit", "2", "--oldest-first")
+    assert oldest.err == "the 2 records that came first; there are more: --since, --limit\n"
     assert len(at_work("record", "ls", "--limit", "2", "--json").data) == 2
+
+
+def test_the_newest_come_first_unless_the_oldest_are_asked_for(at_work: Shell) -> None:
+    """Who looks wants to know what just happened; who reads a history begins at its beginning."""
+    words = ("record", "ls", "--host", "host-1", "--limit", "1000", "--json")
+    newest, oldest = at_work(*words).data, at_work(*words, "--oldest-first").data
+    assert [record["sequence"] for record in oldest] == list(range(1, len(oldest) + 1))
+    assert newest[-len(oldest) :] == oldest[::-1]
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_stopped_and_started_again_it_goes_on(home: Path) -> None:
         assert ran.status == 0, ran.err
         wait_for("the run to be shown", lambda: re.search(r"checks/memory +ok ", demo.said))
         agent = call(home, "agent", "show", "demo", "--json").data
-        records = call(home, "record", "ls", "--host", "demo", "--limit", "1000", "--json").data
+        records = call(home, "record", "ls", "--host", "demo", "--limit", "1000", "--oldest-first", "--json").data
         refused = call(home, "demo", "--port", str(free_port()))
         assert refused.status == 1
         assert f"a demo runs in {home / 'work' / '.demo'} already (process {demo.process.pid})" in refused.err
@@ -173,7 +173,7 @@ def test_stopped_and_started_again_it_goes_on(home: Path) -> None:
     with running(home, "--port", str(free_port()), "--json") as demo_again:
         again = call(home, "agent", "show", "demo", "--json").data
         assert (again["id"], again["key"]) == (agent["id"], agent["key"])
-        more = call(home, "record", "ls", "--host", "demo", "--limit", "1000", "--json").data
+        more = call(home, "record", "ls", "--host", "demo", "--limit", "1000", "--oldest-first", "--json").data
         assert [record["hash"] for record in more[: len(records)]] == [record["hash"] for record in records]
         assert len(more) > len(records)
         assert [record["sequence"] for record in more] == list(range(1, len(more) + 1))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from headquarters import Headquarters
+from headquarters import Headquarters, refused
 from sqlalchemy import Connection, text
 from world import NOW
 
@@ -262,6 +262,21 @@ def write_garbage(server: Headquarters, agent: str) -> str:
     return "record 3 cannot be read"
 
 
+def write_text(server: Headquarters, agent: str) -> str:
+    server.tamper("UPDATE records SET blob = 'text' WHERE agent = :a AND sequence = 3", a=agent)
+    return "in the place of record 3"
+
+
+def write_a_number(server: Headquarters, agent: str) -> str:
+    server.tamper("UPDATE records SET blob = 7 WHERE agent = :a AND sequence = 3", a=agent)
+    return "in the place of record 3"
+
+
+def write_the_hash_as_text(server: Headquarters, agent: str) -> str:
+    server.tamper("UPDATE records SET hash = hex(hash) WHERE agent = :a AND sequence = 3", a=agent)
+    return "the stored hash of record 3"
+
+
 def change_the_hash(server: Headquarters, agent: str) -> str:
     server.tamper("UPDATE records SET hash = zeroblob(32) WHERE agent = :a AND sequence = 3", a=agent)
     return "the stored hash of record 3"
@@ -290,8 +305,9 @@ def add_row(server: Headquarters, agent: str, sequence: int, blob: bytes) -> Non
 
 TAMPERING = [
     change, change_a_byte, change_the_last, remove, remove_and_move_up, remove_the_first, remove_the_last, remove_all,
-    swap, insert_one, insert_before_all, add_at_the_end, copy_one, write_garbage, change_the_hash,
-    hide("kind", "refusal"), hide("call", "x"), hide("run", "x"), hide("time_us", 7),
+    swap, insert_one, insert_before_all, add_at_the_end, copy_one, write_garbage, write_text,
+    write_a_number, write_the_hash_as_text, change_the_hash,
+    hide("kind", "refusal"), hide("kind", b"event"), hide("call", "x"), hide("run", "x"), hide("time_us", 7),
 ]  # fmt: skip
 
 
@@ -562,3 +578,34 @@ async def test_odd_claims_about_a_run_are_kept_as_far_as_they_can_be(bare: Headq
     assert (run["script"], run["schedule"], run["fire_time"], run["status"]) == ("", None, None, "ok")
     assert len(run["reason"]) == limits.MAX_RESULT_TEXT
     assert (await bare.get("/runs"))["items"] == [run]
+
+
+# looking: both ways ---------------------------------------------------------------------------------------------------
+
+
+async def test_records_are_listed_in_both_orders_page_by_page(bare: Headquarters) -> None:
+    agent, _, _ = await agent_with(bare, 7)
+    oldest = await bare.pages("/records", agent=agent, limit=3)
+    newest = await bare.pages("/records", agent=agent, limit=3, order="newest")
+    assert [record["sequence"] for record in oldest] == list(range(1, 8))
+    assert newest == oldest[::-1]
+
+
+async def test_a_cursor_goes_back_in_the_other_order(bare: Headquarters) -> None:
+    agent, _, _ = await agent_with(bare, 7)
+    first = await bare.get("/records", agent=agent, limit=3, order="newest")
+    back = await bare.get("/records", agent=agent, limit=3, order="oldest", cursor=first["next"])
+    assert [record["sequence"] for record in first["items"]] == [7, 6, 5]
+    assert [record["sequence"] for record in back["items"]] == [6, 7]
+
+
+async def test_records_that_arrive_do_not_move_a_page_of_the_newest(bare: Headquarters) -> None:
+    agent, _, chain = await agent_with(bare, 7)
+    first = await bare.get("/records", agent=agent, limit=3, order="newest")
+    take_in(bare, agent, chain_of(2, chain), 8)
+    second = await bare.get("/records", agent=agent, limit=3, order="newest", cursor=first["next"])
+    assert [record["sequence"] for record in second["items"]] == [4, 3, 2]
+
+
+async def test_an_order_that_there_is_not(bare: Headquarters) -> None:
+    refused(await bare.ask("GET", "/records", order="biggest"), 422, "invalid_argument", parameter="order")

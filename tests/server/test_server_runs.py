@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -134,7 +135,8 @@ async def test_of_many_those_that_are_away_are_shown_as_such(server: Headquarter
     await server.add_agent("web-2")
     told = (await run(server, target="web-*"))["runs"]
     assert [(item["agent"], item["status"]) for item in told] == [("web-1", "queued"), ("web-2", "refused")]
-    assert told[1]["reason"] == "the agent is not connected"
+    assert (told[1]["reason"], told[1]["code"]) == ("the agent is not connected", "not_connected")
+    assert told[0]["code"] is None
 
 
 async def test_an_unknown_agent(server: Headquarters, peer: Peer) -> None:
@@ -327,3 +329,29 @@ async def test_an_older_wish_never_arrives_after_a_newer_one(server: Headquarter
     held[0].set()
     await asyncio.gather(first, second, third)
     assert told == [False, True], "in order, and what nobody has begun to send yet is sent once"
+
+
+async def test_more_withdrawals_than_a_frame_holds_arrive_in_parts(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fleet that is old has withdrawn much, and an agent that cannot be told all of it would run the rest."""
+    monkeypatch.setattr(desired, "WITHDRAWALS_PART_BYTES", 2500)
+    gone = [script(name=f"checks/old_{number}") for number in range(7)]
+    for bundle in gone:
+        expect(await server.publish(bundle), 201)
+        expect(await server.withdraw(bundle), 200)
+    core = server.core
+    wanted = await core.database.read(lambda connection: desired.everything(core, connection, peer.agent))
+    parts = [body["envelopes"] for method, body in wanted if method == "withdrawals.set"]
+    assert len(parts) > 1
+    assert sum(map(len, parts)) == len(gone)
+    assert all(sum(len(json.dumps(each)) for each in part) < 3000 for part in parts)
+    await peer.until(
+        lambda: [body["envelopes"] for method, body in peer.asked if method == "withdrawals.set"][-1:] == parts[-1:]
+    )
+
+
+def test_one_envelope_that_is_larger_than_a_part_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desired, "WITHDRAWALS_PART_BYTES", 10)
+    assert desired._parts(["x" * 6, "y" * 4, "z" * 30, "u"]) == [["x" * 6, "y" * 4], ["z" * 30], ["u"]]
+    assert desired._parts([]) == [[]]
