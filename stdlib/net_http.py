@@ -63,7 +63,7 @@ class _Hopper:
         if not url.is_secure:
             async with await Connection.open(found, timings, self.timeout_s) as plain:
                 response = await exchange(plain, request, self.max_body, timings)
-            return _Answered(response, plain.endpoint.target.address, None)
+            return _Answered(response, plain.ip, None)
         secured = await secure(
             found, url.host, ca=self.ca, protocols=("http/1.1",), timings=timings, timeout_s=self.timeout_s,
             now=self.system.clock(),

@@ -236,7 +236,7 @@ async def tcp_check(
     ip = secured.ip if secured else None
     if connection is not None:
         async with connection:
-            ip = connection.endpoint.target.address
+            ip = connection.ip
             left_s = timeout - (timings.clock() - started)
             heard = await _converse(connection, banner, _bytes(send), expect, left_s, timings)
     return {

@@ -69,17 +69,17 @@ async def _bulk(connection: Connection) -> str:
     while b"\r\n" not in data:
         part = await connection.receive(MAX_LINE_BYTES) if len(data) < MAX_LINE_BYTES else b""
         if not part:
-            raise UnavailableError(f"{connection.endpoint.target}: no Redis")
+            raise UnavailableError(f"{connection.name}: no Redis")
         data += part
     line, _, rest = bytes(data).partition(b"\r\n")
     if line.startswith(b"-"):
-        raise UnavailableError(f"{connection.endpoint.target}: {line[1:200].decode('ascii', 'replace')}")
+        raise UnavailableError(f"{connection.name}: {line[1:200].decode('ascii', 'replace')}")
     if not line.startswith(b"$") or not line[1:].isdigit() or len(line) > 8 or int(line[1:]) > MAX_INFO_BYTES:
-        raise UnavailableError(f"{connection.endpoint.target}: no Redis")
+        raise UnavailableError(f"{connection.name}: no Redis")
     wanted, body = int(line[1:]), bytearray(rest)
     while len(body) < wanted:
         part = await connection.receive()
         if not part:
-            raise UnavailableError(f"{connection.endpoint.target}: the answer is cut off")
+            raise UnavailableError(f"{connection.name}: the answer is cut off")
         body += part
     return bytes(body[:wanted]).decode("utf-8", "replace")

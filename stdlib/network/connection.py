@@ -28,8 +28,9 @@ class CertificateError(UnavailableError):
 class Connection:
     """One open TCP connection."""
 
-    def __init__(self, sock: socket.socket, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, sock: socket.socket, name: str, endpoint: Endpoint | None = None) -> None:
+        self.name = name  # of the peer, for people
+        self.endpoint = endpoint  # None: accepted, or not of IP
         self.certificate: bytes | None = None  # of the peer, DER; None without TLS
         self._socket = sock
         self._loop = asyncio.get_running_loop()
@@ -66,10 +67,10 @@ class Connection:
             await asyncio.get_running_loop().sock_connect(sock, endpoint.sockaddr)
             _check_peer(sock, endpoint)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return cls(sock, endpoint)
+            return cls(sock, str(endpoint.target), endpoint)
         except OSError as error:
             sock.close()
-            raise failure(error, endpoint) from None
+            raise failure(error, str(endpoint.target)) from None
         except BaseException:
             sock.close()
             raise
@@ -88,12 +89,17 @@ class Connection:
         except ssl.SSLCertVerificationError as error:
             raise CertificateError(error.verify_message or "the certificate is not valid") from None
         except ssl.SSLError as error:
-            raise UnavailableError(f"{self.endpoint.target}: no TLS: {error.reason or 'it closed'}") from None
+            raise UnavailableError(f"{self.name}: no TLS: {error.reason or 'it closed'}") from None
         except OSError as error:
-            raise failure(error, self.endpoint) from None
+            raise failure(error, self.name) from None
         self.certificate = self._tls.getpeercert(binary_form=True)
         if timings is not None:
             timings.told["tt_tls"] = timings.since(started)
+
+    @property
+    def ip(self) -> str | None:
+        """The address of the peer that was decided on."""
+        return self.endpoint.target.address if self.endpoint is not None else None
 
     @property
     def tls_version(self) -> str | None:
@@ -115,7 +121,7 @@ class Connection:
                 sent = await self._drive(lambda: tls.write(view))  # noqa: B023 - called before the loop goes on
                 view = view[sent:]
         except OSError as error:  # of TLS as well
-            raise failure(error, self.endpoint) from None
+            raise failure(error, self.name) from None
 
     async def receive(self, most: int = READ_BYTES) -> bytes:
         """Return what arrives next, at most ``most`` bytes; nothing once the peer has ended.
@@ -131,7 +137,7 @@ class Connection:
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
         except OSError as error:
-            raise failure(error, self.endpoint) from None
+            raise failure(error, self.name) from None
 
     def end_sending(self) -> None:
         """Tell the peer that nothing more will come. Over TLS this only closing can tell."""
@@ -187,10 +193,10 @@ def _check_peer(sock: socket.socket, endpoint: Endpoint) -> None:
         raise UnavailableError(f"{endpoint.target}: connected to {address} port {peer[1]} instead")
 
 
-def failure(error: OSError, endpoint: Endpoint) -> UnavailableError:
-    """Return the error of ours for what the system or TLS said about a connection."""
+def failure(error: OSError, name: str) -> UnavailableError:
+    """Return the error of ours for what the system or TLS said about a connection with ``name``."""
     told: Any = getattr(error, "reason", None)  # of TLS
     if not told and error.errno and not isinstance(error, ssl.SSLError):
         told = os.strerror(error.errno)  # the event loop puts words of its own into its errors
     told = told or error.strerror or type(error).__name__
-    return UnavailableError(f"{endpoint.target}: {told}")
+    return UnavailableError(f"{name}: {told}")

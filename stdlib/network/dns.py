@@ -90,7 +90,7 @@ async def _by_udp(server: Endpoint, asked: bytes) -> Answer:
                 with suppress(AnswerError):  # a guess of somebody who cannot see the question; the real one may follow
                     return read(data, asked)
         except OSError as error:
-            raise failure(error, server) from None
+            raise failure(error, str(server.target)) from None
 
 
 async def _by_tcp(server: Endpoint, asked: bytes, timings: Timings) -> Answer:

@@ -71,7 +71,7 @@ def _hop(endpoint: Endpoint, ttl: int, timings: Timings, stopped: int) -> tuple[
             started = timings.clock()
             sock.send(b"outrider")
         except OSError as error:
-            raise failure(error, endpoint) from None
+            raise failure(error, str(endpoint.target)) from None
         poller = select.poll()
         poller.register(sock, select.POLLIN | select.POLLERR)
         poller.register(stopped, select.POLLIN)

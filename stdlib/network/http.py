@@ -86,7 +86,7 @@ async def exchange(connection: Connection, request: Request, max_body: int, timi
     try:
         return await _Exchange(connection, h11.Connection(h11.CLIENT, MAX_HEAD_BYTES), timings).run(request, max_body)
     except h11.RemoteProtocolError as error:
-        raise UnavailableError(f"{connection.endpoint.target}: not HTTP: {error}"[:300]) from None
+        raise UnavailableError(f"{connection.name}: not HTTP: {error}"[:300]) from None
 
 
 class _Exchange:
@@ -104,7 +104,7 @@ class _Exchange:
             if isinstance(event, h11.Response):
                 body, truncated = await self._body(max_body)
                 return Response(event.status_code, _headers(event.headers), body, truncated)
-        raise UnavailableError(f"{self._connection.endpoint.target}: no answer but informational ones")
+        raise UnavailableError(f"{self._connection.name}: no answer but informational ones")
 
     async def _send(self, request: Request) -> None:
         import h11
@@ -132,7 +132,7 @@ class _Exchange:
         while (event := self._state.next_event()) is h11.NEED_DATA:
             self._state.receive_data(await self._connection.receive())
         if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-            raise UnavailableError(f"{self._connection.endpoint.target}: closed without an answer")
+            raise UnavailableError(f"{self._connection.name}: closed without an answer")
         return event
 
     async def _body(self, most: int) -> tuple[bytes, bool]:

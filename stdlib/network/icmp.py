@@ -43,7 +43,7 @@ async def ping(endpoint: Endpoint, count: int, interval_s: float, timeout_s: flo
         try:
             sock.connect(endpoint.sockaddr)
         except OSError as error:
-            raise failure(error, endpoint) from None
+            raise failure(error, str(endpoint.target)) from None
         exchange = _Exchange(sock, endpoint, Echoes(method), timings)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:

@@ -77,18 +77,24 @@ async def secure(
     except CertificateError as error:
         connection.close()
         said = {**await _unproven(connection.endpoint, name, now), "error": error.message}
-        return Secured(None, said, connection.endpoint.target.address)
+        return Secured(None, said, connection.ip)
     except BaseException:
         connection.close()
         raise
-    return Secured(connection, certificate_facts(connection.certificate, now), connection.endpoint.target.address)
+    return Secured(connection, await _read(connection.certificate, now), connection.ip)
 
 
-async def _unproven(endpoint: Endpoint, name: str, now: float) -> dict[str, Any]:
+async def _read(der: bytes | None, now: float) -> dict[str, Any]:
+    return await asyncio.to_thread(certificate_facts, der, now)  # loads a library, and may be asked to read nonsense
+
+
+async def _unproven(endpoint: Endpoint | None, name: str, now: float) -> dict[str, Any]:
+    if endpoint is None:
+        return certificate_facts(None, now)
     try:
         async with await Connection.open([endpoint], Timings(asyncio.get_running_loop().time), 0.0) as connection:
             await connection.start_tls(await context("", is_proof_wanted=False), name)
-            return certificate_facts(connection.certificate, now)
+            return await _read(connection.certificate, now)
     except OutriderError:
         return certificate_facts(None, now)
 

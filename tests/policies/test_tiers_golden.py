@@ -52,6 +52,11 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("net.connect", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),
     ("net.tcp_check", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),  # nothing declares it
     ("sys.memory_map", NONE, ". . . . +admin"),
+    ("net.unix", Facts(path="/run/mysqld/mysqld.sock"), ". . . +operate +admin"),
+    ("net.unix", Facts(path="/run/docker.sock"), ". . . . +admin"),
+    ("net.unix", Facts(path="/run/systemd/private"), ". . . . +admin"),
+    ("connection.read", NONE, ". . . +operate +admin"),
+    ("datagrams.send", NONE, ". . . . +admin"),
     # contents
     ("fs.read", Facts(path="/etc/hostname", bytes=1), ". . +inspect +inspect +admin"),
     ("fs.read", Facts(path="/etc/hostname", bytes=4 * MIB), ". . +inspect +inspect +admin"),

@@ -414,6 +414,13 @@ async def test_ping_or_why_not() -> None:
     assert found["method"] in ("datagram", "raw")
 
 
+async def test_ping_of_ipv6() -> None:
+    if not _may_ping():
+        pytest.skip("this host lets nobody send echo requests")
+    found = await ping(Host(), Granted(), "::1", count=2, interval=0.01)
+    assert (found["sent"], found["received"], found["ip"]) == (2, 2, "::1")
+
+
 async def test_ping_of_nobody_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that nobody answers stands for a host that is off."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -1,0 +1,215 @@
+"""Connections as handles: opened where it is allowed, used from both languages, closed with the run."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from netlab import LOOPBACK, Authority, Granted, host, serving
+from running import Kept
+
+from policies.decide import Effective, Layer, decide_effective
+from policies.load import load_policy
+from protocol.errors import DeadlineError, DeniedError, UnavailableError
+from sandbox.budget import Budget
+from sandbox.gate import Gate, Session
+from sandbox.launch import Outcome, Program, Sandbox
+from stdlib.catalogue import load
+from stdlib.host import Host, RunContext
+from stdlib.net_streams import (
+    Datagrams,
+    NetConnection,
+    accept,
+    connect,
+    finish,
+    listen,
+    read,
+    receive,
+    send,
+    udp,
+    write,
+)
+
+POLICY = """
+tier: admin
+extends: admin
+allow:
+  - {call: net.*, targets: [127.0.0.1, "[::1]"]}
+  - {call: net.unix, paths: [/tmp/**, /var/tmp/**]}
+"""
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(1 << 16):
+        writer.write(data)
+        await writer.drain()
+
+
+async def run(sandbox: Sandbox, language: str, source: str, kept: Kept | None = None, **parameters: Any) -> Outcome:
+    policy, context = load_policy(POLICY, "mine.yaml"), RunContext(parameters)
+    allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
+    gate = Gate(
+        load(), lambda call, facts: decide_effective(allowed, call, facts), kept or Kept(),
+        Session("s1", "r1", "tester"), Budget(policy.limits), Host(), context, on_close=context.end,
+    )  # fmt: skip
+    main = {"lua": "main.lua", "python": "main.py"}[language]
+    return await sandbox.run(Program(language, main, {main: source.encode()}, parameters), gate, policy.limits)
+
+
+CONNECT = {
+    "lua": """
+local c = net.connect("127.0.0.1", param("port"))
+local sent = c:write("hello")
+local heard = c:read()
+c:finish()
+return {c.ip, sent, heard, c:read() == nil}""",
+    "python": """
+c = net.connect("127.0.0.1", param("port"))
+sent = c.write(b"hello")
+heard = c.read()
+c.finish()
+result = [c.ip, sent, heard.decode(), c.read() is None]""",
+}
+
+
+@pytest.mark.parametrize("language", ["lua", "python"])
+async def test_a_script_talks_to_a_server(sandbox: Sandbox, language: str) -> None:
+    kept = Kept()
+    async with serving(echo) as port:
+        outcome = await run(sandbox, language, CONNECT[language], kept, port=port)
+    assert (outcome.status, outcome.result) == ("ok", [LOOPBACK, 5, "hello", True]), outcome.reason
+    opened = [(r["kind"], r["verdict"]) for r in kept.records if r["call"] == "net.connect"]
+    assert opened[:2] == [("intent", "allow"), ("call", "allow")]
+    assert opened[2][0] == "call.end"
+
+
+async def test_a_run_that_ends_closes_what_it_opened(sandbox: Sandbox) -> None:
+    ended = asyncio.Event()
+
+    async def listening(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        if await reader.read() == b"":
+            ended.set()
+
+    async with serving(listening) as port:
+        outcome = await run(sandbox, "lua", 'net.connect("127.0.0.1", param("port"))\nerror("early")', port=port)
+        assert outcome.status == "error"
+        await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_what_is_not_named_is_denied(sandbox: Sandbox) -> None:
+    for source in (
+        'net.connect("169.254.169.254", 80)', 'net.connect("127.0.0.2", 80)', 'net.udp("0.0.0.0", 53)',
+        'net.connect("::", 80)', 'net.listen("0.0.0.0", 8080)', 'net.listen("::", 8080)',
+    ):  # fmt: skip
+        outcome = await run(sandbox, "lua", source)
+        assert outcome.status == "denied", (source, outcome.reason)
+
+
+# the calls themselves ------------------------------------------------------------------------------------------------
+
+
+async def test_rebinding_and_denial() -> None:
+    for call in (connect, udp):
+        with pytest.raises(DeniedError):
+            await call(host(["127.0.0.1"]), Granted(["web.test"]), "web.test", 80)
+
+
+async def test_tls_or_nothing() -> None:
+    authority = Authority()
+    async with serving(echo, tls=authority.server("127.0.0.1")) as port:
+        handle = await connect(Host(), Granted(), LOOPBACK, port, tls=True, ca=authority.pem)
+        assert handle.fields() == {"ip": LOOPBACK, "port": port, "tls": "TLSv1.3"}
+        assert await write(handle, b"x" * 300_000) == 300_000  # type: ignore[arg-type]  # bytes by then
+        heard = 0
+        while heard < 300_000:
+            heard += len(await read(handle) or b"")
+        handle.close()
+        with pytest.raises(UnavailableError, match=r"self-signed|issuer"):
+            await connect(Host(), Granted(), LOOPBACK, port, tls=True)
+
+
+async def test_what_comes_late_comes_to_the_next_read() -> None:
+    gate = asyncio.Event()
+
+    async def late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.write(b"late")
+
+    async with serving(late) as port:
+        handle = await connect(Host(), Granted(), LOOPBACK, port)
+        with pytest.raises(DeadlineError):
+            await read(handle, timeout=0.05)
+        gate.set()
+        assert await read(handle, 2) == b"la"
+        assert await read(handle) == b"te"
+        assert await read(handle) is None
+        handle.close()
+
+
+async def test_a_peer_that_does_not_read_ends_the_writing() -> None:
+    async def deaf(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    async with serving(deaf) as port:
+        handle = await connect(Host(), Granted(), LOOPBACK, port)
+        with pytest.raises(DeadlineError):
+            await write(handle, b"x" * (64 << 20), timeout=0.1)  # type: ignore[arg-type]  # bytes by then
+        with pytest.raises((UnavailableError, OSError)):
+            await write(handle, b"x")  # type: ignore[arg-type]  # bytes by then
+
+
+async def test_datagrams_of_the_peer_only() -> None:
+    kind = socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as peer, socket.socket(socket.AF_INET, kind) as other:
+        peer.bind((LOOPBACK, 0))
+        handle: Datagrams = await udp(Host(), Granted(), LOOPBACK, peer.getsockname()[1])
+        assert await send(handle, b"ping") == 4  # type: ignore[arg-type]  # bytes by then
+        said, address = peer.recvfrom(100)
+        assert said == b"ping"
+        other.sendto(b"forged", address)
+        peer.sendto(b"pong", address)
+        assert await receive(handle) == b"pong"
+        with pytest.raises(DeadlineError):
+            await receive(handle, timeout=0.05)
+        handle.close()
+
+
+async def test_listening_and_accepting() -> None:
+    with socket.socket() as free:
+        free.bind((LOOPBACK, 0))
+        port = free.getsockname()[1]
+    listener = await listen(LOOPBACK, port)
+    assert listener.fields() == {"address": LOOPBACK, "port": port}
+    with pytest.raises(DeadlineError):
+        await accept(listener, timeout=0.05)
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    handle: NetConnection = await accept(listener)
+    assert handle.fields() == {"ip": LOOPBACK, "port": writer.get_extra_info("sockname")[1]}
+    await write(handle, b"welcome")  # type: ignore[arg-type]  # bytes by then
+    await finish(handle)
+    assert await reader.read() == b"welcome"
+    with pytest.raises(UnavailableError, match="already in use"):
+        await listen(LOOPBACK, port)
+    writer.close()
+    handle.close()
+    listener.close()
+
+
+async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
+    path = tmp_path / "s.sock"
+    server = await asyncio.start_unix_server(echo, str(path))
+    (tmp_path / "link").symlink_to(path)
+    (tmp_path / "file").write_text("x")
+    source = 'local c = net.unix(param("path"))\nc:write("hello")\nreturn {c:read(), c.path}'
+    try:
+        for name in ("s.sock", "link"):
+            outcome = await run(sandbox, "lua", source, path=str(tmp_path / name))
+            assert (outcome.status, outcome.result) == ("ok", ["hello", str(path)]), outcome.reason
+        for name, code in (("file", "invalid_argument"), ("none", "not_found")):
+            source = 'local ok, failure = pcall(net.unix, param("path"))\nreturn failure.code'
+            assert (await run(sandbox, "lua", source, path=str(tmp_path / name))).result == code
+    finally:
+        server.close()
