@@ -84,6 +84,23 @@ class cidr:
     def subnets(network: str, prefix: int) -> builtins.list[str]:
         """Return the parts of a network that have `prefix`; at most 1024."""
 
+class connection:
+    def close(self) -> None:
+        """Give it back."""
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will come; reading goes on. Over TLS only closing can tell that."""
+
+    def read(self, length: int = 65536, timeout: float = 30.0) -> bytes | None:
+        """Return what comes next, at most `length` bytes, as soon as there is something; nothing once the peer has
+        ended.
+
+        What did not come in time comes to the next call.
+        """
+
+    def write(self, data: str | bytes, timeout: float = 30.0) -> int:
+        """Send all of `data` and return its length; after a `deadline` nobody knows how much went, so it is closed."""
+
 class csv:
     @staticmethod
     def decode(text: str, delimiter: str = ",", header: bool = False) -> builtins.list[Any]:
@@ -98,6 +115,16 @@ class csv:
 
         `columns` are the first row; for maps they say what is written in which order, by default all names, sorted.
         """
+
+class datagrams:
+    def close(self) -> None:
+        """Give it back."""
+
+    def receive(self, timeout: float = 5.0) -> bytes:
+        """Return the next datagram of the peer."""
+
+    def send(self, data: str | bytes) -> int:
+        """Send one datagram and return its length. Nobody knows whether it arrives."""
 
 class digest:
     @staticmethod
@@ -329,6 +356,13 @@ class json:
     def encode(value: Any, indent: int = 0) -> str:
         """Return `value` as JSON text, keys sorted; on one line, unless `indent` is more than 0."""
 
+class listener:
+    def close(self) -> None:
+        """Give it back."""
+
+    def accept(self, timeout: float = 30.0) -> connection:
+        """Return the next connection that somebody makes: `ip` and `port` of the other side."""
+
 class log:
     @staticmethod
     def debug(text: str) -> None:
@@ -347,6 +381,22 @@ class log:
         """Log what somebody should look at."""
 
 class net:
+    @staticmethod
+    def connect(
+        host: str,
+        port: int,
+        tls: bool = False,
+        timeout: float = 10.0,
+        family: Literal["any", "4", "6"] = "any",
+        sni: str | None = None,
+        ca: str = "",
+    ) -> connection:
+        """Return a connection to `port` of `host`: `ip`, `port`, `tls` (the version, or nothing).
+
+        With `tls` the peer must prove to be `sni`, or `host` if that is not given, by the system's authorities or
+        those in `ca` (PEM); if it cannot, the call is `unavailable` and says why.
+        """
+
     @staticmethod
     def counters(name: str) -> builtins.dict[str, Any]:
         """Return the counters of interface `name` since it came up, and its `link_state` (up, down, unknown).
@@ -395,6 +445,14 @@ class net:
     def interfaces() -> builtins.list[builtins.dict[str, Any]]:
         """Return the interfaces: `name`, `address`, `netmask`, `broadcast`, `address6`, `mac`, `mtu`, `flags` (texts),
         `link_state` (up, down), `internal` (loopback).
+        """
+
+    @staticmethod
+    def listen(address: str, port: int) -> listener:
+        """Listen on `port` of an `address` of this host; both are fields of what is returned.
+
+        Loopback and the address that stands for all (`0.0.0.0`, `::`) are guarded here as well: a rule must name
+        them.
         """
 
     @staticmethod
@@ -494,6 +552,14 @@ class net:
         A hop has `ttl`, `address` and `ms`; the last two are nothing if it is silent. One UDP datagram a hop, which
         needs no privilege; each is waited for up to a second.
         """
+
+    @staticmethod
+    def udp(host: str, port: int, timeout: float = 10.0, family: Literal["any", "4", "6"] = "any") -> datagrams:
+        """Return a datagram socket for `port` of `host` and nobody else: `ip`, `port`."""
+
+    @staticmethod
+    def unix(path: str, timeout: float = 10.0) -> connection:
+        """Return a connection to the Unix socket at `path`, which is `path` of it as well."""
 
 def param(name: str) -> Any:
     """Return the run's parameter `name`, or nothing if it was not given."""
