@@ -174,11 +174,21 @@ async def udp(
     return Datagrams(sock, {"ip": found[0].target.address, "port": int(port)})
 
 
+def _place(address: str, port: int) -> NetTarget:
+    """Return where to listen.
+
+    Raises:
+        ArgumentError: It is a name: nobody should wait for a resolver to learn which address is opened to others.
+    """
+    if address == "localhost":
+        return NetTarget.of(address, port).at("127.0.0.1")
+    if read_address(address) is None:
+        raise ArgumentError("address: must be an address of this host, or localhost", parameter="address")
+    return NetTarget.of(address, port)
+
+
 def _listening(_system: Host, arguments: Mapping[str, Any]) -> Decided:
-    address = read_address(arguments["address"])
-    if address is None:
-        raise ArgumentError("address: must be an address of this host", parameter="address")
-    return Decided((facts(NetTarget.of(str(address), int(arguments["port"]), "tcp")),))
+    return Decided((facts(_place(arguments["address"], int(arguments["port"]))),))
 
 
 @call(
@@ -190,21 +200,22 @@ def _listening(_system: Host, arguments: Mapping[str, Any]) -> Decided:
     python='port = net.listen("127.0.0.1", 8080).port',
 )
 async def listen(address: Annotated[str, Hostname()], port: Port) -> Listener:
-    """Listen on ``port`` of an ``address`` of this host; both are fields of what is returned.
+    """Listen on ``port`` of an ``address`` of this host, or of ``localhost``; both are fields of what is returned.
 
     Loopback and the address that stands for all (``0.0.0.0``, ``::``) are guarded here as well: a rule must name them.
     """
-    target = NetTarget.of(address, int(port))
-    sock = socket.socket(socket.AF_INET6 if ":" in target.host else socket.AF_INET, socket.SOCK_STREAM)
+    target = _place(address, int(port))
+    opened = target.address or ""
+    sock = socket.socket(socket.AF_INET6 if ":" in opened else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((target.host, int(port)))
+        sock.bind((opened, int(port)))
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         raise failure(error, str(target)) from None
-    return Listener(sock, {"address": target.host, "port": int(port)})
+    return Listener(sock, {"address": opened, "port": int(port)})
 
 
 # using ---------------------------------------------------------------------------------------------------------------
@@ -213,6 +224,7 @@ async def listen(address: Annotated[str, Hostname()], port: Port) -> Listener:
 @call(
     "connection.read",
     tier=Tier.OPERATE,
+    under="net.connect",
     lua='local first = net.connect("127.0.0.1", 6379):read()',
     python='first = net.connect("127.0.0.1", 6379).read()',
 )
@@ -284,6 +296,7 @@ async def send(datagrams: Datagrams, data: Annotated[Data, Length(MAX_DATAGRAM_B
 @call(
     "datagrams.receive",
     tier=Tier.ADMIN,
+    under="net.udp",
     lua='local reply = net.udp("127.0.0.1", 123):receive()',
     python='reply = net.udp("127.0.0.1", 123).receive()',
 )

@@ -566,7 +566,7 @@ function net.http_status_page(url, timeout, ca) end
 ---@return table<string, any>[]
 function net.interfaces() end
 
---- Listen on `port` of an `address` of this host; both are fields of what is returned.
+--- Listen on `port` of an `address` of this host, or of `localhost`; both are fields of what is returned.
 ---
 --- Loopback and the address that stands for all (`0.0.0.0`, `::`) are guarded here as well: a rule must name them.
 ---@param address string name or address of a host

@@ -449,7 +449,7 @@ class net:
 
     @staticmethod
     def listen(address: str, port: int) -> listener:
-        """Listen on `port` of an `address` of this host; both are fields of what is returned.
+        """Listen on `port` of an `address` of this host, or of `localhost`; both are fields of what is returned.
 
         Loopback and the address that stands for all (`0.0.0.0`, `::`) are guarded here as well: a rule must name
         them.

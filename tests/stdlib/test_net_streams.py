@@ -13,7 +13,7 @@ from running import Kept
 
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
-from protocol.errors import DeadlineError, DeniedError, UnavailableError
+from protocol.errors import ArgumentError, DeadlineError, DeniedError, UnavailableError
 from sandbox.budget import Budget
 from sandbox.gate import Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
@@ -196,6 +196,11 @@ async def test_listening_and_accepting() -> None:
     writer.close()
     handle.close()
     listener.close()
+    named = await listen("localhost", port)
+    assert named.fields() == {"address": LOOPBACK, "port": port}
+    named.close()
+    with pytest.raises(ArgumentError, match=r"^address: must be an address"):
+        await listen("web.example.org", port)
 
 
 async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
