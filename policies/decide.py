@@ -15,6 +15,7 @@ from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
 from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
 from protocol.errors import DeniedError
+from protocol.names import fits
 
 NO_RULE = "no rule"
 _SHOWN = 120  # characters of a command in a reason
@@ -120,7 +121,7 @@ def require_language(effective: Effective, language: str) -> None:
 
 def explain(effective: Effective, call: str, facts: Facts) -> Iterator[tuple[str, Verdict]]:
     """Yield each layer's name and its verdict, for people."""
-    declared = facts.target is not None and any(
+    declared = (facts.target is not None or facts.name is not None) and any(
         layer.declares and _is_named(layer, call, facts) for layer in effective.layers
     )
     for layer in effective.layers:
@@ -128,9 +129,9 @@ def explain(effective: Effective, call: str, facts: Facts) -> Iterator[tuple[str
 
 
 def _is_named(layer: Layer, call: str, facts: Facts) -> bool:
-    """Tell whether a rule of the layer allows the call's target by naming it."""
+    """Tell whether a rule of the layer allows the call's target, or what it names, by naming it."""
     return any(
-        rule.effect is Effect.ALLOW and rule.targets and rule.names(call) and _fits(rule, facts, True)
+        rule.effect is Effect.ALLOW and (rule.targets or rule.named) and rule.names(call) and _fits(rule, facts, True)
         for rule in layer.rules
     )
 
@@ -160,12 +161,14 @@ def _object(facts: Facts) -> str:
     if facts.program is not None:
         line = " ".join((facts.program, *(facts.arguments or ())))
         return f" {facts.command} ({line[:_SHOWN]}{'...' if len(line) > _SHOWN else ''})"
-    value = facts.path or facts.command or facts.target
+    value = facts.path or facts.command or facts.target or facts.name
     return f" {value}" if value else ""
 
 
 def _hint(facts: Facts) -> str:
     """Return what people miss about targets: most of them must be declared, and some must be named."""
+    if facts.name is not None:
+        return "; is it among the names of the manifest's needs?"
     if facts.target is None:
         return ""
     guarded = facts.target.guarded
@@ -194,17 +197,19 @@ def _fits(rule: Rule, facts: Facts, declared: bool, narrows: bool = False) -> bo
         return False
     if rule.arguments is not None and not _fit(rule.arguments, facts.arguments):
         return False
-    if not _fits_target(rule, facts.target, declared, narrows):
+    if rule.declared and not declared:
+        return False
+    if rule.named and (facts.name is None or not any(fits(pattern, facts.name) for pattern in rule.named)):
+        return False
+    if not _fits_target(rule, facts.target, narrows):
         return False
     return rule.max_bytes is None or facts.bytes is None or facts.bytes <= rule.max_bytes
 
 
-def _fits_target(rule: Rule, target: NetTarget | None, declared: bool, narrows: bool) -> bool:
+def _fits_target(rule: Rule, target: NetTarget | None, narrows: bool) -> bool:
     """Tell whether the target falls under the rule; what denies or asks is about every form of an address."""
     if target is None:
-        return not rule.targets and not rule.declared
-    if rule.declared and not declared:
-        return False
+        return not rule.targets
     if not rule.targets:
         return True
     if rule.effect is Effect.ALLOW:

@@ -12,6 +12,7 @@ from policies.paths import PathPattern
 from policies.targets import TargetPattern
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
+from protocol.names import check_pattern
 from protocol.tiers import Tier
 
 MAX_RULES = 1000  # of one file, chosen without measurement
@@ -78,7 +79,7 @@ def _rules(reader: Reader, effect: Effect) -> tuple[Rule, ...]:
         effect, names[0], reader.where(key).split(": ")[0], _patterns(reader, "paths"),
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
-        _patterns(reader, "except"), reader.boolean("declared", False),
+        _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
     )  # fmt: skip
     for key in ("max_bytes", "arguments", "except", "declared"):
         if reader.has(key) and effect is not Effect.ALLOW:
@@ -94,6 +95,16 @@ def _patterns(reader: Reader, key: str) -> tuple[PathPattern, ...]:
             found.append(PathPattern.parse(pattern))
         except ArgumentError as error:
             raise reader.fail(key, error.message) from None
+    return tuple(found)
+
+
+def _names(reader: Reader) -> tuple[str, ...]:
+    found = []
+    for text in reader.strings("names", []):
+        try:
+            found.append(check_pattern(text, parameter="names"))
+        except ArgumentError as error:
+            raise reader.fail("names", error.message) from None
     return tuple(found)
 
 

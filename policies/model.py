@@ -49,11 +49,14 @@ class Facts:
     arguments: tuple[str, ...] | None = None  # of the command, without the program; of ``net.http``: the method
     target: NetTarget | None = None  # one place in the network: what was asked for and what is connected to
     bytes: int | None = None  # how much it would move at most
+    name: str | None = None  # of the script that would be called, or of the secret that would be used
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a policy. A rule that names paths, commands, programs or targets fits only calls with such a fact."""
+    """One line of a policy. A rule that names paths, commands, programs, targets or names fits only calls with such a
+    fact.
+    """
 
     effect: Effect
     call: str  # a name, family.* or *
@@ -65,7 +68,8 @@ class Rule:
     programs: tuple[PathPattern, ...] = ()  # what the command may stand for
     arguments: tuple[re.Pattern[str], ...] | None = None  # allow only if each argument fits one of these as a whole
     exceptions: tuple[PathPattern, ...] = ()  # of an allowance: paths that it is not about
-    declared: bool = False  # allow only targets that the manifest's needs or an approval name
+    declared: bool = False  # allow only targets and names that the manifest's needs or an approval name
+    named: tuple[str, ...] = ()  # patterns of ``protocol.names``: scripts that may be called, secrets that may be used
 
     @property
     def text(self) -> str:

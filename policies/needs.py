@@ -28,7 +28,7 @@ def needs_layer(manifest: Manifest) -> Layer | None:
     rules = tuple(
         Rule(
             Effect.ALLOW, need.call, ORIGIN, tuple(PathPattern.parse(path, where=ORIGIN) for path in need.paths),
-            need.commands, tuple(each(need.targets, where=ORIGIN)),
+            need.commands, tuple(each(need.targets, where=ORIGIN)), named=need.names,
         )
         for need in manifest.needs
     )  # fmt: skip

@@ -97,7 +97,7 @@ class TrustError(OutriderError):
     Reasons in use: ``unsigned``, ``bad_signature``, ``wrong_digest``, ``wrong_namespace``, ``self_approval``,
     ``not_approved``, ``rollback``, ``expired``, ``unknown_key``, ``withdrawn``, ``above_ceiling``, ``mix_and_match``,
     ``wrong_type``, ``malformed``, ``bad_token``, ``replayed_token``, ``foreign_token``, ``foreign_server``,
-    ``duplicate_agent``, ``operator_signature_required``.
+    ``duplicate_agent``, ``operator_signature_required``, ``not_for_us``.
     """
 
     code = "untrusted"

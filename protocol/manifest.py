@@ -10,6 +10,7 @@ from typing import Any
 from protocol import limits
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
+from protocol.names import check_pattern
 from protocol.tiers import Tier
 
 LANGUAGES = ("lua", "luajit", "python")
@@ -95,6 +96,7 @@ class Need:
     paths: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()  # scripts that it calls, secrets that it uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ def parse(text: str, filename: str = "manifest.yaml") -> Manifest:
         needs=tuple(_need(inner) for inner in reader.items("needs")),
         limits=_limits(reader.section("limits")),
         metrics=tuple(_metric(inner) for inner in reader.items("metrics")),
-        requires=tuple(_requirement(inner) for inner in reader.items("requires")),
+        requires=_requirements(reader),
         tests=tuple(_test(index, inner) for index, inner in enumerate(reader.items("tests"))),
         commands=_commands(reader),
     )
@@ -275,7 +277,13 @@ def _need(reader: Reader) -> Need:
     for path in paths:
         if not path.startswith("/"):
             raise reader.fail("paths", f"{path!r:.60} is not an absolute path")
-    need = Need(call, paths, commands, tuple(reader.strings("targets", [])))
+    names = tuple(reader.strings("names", []))
+    for name in names:
+        try:
+            check_pattern(name, parameter="names")
+        except ArgumentError as error:
+            raise reader.fail("names", error.message) from None
+    need = Need(call, paths, commands, tuple(reader.strings("targets", [])), names)
     reader.finish()
     return need
 
@@ -301,8 +309,19 @@ def _metric(reader: Reader) -> Metric:
     return metric
 
 
+def _requirements(reader: Reader) -> tuple[Requirement, ...]:
+    found: dict[str, Requirement] = {}
+    for inner in reader.items("requires"):
+        made = _requirement(inner)
+        if made.name in found:
+            raise inner.document_error(f"{made.name} is required twice")
+        found[made.name] = made
+    return tuple(found.values())
+
+
 def _requirement(reader: Reader) -> Requirement:
-    made = Requirement(reader.text("name"), _matching(reader, "digest", _DIGEST, "a digest such as sha256:5f3c..."))
+    name = _matching(reader, "name", _NAME, "a path such as lib/rates", most=limits.MAX_NAME_CHARACTERS)
+    made = Requirement(name, _matching(reader, "digest", _DIGEST, "a digest such as sha256:5f3c..."))
     reader.finish()
     return made
 

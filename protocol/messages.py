@@ -120,12 +120,15 @@ REQUESTS_OF_SERVER: dict[str, dict[str, Check]] = {
     "schedules.set": {"version": _U53, "schedules": _of(list)},
     "roster.set": {"envelope": _ENVELOPE},
     "withdrawals.set": {"envelopes": _of(list)},
+    "secrets.set": {"secrets": _of(list)},
     "freeze.set": {"frozen": _of(bool), "reason": _text(1000)},
 }  # fmt: skip
 REQUESTS_OF_AGENT: dict[str, dict[str, Check]] = {
     "bundle.get": {"digest": _matching(_DIGEST)},
-    "status": {"facts": _of(dict), "schedules_version": _U53, "running": _U53},
-}
+    "status": {
+        "facts": _of(dict), "schedules_version": _U53, "running": _U53, "sealing_key": _or_none(_ENVELOPE),
+    },
+}  # fmt: skip
 
 
 def pack(kind: Kind, *values: Any) -> bytes:
