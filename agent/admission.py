@@ -10,7 +10,7 @@ not prove enough and there is a link, the server is asked once for newer ones.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,14 +19,16 @@ from agent.bundles import Bundles
 from agent.cache import Entry
 from agent.clock import Clock, to_datetime
 from agent.confinement import Confinement, check_walls
+from agent.libraries import Gathered, gather
 from agent.logs import LOG
-from agent.orders import Nonce, check_order
+from agent.orders import Nonce, check_covers, check_order
 from agent.permission import effective_policy
 from agent.recorder import Recorder
 from agent.runs import RunRequest
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.decide import Effective, require_language
+from policies.model import Limits
 from protocol.errors import DeadlineError, TrustError, UnavailableError
 from protocol.trust import Authorised
 
@@ -43,6 +45,7 @@ class Admitted:
     effective: Effective
     parameters: dict[str, Any]  # checked, with defaults
     nonce: Nonce | None  # of the order; to be marked as used in the commit that opens the run
+    required: Gathered = field(default_factory=Gathered)  # the libraries that it pins, proved as it was
 
 
 class Admission:
@@ -94,6 +97,7 @@ class Admission:
             raise UnavailableError(f"the spool cannot be written: {self._recorder.problem}")
         check_not_frozen(self._trust.ceiling(), self.freeze)
         entry, proved = await self._prove(request.digest)
+        required = await gather(entry, self._prove)
         await self._confinement.ready()
         # Read again: the file may have changed while the bundle came.
         ceiling, now = self._trust.ceiling(), self._now()
@@ -106,9 +110,29 @@ class Admission:
         require_language(effective, manifest.language)
         nonce = check_order(request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now)
         self._spend(nonce)
-        return Admitted(entry, proved, effective, parameters, nonce)
+        return Admitted(entry, proved, effective, parameters, nonce, required)
 
-    def check_still(self, request: RunRequest, entry: Entry) -> None:
+    async def admit_called(self, request: RunRequest, left: Limits) -> Admitted:
+        """Return what a script that another one calls may do, at its own tier; ``left`` is what its caller has left.
+
+        Raises:
+            OutriderError: As :meth:`admit`.
+        """
+        check_not_frozen(self._trust.ceiling(), self.freeze)
+        entry, proved = await self._prove(request.digest)
+        required = await gather(entry, self._prove)
+        ceiling, now = self._trust.ceiling(), self._now()
+        check_not_frozen(ceiling, self.freeze)
+        self._trust.check_tier(proved, ceiling)
+        check_walls(self._confinement.walls, ceiling.required_walls)
+        manifest = entry.bundle.manifest
+        parameters = manifest.check_parameters(request.parameters)
+        effective = effective_policy(proved, manifest, ceiling, left=left)
+        require_language(effective, manifest.language)
+        check_covers(request, proved, self._trust.roster(), now)
+        return Admitted(entry, proved, effective, parameters, None, required)
+
+    def check_still(self, request: RunRequest, admitted: Admitted) -> None:
         """Return if a run that had to wait may still begin.
 
         Raises:
@@ -117,7 +141,9 @@ class Admission:
         """
         ceiling = self._trust.ceiling()
         check_not_frozen(ceiling, self.freeze)
-        self._trust.check_tier(self._trust.authorise(request.digest, entry, self._now()), ceiling)
+        self._trust.check_tier(self._trust.authorise(request.digest, admitted.entry, self._now()), ceiling)
+        for digest, library in admitted.required.entries.items():
+            self._trust.authorise(digest, library, self._now())
 
     async def set_freeze(self, freeze: Freeze | None) -> None:
         """Begin or end the server's freeze; durable when it returns.

@@ -16,6 +16,7 @@ from agent.logs import LOG
 from agent.recorder import Recorder
 from agent.runs import RunRequest
 from agent.scheduler import Scheduler
+from agent.secrets import Secrets
 from agent.sessions import Sessions
 from agent.trusting import Freeze, Trust
 from protocol.errors import ArgumentError, OutriderError
@@ -36,6 +37,7 @@ class Dispatcher:
         trust: For rosters and withdrawals.
         admission: For the freeze.
         bundles: To fetch what new schedules need.
+        secrets: For secrets.
         recorder: Changes of trust, done or refused, are on record.
         clock: The present.
         background: Runs what an answer need not wait for.
@@ -49,6 +51,7 @@ class Dispatcher:
         trust: Trust,
         admission: Admission,
         bundles: Bundles,
+        secrets: Secrets,
         recorder: Recorder,
         clock: Clock,
         background: Callable[[Any], None],
@@ -58,6 +61,7 @@ class Dispatcher:
         self._trust = trust
         self._admission = admission
         self._bundles = bundles
+        self._secrets = secrets
         self._recorder = recorder
         self._clock = clock
         self._background = background
@@ -68,6 +72,7 @@ class Dispatcher:
             "roster.set": self._set_roster,
             "withdrawals.set": self._set_withdrawals,
             "freeze.set": self._set_freeze,
+            "secrets.set": self._set_secrets,
         }
 
     async def handle(self, method: str, body: Body) -> Answer:
@@ -133,6 +138,22 @@ class Dispatcher:
         except OutriderError as error:
             self._record_refusal("withdrawals.set", error)
             raise
+        return _done({})
+
+    async def _set_secrets(self, body: Body) -> Answer:
+        before = self._secrets.versions
+        try:
+            refusals = self._secrets.set(body["secrets"])
+        except OutriderError as error:
+            self._record_refusal("secrets.set", error)
+            raise
+        for refusal in refusals:
+            self._record_refusal("secrets.set", refusal)
+        versions = self._secrets.versions
+        if versions != before:
+            self._recorder.record(kind="event", outcome="ok", data={"event": "secrets", "versions": versions})
+        if refusals:
+            raise refusals[0]
         return _done({})
 
     async def _set_freeze(self, body: Body) -> Answer:

@@ -48,6 +48,10 @@ CACHE_MAX_BUNDLES: Final = 512  # on disk; the least recently used go first. Not
 MAX_APPROVALS: Final = 64  # of one bundle. Not measured.
 MAX_STATEMENTS_BYTES: Final = 256 * KIB  # publication and approvals of one bundle, as kept on disk
 
+# --- secrets ---------------------------------------------------------------------------------------------------------
+MAX_SECRETS: Final = 64  # on one host: with the largest values, what fits into one frame of the link
+MAX_SECRET_NAMES: Final = 1000  # whose versions are remembered, so that none comes back. Not measured.
+
 # --- runs ------------------------------------------------------------------------------------------------------------
 MAX_CONCURRENT_RUNS: Final = 8  # workers at the same time; each may hold 64 MiB. Not measured.
 MAX_WAITING_RUNS: Final = 256  # accepted and waiting for a place; more are refused as busy

@@ -54,6 +54,16 @@ def check_order(
     return Nonce(order.nonce, to_us(order.expires)) if order.action == "run" else None
 
 
+def check_covers(request: RunRequest, proved: Authorised, roster: Roster, now: datetime) -> None:
+    """Return if whoever ordered a run may also order what it calls. Without an order there is nobody to ask about.
+
+    Raises:
+        TrustError: ``operator_signature_required``: not at this tier.
+    """
+    if request.order is not None:
+        _open(request, proved, roster, now)
+
+
 def _open(request: RunRequest, proved: Authorised, roster: Roster, now: datetime) -> Order:
     may = roster.operators(proved.tier, now) if request.action == "run" else roster.schedulers(now)
     try:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from policies.ceiling import Ceiling, narrowing_layer
 from policies.decide import Effective, Layer
 from policies.load import builtin
+from policies.model import Limits
 from policies.needs import needs_layer
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, TrustError
@@ -23,8 +24,9 @@ _FIELDS: Final = {
 
 
 def effective_policy(
-    proved: Authorised, manifest: Manifest, ceiling: Ceiling, *, timeout_s: float | None = None
-) -> Effective:
+    proved: Authorised, manifest: Manifest, ceiling: Ceiling, *, timeout_s: float | None = None,
+    left: Limits | None = None,
+) -> Effective:  # fmt: skip
     """Return what a session of this script may do here; every layer must allow.
 
     Args:
@@ -32,6 +34,7 @@ def effective_policy(
         manifest: Of the script.
         ceiling: Of this host.
         timeout_s: Of this run, in seconds; narrows only.
+        left: What the run that called it has left; narrows only.
 
     Raises:
         TrustError: ``malformed``: an approval's grant cannot be understood, so nothing is granted.
@@ -42,6 +45,8 @@ def effective_policy(
     limits = policy.limits.narrowed(replace(policy.limits, **asked))
     if timeout_s is not None:
         limits = replace(limits, wall_s=min(limits.wall_s, timeout_s))
+    if left is not None:
+        limits = limits.narrowed(left)
     layers: list[Layer | None] = [Layer(policy.name, policy.rules, limits)]
     layers += [grant_layer(grant) for grant in proved.grants]
     layers += [needs_layer(manifest), ceiling.layer]

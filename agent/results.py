@@ -30,6 +30,7 @@ class About:
     principal: str
     schedule: str | None = None
     fire_us: int | None = None
+    parent: str | None = None  # the run that called it
 
     def to_plain(self) -> dict[str, Any]:
         """Return the fields that ``run.start`` and ``run.end`` share."""
@@ -40,7 +41,7 @@ class About:
             "tier": self.tier,
             "schedule": self.schedule,
             "fire_us": self.fire_us,
-        }
+        } | ({"parent": self.parent} if self.parent is not None else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class RunRequest:
     timeout_s: float | None = None
     order: Any = None  # the operator's signed order as it arrived, or None
     fire: Fire | None = None  # of a schedule
+    parent: str | None = None  # the run that called it; None if nobody did
+    depth: int = 1  # of a chain of scripts that call each other, itself included
 
     @property
     def action(self) -> str:

@@ -239,7 +239,7 @@ class Sessions:
             async with self._places:
                 if had_to_wait:
                     await asyncio.shield(durable)
-                    self._admission.check_still(active.request, admitted.entry)
+                    self._admission.check_still(active.request, admitted)
                 # Shielded: a run that is stopped must not take the answer to whoever asked with it.
                 return await self._worker.run(active.request, admitted, asyncio.shield(durable))
         except OutriderError:

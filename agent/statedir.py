@@ -1,11 +1,14 @@
 """The agent's state directory: what lies where, and that only one agent works in it.
 
 identity.key   the agent's private key, mode 600
+sealing.key    what secrets for this host are sealed to, mode 600; made when it is first needed
+secrets.json   secrets, as sealed, mode 600
 agent.json     which server, who we are there, which roots and settings
 roster.json    the newest roster seen, as signed
 withdrawals.json  withdrawals seen, as signed
 ceiling.yaml   what no server can lift; written by the host's owner, only read by us
 spool.sqlite   records, open runs, schedules, decided fire times
+state.sqlite   what scripts remember; what was damaged lies beside it
 cache/         bundles by digest
 agent.lock     locked while an agent runs
 """
@@ -33,6 +36,16 @@ class StateDir:
     def identity(self) -> Path:
         """The agent's private key."""
         return self.path / "identity.key"
+
+    @property
+    def sealing_key(self) -> Path:
+        """What opens the secrets of this host."""
+        return self.path / "sealing.key"
+
+    @property
+    def secrets(self) -> Path:
+        """The secrets of this host, sealed."""
+        return self.path / "secrets.json"
 
     @property
     def config(self) -> Path:
@@ -63,6 +76,11 @@ class StateDir:
     def journal(self) -> Path:
         """What changes of files are undone from."""
         return self.path / "journal"
+
+    @property
+    def state(self) -> Path:
+        """What scripts remember."""
+        return self.path / "state.sqlite"
 
     @property
     def cache(self) -> Path:

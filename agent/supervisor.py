@@ -30,18 +30,22 @@ from agent.facts import VERSION, host_facts
 from agent.identity import load_identity
 from agent.link import Connection
 from agent.logs import LOG
+from agent.nesting import Nesting
 from agent.notify import Notifier
 from agent.recorder import Recorder
 from agent.rows import Write
 from agent.scheduler import Scheduler
+from agent.secrets import Secrets, load_opening_key
 from agent.sessions import Sessions
 from agent.spool import Spool
+from agent.state import script_state
 from agent.statedir import StateDir
 from agent.trusting import Trust
 from agent.uplink import LinkState, Uplink
 from agent.work import Worker
 from protocol.errors import InternalError, OutriderError
 from protocol.handshake import NONCE_BYTES, AgentHandshake
+from protocol.sealing import attest
 from stdlib.catalogue import load as load_catalogue
 from stdlib.host import Host
 from stdlib.journal import Journal
@@ -76,6 +80,9 @@ class Supervisor:
         self._settings = config.settings
         self._clock: Clock = clock or SystemClock()
         key = load_identity(state.identity)
+        opening = load_opening_key(state.sealing_key)
+        secrets_held = Secrets(state.secrets, opening, config.agent_id)
+        self._sealing_key = attest(config.agent_id, opening.public, key, to_datetime(self._clock.time_us())).to_plain()
         catalogue = load_catalogue()
         trust = Trust(state, config, to_datetime(self._clock.time_us()))
         trust.ceiling()  # one that is wrong is told at the start, not at the first run
@@ -87,7 +94,16 @@ class Supervisor:
             config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
             recorder=self._recorder, clock=self._clock,
         )  # fmt: skip
-        worker = Worker(self._confinement, catalogue, self._recorder, Host(journal=Journal(state.journal)))
+        self._script_state = script_state(state, lambda what: self._call_soon(partial(self._state_damaged, what)))
+        worker = Worker(
+            self._confinement,
+            catalogue,
+            self._recorder,
+            Host(journal=Journal(state.journal)),
+            self._script_state,
+            secrets_held,
+            Nesting(admission, self._recorder, self._clock),
+        )
         self._sessions = Sessions(
             admission, worker, self._recorder, self._spool, self._clock, concurrent=config.settings.concurrent_runs
         )
@@ -95,7 +111,7 @@ class Supervisor:
         self._bundles.needed = lambda: self._scheduler.digests
         dispatcher = Dispatcher(
             sessions=self._sessions, scheduler=self._scheduler, trust=trust, admission=admission, bundles=self._bundles,
-            recorder=self._recorder, clock=self._clock, background=self._background,
+            secrets=secrets_held, recorder=self._recorder, clock=self._clock, background=self._background,
         )  # fmt: skip
         self._uplink = Uplink(
             partial(websocket.connect, config.server, ca_file=config.settings.ca_file),
@@ -150,6 +166,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*parts, *self._background_tasks, return_exceptions=True)
         await self._confinement.close()
+        self._script_state.close()
         self._spool.close()
 
     async def _say_goodbye(self) -> None:
@@ -183,6 +200,9 @@ class Supervisor:
         broken = InternalError(f"the spool must not be used any more: {error}", detail=repr(error))
         self._call_soon(partial(self._fail, broken))
 
+    def _state_damaged(self, what: str) -> None:
+        self._recorder.record(kind="event", outcome="damaged", data={"event": "state", "message": what})
+
     def _call_soon(self, action: Any) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(action)
@@ -207,7 +227,10 @@ class Supervisor:
         await self._confinement.warm()
         walls = [wall.to_plain() for wall in self._confinement.walls]
         facts = host_facts() | {"walls": walls, "sandbox": self._confinement.problem or "ok"}
-        body = {"facts": facts, "schedules_version": self._scheduler.version, "running": self._sessions.running}
+        body = {
+            "facts": facts, "schedules_version": self._scheduler.version, "running": self._sessions.running,
+            "sealing_key": self._sealing_key,
+        }  # fmt: skip
         try:
             await connection.request("status", body)
         except OutriderError as error:  # it is asked again at the next connection

@@ -22,6 +22,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "script": ("cli.nouns.script", "Scripts: write, check and run here; publish, list, show, withdraw."),
     "review": ("cli.nouns.review", "Read what a script may do; approve or reject it."),
     "schedule": ("cli.nouns.schedule", "Run scripts by the clock."),
+    "secret": ("cli.nouns.secret", "Values for scripts, sealed for each host; the server cannot read them."),
     "run": ("cli.nouns.run", "Run a published script on hosts, once, now."),
     "runs": ("cli.nouns.runs", "What ran, and what came of it."),
     "record": ("cli.nouns.record", "Who did what on which host, and proof that it is complete."),

@@ -64,7 +64,7 @@ def narrowed(grant: object) -> str:
 
 
 def _rule(rule: Mapping[str, Any]) -> str:
-    more = [str(item) for name in ("paths", "commands", "targets") for item in rule.get(name) or []]
+    more = [str(item) for name in ("paths", "commands", "targets", "names") for item in rule.get(name) or []]
     return " ".join([str(rule.get("call")), *more])
 
 

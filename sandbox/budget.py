@@ -7,12 +7,10 @@ kernel); this module only judges the measurement, so that all budgets speak with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from policies.model import Limits
 from protocol.errors import BudgetError
-
-if TYPE_CHECKING:
-    from policies.model import Limits
 
 MAX_LOG_LINES: Final = 1000  # of one run, through log.*; a check that needs more prints. Chosen without measurement.
 
@@ -26,6 +24,7 @@ OPEN_FILES: Final = "open_files"
 PROCESSES: Final = "processes"
 LOG_LINES: Final = "log_lines"
 
+_UNBOUNDED: Final = 1 << 62  # what a called script has of its own and not of its caller
 _SECOND_NS: Final = 1_000_000_000
 _UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
 
@@ -72,6 +71,28 @@ class Budget:
         if self._calls_in_second >= self.limits.calls_per_s:
             raise exceeded(CALL_RATE, self._calls_in_second + 1, self.limits.calls_per_s)
         self._calls_in_second += 1
+
+    def left(self, wall_s: float) -> Limits:
+        """Return what a script may use that this one calls.
+
+        Args:
+            wall_s: What is left of the time, in seconds.
+
+        Raises:
+            BudgetError: Nothing is left.
+        """
+        calls = self.limits.calls - self.calls
+        for budget, left in ((WALL, wall_s), (CALLS, calls)):
+            if left <= 0:
+                raise BudgetError(f"{budget}: nothing is left for a script that is called", budget=budget)
+        output_bytes = self.limits.output_bytes - self.output_bytes
+        own = dict.fromkeys(("memory_bytes", "calls_per_s", "open_files", "processes"), _UNBOUNDED)
+        return Limits(wall_s=wall_s, cpu_s=wall_s, calls=calls, output_bytes=output_bytes, **own)
+
+    def spend_called(self, calls: int, output_bytes: int) -> None:
+        """Count what a script used that this one called; it had no more than was left, so nothing is refused here."""
+        self.calls = min(self.limits.calls, self.calls + calls)
+        self.output_bytes = min(self.limits.output_bytes, self.output_bytes + output_bytes)
 
     def spend_output(self, size_bytes: int) -> None:
         """Count printed bytes.

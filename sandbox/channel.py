@@ -28,6 +28,7 @@ from typing import Any, Final
 from protocol.errors import OutriderError, ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
+from sandbox.modules import NONE, Libraries
 from sandbox.runtimes import CallError, Remote, Taken
 from sandbox.values import CALL_CAPS, RESULT_CAPS
 
@@ -290,17 +291,25 @@ class Conversation:
         raise ProtocolError(f"a frame of kind {message[0]} is unknown or malformed")
 
 
-def start_frame(*, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], output_bytes: int) -> bytes:
+def start_frame(
+    *,
+    main: str,
+    files: Mapping[str, bytes],
+    parameters: Mapping[str, Any],
+    output_bytes: int,
+    libraries: Libraries = NONE,
+) -> bytes:
     """Return the bytes that start a program.
 
     Raises:
-        TooLargeError: The files are more than a bundle may hold.
+        TooLargeError: The files, with those of its libraries, are more than a bundle may hold.
     """
     body = {
         "main": main,
         "files": dict(files),
         "parameters": dict(parameters),
         "limits": {"output_bytes": output_bytes},
+        "libraries": libraries.to_plain() if libraries.requires else None,
     }
     return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
 

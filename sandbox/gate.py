@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from protocol.errors import (
     OutriderError,
     TooLargeError,
 )
+from protocol.redaction import Redactor
 from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
 from sandbox.channel import error_body, escaped, handle_body, value_body
 from sandbox.held import Held, Holder
@@ -213,6 +215,7 @@ class Gate:
         host: Passed to calls that look at the host.
         run: Passed to calls that belong to the run (its parameters, metrics, state).
         decide_below: What :meth:`Passage.below` tells of a call name and a real directory. Without it, it depends.
+        redactor: Takes secrets out of what goes back to the script and onto the record.
         on_close: Awaited when everything that was held is closed: the end of ``run``.
         clock_ns: Monotonic nanoseconds.
     """
@@ -228,6 +231,7 @@ class Gate:
         run: Any = None,
         *,
         decide_below: Callable[[str, str], bool | None] | None = None,
+        redactor: Redactor | None = None,
         on_close: Callable[[], Awaitable[None]] | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -235,6 +239,7 @@ class Gate:
         self.holder = Holder()
         self.decide_below = decide_below
         self.is_closed = False
+        self.redactor = redactor or Redactor()
         self._on_close = on_close
         self.denial: DeniedError | None = None  # the newest call that was denied, for the reason of the run
         self.summaries: list[CallSummary] = []  # at most MAX_SUMMARIES
@@ -272,14 +277,14 @@ class Gate:
         attempt = _Attempt(name, {"args": args, "named": named}, self._clock_ns())
         try:
             value = await self._pass(attempt, args, named)
-            reply = _given(value) if type(value) is Held else _answer(value)
+            reply = _given(value) if type(value) is Held else _answer(self.redactor.plain(value))
         except OutriderError as error:
-            reply = _refusal(error)
+            reply = _refusal(error, self.redactor)
         except asyncio.CancelledError:
             self._cut_short(attempt)
             raise
         except Exception:  # noqa: BLE001 - a fault of ours in one call; its text must reach neither script nor wire
-            _log.exception("call %s failed unexpectedly", name)
+            _log.error("call %s failed unexpectedly\n%s", name, self.redactor.text(traceback.format_exc()))
             reply = _refusal(InternalError(f"{name} failed; the agent's log says why"))
         is_early = answer is not None and reply.ok and not attempt.changes
         if is_early and answer is not None:
@@ -315,7 +320,7 @@ class Gate:
         try:
             batch = await held.thing.pull()
         except OutriderError as error:
-            reply = _refusal(error)
+            reply = _refusal(error, self.redactor)
             await self._let_go(held, error.code)
             answer(reply.body)
             return reply
@@ -380,7 +385,7 @@ class Gate:
             if targets is not None:
                 loop = asyncio.get_running_loop()
                 taken, held = held, ()
-                thing = Pump(value) if entry.gives == STREAM else value
+                thing = Pump(value, self.redactor) if entry.gives == STREAM else value
                 value = self._hold(Held(attempt.name, thing, targets.pop_all(), taken, attempt.started_ns), loop)
             return value
         finally:
@@ -401,7 +406,7 @@ class Gate:
                     _go_on(attempt)
                     value = prepared.perform()
                     if entry.gives == STREAM:
-                        value = Pump(value)
+                        value = Pump(value, self.redactor)
                         value.prime()
                     if entry.gives != _VALUE:
                         taken, held = held, ()
@@ -492,7 +497,7 @@ class Gate:
         self, attempt: _Attempt, kind: str, outcome: str, duration_us: int, size_bytes: int
     ) -> Mapping[str, Any]:
         fields = self._names(attempt.name, kind, outcome, duration_us, size_bytes)
-        fields["arguments"] = attempt.arguments
+        fields["arguments"] = self.redactor.plain(attempt.arguments)
         fields["verdict"] = attempt.verdict
         fields["rule"] = attempt.rule
         return fields
@@ -543,7 +548,10 @@ def _answer(value: Any) -> Reply:
         return _refusal(TooLargeError("the value is larger than a script can be given at once"))
 
 
-def _refusal(error: OutriderError) -> Reply:
+def _refusal(error: OutriderError, redactor: Redactor | None = None) -> Reply:
     extra = {key: getattr(error, key, None) for key in ("parameter", "path", "rule")}
     fields = {key: value for key, value in extra.items() if isinstance(value, str) and value}
-    return Reply(False, None, error, error_body(error.code, str(error), **fields))
+    told = str(error)
+    if redactor is not None and not redactor.is_idle:
+        told, fields = redactor.text(told), redactor.plain(fields)
+    return Reply(False, None, error, error_body(error.code, told, **fields))

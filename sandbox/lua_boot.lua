@@ -339,16 +339,6 @@ local environment = {
 }
 environment._G = environment
 
-environment.load = function(chunk, _, mode, ...)
-  if select("#", ...) > 0 then error("load: the environment is fixed", 2) end
-  if mode ~= nil and mode ~= "t" and mode ~= "bt" then error("load: only text is available", 2) end
-  local source = chunk
-  if type(chunk) == "function" then source = drain(chunk) end
-  if type(source) ~= "string" then error("bad argument #1 to 'load' (string or function expected)", 2) end
-  if byte(source, 1) == 27 then return nil, "load: bytecode is refused" end
-  return raw_load(source, "=load", "t", environment)
-end
-
 -- What every flavour has, then what only Lua 5.4 has, then what only LuaJIT has.
 local function copy(library, common, only_lua, only_jit)
   local result = {}
@@ -407,6 +397,72 @@ end
 for prefix, members in next, families do
   environment[prefix] = family(prefix, members)
 end
+
+-- Modules -------------------------------------------------------------------------------------------------------------
+
+-- Each bundle, the program and every library, is a unit with a `require` of its own, which finds the unit's own files and
+-- the libraries that its manifest pins. A library gets globals of its own, so neither changes those of the other.
+local loaded_modules, LOADING = {}, {}
+local environments = { [""] = environment }
+local pristine = {}
+
+local function loader(env)
+  return function(chunk, _, mode, ...)
+    if select("#", ...) > 0 then error("load: the environment is fixed", 2) end
+    if mode ~= nil and mode ~= "t" and mode ~= "bt" then error("load: only text is available", 2) end
+    local source = chunk
+    if type(chunk) == "function" then source = drain(chunk) end
+    if type(source) ~= "string" then error("bad argument #1 to 'load' (string or function expected)", 2) end
+    if byte(source, 1) == 27 then return nil, "load: bytecode is refused" end
+    return raw_load(source, "=load", "t", env)
+  end
+end
+environment.load = loader(environment)
+
+local requirer
+
+local function environment_of(unit)
+  local env = environments[unit]
+  if env == nil then
+    env = {}
+    for name, value in next, pristine do env[name] = value end
+    env._G, env.load, env.require = env, loader(env), requirer(unit)
+    environments[unit] = env
+  end
+  return env
+end
+
+local function run_module(found, key)
+  local shown, source = found[3], found[4]
+  if byte(source, 1) == 27 then error(failure("invalid_argument", shown .. ": bytecode is refused"), 0) end
+  local chunk, problem = raw_load(source, "@" .. shown, "t", environment_of(found[1]))
+  if chunk == nil then error(sub(problem, 1, MAX_TEXT), 0) end
+  loaded_modules[key] = LOADING
+  local done, value = pcall(chunk, shown)
+  if not done then
+    loaded_modules[key] = nil
+    error(value, 0)
+  end
+  if value == nil then value = true end
+  loaded_modules[key] = { value }
+  return value
+end
+
+requirer = function(unit)
+  return function(name)
+    headroom()
+    host_limit(false)
+    local found = settle(pcall(host_call, "=find", unit, name))
+    local key = found[1] .. "\0" .. found[2]
+    local known = loaded_modules[key]
+    if known == LOADING then error(failure("conflict", found[3] .. " requires itself"), 0) end
+    if known ~= nil then return known[1] end
+    return run_module(found, key)
+  end
+end
+
+if environment.require ~= nil then environment.require = requirer("") end
+for name, value in next, environment do pristine[name] = value end
 
 -- Nothing of the original world is left -------------------------------------------------------------------------------
 

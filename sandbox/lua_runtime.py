@@ -23,6 +23,7 @@ from protocol.errors import ArgumentError, UnavailableError
 from sandbox import pure
 from sandbox.lua_syntax import MODULES, module
 from sandbox.lua_values import from_lua, to_lua
+from sandbox.modules import NONE, Finder, Libraries
 from sandbox.runtimes import (
     HANDLE_KEY,
     MAX_SOURCE_BYTES,
@@ -41,6 +42,7 @@ BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
 
 _PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
 FLAVOURS = tuple(MODULES)  # Lua 5.4, LuaJIT 2.1
+FIND = "=find"  # what the boot chunk calls for ``require``; no call of a script can have this name
 _boots: dict[str, bytes] = {}  # flavour -> the boot chunk, compiled, from preload on
 
 
@@ -107,6 +109,7 @@ class LuaRuntime:
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
         self._maps = {binding.name: binding.maps for binding in bindings if binding.maps}
+        self._finder = Finder("lua", {}, NONE)  # of the run; set when the program arrives
         self._memory_bytes = 0  # of Lua's own allocator, while a script runs
         self._state = _new_state(flavour)
         self._table_type = type(self._state.table())
@@ -131,11 +134,14 @@ class LuaRuntime:
         )  # fmt: skip
         return run
 
-    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+    def execute(
+        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+    ) -> Result:
         """Run ``main``; its value is the first one that the chunk returns."""
         if self._seeds is None:
             raise RuntimeError("a runtime runs only after it was attached")
         self._parameters = parameters
+        self._finder = Finder("lua", files, libraries)
         source = files.get(main)
         if source is None:
             return failed(f"the bundle has no file {main}")
@@ -213,6 +219,10 @@ class LuaRuntime:
             return False, b"internal", b"the call failed inside the worker"
 
     def _call(self, name: str, args: tuple[Any, ...]) -> Any:
+        if name == FIND:
+            unit, wanted = self._plain(args, LOCAL_CAPS)
+            found = self._finder.find(unit, wanted)
+            return [found.unit, found.path, found.shown, found.source]
         if name in self._locals:
             return pure.PURE[name](self._parameters, self._plain(args, LOCAL_CAPS), {})
         positional = self._plain(args, CALL_CAPS)

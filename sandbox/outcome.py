@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import BudgetError, DeniedError, OutriderError
+from protocol.redaction import Redactor
 from sandbox.budget import CPU, MEMORY, exceeded
 from sandbox.channel import Finished
 from sandbox.gate import CallSummary
@@ -87,6 +88,17 @@ class Outcome:
     def missing_walls(self) -> list[str]:
         """The names of the walls that did not stand during this run."""
         return missing(self.walls)
+
+    def without_secrets(self, redactor: Redactor) -> Outcome:
+        """Return the outcome as it may leave the run."""
+        if redactor.is_idle:
+            return self
+        return replace(
+            self,
+            reason=redactor.plain(self.reason),
+            result=redactor.plain(self.result),
+            output=redactor.octets(self.output),
+        )
 
 
 def judge(facts: Facts, limits: Limits) -> tuple[str, str | None]:

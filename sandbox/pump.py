@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from protocol.errors import InternalError, OutriderError
+from protocol.redaction import Redactor
 from sandbox.channel import RAW, batch_body
 
 BATCH_ITEMS: Final = 512
@@ -74,10 +75,13 @@ class Pump:
 
     Args:
         source: Not started.
+        redactor: Takes secrets out of what it gives, also where one is split over two pieces of bytes.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, redactor: Redactor | None = None) -> None:
         self._source = source
+        self._redactor = redactor or Redactor()
+        self._begun = b""  # the end of what came, which may be the beginning of a secret
         self._carried: Any = None  # what did not fit into the batch that was given
         self._failed: OutriderError | None = None  # what the source raised after items that were still given
         self._ahead: asyncio.Future[Batch] | None = None
@@ -140,11 +144,15 @@ class Pump:
                     self._carried = item
                     break
                 if type(item) is bytes and item:
-                    return Batch(RAW + item, 1, False)
-                filling.add(item)
+                    item = self._clean(item)
+                    if item:
+                        return Batch(RAW + item, 1, False)
+                else:
+                    filling.add(self._redactor.plain(item))
                 item = None
         except StopIteration as stop:
-            return filling.batch(is_end=True, summary=stop.value)
+            self._end(filling)
+            return filling.batch(is_end=True, summary=self._redactor.plain(stop.value))
         except Exception as error:  # noqa: BLE001 - a fault of ours in one stream; its text must not reach the script
             self._failed = _ours(error)
             if not filling.items:
@@ -155,16 +163,34 @@ class Pump:
         filling = _Filling()
         try:
             item = await anext(source)
+            while type(item) is bytes and item:
+                item = self._clean(item)
+                if item:
+                    return Batch(RAW + item, 1, False)
+                item = await anext(source)
         except StopAsyncIteration:
+            self._end(filling)
             return filling.batch(is_end=True)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             raise _ours(error) from None
-        if type(item) is bytes and item:
-            return Batch(RAW + item, 1, False)
-        filling.add(item)
+        filling.add(self._redactor.plain(item))
         return filling.batch()
+
+    def _clean(self, data: bytes) -> bytes:
+        """Return what of ``data`` can be given now; the rest comes with the next piece, or at the end."""
+        if self._redactor.is_idle and not self._begun:
+            return data
+        data = self._redactor.octets(self._begun + data)
+        kept = self._redactor.begun(data)
+        self._begun = data[len(data) - kept :]
+        return data[: len(data) - kept]
+
+    def _end(self, filling: _Filling) -> None:
+        if self._begun:
+            filling.add(self._begun)
+            self._begun = b""
 
 
 def _ours(error: Exception) -> OutriderError:

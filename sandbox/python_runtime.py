@@ -17,22 +17,26 @@ import builtins
 import codecs
 import types
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from RestrictedPython.Guards import guarded_iter_unpack_sequence, guarded_unpack_sequence
 
 from sandbox import pure, python_guards, python_text
+from sandbox.modules import NONE, PROGRAM, Finder, Libraries
+from sandbox.modules import Module as Found
 from sandbox.python_collections import simpler
 from sandbox.python_guards import Api, HostError, as_call
 from sandbox.python_handles import HandleObject, Stream, handle_class, plain_handle
 from sandbox.python_modules import import_module
 from sandbox.python_policy import SourceRefused, compile_script, require_version
+from sandbox.python_proxies import Module, module
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
 from sandbox.runtimes import (
     MAX_SOURCE_BYTES,
     STREAM,
     Binding,
+    CallError,
     ChannelLike,
     Nowhere,
     Remote,
@@ -114,16 +118,24 @@ class PythonRuntime:
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._dropped: list[int] = []  # streams that the script forgot before their end
         self._kinds: dict[str, type] = {}  # of handles
+        self._finder = Finder("python", {}, NONE)  # of the run; set when the program arrives
+        self._modules: dict[tuple[str, str], Module | None] = {}  # by unit and path; None while it is being run
+        self._shown: set[str] = set()  # the names of all files of the script that ran, in tracebacks
         self._namespace = self._build(bindings)
+        self._pristine = dict(self._namespace)  # what each module begins with
 
     def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
         """Give the runtime of one run its channel. Nothing here draws random numbers; memory is the jail's to limit."""
         del limits, randomness
         self._channel = channel
 
-    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+    def execute(
+        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+    ) -> Result:
         """Compile and run ``main``."""
         self._parameters = parameters
+        self._finder = Finder("python", files, libraries)
+        self._shown.add(main)
         source = files.get(main)
         if source is None:
             return failed(f"the bundle has no file {main}")
@@ -148,7 +160,7 @@ class PythonRuntime:
         except ValueRefused as error:
             return failed(str(error))
         except BaseException as error:  # noqa: BLE001 - scripts can raise any exception, SystemExit included
-            return _failure(error, main)
+            return _failure(error, self._shown)
 
     def _build(self, bindings: Sequence[Binding]) -> dict[str, Any]:
         visible = {name: getattr(builtins, name) for name in STOCK | EXCEPTIONS | CONSTANTS}
@@ -164,9 +176,43 @@ class PythonRuntime:
                 families.setdefault(binding.family, {})[binding.member] = staticmethod(self._function(binding))
             else:
                 visible[binding.member] = self._function(binding)
+        if "require" in visible:
+            visible["require"] = self._requirer(PROGRAM)
         visible |= {name: self._api(name, members) for name, members in families.items()}
         self._kinds = {name: self._kind(name, members) for name, members in families.items()}
         return namespace
+
+    def _requirer(self, unit: str) -> Callable[..., Any]:
+        """Return ``require`` of one bundle: the program, or a library."""
+
+        def perform(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            if len(args) + len(named) != 1 or named.keys() - {"name"}:
+                raise CallError("invalid_argument", "require takes the name of a module")
+            return self._require(self._finder.find(unit, args[0] if args else named["name"]))
+
+        return as_call(perform)
+
+    def _require(self, found: Found) -> Module:
+        key = (found.unit, found.path)
+        if key in self._modules:
+            known = self._modules[key]
+            if known is None:
+                raise CallError("conflict", f"{found.shown} requires itself")
+            return known
+        code = _compiled(found)
+        self._shown.add(found.shown)
+        namespace = dict(self._pristine)
+        if found.unit != PROGRAM:
+            namespace["__builtins__"] = {**namespace["__builtins__"], "require": self._requirer(found.unit)}
+        self._modules[key] = None
+        try:
+            exec(code, namespace)  # noqa: S102 - as the program itself
+            members = {name: value for name, value in namespace.items() if name[:1] != "_"}
+            made = self._modules[key] = module(found.shown.replace("\0", ""), members)
+        finally:
+            if self._modules[key] is None:
+                del self._modules[key]
+        return made
 
     def _send_output(self, data: bytes) -> None:
         self._channel.output(data)  # looked up each time: the channel comes after the namespace is built
@@ -199,6 +245,8 @@ class PythonRuntime:
     def _object(self, remote: Remote) -> HandleObject:
         if remote.kind == STREAM:
             return Stream(remote, self._pull, self._release, self._dropped)
+        if remote.kind not in self._kinds:  # one without methods, that is only passed on
+            self._kinds[remote.kind] = self._kind(remote.kind, {})
         made: HandleObject = self._kinds[remote.kind](remote, self._release)
         return made
 
@@ -235,9 +283,19 @@ def _printer(output: Callable[[bytes], None]) -> Callable[..., None]:
     return write
 
 
-def _failure(error: BaseException, main: str) -> Result:
+def _compiled(found: Found) -> types.CodeType:
+    try:
+        return compile_script(found.source.decode("utf-8"), found.shown)
+    except SourceRefused as error:
+        place = found.shown if error.line is None else f"{found.shown}:{error.line}"
+        raise CallError("invalid_argument", f"{place}: {error.message}") from None
+    except UnicodeDecodeError:
+        raise CallError("invalid_argument", f"{found.shown} is not valid UTF-8") from None
+
+
+def _failure(error: BaseException, files: Collection[str]) -> Result:
     """Return the result of a script that ended with ``error``. Making text of it can fail like everything else."""
-    where = _place(error, main)
+    where = _place(error, files)
     try:
         if type(error) is HostError:
             return failed(error.message, where, error.code)
@@ -247,11 +305,12 @@ def _failure(error: BaseException, main: str) -> Result:
         return failed("the script raised an error that cannot be shown", where)
 
 
-def _place(error: BaseException, main: str) -> str | None:
+def _place(error: BaseException, files: Collection[str]) -> str | None:
     """Return the innermost line of the script in the traceback of ``error``."""
     where, step = None, error.__traceback__
     while step is not None:
-        if step.tb_frame.f_code.co_filename == main:
-            where = f"{main}:{step.tb_lineno}"
+        name = step.tb_frame.f_code.co_filename
+        if name in files:
+            where = f"{name}:{step.tb_lineno}"
         step = step.tb_next
     return where

@@ -19,6 +19,7 @@ from protocol.errors import DeadlineError, InternalError, OutriderError
 from sandbox.channel import Asked, CallMade, Finished, Printed, Pulled, Released, Violated, start_frame
 from sandbox.gate import Gate, Reply
 from sandbox.inline import Suspended, begin
+from sandbox.modules import NONE, Libraries
 from sandbox.nursery import Worker, Zygote
 from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
 from sandbox.spares import Kind, Spares
@@ -42,6 +43,7 @@ class Program:
     main: str  # the file that is run, a key of ``files``
     files: Mapping[str, bytes]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    libraries: Libraries = NONE  # what it can require beside its own files
 
 
 class Run:
@@ -110,6 +112,7 @@ class Run:
             files=program.files,
             parameters=program.parameters,
             output_bytes=self._limits.output_bytes,
+            libraries=program.libraries,
         )
 
     async def _attend(self, worker: Worker, wire: Wire) -> Outcome:

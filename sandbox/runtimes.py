@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from sandbox.modules import Libraries
 
 MAX_SOURCE_BYTES = (
     256 * 1024
@@ -152,8 +155,17 @@ class Runtime(Protocol):
             randomness: At least 16 random bytes; forks of one zygote would otherwise share their random numbers.
         """
 
-    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
-        """Run file ``main`` of ``files`` to its end. Never raises for what a script does."""
+    def execute(
+        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = ...
+    ) -> Result:
+        """Run file ``main`` of ``files`` to its end. Never raises for what a script does.
+
+        Args:
+            main: A key of ``files``.
+            files: Of the bundle; those of its language can be required.
+            parameters: Of the run.
+            libraries: What can be required beside; none without it.
+        """
 
 
 def failed(message: str, where: str | None = None, code: str | None = None) -> Result:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 from protocol.errors import ArgumentError, OutriderError, TooLargeError
 from sandbox import lua_runtime, python_runtime
 from sandbox.channel import Loopback, start_frame
+from sandbox.modules import NONE, Libraries
 from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, Taken, failed
 
 EXIT_DONE = 0
@@ -144,7 +145,9 @@ def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
     """Receive the program, run it and send what came of it. Raises what the channel raises."""
     start = channel.receive_start()
     meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
-    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"]))
+    told = start.get("libraries")
+    libraries = NONE if told is None else Libraries.from_plain(told)
+    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"], libraries))
 
 
 def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Runtime:
@@ -231,9 +234,11 @@ class Refusing:
         """Need nothing."""
         del channel, limits, randomness
 
-    def execute(self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any]) -> Result:
+    def execute(
+        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+    ) -> Result:
         """Return the refusal."""
-        del main, files, parameters
+        del main, files, parameters, libraries
         return self._result
 
 

@@ -25,7 +25,7 @@ from protocol.errors import (
 )
 from server import limits, refusals
 from server.access import Caller
-from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, trust
+from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, secrets, trust
 from server.api.asking import bearer
 from server.api.description import PREFIX, TITLE, describe
 from server.api.door import Door
@@ -38,7 +38,7 @@ from server.services import runs as run_service
 from server.version import VERSION
 
 LOG = structlog.get_logger()
-_ROUTERS = (overview, agents, scripts, schedules, runs, records, trust)
+_ROUTERS = (overview, agents, scripts, secrets, schedules, runs, records, trust)
 
 
 class _App(FastAPI):

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hint
 from policies.model import Facts
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
-from stdlib.handles import Handle
+from stdlib.handles import Handle, Private
 from stdlib.host import Command, Host, RunContext, declared_command
 from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, HostPlace, Parameter, limits_of, parameter
 from stdlib.paths import Target, resolve
@@ -31,7 +31,7 @@ from stdlib.places import Place, place
 
 FAMILIES = (
     "check", "data", "data_bytes", "data_names", "fs", "fs_entries", "fs_temporary", "fs_write", "log", "net",
-    "net_http", "net_probes", "net_services", "net_streams", "proc", "sys", "time",
+    "net_http", "net_probes", "net_services", "net_streams", "proc", "script", "secrets", "state", "sys", "time",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}
@@ -172,7 +172,7 @@ class CallSpec:
     def _is_plain(self) -> bool:
         if self.command is not None or self.decides is not None:
             return False
-        return not any(item.is_path or item.handle for item in self.parameters)
+        return not any(item.is_path or item.handle or item.is_private for item in self.parameters)
 
     def _things(self, passage: Passage, bound: dict[str, Any]) -> tuple[dict[str, Any], list[Facts]]:
         """Return the arguments with the run's own things in place of handles, and what those are decided on."""
@@ -182,6 +182,8 @@ class CallSpec:
                 thing: Handle = passage.thing(bound[item.name][HANDLE_KEY], item.handle, item.name)
                 arguments[item.name] = thing
                 facts.append(thing.facts)
+            elif item.is_private and bound[item.name] is not None:
+                arguments[item.name] = _in_private(passage, bound[item.name], item)
         return arguments, facts
 
     @contextmanager
@@ -213,6 +215,18 @@ class CallSpec:
         given = {"host": host, "run": run, "permit": passage}
         injected = [given[want] for want in self.wants]
         return lambda: implementation(*injected, **arguments)
+
+
+def _in_private(passage: Passage, value: Any, item: Parameter) -> Any:
+    """Return ``value`` as a ``Private``, or as a map of them; nothing is opened yet."""
+    if type(value) is dict and HANDLE_KEY not in value:
+        return {name: _in_private(passage, inner, item) for name, inner in value.items()}
+    if type(value) is dict:
+        return Private(passage.thing(value[HANDLE_KEY], "secret", item.name).reveal)
+    if value == []:
+        return {}
+    data = value.encode("utf-8", "surrogateescape") if type(value) is str else value
+    return Private(lambda: data)
 
 
 def _odd_path(value: Any) -> Any:

@@ -6,10 +6,30 @@ its ``fields`` and its methods, which are calls: ``tty.write`` is declared with 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from policies.model import Facts
+
+
+class Private:
+    """Annotation: a text, bytes, or the handle of a secret; the implementation gets this. Call :meth:`reveal` late."""
+
+    __slots__ = ("_reveal",)
+
+    def __init__(self, reveal: Callable[[], bytes]) -> None:
+        self._reveal = reveal
+
+    def reveal(self) -> bytes:
+        """Return the value, for the moment of its use.
+
+        Raises:
+            OutriderError: It is a secret that is not to be had any more.
+        """
+        return self._reveal()
+
+    def __repr__(self) -> str:
+        return "Private()"
 
 
 class Handle:

@@ -8,11 +8,17 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policies.model import Facts
 from protocol.errors import UnavailableError
+from protocol.redaction import Redactor
 from stdlib.journal import Journal
+from stdlib.store import KeyValue
+
+if TYPE_CHECKING:
+    from stdlib.script import ScriptCaller
+    from stdlib.secrets import SecretSource
 
 READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 MAX_METRICS = 1000  # of one run
@@ -33,6 +39,7 @@ class Host:
     resolver: str = "/etc/resolv.conf"  # where the name servers of the host stand
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
     journal: Journal | None = None  # what changes of files are undone from; None: they cannot be
+    scripts: Mapping[str, str] = field(default_factory=dict)  # what the manifest pins in requires: name -> digest
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,10 @@ class RunContext:
     timestamp_ms: int | None = None
     logs: list[dict[str, str]] = field(default_factory=list)
     temporaries: int = 0  # files and directories that end with the run
+    store: KeyValue | None = None  # what this script keeps on this host; None if nothing is kept
+    secrets: SecretSource | None = None  # what this script may use; None if there are none
+    scripts: ScriptCaller | None = None  # calls other scripts; None if there is nobody to do so
+    redactor: Redactor = field(default_factory=Redactor)  # knows the values of those that were opened
     _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
     def on_end(self, ending: Callable[[], Awaitable[None] | None]) -> None:

@@ -10,6 +10,7 @@ from policies.targets import NetTarget
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.catalogue import Decided, Permit, call
+from stdlib.handles import Private
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, Timeout
 from stdlib.network.connection import Connection
@@ -18,7 +19,7 @@ from stdlib.network.reach import Timings, endpoints, facts, within
 from stdlib.network.readings import status_page
 from stdlib.network.trust import secure
 from stdlib.network.urls import Url
-from stdlib.parameters import Bounds, Data, Length
+from stdlib.parameters import Bounds, Length
 from stdlib.parameters import Url as UrlKind
 
 MAX_BODY_BYTES: Final = 512 << 10  # of an answer; what fits into one frame with all around it
@@ -88,8 +89,8 @@ async def http(
     permit: Permit,
     url: UrlText,
     method: Method = "GET",
-    headers: dict[str, str] = {},  # noqa: B006 - never changed; the catalogue needs the value itself
-    body: Annotated[Data, Length(MAX_SENT_BYTES)] = b"",
+    headers: dict[str, Private] = {},  # noqa: B006 - never changed; the catalogue needs the value itself
+    body: Annotated[Private, Length(MAX_SENT_BYTES)] | None = None,
     redirects: Annotated[int, Bounds(0, MAX_REDIRECTS)] = 5,
     timeout: Timeout = 15.0,  # noqa: ASYNC109 - the name that scripts use
     max_body: Annotated[int, Bounds(0, MAX_BODY_BYTES, "bytes")] = 64 << 10,
@@ -106,12 +107,12 @@ async def http(
     nothing and ``error`` says why.
 
     ``GET`` and ``HEAD`` are for tier ``inspect``, other methods for ``operate``. Another origin gets none of the
-    ``headers``. No proxy is used. There is no way from https back to http.
+    ``headers``. Their values and the ``body`` can be secrets. No proxy is used. There is no way from https back to
+    http.
     """
     place = Url.parse(url)
-    if not isinstance(body, bytes):
-        raise ArgumentError("body: must be text or bytes", parameter="body")
-    request = Request(method, place, check_headers(headers or {}), body)
+    revealed = {name: _header(name, item) for name, item in headers.items()}
+    request = Request(method, place, check_headers(revealed), body.reveal() if body is not None else b"")
     hopper = _Hopper(system, permit, ca, int(max_body), timeout, is_method_decided=True)
     started = system.monotonic()
     async with within(timeout, f"{method} {place.authority}"):
@@ -125,6 +126,13 @@ async def http(
         "url": str(request.url), "redirects": followed, **_told(answered, match),
         **timings.told, "duration": timings.since(started),
     }  # fmt: skip
+
+
+def _header(name: str, item: Private) -> str:
+    try:
+        return item.reveal().decode("utf-8")
+    except UnicodeDecodeError:
+        raise ArgumentError(f"headers: {name!r:.60} is not text in UTF-8", parameter="headers") from None
 
 
 def _redirected(request: Request, response: Response) -> Request:

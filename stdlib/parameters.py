@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from policies.targets import read_host
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_PATH_BYTES
-from stdlib.handles import Handle
+from stdlib.handles import Handle, Private
 from stdlib.network.urls import Url as Place
 
 MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
@@ -87,6 +87,7 @@ class Parameter:
     handle: str | None = None  # the kind of the handle that it takes
     bounds: Bounds | None = None  # of a number
     choices: tuple[str, ...] = ()  # of a text that is one of a few
+    is_private: bool = False  # the implementation gets a ``Private``, or a map of them
 
     @property
     def is_target(self) -> bool:
@@ -133,8 +134,10 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
         choices = get_args(annotation)
         return Parameter(name, " | ".join(map(repr, choices)), _one_of(choices), default)
     kind, check = _plain(annotation, extra)
-    is_map = annotation in (dict[str, str], dict[str, Any], Any)
-    return Parameter(name, kind, check, default, is_map=is_map, read=_as_bytes if annotation is Data else None)
+    is_private = annotation in (Private, dict[str, Private])
+    is_map = is_private or annotation in (dict[str, str], dict[str, Any], Any)
+    read = _as_bytes if annotation is Data else None
+    return Parameter(name, kind, check, default, is_map=is_map, read=read, is_private=is_private)
 
 
 def limits_of(annotation: Any) -> tuple[Bounds | None, tuple[str, ...]]:
@@ -172,12 +175,17 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
     if annotation is Data:
         most = next((item.most for item in extra if isinstance(item, Length)), MAX_DATA_BYTES)
         return f"data up to {most} bytes", _data(most)
+    if annotation is Private:
+        most = next((item.most for item in extra if isinstance(item, Length)), MAX_DATA_BYTES)
+        return f"data up to {most} bytes, or a secret", _private(most)
+    if annotation == dict[str, Private]:
+        return "map of texts or secrets", _private_map(length.most)
     if annotation == dict[str, str]:
         return "map of texts", _map_of_texts(length.most)
     if annotation == dict[str, Any]:
-        return "map", lambda value: None if type(value) is dict or value == [] else _not("a map", value)
+        return "map", lambda value: _plain_value(value) if type(value) is dict or value == [] else _not("a map", value)
     if annotation is Any:
-        return "plain value", lambda _value: None  # the frame that it came in has bounded it
+        return "plain value", _plain_value
     if annotation == list[str]:
         return "list of texts", _texts(length.most)
     if annotation is object:
@@ -227,8 +235,32 @@ def _data(most: int) -> Callable[[Any], str | None]:
     def check(value: Any) -> str | None:
         if type(value) is not str and type(value) is not bytes:
             return _not("text or bytes", value)
+        if type(value) is str and not _is_octets(value):
+            return "is not UTF-8 and not bytes that stand for themselves"
         size = len(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value)
         return f"is longer than {most} bytes" if size > most else None
+
+    return check
+
+
+def _private(most: int) -> Callable[[Any], str | None]:
+    of_data = _data(most)
+    return lambda value: None if type(value) is dict and _handle(value) is None else of_data(value)
+
+
+def _private_map(most: int) -> Callable[[Any], str | None]:
+    of_item = _private(most)
+
+    def check(value: Any) -> str | None:
+        if value == []:  # Lua cannot tell an empty map from an empty list
+            return None
+        if type(value) is not dict or len(value) > MAX_LIST_ITEMS:
+            return f"must be a map of at most {MAX_LIST_ITEMS} texts or secrets"
+        for name, item in value.items():
+            problem = text_problem(name, most) or (text_problem(item, most) if type(item) is str else of_item(item))
+            if problem:
+                return f"item {name!r:.60} {problem}"
+        return None
 
     return check
 
@@ -325,6 +357,41 @@ def _texts(most: int) -> Callable[[Any], str | None]:
         return None
 
     return check
+
+
+def _plain_value(value: Any) -> str | None:
+    """Return what keeps a value from being a plain one; the frame that it came in has bounded its size and depth."""
+    kind = type(value)
+    if value is None or kind in (bool, bytes):
+        return None
+    if kind is str:
+        return None if _is_utf8(value) else "holds a text that is not UTF-8"
+    if kind is float:
+        return None if math.isfinite(value) else "holds a number that is not finite"
+    if kind is int:
+        return None if -(1 << 63) <= value < 1 << 64 else "holds a number of over 64 bits"
+    if kind is list:
+        return next((problem for problem in map(_plain_value, value) if problem), None)
+    if kind is dict:
+        keys = next((_not("texts as keys", key) for key in value if type(key) is not str), None)
+        return keys or next((problem for problem in map(_plain_value, value.values()) if problem), None)
+    return _not("a plain value", value)
+
+
+def _is_octets(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _value(value: Any) -> str | None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from cli.local.calling import Caller
 from cli.local.folder import Script
+from cli.local.policies import tier_policy
 from cli.local.report import CallMade, Ran
+from cli.local.shelf import Shelf, pins
 from policies.decide import Effective, Layer, decide_below, decide_effective, require_language
 from policies.model import Limits, Policy
 from policies.needs import needs_layer
@@ -19,6 +24,8 @@ from sandbox.gate import CallTable, Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
+from stdlib.secrets import GivenSecrets
+from stdlib.store import Store
 
 _LIMITS = {
     "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
@@ -48,49 +55,112 @@ def effective(script: Script, policy: Policy) -> Effective:
     return Effective(tuple(layers))
 
 
-async def run(sandbox: Sandbox, script: Script, policy: Policy, table: CallTable, parameters: Mapping[str, Any]) -> Ran:
+@dataclass(frozen=True)
+class Beside:
+    """What a local run has beside its script."""
+
+    state: Path | None = None  # the file of what scripts remember; None forgets it with the run
+    secrets: Mapping[str, bytes] = field(default_factory=dict)  # values that it may use, by name
+    shelf: Shelf = field(default_factory=Shelf)  # what it may require
+
+
+async def run(
+    sandbox: Sandbox,
+    script: Script,
+    policy: Policy,
+    table: CallTable,
+    parameters: Mapping[str, Any],
+    beside: Beside | None = None,
+) -> Ran:
     """Run ``script`` once and return how it went. Its changes of files can be undone by itself, not later.
+
+    Args:
+        sandbox: Started.
+        script: What to run.
+        policy: What it may do; narrowed by its manifest.
+        table: The calls.
+        parameters: Checked.
+        beside: Nothing without it.
 
     Raises:
         DeniedError: The policy does not let a script choose its language.
+        ArgumentError: What it requires is not there.
     """
-    allowed = effective(script, policy)
-    require_language(allowed, script.manifest.language)
-    limits: Limits = allowed.limits
-    context = RunContext(parameters)
-    manifest = script.manifest
-    journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-"))
-    context.on_end(partial(shutil.rmtree, journal.directory))
+    beside = beside or Beside()
+    store = Store(beside.state)
+    try:
+        return await _Runs(sandbox, table, beside, store).run(script, policy, parameters, None, 1)
+    finally:
+        store.close()
 
-    def gate() -> Gate:
-        return Gate(
-            table,
-            lambda call, facts: decide_effective(allowed, call, facts),
-            Kept(),
-            Session("local", "local", "local"),
-            Budget(limits),
-            Host(commands=manifest.commands, journal=journal),
-            context,
-            decide_below=partial(decide_below, allowed),
-            on_close=context.end,
+
+@dataclass(frozen=True)
+class _Runs:
+    """One script, and those that it calls."""
+
+    sandbox: Sandbox
+    table: CallTable
+    beside: Beside
+    store: Store
+
+    async def run(
+        self, script: Script, policy: Policy, parameters: Mapping[str, Any], left: Limits | None, depth: int
+    ) -> Ran:
+        allowed, manifest = effective(script, policy), script.manifest
+        require_language(allowed, manifest.language)
+        limits: Limits = allowed.limits if left is None else allowed.limits.narrowed(left)
+        libraries = self.beside.shelf.libraries(manifest, script.files)
+        budget = Budget(limits)
+        context = RunContext(
+            parameters,
+            store=self.store.of(manifest.name),
+            secrets=GivenSecrets(self.beside.secrets),
+            scripts=Caller(manifest, self.beside.shelf, budget, depth, self._called),
         )
 
-    outcome = await sandbox.run(
-        Program(manifest.language, manifest.main, dict(script.files), dict(parameters)), gate, limits
-    )
-    return _ran(outcome, context)
+        journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-"))
+        context.on_end(partial(shutil.rmtree, journal.directory))
+
+        def gate() -> Gate:
+            return Gate(
+                self.table,
+                lambda call, facts: decide_effective(allowed, call, facts),
+                Kept(),
+                Session("local", "local", "local"),
+                budget,
+                Host(commands=manifest.commands, scripts=pins(manifest), journal=journal),
+                context,
+                decide_below=partial(decide_below, allowed),
+                redactor=context.redactor,
+                on_close=context.end,
+            )
+
+        program = Program(manifest.language, manifest.main, dict(script.files), dict(parameters), libraries)
+        return _ran(await self.sandbox.run(program, gate, limits), context)
+
+    async def _called(self, script: Script, parameters: Mapping[str, Any], left: Limits, depth: int) -> Ran:
+        # A task of its own: what ends this run from inside must not end its caller's.
+        policy = tier_policy(script.manifest.tier)
+        task = asyncio.ensure_future(self.run(script, policy, parameters, left, depth))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait([task])
+            raise
 
 
 def _ran(outcome: Outcome, context: RunContext) -> Ran:
+    outcome, redactor = outcome.without_secrets(context.redactor), context.redactor
     return Ran(
         status=outcome.status,
         reason=outcome.reason,
         result=outcome.result,
         output=outcome.output.decode("utf-8", "replace"),
         output_truncated=outcome.output_truncated,
-        metrics=context.metrics if outcome.status == "ok" else [],  # an error clears all metrics
+        metrics=redactor.plain(context.metrics) if outcome.status == "ok" else [],  # an error clears all metrics
         state=context.state,
-        status_text=context.status_text or None,
+        status_text=redactor.text(context.status_text) or None,
         calls=[CallMade(item.call, item.verdict, item.rule, item.ms) for item in outcome.calls],
         wall_ms=outcome.usage.wall_ms,
         cpu_ms=outcome.usage.cpu_ms,

@@ -28,6 +28,7 @@ RULES = (
     field("call", "call"),
     field("paths", "paths"),
     field("commands", "commands"),
+    field("names", "names"),
     field("programs", "programs"),
     field("arguments", "arguments"),
     field("targets", "targets"),
@@ -60,7 +61,8 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
     return [
         {
             "effect": rule.effect.value, "call": rule.call, "paths": [pattern.text for pattern in rule.paths],
-            "commands": list(rule.commands), "programs": [pattern.text for pattern in rule.programs],
+            "commands": list(rule.commands), "names": list(rule.named),
+            "programs": [pattern.text for pattern in rule.programs],
             "arguments": [pattern.pattern for pattern in rule.arguments or ()],
             "targets": _targets(rule), "origin": rule.origin,
         }

@@ -12,6 +12,7 @@ from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
 from cli.local.folder import Script, read_script
+from cli.local.shelf import Shelf
 from cli.output import counted, field, plain
 
 MAX_SHOWN_CHARACTERS = 120  # of the arguments of one call in the table for people; --json has them all
@@ -21,8 +22,16 @@ TESTS = (field("test", "name"), field("result", "result"), field("difference", "
 
 @click.command("check", cls=LocalCommand)
 @click.argument("path", type=click.Path(path_type=Path), default=Path())
+@click.option(
+    "--library",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A bundle that it requires; may be given again.",
+)
 @pass_invocation
-def noun(invocation: Invocation, path: Path) -> None:
+def noun(invocation: Invocation, path: Path, folders: tuple[Path, ...]) -> None:
     """Check the script at PATH and run the tests of its manifest in the real sandbox.
 
     In a test only the calls that it names have results, and everything else of the host is an error. A list of
@@ -31,9 +40,9 @@ def noun(invocation: Invocation, path: Path) -> None:
     from cli.local.checking import read  # loads the languages; --help does without
     from stdlib.catalogue import load
 
-    script = read_script(path)
+    script, shelf = read_script(path), Shelf.read(folders)
     findings = read(script, load().tables())
-    tests = [] if findings.problems else asyncio.run(_tests(script))
+    tests = [] if findings.problems else asyncio.run(_tests(script, shelf))
     is_ok = not findings.problems and all(test["result"] == "ok" for test in tests)
     manifest = script.manifest
     told = {
@@ -82,7 +91,7 @@ def _need(need: dict[str, Any]) -> str:
     return plain("  ".join([need["call"], *held, *([] if need["bounded"] else ["and others"])]))
 
 
-async def _tests(script: Script) -> list[dict[str, Any]]:
+async def _tests(script: Script, shelf: Shelf) -> list[dict[str, Any]]:
     """Run the manifest's tests, each in a worker of its own."""
     from cli.local import running  # loads the sandbox; see above
     from cli.local.expectations import differences
@@ -101,7 +110,7 @@ async def _tests(script: Script) -> list[dict[str, Any]]:
         for test in script.manifest.tests:
             parameters = script.manifest.check_parameters(test.parameters)
             table = FixtureTable(catalogue, test.calls)
-            ran = await running.run(sandbox, script, policy, table, parameters)
+            ran = await running.run(sandbox, script, policy, table, parameters, running.Beside(shelf=shelf))
             found = differences(test.expect, ran)
             results.append({"name": test.name, "result": "failed" if found else "ok", "differences": found})
     finally:

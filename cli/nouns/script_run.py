@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,12 @@ from cli.local.folder import Script, read_script
 from cli.local.policies import file_policy, tier_policy
 from cli.values import pairs
 from policies.model import Policy
+from protocol.errors import ArgumentError
+from protocol.sealing import MAX_PLAIN_BYTES, MIN_PLAIN_BYTES, check_name
 from protocol.tiers import Tier
+
+if TYPE_CHECKING:
+    from cli.local.running import Beside
 
 TIERS = click.Choice([tier.label for tier in Tier])
 
@@ -27,6 +33,24 @@ TIERS = click.Choice([tier.label for tier in Tier])
     "--policy", "policy_file", metavar="FILE", type=click.Path(path_type=Path), help="In place of the tier's."
 )
 @click.option("--arg", "arguments", metavar="K=V", multiple=True, help="A parameter; may be given again.")
+@click.option(
+    "--secret", "secrets", metavar="NAME=@FILE", multiple=True, help="A secret that it may use; may be given again."
+)
+@click.option(
+    "--state",
+    "state_folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what scripts remember there [default: forget it].",
+)
+@click.option(
+    "--library",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A bundle that it requires; may be given again.",
+)
 @click.option("--verbose", is_flag=True, help="Show every call and every wall.")
 @pass_invocation
 def noun(
@@ -35,6 +59,9 @@ def noun(
     tier: str | None,
     policy_file: Path | None,
     arguments: tuple[str, ...],
+    secrets: tuple[str, ...],
+    state_folder: Path | None,
+    folders: tuple[Path, ...],
     verbose: bool,
 ) -> None:
     """Run the script at PATH (a bundle folder, a bare .lua or .py file) here, in the real sandbox, without a server.
@@ -46,20 +73,52 @@ def noun(
     Examples:
       outrider script run .
       outrider script run peek.lua --tier inspect --arg path=/etc/hostname --json
+      outrider script run . --library ../rates --state ./kept --secret api-token=@token
     """
-    from cli.local.running import parameters_of  # loads the sandbox; --help does without
+    from cli.local.running import Beside, parameters_of  # loads the sandbox; --help does without
+    from cli.local.shelf import Shelf
 
     asked = Tier.parse(tier) if tier else None
     script = read_script(path, asked)
     policy = file_policy(policy_file) if policy_file else tier_policy(asked or script.manifest.tier)
     parameters = parameters_of(script, pairs(arguments, where="--arg"))
-    ran = asyncio.run(_run(invocation, script, policy, parameters, verbose))
+    state = None if state_folder is None else _state_file(state_folder)
+    beside = Beside(state, _secrets(secrets), Shelf.read(folders))
+    ran = asyncio.run(_run(invocation, script, policy, parameters, beside, verbose))
     report.show(invocation.output, ran, verbose=verbose)
     invocation.exit(exits.of_run(ran.status))
 
 
+def _secrets(given: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the values of secrets from ``NAME=@FILE``. A value on the command line would be seen by other users."""
+    from cli.nouns.secret import read_value, without_line_end
+
+    found = {}
+    for name, source in pairs(given, where="--secret").items():
+        if not source.startswith("@") or len(source) == 1:
+            raise ArgumentError(f"{name}: a value stands in a file, as NAME=@FILE", where="--secret")
+        value = without_line_end(read_value(Path(source[1:])))
+        if not MIN_PLAIN_BYTES <= len(value) <= MAX_PLAIN_BYTES:
+            raise ArgumentError(f"{name}: a secret has {MIN_PLAIN_BYTES} to {MAX_PLAIN_BYTES} bytes", where="--secret")
+        found[check_name(name)] = value
+    return found
+
+
+def _state_file(folder: Path) -> Path:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"cannot be made: {error.strerror}", where=str(folder)) from None
+    return folder / "state.sqlite"
+
+
 async def _run(
-    invocation: Invocation, script: Script, policy: Policy, parameters: dict[str, object], verbose: bool
+    invocation: Invocation,
+    script: Script,
+    policy: Policy,
+    parameters: dict[str, object],
+    beside: Beside,
+    verbose: bool,
 ) -> report.Ran:
     from cli.local import running
     from sandbox.launch import Sandbox
@@ -71,6 +130,6 @@ async def _run(
         if verbose:
             for wall in sandbox.walls:
                 invocation.output.say(f"wall  {wall.name:<10}  {wall.state}  {wall.detail}")
-        return await running.run(sandbox, script, policy, catalogue, parameters)
+        return await running.run(sandbox, script, policy, catalogue, parameters, beside)
     finally:
         await sandbox.close()

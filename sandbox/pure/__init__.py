@@ -21,6 +21,7 @@ from sandbox.pure import (  # noqa: F401 - each declares its calls when it is im
     param,
     path,
     regex,
+    require,
     semver,
     toml,
     url,

@@ -90,6 +90,32 @@ class Agent(Answer):
     schedules_version: int
     records: int
     key: str
+    sealing_key: Envelope | None = Field(description="The host's own statement about it; null until it has told.")
+
+
+class HostsSecret(Answer):
+    """A secret on one host."""
+
+    agent: str
+    host: str
+    version: int
+    scripts: list[str] = Field(description="Names and namespaces of the scripts that may use it.")
+    principal: str
+    created: Moment
+
+
+class Secret(Answer):
+    """A secret: where it is and who may use it. Its value is not here."""
+
+    name: str
+    next_version: int
+    hosts: list[HostsSecret]
+
+
+class NextVersion(Answer):
+    """The version that the next secret of a name must have."""
+
+    version: int
 
 
 class Invitation(Answer):

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from protocol import limits as wire
+from protocol import sealing
 from server import limits
 
 Envelope = Annotated[dict[str, Any], Field(description="A DSSE envelope.")]
@@ -89,6 +90,18 @@ class NewSchedule(Body):
     timeout: Duration | None = None
     timeout_s: float | None = None
     order: Envelope | None = None
+
+
+class NewSecret(Body):
+    """One version of a secret, sealed for each host that gets it."""
+
+    name: Name
+    version: Annotated[int, Field(ge=1, le=wire.MAX_SEQUENCE)]
+    scripts: Annotated[list[Name], Field(min_length=1, max_length=sealing.MAX_PATTERNS, description="Who may use it.")]
+    sealed: Annotated[
+        dict[str, Annotated[str, Field(max_length=2 * sealing.MAX_BOX_BYTES)]],
+        Field(min_length=1, max_length=limits.MAX_SEALED_AT_ONCE, description="By id of the host, in base64."),
+    ]
 
 
 class ScheduleChange(Body):

@@ -39,6 +39,7 @@ from server import clock, limits, refusals
 from server.core import Core
 from server.endpoint.session import AgentSession
 from server.services import agents, desired, scripts
+from server.services import secrets as secret_service
 from server.store.tables import agents as table
 
 LOG = structlog.get_logger()
@@ -214,8 +215,7 @@ def _bundle(core: Core, connection: Connection, digest: str) -> tuple[dict[str, 
 
 
 def _status(connection: Connection, agent: str, body: dict[str, Any]) -> None:
-    connection.execute(
-        update(table)
-        .where(table.c.id == agent)
-        .values(facts=body["facts"], schedules_version=body["schedules_version"], last_seen_us=clock.now_us())
-    )
+    told: dict[str, Any] = {"facts": body["facts"], "schedules_version": body["schedules_version"]}
+    if body.get("sealing_key") is not None:
+        told["sealing_key"] = secret_service.checked_key(connection, agent, body["sealing_key"])
+    connection.execute(update(table).where(table.c.id == agent).values(**told, last_seen_us=clock.now_us()))

@@ -83,6 +83,7 @@ def view(core: Core, row: Row[Any]) -> dict[str, Any]:
         "last_seen": clock.text(row.last_seen_us), "created": clock.text(row.created_us), "frozen": row.frozen,
         "freeze_reason": row.freeze_reason, "facts": row.facts, "schedules_version": row.schedules_version,
         "records": row.last_sequence, "key": row.public_key,
+        "sealing_key": None if row.sealing_key is None else json.loads(row.sealing_key),
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What each agent should have: roster, withdrawals, freeze and schedules; and how it gets it.
+"""What each agent should have: roster, withdrawals, freeze, secrets and schedules; and how it gets it.
 
 - All of it is wanted state: sent whole, at connection and after each change, so a lost message costs nothing.
 - One version counts every change of schedules, targets and labels. The agent says which one it has.
@@ -21,7 +21,7 @@ from server.core import Core
 from server.endpoint.links import LiveLink
 from server.limits import REQUEST_TIMEOUT_S, WITHDRAWALS_PART_BYTES
 from server.services.targets import Target
-from server.store.tables import agents, meta, schedules, withdrawals
+from server.store.tables import agents, meta, schedules, secrets, withdrawals
 
 LOG = structlog.get_logger()
 _VERSION = "schedules_version"
@@ -51,6 +51,19 @@ def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
     return {"version": version(connection), "schedules": wanted}
 
 
+def secrets_for(connection: Connection, agent: str) -> dict[str, Any]:
+    """Return the body of ``secrets.set`` for an agent."""
+    rows = connection.execute(
+        select(secrets).where(secrets.c.agent == agent, secrets.c.sealed.is_not(None)).order_by(secrets.c.name)
+    )
+    return {
+        "secrets": [
+            {"name": row.name, "version": row.version, "scripts": row.scripts, "sealed": bytes(row.sealed)}
+            for row in rows
+        ]
+    }
+
+
 def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str, dict[str, Any]]]:
     """Return all requests that bring an agent to what is wanted, in the order in which they must arrive."""
     row = connection.execute(select(agents.c.frozen, agents.c.freeze_reason).where(agents.c.id == agent)).one()
@@ -60,6 +73,7 @@ def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str
     texts = connection.execute(select(withdrawals.c.envelope).order_by(withdrawals.c.id)).scalars().all()
     wanted += [("withdrawals.set", {"envelopes": list(map(json.loads, part))}) for part in _parts(texts)]
     wanted.append(("freeze.set", {"frozen": row.frozen, "reason": row.freeze_reason}))
+    wanted.append(("secrets.set", secrets_for(connection, agent)))
     wanted.append(("schedules.set", schedules_for(connection, agent)))
     return wanted
 

@@ -53,6 +53,7 @@ agents = Table(
     Column("removed_us", BigInteger),
     Column("last_sequence", BigInteger, nullable=False),  # newest record held
     Column("last_hash", LargeBinary, nullable=False),
+    Column("sealing_key", Text),  # the agent's own statement about it; None until it has told
 )
 
 invites = Table(
@@ -172,6 +173,18 @@ records = Table(
     UniqueConstraint("agent", "sequence"),
     Index("records_of_run", "run"),
     Index("records_by_kind", "kind", "position"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("agent", String, primary_key=True),
+    Column("version", BigInteger, nullable=False),  # stays when the secret is removed, so that none is used twice
+    Column("scripts", JSON, nullable=False),  # who may use it; bound into the box
+    Column("sealed", LargeBinary),  # readable by that agent alone; None once removed
+    Column("principal", String, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
 )
 
 answers = Table(

@@ -16,6 +16,39 @@ class Stream(Iterator[_Item]):
     def summary(self) -> Any:
         """Return what the call says about the whole of it; None before its end."""
 
+def dedup(key: str, ttl: float) -> bool:
+    """Return true the first time that `key` is asked about, and false for the `ttl` seconds after that."""
+
+def param(name: str) -> Any:
+    """Return the run's parameter `name`, or nothing if it was not given."""
+
+def rate(key: str, value: float) -> builtins.dict[str, Any]:
+    """Return how fast the counter `key` grew since the last call with this key, over restarts of the agent too.
+
+    `{per_second, delta, seconds, reason}`. The first two are nothing where there is no honest answer, and
+    `reason` says why: `first` (nothing to compare with), `reboot`, `reset` (it went down), `wrapped` (it went
+    down as a counter of 32 or 64 bits does that runs over), `clock` (the wall clock went back, and the host has
+    no other), `too_soon`. A rate is never negative. `seconds` is the time between the two calls where it is
+    known.
+    """
+
+def require(name: str) -> Any:
+    """Return the module `name`: a file of this bundle (`util` is `util.lua` or `util.py`), or a library that the
+    manifest pins in `requires`. It runs once, with this script's permissions.
+
+    In Lua the value that the file returns; in Python an object with the public names of the file. A library
+    finds its own files and the libraries of its own manifest. `not_found` if it is neither here nor pinned.
+    """
+
+def secret(name: str) -> Any:
+    """Return a handle of the secret `name`, which calls take as an argument in place of a text.
+
+    The script never sees the value: it has `name` and nothing else. It must be among the scripts that the
+    secret is for, and what its manifest's needs name (`names`) narrows it further. What comes back from
+    programs and servers that repeat the value reads `[secret NAME]`. A `not_found` error if this host has no
+    such secret.
+    """
+
 class base64:
     @staticmethod
     def decode(text: str, url: bool = False, padding: bool = True) -> bytes:
@@ -409,8 +442,8 @@ class net:
     def http(
         url: str,
         method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET",
-        headers: builtins.dict[str, str] = {},
-        body: str | bytes = "",
+        headers: builtins.dict[str, Any] = {},
+        body: Any | None = None,
         redirects: int = 5,
         timeout: float = 15.0,
         max_body: int = 65536,
@@ -427,7 +460,8 @@ class net:
         nothing and `error` says why.
 
         `GET` and `HEAD` are for tier `inspect`, other methods for `operate`. Another origin gets none of the
-        `headers`. No proxy is used. There is no way from https back to http.
+        `headers`. Their values and the `body` can be secrets. No proxy is used. There is no way from https back to
+        http.
         """
 
     @staticmethod
@@ -561,9 +595,6 @@ class net:
     def unix(path: str, timeout: float = 10.0) -> connection:
         """Return a connection to the Unix socket at `path`, which is `path` of it as well."""
 
-def param(name: str) -> Any:
-    """Return the run's parameter `name`, or nothing if it was not given."""
-
 class path:
     @staticmethod
     def is_absolute(path: str | bytes) -> bool:
@@ -661,6 +692,18 @@ class regex:
     def test(pattern: str, text: str | bytes) -> bool:
         """Tell whether `pattern` matches anywhere in `text`. The syntax is that of RE2: see `docs/data.md`."""
 
+class script:
+    @staticmethod
+    def call(script: str, parameters: builtins.dict[str, Any] | None = None) -> Any:
+        """Run another published script, and return its result.
+
+        `script` is its name or its digest; the manifest must pin it in `requires`, and name it in the needs
+        (`{call: script.call, names: [checks/disk]}`). It runs as a session of its own, at the tier that it was
+        approved for, whatever the tier of the caller; its records name the caller's run. At most 4 scripts deep.
+        What it uses of time, calls and output is the caller's. A `denied` error if it was denied something,
+        `budget` if it was killed, `unavailable` if it failed, `untrusted` if it may not run here.
+        """
+
 class semver:
     @staticmethod
     def compare(first: str, second: str) -> int:
@@ -686,6 +729,38 @@ class semver:
     @staticmethod
     def valid(text: str) -> bool:
         """Tell whether `text` is a semantic version."""
+
+class state:
+    @staticmethod
+    def cas(key: str, expected: Any, value: Any) -> bool:
+        """Put `value` under `key` if `expected` is there now, in one step; return whether it was.
+
+        Nothing as `expected` means that the key must be absent, nothing as `value` takes it away. An empty list and
+        an empty map are the same here, as Lua has one empty table.
+        """
+
+    @staticmethod
+    def delete(key: str) -> bool:
+        """Take away what is under `key`; return whether there was anything."""
+
+    @staticmethod
+    def get(key: str) -> Any:
+        """Return what this script keeps under `key` on this host; nothing if there is nothing."""
+
+    @staticmethod
+    def incr(key: str, by: float = 1) -> float:
+        """Add `by` to the number under `key`, which begins at 0, in one step; return the sum.
+
+        A `conflict` error if something else than a number is there.
+        """
+
+    @staticmethod
+    def keys(prefix: str = "") -> builtins.list[str]:
+        """Return the keys that begin with `prefix`, sorted; at most 1,000."""
+
+    @staticmethod
+    def set(key: str, value: Any) -> None:
+        """Keep a plain value of at most 16 KiB and 8 levels under `key`; durable when it returns."""
 
 class sys:
     @staticmethod

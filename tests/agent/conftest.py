@@ -56,3 +56,4 @@ async def works(premises: Premises, confinement: Confinement) -> AsyncIterator[W
     made = Works(premises, confinement)
     yield made
     await made.sessions.close(grace_s=0.0)
+    made.state.close()

@@ -450,15 +450,15 @@ async def test_what_waited_is_decided_about_again(works: Works) -> None:
     digest = offered(works)
     request = wish(digest)
     admitted = await works.admission.admit(request)
-    works.admission.check_still(request, admitted.entry)
+    works.admission.check_still(request, admitted)
     await works.admission.set_freeze(Freeze("stop"))
     with pytest.raises(DeniedError):
-        works.admission.check_still(request, admitted.entry)
+        works.admission.check_still(request, admitted)
     await works.admission.set_freeze(None)
     works.premises.allow("highest_tier: compute\n")
     with pytest.raises(TrustError, match="ceiling"):
-        works.admission.check_still(request, admitted.entry)
+        works.admission.check_still(request, admitted)
     works.premises.allow()
     works.premises.trust.add_withdrawals([works.world.withdrawal(digest=digest)], NOW)
     with pytest.raises(TrustError, match="withdrawn"):
-        works.admission.check_still(request, admitted.entry)
+        works.admission.check_still(request, admitted)

@@ -12,8 +12,11 @@ from agent.bundles import Bundles
 from agent.cache import Cache, Entry
 from agent.confinement import Confinement
 from agent.link import Fetched
+from agent.nesting import Nesting
 from agent.runs import RunRequest
+from agent.secrets import Secrets, load_opening_key
 from agent.sessions import Sessions
+from agent.state import script_state
 from agent.work import Worker
 from protocol.errors import OutriderError, UnavailableError
 from protocol.ledger import Record
@@ -49,6 +52,8 @@ class Works:
         self.confinement = confinement
         self.concurrent = concurrent
         self.repository = Repository()
+        self.opening = load_opening_key(premises.state.sealing_key)
+        self.damages: list[str] = []
         self.open()
 
     def open(self) -> None:
@@ -59,9 +64,19 @@ class Works:
             AGENT, trust=premises.trust, bundles=self.bundles, confinement=self.confinement, spool=premises.spool,
             recorder=premises.recorder, clock=premises.clock,
         )  # fmt: skip
+        self.state = script_state(premises.state, self.damages.append)
+        self.secrets = Secrets(premises.state.secrets, self.opening, AGENT)
         self.sessions = Sessions(
             self.admission,
-            Worker(self.confinement, load_catalogue(), premises.recorder, Host()),
+            Worker(
+                self.confinement,
+                load_catalogue(),
+                premises.recorder,
+                Host(),
+                self.state,
+                self.secrets,
+                Nesting(self.admission, premises.recorder, premises.clock),
+            ),
             premises.recorder,
             premises.spool,
             premises.clock,
@@ -71,6 +86,7 @@ class Works:
     async def restart(self) -> None:
         """End the process as a kill would, once what it appended is on disk, and start another one."""
         await self.premises.recorder.commit([])
+        self.state.close()
         self.premises.restart()
         self.open()
 

@@ -35,7 +35,7 @@ ALL = dict(leaves(root))
 def test_the_nouns_are_there() -> None:
     expected = {
         "demo", "login", "status", "agent", "script", "review", "schedule", "run", "runs", "record", "policy", "key",
-        "roster", "doctor", "completion",
+        "roster", "secret", "doctor", "completion",
     }  # fmt: skip
     assert set(NOUNS) == expected
 

@@ -147,6 +147,8 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", "/scripts/withdraw"): (set(ROLES), {"envelope": ENVELOPE}),
     ("POST", "/reviews/x/approve"): ({"reviewer", "admin"}, {"approval": ENVELOPE}),
     ("POST", "/reviews/x/reject"): ({"reviewer", "admin"}, {"reason": "no"}),
+    ("POST", "/secrets"): ({"admin"}, {"name": "x", "version": 1, "scripts": ["a/b"], "sealed": {"x": "AAAA"}}),
+    ("DELETE", "/secrets/x"): ({"admin"}, None),
     ("POST", "/schedules"): ({"operator", "admin"}, {"script": "a/b", "on": "*", "every": "1h"}),
     ("PATCH", "/schedules/x"): ({"operator", "admin"}, {"enabled": False}),
     ("DELETE", "/schedules/x"): ({"operator", "admin"}, None),
@@ -163,6 +165,7 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
 READS = {
     "/me", "/status", "/agents", "/agents/{reference}", "/scripts", "/scripts/show", "/reviews", "/reviews/{identity}",
     "/schedules", "/schedules/{identity}", "/schedules/{identity}/next", "/runs", "/runs/{identity}", "/roster",
+    "/secrets", "/secrets/{name}/next",
 }  # fmt: skip
 
 

@@ -282,7 +282,8 @@ async def test_an_agent_gets_all_that_is_wanted_when_it_connects(server: Headqua
     peer.asked.clear()
     await peer.connect()
     await peer.wanted("schedules.set")
-    assert [method for method, _ in peer.asked] == ["roster.set", "withdrawals.set", "freeze.set", "schedules.set"]
+    asked = [method for method, _ in peer.asked]
+    assert asked == ["roster.set", "withdrawals.set", "freeze.set", "secrets.set", "schedules.set"]
     wanted = dict(peer.asked)
     assert wanted["freeze.set"] == {"frozen": True, "reason": "moving"}
     (schedule,) = wanted["schedules.set"]["schedules"]

@@ -13,11 +13,13 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import CallTable, Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
+from stdlib.secrets import GivenSecrets
+from stdlib.store import Store
 
 JOURNAL = f"/tmp/outrider-tests-{os.getpid()}"  # one that nobody empties: the store is bounded
 COMMANDS = {"df": ("/usr/bin/df",)}  # as a manifest would declare it
@@ -39,12 +41,16 @@ class Kept:
         self.records.append(fields)
 
 
-def gate(tier: Tier, kept: Kept | None = None, host: Host | None = None) -> Gate:
+def gate(
+    tier: Tier, kept: Kept | None = None, host: Host | None = None, *, context: RunContext | None = None,
+    table: CallTable | None = None,
+) -> Gate:  # fmt: skip
     """The gate of one session at ``tier``."""
-    policy, context = builtin(tier), RunContext()
+    policy = builtin(tier)
+    context = context or RunContext(store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"}))
     allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
     return Gate(
-        load(),
+        table or load(),
         lambda call, facts: decide_effective(allowed, call, facts),
         kept or Kept(),
         Session("s1", "r1", "tester"),
@@ -52,17 +58,18 @@ def gate(tier: Tier, kept: Kept | None = None, host: Host | None = None) -> Gate
         host or Host(commands=COMMANDS, journal=Journal(JOURNAL)),
         context,
         decide_below=partial(decide_below, allowed),
+        redactor=context.redactor,
         on_close=context.end,
     )
 
 
 async def run(
-    sandbox: Sandbox, language: str, source: str, tier: Tier, parameters: Mapping[str, Any] | None = None
+    sandbox: Sandbox, language: str, source: str, tier: Tier, parameters: Mapping[str, Any] | None = None, **more: Any
 ) -> Outcome:
-    """Run ``source`` once."""
+    """Run ``source`` once; what else is given is for :func:`gate`."""
     main = "main.py" if language == "python" else "main.lua"
     program = Program(language, main, {main: source.encode()}, parameters or {})
-    return await sandbox.run(program, gate(tier), builtin(tier).limits)
+    return await sandbox.run(program, gate(tier, **more), builtin(tier).limits)
 
 
 class AllPermitted:

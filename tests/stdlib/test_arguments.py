@@ -38,8 +38,8 @@ def good(item: Parameter) -> Any:
 
 def bad(item: Parameter) -> list[Any]:
     """What a parameter of this kind must refuse. A kind that is not known here fails."""
-    nothing = [] if not item.is_required and item.default is None else [None]
     kind = kind_of(item)
+    nothing = [] if kind == "plain" or (not item.is_required and item.default is None) else [None]
     if kind in ("integer", "number"):
         low, high = (float(end) for end in item.kind.split(" ")[1].split(".."))
         ends = [int(low) - 1, int(high) + 1, *([low + 0.5] if kind == "integer" else [])]
@@ -63,9 +63,9 @@ def bad(item: Parameter) -> list[Any]:
                 "http://127.1/",
             ],
             "octal": [*TEXTS, "", "644 ", "0888", "4755", "02755", "77777", 420],
-            "data": [1, 1.5, True, [], {}, "x" * (1 << 20), b"x" * (1 << 20)],
-            "plain": [],
-            "map": [1, "x", True, [1], b"x", *(WRONG_MAPS if item.kind == "map of texts" else [])],
+            "data": [1, 1.5, True, [], {}, "\ud800", "x" * (1 << 20), b"x" * (1 << 20)],
+            "plain": [math.nan, [math.inf], {"a": [1 << 70]}, {1: 2}, "\ud800", {"a": object()}],
+            "map": [1, "x", True, [1], b"x", *(WRONG_MAPS if item.kind != "map" else [])],
             "handle": [1, "x", True, [], {}, {"$handle": "1"}, {"$handle": 1.0}, {"$handle": 1, "a": 1}, {"handle": 1}],
             "list of paths": ["/", 1, True, {"a": "b"}, [], [1], ["x"], ["/a\0b"], ["/"] * (MAX_LIST_ITEMS + 1)],
             "list of texts": [

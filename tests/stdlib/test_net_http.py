@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from netlab import LOOPBACK, Authority, Granted, Web, answer, host, no_sockets_left, saying, serving
+from running import AllPermitted, perform
 
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, UnavailableError
-from stdlib.host import Host
+from stdlib.handles import Private
+from stdlib.host import Host, RunContext
 from stdlib.net_http import http, http_status_page
 from stdlib.network.urls import Url
+from stdlib.secrets import GivenSecrets
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +26,19 @@ def authority() -> Authority:
     return Authority()
 
 
+def private(value: str | bytes) -> Private:
+    data = value.encode() if isinstance(value, str) else value
+    return Private(lambda: data)
+
+
 async def ask(
     port: int, path: str = "/", granted: Granted | None = None, system: Host | None = None, **more: Any
 ) -> dict[str, Any]:
-    """One request to a server on loopback."""
+    """One request to a server on loopback; headers and body as the catalogue would give them."""
+    if "headers" in more:
+        more["headers"] = {name: private(value) for name, value in more["headers"].items()}
+    if "body" in more:
+        more["body"] = private(more["body"])
     return await http(system or Host(), granted or Granted(), f"http://{LOOPBACK}:{port}{path}", **more)
 
 
@@ -46,6 +58,24 @@ async def test_a_plain_request() -> None:
         f"GET /a?b=1 HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\nAccept-Encoding: identity\r\n"
         "User-Agent: outrider\r\nAccept: */*\r\nX-Mine: yes\r\n\r\n".encode()
     ]
+
+
+async def test_secrets_go_where_they_must_and_come_back_as_their_name() -> None:
+    """A server that repeats what it got is the usual way for a password to reach a log."""
+    run = RunContext(secrets=GivenSecrets({"token": b"Bearer hunter2", "form": b"pass=word"}))
+    web = Web({"/": answer(b"you sent Bearer hunter2 and pass=word", "401 No", "X-Was: Bearer hunter2")})
+    secrets = {1: await perform("secret", "token", run=run), 2: await perform("secret", "form", run=run)}
+    async with serving(web) as port:
+        passage = AllPermitted(secrets)
+        found = await perform(
+            "net.http", f"http://{LOOPBACK}:{port}/", method="POST", headers={"Authorization": {"$handle": 1}},
+            body={"$handle": 2}, run=run, passage=passage,
+        )  # fmt: skip
+    assert b"Authorization: Bearer hunter2\r\n" in web.requests[0]
+    assert web.requests[0].endswith(b"\r\n\r\npass=word")
+    told = run.redactor.plain(found)
+    assert told["body"] == "you sent [secret token] and [secret form]"
+    assert told["headers"]["x-was"] == "[secret token]"
 
 
 async def test_a_request_with_a_body() -> None:
