@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Protocol
 
 from policies.model import Facts
-from protocol.errors import NotFoundError, UnavailableError
+from protocol.errors import UnavailableError
 from protocol.limits import MAX_NAME_CHARACTERS
 from protocol.tiers import Tier
 from stdlib.catalogue import Decided, call, local
@@ -37,13 +37,13 @@ def require(name: str) -> None:
 
 
 def _pinned(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """Return what is decided on: the name under which the calling manifest pins the script."""
+    """Return what is decided on: the name under which the calling manifest pins the script.
+
+    One that it does not pin is decided on all the same, and refused when it would be called.
+    """
     script = arguments["script"]
     names = {digest: name for name, digest in host.scripts.items()}
     name = names.get(script, script)
-    if name not in host.scripts:
-        pinned = ", ".join(sorted(host.scripts)) or "none"
-        raise NotFoundError(f"the manifest pins no script {script!r:.120} in requires (pinned: {pinned:.300})")
     return Decided((Facts(name=name),), {"script": name})
 
 
