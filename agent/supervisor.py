@@ -49,6 +49,7 @@ from protocol.sealing import attest
 from stdlib.catalogue import load as load_catalogue
 from stdlib.host import Host
 from stdlib.journal import Journal
+from stdlib.processes.start import Processes
 
 
 class Supervisor:
@@ -94,12 +95,13 @@ class Supervisor:
             config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
             recorder=self._recorder, clock=self._clock,
         )  # fmt: skip
+        self._processes = Processes()  # started when a call first needs it
         self._script_state = script_state(state, lambda what: self._call_soon(partial(self._state_damaged, what)))
         worker = Worker(
             self._confinement,
             catalogue,
             self._recorder,
-            Host(journal=Journal(state.journal)),
+            Host(journal=Journal(state.journal), processes=self._processes),
             self._script_state,
             secrets_held,
             Nesting(admission, self._recorder, self._clock),
@@ -165,6 +167,7 @@ class Supervisor:
         for task in (*others, *self._background_tasks):
             task.cancel()
         await asyncio.gather(*parts, *self._background_tasks, return_exceptions=True)
+        await self._processes.close()
         await self._confinement.close()
         self._script_state.close()
         self._spool.close()

@@ -29,6 +29,7 @@ MEASURES: dict[str, tuple[str, str]] = {
     "throughput": ("bench.throughput", "measure"),
     "records": ("bench.records", "measure"),
     "run": ("bench.oneoff", "measure"),
+    "commands": ("bench.commands", "measure"),
 }
 
 

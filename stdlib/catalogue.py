@@ -32,6 +32,7 @@ from stdlib.places import Place, place
 FAMILIES = (
     "check", "data", "data_bytes", "data_names", "fs", "fs_entries", "fs_temporary", "fs_write", "log", "net",
     "net_http", "net_probes", "net_services", "net_streams", "proc", "script", "secrets", "state", "sys", "time",
+    "tty",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
 _declared: dict[str, CallSpec] = {}

@@ -17,6 +17,7 @@ from stdlib.journal import Journal
 from stdlib.store import KeyValue
 
 if TYPE_CHECKING:
+    from stdlib.processes.start import Processes
     from stdlib.script import ScriptCaller
     from stdlib.secrets import SecretSource
 
@@ -40,6 +41,7 @@ class Host:
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what the manifest declares: name -> argv
     journal: Journal | None = None  # what changes of files are undone from; None: they cannot be
     scripts: Mapping[str, str] = field(default_factory=dict)  # what the manifest pins in requires: name -> digest
+    processes: Processes | None = None  # what starts programs; None: nothing does
 
 
 @dataclass(frozen=True)

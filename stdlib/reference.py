@@ -243,7 +243,7 @@ def _type_of(item: Parameter) -> str:
         "data": "Any" if item.is_private else "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str",
         "url": "str", "octal": "str",
         "list of texts": "list[str]", "list of paths": "list[str]", "map of texts": "dict[str, str]",
-        "handle": item.handle or "",
+        "handle": item.handle if item.handle in kinds() else "Any",  # a kind without methods has no class
     }  # fmt: skip
     plain = named.get(item.kind) or named[word]
     return f"{plain} | None" if not item.is_required and item.default is None else plain

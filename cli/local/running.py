@@ -24,6 +24,7 @@ from sandbox.gate import CallTable, Gate, Session
 from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
+from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
 
@@ -120,6 +121,8 @@ class _Runs:
 
         journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-"))
         context.on_end(partial(shutil.rmtree, journal.directory))
+        processes = Processes()  # started when a call first needs it
+        context.on_end(processes.close)
 
         def gate() -> Gate:
             return Gate(
@@ -128,7 +131,7 @@ class _Runs:
                 Kept(),
                 Session("local", "local", "local"),
                 budget,
-                Host(commands=manifest.commands, scripts=pins(manifest), journal=journal),
+                Host(commands=manifest.commands, scripts=pins(manifest), journal=journal, processes=processes),
                 context,
                 decide_below=partial(decide_below, allowed),
                 redactor=context.redactor,

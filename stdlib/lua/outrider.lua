@@ -783,30 +783,297 @@ function path.suffix(path) end
 ---@class outrider.proc
 proc = {}
 
---- Run the declared command `name` with `args` after what the manifest puts first.
+--- Return the control groups of a process: `path` in the unified tree, and `controllers`, a map of the others.
+---
+--- `path` is nothing where the kernel has no unified tree.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---@param pid integer whole number from 1 to 4194304
+---@return table<string, any>
+function proc.cgroup(pid) end
+
+--- Return the arguments of a process, the program's name first; what looks like a secret is `[redacted]`.
+---
+--- At most 256, each cut at 4096 characters. Empty for the kernel's own and for a zombie.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---@param pid integer whole number from 1 to 4194304
+---@return string[]
+function proc.cmdline(pid) end
+
+--- Run the declared command `name` with `args` after what the manifest puts first, and `stdin` to read.
 ---
 --- Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What
---- outlasts `timeout` is killed and ends with signal 9.
+--- outlasts `timeout` is killed and ends with signal 9; whatever it left running is ended with it.
 ---@param name string text, at most 64 bytes
 ---@param args? string[] list of at most 1000 texts, each of at most 4096 bytes
 ---@param timeout? number number of seconds from 0.01 to 600
----@overload fun(name: string, named: {args?: string[], timeout?: number}): table<string, any>
+---@param stdin? string text or bytes, at most 262144 bytes
+---@overload fun(name: string, named: {args?: string[], timeout?: number, stdin?: string}): table<string, any>
 ---@return table<string, any>
-function proc.command(name, args, timeout) end
+function proc.command(name, args, timeout, stdin) end
 
---- Return the processes by pid whose name holds `match`.
+--- Return the working directory of a process, or of the agent.
 ---
---- `pid`, `ppid`, `name`, `user`, `state`, `nice`, `threads`, `started` (seconds since 1970 UTC),
---- `rss` and `size` (bytes), `cpu_user` and `cpu_sys` (seconds). No arguments: those may hold secrets.
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid? integer whole number from 1 to 4194304
+---@overload fun(named: {pid?: integer}): string|nil
+---@return string|nil
+function proc.cwd(pid) end
+
+--- Return the libraries in use whose files are gone, as after an update: `pid`, `process`, `library`.
+---
+--- Processes that the agent's user may not look into are left out.
+---@return table<string, any>[]
+function proc.deleted_libs() end
+
+--- Return these variables of a process's environment, as it was given; a map by name. What it lacks is left out.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid integer whole number from 1 to 4194304
+---@param names string[] list of at most 1000 texts, each of at most 200 bytes
+---@return table<string, string>
+function proc.environ(pid, names) end
+
+--- Return the program file of a process, or of the agent; nothing for the kernel's own.
+---
+--- It ends in ` (deleted)` if the file is gone.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid? integer whole number from 1 to 4194304
+---@overload fun(named: {pid?: integer}): string|nil
+---@return string|nil
+function proc.exe(pid) end
+
+--- Run any program: `argv` begins with its path, or its name to be found on the usual path; there is no shell.
+---
+--- `env` is added to a small environment of ours. `user` and `group` are names or numbers; only an agent that is
+--- root can take them. `max_output` is for each of the two outputs. Returns what `proc.command` returns.
+---
+--- Raises:
+---     NotFoundError: There is no such program, directory, user or group.
+---     DeniedError: The user may not run it, or the agent cannot become that user.
+---     UnavailableError: No program can be started now.
+---     BudgetError: It had more than 256 processes at once, and was killed.
+---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
+---@param stdin? string text or bytes, at most 524288 bytes
+---@param env? table<string, string> map of at most 1000 texts
+---@param cwd? string text, at most 4095 bytes
+---@param user? string text, at most 64 bytes
+---@param group? string text, at most 64 bytes
+---@param timeout? number number of seconds from 0.01 to 600
+---@param max_output? integer whole number of bytes from 1 to 358400
+---@overload fun(argv: string[], named: {stdin?: string, env?: table<string, string>, cwd?: string, user?: string, group?: string, timeout?: number, max_output?: integer}): table<string, any>
+---@return table<string, any>
+function proc.exec(argv, stdin, env, cwd, user, group, timeout, max_output) end
+
+--- Return one process as `proc.list` does; nothing if there is none.
+---@param pid integer whole number from 1 to 4194304
+---@return table<string, any>|nil
+function proc.get(pid) end
+
+--- Return what a process, the agent if none is given, has moved since its start.
+---
+--- `read_chars` and `write_chars` (bytes by system calls), `read_calls`, `write_calls`, `read_bytes` and
+--- `write_bytes` (bytes from and to devices), `cancelled_bytes` (written and taken back before the device).
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid? integer whole number from 1 to 4194304
+---@overload fun(named: {pid?: integer}): table<string, integer>
+---@return table<string, integer>
+function proc.io(pid) end
+
+--- Return the limits of a process, or of the agent: `name`, `soft` and `hard` (nothing: unlimited), `unit`.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid? integer whole number from 1 to 4194304
+---@overload fun(named: {pid?: integer}): table<string, any>[]
+---@return table<string, any>[]
+function proc.limits(pid) end
+
+--- Return the processes whose name holds `match`, by pid or name, or the largest or newest first.
+---
+--- `pid`, `ppid`, `name`, `user`, `state`, `nice`, `prio`, `threads`, `started` (seconds since 1970
+--- UTC), `size`, `rss` and `share` (bytes), `cpu_user` and `cpu_sys` (seconds), `faults` (major page
+--- faults); only those in `fields`, if any are given. The limit comes after the order. No arguments: those may hold
+--- secrets.
 ---@param match? string text, at most 200 bytes
 ---@param limit? integer whole number from 1 to 5000
----@overload fun(named: {match?: string, limit?: integer}): table<string, any>[]
+---@param fields? string[] list of at most 1000 texts, each of at most 20 bytes
+---@param sort? "pid"|"name"|"rss"|"size"|"cpu"|"started"
+---@overload fun(named: {match?: string, limit?: integer, fields?: string[], sort?: "pid"|"name"|"rss"|"size"|"cpu"|"started"}): table<string, any>[]
 ---@return table<string, any>[]
-function proc.list(match, limit) end
+function proc.list(match, limit, fields, sort) end
 
---- Return what the agent is: `pid`, `uid`, `gid`, `rss` (bytes), `cpu` (seconds).
+--- Return what a process, or the agent, has open, at most 10,000: `fd`, `path`, `type`.
+---
+--- `type` is `file` (also a directory), `device`, `socket`, `pipe` or `other`; `path` is what the kernel
+--- calls it.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---     DeniedError: The agent's user may not look into it.
+---@param pid? integer whole number from 1 to 4194304
+---@overload fun(named: {pid?: integer}): table<string, any>[]
+---@return table<string, any>[]
+function proc.open_files(pid) end
+
+--- Set how nice a process is: 19 gets the least of the processor. `started` as for `proc.signal`.
+---
+--- Returns `pid`, `name` and `before`. The kernel knows no descriptor here: the process is compared before and
+--- after, and one that ended in between is told as an error.
+---
+--- Raises:
+---     NotFoundError: There is no such process, or it has ended.
+---     ConflictError: Another one has its number now.
+---     DeniedError: The agent's user may not, or it is the first or the agent.
+---@param pid integer whole number from 1 to 4194304
+---@param nice integer whole number from -20 to 19
+---@param started? number number of seconds from 0 to 1e+11
+---@overload fun(pid: integer, nice: integer, named: {started?: number}): table<string, any>
+---@return table<string, any>
+function proc.renice(pid, nice, started) end
+
+--- Return what the agent is: `pid`, `uid`, `gid`, `user`, `home`, `cwd`, `rss` (bytes), `cpu`.
+---
+--- `cpu` is in seconds, the agent's own.
 ---@return table<string, any>
 function proc.self() end
+
+--- Send a signal to a process; with `started` as `proc.list` gave it, to that process or to none.
+---
+--- Returns `pid` and `name` of the one that got it. Never to the host's first process or to the agent.
+---
+--- Raises:
+---     NotFoundError: There is no such process, or it has ended.
+---     ConflictError: Another one has its number now.
+---     DeniedError: The agent's user may not, or it is the first or the agent.
+---@param pid integer whole number from 1 to 4194304
+---@param sig "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH"
+---@param started? number number of seconds from 0 to 1e+11
+---@overload fun(pid: integer, sig: "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH", named: {started?: number}): table<string, any>
+---@return table<string, any>
+function proc.signal(pid, sig, started) end
+
+--- Start any program, as `proc.exec` does, and go on; `merge` sends its errors where its output goes.
+---
+--- The handle has `pid` and `program`. Its program and all that comes of it are killed when the handle is closed,
+--- at the run's end at the latest.
+---
+--- Raises:
+---     NotFoundError: There is no such program, directory, user or group.
+---     DeniedError: The user may not run it, or the agent cannot become that user.
+---     UnavailableError: No program can be started now.
+---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
+---@param env? table<string, string> map of at most 1000 texts
+---@param cwd? string text, at most 4095 bytes
+---@param user? string text, at most 64 bytes
+---@param group? string text, at most 64 bytes
+---@param merge? boolean boolean
+---@overload fun(argv: string[], named: {env?: table<string, string>, cwd?: string, user?: string, group?: string, merge?: boolean}): outrider.process
+---@return outrider.process
+function proc.spawn(argv, env, cwd, user, group, merge) end
+
+--- Return a process and all below it, each as `proc.list` does and with its `depth`, parents before children.
+---
+--- Raises:
+---     NotFoundError: There is no such process.
+---@param pid integer whole number from 1 to 4194304
+---@return table<string, any>[]
+function proc.tree(pid) end
+
+--- Wait until a process whose name holds `match` runs, or until none does any more.
+---
+--- Returns the process as `proc.list` does, or nothing. So with `gone`, nothing is what was waited for.
+---@param match string text, at most 200 bytes
+---@param state? "running"|"gone"
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(match: string, named: {state?: "running"|"gone", timeout?: number}): table<string, any>|nil
+---@return table<string, any>|nil
+function proc.wait_for(match, state, timeout) end
+
+---@class outrider.process
+---@field close fun(self): nil Give it back.
+process = {}
+
+--- Close what the program reads, so that it sees the end.
+---@param process outrider.process handle of the kind `process`
+function process.close_stdin(process) end
+
+--- End the program and all that came of it: at once, or with a word before (TERM) and `grace` to obey it.
+---@param process outrider.process handle of the kind `process`
+---@param grace? number number of seconds from 0 to 60
+---@overload fun(process: outrider.process, named: {grace?: number})
+function process.kill(process, grace) end
+
+--- Give what the program prints line by line, without the line ends, until it and all that share its output end.
+---
+--- Lines over 64 KiB come in parts; what is not UTF-8 is replaced.
+---
+--- Raises:
+---     ConflictError: Somebody else reads that output.
+---@param process outrider.process handle of the kind `process`
+---@param output? "stdout"|"stderr"
+---@overload fun(process: outrider.process, named: {output?: "stdout"|"stderr"}): fun(): string
+---@return fun(): string
+function process.lines(process, output) end
+
+--- Return what the program has printed next, at most `most` bytes; empty at the end, nothing after `timeout`.
+---
+--- Raises:
+---     ConflictError: Somebody else reads that output, or it goes where the other one goes.
+---@param process outrider.process handle of the kind `process`
+---@param output? "stdout"|"stderr"
+---@param most? integer whole number of bytes from 1 to 262144
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(process: outrider.process, named: {output?: "stdout"|"stderr", most?: integer, timeout?: number}): string|nil
+---@return string|nil
+function process.read(process, output, most, timeout) end
+
+--- Send a signal to the program, or to its process group; returns whether it still ran.
+---@param process outrider.process handle of the kind `process`
+---@param sig "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH"
+---@param to_group? boolean boolean
+---@overload fun(process: outrider.process, sig: "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH", named: {to_group?: boolean}): boolean
+---@return boolean
+function process.signal(process, sig, to_group) end
+
+--- Wait until the program and its tree have ended; nothing if `timeout` comes first.
+---
+--- Returns `code` and `signal` (one of them is nothing), `cpu` (seconds of the whole tree), `peak_bytes` (of
+--- the largest process), `stragglers` (processes that outlived the program and were ended).
+---
+--- Raises:
+---     BudgetError: It had more than 256 processes at once, and was killed.
+---     UnavailableError: What looks after programs has ended, and the program with it.
+---@param process outrider.process handle of the kind `process`
+---@param timeout? number number of seconds from 0 to 3600
+---@overload fun(process: outrider.process, named: {timeout?: number}): table<string, any>|nil
+---@return table<string, any>|nil
+function process.wait(process, timeout) end
+
+--- Write to what the program reads; returns how many bytes went, fewer than all if `timeout` came first.
+---
+--- Raises:
+---     ConflictError: Its input is closed.
+---@param process outrider.process handle of the kind `process`
+---@param data string text or bytes, at most 524288 bytes
+---@param timeout? number number of seconds from 0.01 to 600
+---@overload fun(process: outrider.process, data: string, named: {timeout?: number}): integer
+---@return integer
+function process.write(process, data, timeout) end
 
 ---@class outrider.regex
 regex = {}
@@ -1007,6 +1274,115 @@ toml = {}
 ---@param text string text
 ---@return table<string, any>
 function toml.decode(text) end
+
+---@class outrider.tty
+---@field close fun(self): nil Give it back.
+tty = {}
+
+--- Wait until what is printed matches one of the patterns (those of `regex.*`), and take all up to its end.
+---
+--- The match that begins first counts; of two, the one that is listed first. Only the newest 256 KiB are looked at.
+--- Returns `pattern`, `match`, `groups`, `before`; with `pattern` and `match` nothing if the output ended;
+--- nothing at all if `timeout` came first: then all is still there to be matched.
+---@param tty outrider.tty handle of the kind `tty`
+---@param patterns string[] list of at most 1000 texts, each of at most 2000 bytes
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(tty: outrider.tty, patterns: string[], named: {timeout?: number}): table<string, any>|nil
+---@return table<string, any>|nil
+function tty.expect(tty, patterns, timeout) end
+
+--- Start any program, as `proc.exec` does, in a terminal of its own; `TERM` is `xterm-256color`.
+---
+--- The handle has `pid` and `program`. The program and all that comes of it are killed when the handle is closed,
+--- at the run's end at the latest.
+---
+--- Raises:
+---     NotFoundError: There is no such program, directory, user or group.
+---     DeniedError: The user may not run it, or the agent cannot become that user.
+---     UnavailableError: No program can be started now.
+---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
+---@param cols? integer whole number from 1 to 500
+---@param rows? integer whole number from 1 to 200
+---@param env? table<string, string> map of at most 1000 texts
+---@param cwd? string text, at most 4095 bytes
+---@param user? string text, at most 64 bytes
+---@param group? string text, at most 64 bytes
+---@overload fun(argv: string[], named: {cols?: integer, rows?: integer, env?: table<string, string>, cwd?: string, user?: string, group?: string}): outrider.tty
+---@return outrider.tty
+function tty.open(argv, cols, rows, env, cwd, user, group) end
+
+--- Give what is printed, piece by piece, until the program and all that share its terminal end.
+---@param tty outrider.tty handle of the kind `tty`
+---@return fun(): string
+function tty.output(tty) end
+
+--- Return what was printed and not taken yet, with all control sequences; empty at the end.
+---
+--- Nothing if nothing came in time.
+---@param tty outrider.tty handle of the kind `tty`
+---@param most? integer whole number of bytes from 1 to 262144
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(tty: outrider.tty, named: {most?: integer, timeout?: number}): string|nil
+---@return string|nil
+function tty.read(tty, most, timeout) end
+
+--- Change the size of the terminal; the program is told.
+---@param tty outrider.tty handle of the kind `tty`
+---@param cols integer whole number from 1 to 500
+---@param rows integer whole number from 1 to 200
+function tty.resize(tty, cols, rows) end
+
+--- Return what the terminal shows once nothing has been printed for `settle`, or at `timeout`.
+---
+--- `cols`, `rows`, `lines` (texts without spaces at their ends), `cursor` (a map of `row` and `col` from 0,
+--- and `hidden`), `title`, `alternate` (whether it is the alternate screen, as of an editor), `exact` (false if
+--- more than 1 MiB was printed between two looks, the oldest of which was dropped). What is shown can still be read.
+---
+--- Raises:
+---     UnavailableError: The library that renders screens is not installed.
+---@param tty outrider.tty handle of the kind `tty`
+---@param settle? number number of seconds from 0 to 10
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(tty: outrider.tty, named: {settle?: number, timeout?: number}): table<string, any>
+---@return table<string, any>
+function tty.screen(tty, settle, timeout) end
+
+--- Type a secret, then Enter, once the terminal does not echo; its value is in no record.
+---
+--- Raises:
+---     ConflictError: The terminal echoes what is typed, or the program does not read it.
+---@param tty outrider.tty handle of the kind `tty`
+---@param secret any handle of the kind `secret`
+---@param enter? boolean boolean
+---@param timeout? number number of seconds from 0.1 to 60
+---@overload fun(tty: outrider.tty, secret: any, named: {enter?: boolean, timeout?: number})
+function tty.send_secret(tty, secret, enter, timeout) end
+
+--- Send a signal: INT, QUIT and TSTP to what is in the foreground, others to the program's own group.
+---
+--- Returns whether the program still ran.
+---@param tty outrider.tty handle of the kind `tty`
+---@param sig "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"TSTP"
+---@return boolean
+function tty.signal(tty, sig) end
+
+--- Wait until the program and its tree have ended, as `process.wait`; nothing if `timeout` comes first.
+---@param tty outrider.tty handle of the kind `tty`
+---@param timeout? number number of seconds from 0 to 3600
+---@overload fun(tty: outrider.tty, named: {timeout?: number}): table<string, any>|nil
+---@return table<string, any>|nil
+function tty.wait(tty, timeout) end
+
+--- Type `data`; returns how many bytes the terminal took, fewer than all if `timeout` came first.
+---
+--- Raises:
+---     ConflictError: The program has ended.
+---@param tty outrider.tty handle of the kind `tty`
+---@param data string text or bytes, at most 262144 bytes
+---@param timeout? number number of seconds from 0 to 600
+---@overload fun(tty: outrider.tty, data: string, named: {timeout?: number}): integer
+---@return integer
+function tty.write(tty, data, timeout) end
 
 ---@class outrider.url
 url = {}

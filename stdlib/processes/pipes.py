@@ -90,6 +90,10 @@ class Reader(_End):
 class Writer(_End):
     """What the program reads."""
 
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.written = 0  # bytes that the pipe has taken so far
+
     async def write(self, data: bytes) -> None:
         """Write all of ``data``, as fast as the program reads it.
 
@@ -104,7 +108,9 @@ class Writer(_End):
             if self._descriptor < 0:
                 raise ConflictError("the program's input is closed")
             try:
-                rest = rest[os.write(self._descriptor, rest[: 16 * CHUNK_BYTES]) :]
+                taken = os.write(self._descriptor, rest[: 16 * CHUNK_BYTES])
+                self.written += taken
+                rest = rest[taken:]
             except BlockingIOError:
                 loop = asyncio.get_running_loop()
                 waiting = self._begin(loop)

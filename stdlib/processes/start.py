@@ -30,7 +30,7 @@ MAX_ARGUMENT_BYTES: Final = 128 * 1024  # arguments and environment together; wh
 GRACE_S: Final = 1.0  # for what outlives the command, between SIGTERM and SIGKILL
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.1 s when warm
 STOP_TIMEOUT_S: Final = 5.0  # for an orderly end, before the spawner is killed
-FREE: Final = 2  # minders that wait for a command; half a megabyte each
+FREE: Final = 2  # minders that wait for a command; two megabytes each
 COMMANDS_PER_MINDER: Final = 200  # then a fresh one; chosen without measurement
 
 
@@ -210,8 +210,16 @@ class Processes:
         """
         if self._is_closed:
             raise UnavailableError("programs are no longer started: the agent is stopping")
+        try:
+            return await self._start(program, (stdin, stdout, stderr), terminal)
+        except OSError as error:  # no descriptor or no process is left here
+            raise UnavailableError(f"no program can be started now: {error.strerror}") from None
+
+    async def _start(
+        self, program: Program, wanted: tuple[Stream | int, Stream | int, Stream | int], terminal: int | None
+    ) -> Process:
         run = program.to_run(has_terminal=terminal is not None)
-        with _standard(stdin, stdout, stderr, terminal) as (theirs, ours):
+        with _standard(*wanted, terminal) as (theirs, ours):
             line = self._line()
             try:
                 async with asyncio.timeout(START_TIMEOUT_S):

@@ -641,24 +641,253 @@ class path:
 
 class proc:
     @staticmethod
-    def command(name: str, args: builtins.list[str] = [], timeout: float = 10.0) -> builtins.dict[str, Any]:
-        """Run the declared command `name` with `args` after what the manifest puts first.
+    def cgroup(pid: int) -> builtins.dict[str, Any]:
+        """Return the control groups of a process: `path` in the unified tree, and `controllers`, a map of the others.
 
-        Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What outlasts
-        `timeout` is killed and ends with signal 9.
+        `path` is nothing where the kernel has no unified tree.
+
+        Raises:     NotFoundError: There is no such process.
         """
 
     @staticmethod
-    def list(match: str = "", limit: int = 5000) -> builtins.list[builtins.dict[str, Any]]:
-        """Return the processes by pid whose name holds `match`.
+    def cmdline(pid: int) -> builtins.list[str]:
+        """Return the arguments of a process, the program's name first; what looks like a secret is `[redacted]`.
 
-        `pid`, `ppid`, `name`, `user`, `state`, `nice`, `threads`, `started` (seconds since 1970 UTC), `rss` and
-        `size` (bytes), `cpu_user` and `cpu_sys` (seconds). No arguments: those may hold secrets.
+        At most 256, each cut at 4096 characters. Empty for the kernel's own and for a zombie.
+
+        Raises:     NotFoundError: There is no such process.
+        """
+
+    @staticmethod
+    def command(
+        name: str,
+        args: builtins.list[str] = [],
+        timeout: float = 10.0,
+        stdin: str | bytes = "",
+    ) -> builtins.dict[str, Any]:
+        """Run the declared command `name` with `args` after what the manifest puts first, and `stdin` to read.
+
+        Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What outlasts
+        `timeout` is killed and ends with signal 9; whatever it left running is ended with it.
+        """
+
+    @staticmethod
+    def cwd(pid: int | None = None) -> str | None:
+        """Return the working directory of a process, or of the agent.
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def deleted_libs() -> builtins.list[builtins.dict[str, Any]]:
+        """Return the libraries in use whose files are gone, as after an update: `pid`, `process`, `library`.
+
+        Processes that the agent's user may not look into are left out.
+        """
+
+    @staticmethod
+    def environ(pid: int, names: builtins.list[str]) -> builtins.dict[str, str]:
+        """Return these variables of a process's environment, as it was given; a map by name. What it lacks is left
+        out.
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def exe(pid: int | None = None) -> str | None:
+        """Return the program file of a process, or of the agent; nothing for the kernel's own.
+
+        It ends in ` (deleted)` if the file is gone.
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def exec(
+        argv: builtins.list[str],
+        stdin: str | bytes = "",
+        env: builtins.dict[str, str] = {},
+        cwd: str = "/",
+        user: str = "",
+        group: str = "",
+        timeout: float = 10.0,
+        max_output: int = 262144,
+    ) -> builtins.dict[str, Any]:
+        """Run any program: `argv` begins with its path, or its name to be found on the usual path; there is no shell.
+
+        `env` is added to a small environment of ours. `user` and `group` are names or numbers; only an agent that
+        is root can take them. `max_output` is for each of the two outputs. Returns what `proc.command` returns.
+
+        Raises:     NotFoundError: There is no such program, directory, user or group.     DeniedError: The user may
+        not run it, or the agent cannot become that user.     UnavailableError: No program can be started now.
+        BudgetError: It had more than 256 processes at once, and was killed.
+        """
+
+    @staticmethod
+    def get(pid: int) -> builtins.dict[str, Any] | None:
+        """Return one process as `proc.list` does; nothing if there is none."""
+
+    @staticmethod
+    def io(pid: int | None = None) -> builtins.dict[str, int]:
+        """Return what a process, the agent if none is given, has moved since its start.
+
+        `read_chars` and `write_chars` (bytes by system calls), `read_calls`, `write_calls`, `read_bytes` and
+        `write_bytes` (bytes from and to devices), `cancelled_bytes` (written and taken back before the device).
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def limits(pid: int | None = None) -> builtins.list[builtins.dict[str, Any]]:
+        """Return the limits of a process, or of the agent: `name`, `soft` and `hard` (nothing: unlimited), `unit`.
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def list(
+        match: str = "",
+        limit: int = 5000,
+        fields: builtins.list[str] = [],
+        sort: Literal["pid", "name", "rss", "size", "cpu", "started"] = "pid",
+    ) -> builtins.list[builtins.dict[str, Any]]:
+        """Return the processes whose name holds `match`, by pid or name, or the largest or newest first.
+
+        `pid`, `ppid`, `name`, `user`, `state`, `nice`, `prio`, `threads`, `started` (seconds since 1970 UTC),
+        `size`, `rss` and `share` (bytes), `cpu_user` and `cpu_sys` (seconds), `faults` (major page faults); only
+        those in `fields`, if any are given. The limit comes after the order. No arguments: those may hold secrets.
+        """
+
+    @staticmethod
+    def open_files(pid: int | None = None) -> builtins.list[builtins.dict[str, Any]]:
+        """Return what a process, or the agent, has open, at most 10,000: `fd`, `path`, `type`.
+
+        `type` is `file` (also a directory), `device`, `socket`, `pipe` or `other`; `path` is what the kernel calls
+        it.
+
+        Raises:     NotFoundError: There is no such process.     DeniedError: The agent's user may not look into it.
+        """
+
+    @staticmethod
+    def renice(pid: int, nice: int, started: float | None = None) -> builtins.dict[str, Any]:
+        """Set how nice a process is: 19 gets the least of the processor. `started` as for `proc.signal`.
+
+        Returns `pid`, `name` and `before`. The kernel knows no descriptor here: the process is compared before and
+        after, and one that ended in between is told as an error.
+
+        Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
+        number now.     DeniedError: The agent's user may not, or it is the first or the agent.
         """
 
     @staticmethod
     def self() -> builtins.dict[str, Any]:
-        """Return what the agent is: `pid`, `uid`, `gid`, `rss` (bytes), `cpu` (seconds)."""
+        """Return what the agent is: `pid`, `uid`, `gid`, `user`, `home`, `cwd`, `rss` (bytes), `cpu`.
+
+        `cpu` is in seconds, the agent's own.
+        """
+
+    @staticmethod
+    def signal(
+        pid: int,
+        sig: Literal["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"],
+        started: float | None = None,
+    ) -> builtins.dict[str, Any]:
+        """Send a signal to a process; with `started` as `proc.list` gave it, to that process or to none.
+
+        Returns `pid` and `name` of the one that got it. Never to the host's first process or to the agent.
+
+        Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
+        number now.     DeniedError: The agent's user may not, or it is the first or the agent.
+        """
+
+    @staticmethod
+    def spawn(
+        argv: builtins.list[str],
+        env: builtins.dict[str, str] = {},
+        cwd: str = "/",
+        user: str = "",
+        group: str = "",
+        merge: bool = False,
+    ) -> process:
+        """Start any program, as `proc.exec` does, and go on; `merge` sends its errors where its output goes.
+
+        The handle has `pid` and `program`. Its program and all that comes of it are killed when the handle is
+        closed, at the run's end at the latest.
+
+        Raises:     NotFoundError: There is no such program, directory, user or group.     DeniedError: The user may
+        not run it, or the agent cannot become that user.     UnavailableError: No program can be started now.
+        """
+
+    @staticmethod
+    def tree(pid: int) -> builtins.list[builtins.dict[str, Any]]:
+        """Return a process and all below it, each as `proc.list` does and with its `depth`, parents before children.
+
+        Raises:     NotFoundError: There is no such process.
+        """
+
+    @staticmethod
+    def wait_for(
+        match: str,
+        state: Literal["running", "gone"] = "running",
+        timeout: float = 10.0,
+    ) -> builtins.dict[str, Any] | None:
+        """Wait until a process whose name holds `match` runs, or until none does any more.
+
+        Returns the process as `proc.list` does, or nothing. So with `gone`, nothing is what was waited for.
+        """
+
+class process:
+    def close(self) -> None:
+        """Give it back."""
+
+    def close_stdin(self) -> None:
+        """Close what the program reads, so that it sees the end."""
+
+    def kill(self, grace: float = 0.0) -> None:
+        """End the program and all that came of it: at once, or with a word before (TERM) and `grace` to obey it."""
+
+    def lines(self, output: Literal["stdout", "stderr"] = "stdout") -> Stream[str]:
+        """Give what the program prints line by line, without the line ends, until it and all that share its output
+        end.
+
+        Lines over 64 KiB come in parts; what is not UTF-8 is replaced.
+
+        Raises:     ConflictError: Somebody else reads that output.
+        """
+
+    def read(
+        self,
+        output: Literal["stdout", "stderr"] = "stdout",
+        most: int = 65536,
+        timeout: float = 10.0,
+    ) -> bytes | None:
+        """Return what the program has printed next, at most `most` bytes; empty at the end, nothing after `timeout`.
+
+        Raises:     ConflictError: Somebody else reads that output, or it goes where the other one goes.
+        """
+
+    def signal(
+        self,
+        sig: Literal["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "WINCH"],
+        to_group: bool = False,
+    ) -> bool:
+        """Send a signal to the program, or to its process group; returns whether it still ran."""
+
+    def wait(self, timeout: float = 60.0) -> builtins.dict[str, Any] | None:
+        """Wait until the program and its tree have ended; nothing if `timeout` comes first.
+
+        Returns `code` and `signal` (one of them is nothing), `cpu` (seconds of the whole tree), `peak_bytes` (of
+        the largest process), `stragglers` (processes that outlived the program and were ended).
+
+        Raises:     BudgetError: It had more than 256 processes at once, and was killed.     UnavailableError: What
+        looks after programs has ended, and the program with it.
+        """
+
+    def write(self, data: str | bytes, timeout: float = 10.0) -> int:
+        """Write to what the program reads; returns how many bytes went, fewer than all if `timeout` came first.
+
+        Raises:     ConflictError: Its input is closed.
+        """
 
 class regex:
     @staticmethod
@@ -816,6 +1045,84 @@ class toml:
         """Return the tables of a TOML 1.0 document of at most 1 Mi characters. There is no way to write one.
 
         Dates and times are texts; integers of more than 64 bits and numbers that are not finite are refused.
+        """
+
+class tty:
+    def close(self) -> None:
+        """Give it back."""
+
+    def expect(self, patterns: builtins.list[str], timeout: float = 10.0) -> builtins.dict[str, Any] | None:
+        """Wait until what is printed matches one of the patterns (those of `regex.*`), and take all up to its end.
+
+        The match that begins first counts; of two, the one that is listed first. Only the newest 256 KiB are looked
+        at. Returns `pattern`, `match`, `groups`, `before`; with `pattern` and `match` nothing if the output ended;
+        nothing at all if `timeout` came first: then all is still there to be matched.
+        """
+
+    @staticmethod
+    def open(
+        argv: builtins.list[str],
+        cols: int = 80,
+        rows: int = 24,
+        env: builtins.dict[str, str] = {},
+        cwd: str = "/",
+        user: str = "",
+        group: str = "",
+    ) -> tty:
+        """Start any program, as `proc.exec` does, in a terminal of its own; `TERM` is `xterm-256color`.
+
+        The handle has `pid` and `program`. The program and all that comes of it are killed when the handle is
+        closed, at the run's end at the latest.
+
+        Raises:     NotFoundError: There is no such program, directory, user or group.     DeniedError: The user may
+        not run it, or the agent cannot become that user.     UnavailableError: No program can be started now.
+        """
+
+    def output(self) -> Stream[bytes]:
+        """Give what is printed, piece by piece, until the program and all that share its terminal end."""
+
+    def read(self, most: int = 65536, timeout: float = 10.0) -> bytes | None:
+        """Return what was printed and not taken yet, with all control sequences; empty at the end.
+
+        Nothing if nothing came in time.
+        """
+
+    def resize(self, cols: int, rows: int) -> None:
+        """Change the size of the terminal; the program is told."""
+
+    def screen(self, settle: float = 0.1, timeout: float = 2.0) -> builtins.dict[str, Any]:
+        """Return what the terminal shows once nothing has been printed for `settle`, or at `timeout`.
+
+        `cols`, `rows`, `lines` (texts without spaces at their ends), `cursor` (a map of `row` and `col` from 0, and
+        `hidden`), `title`, `alternate` (whether it is the alternate screen, as of an editor), `exact` (false if
+        more than 1 MiB was printed between two looks, the oldest of which was dropped). What is shown can still be
+        read.
+
+        Raises:     UnavailableError: The library that renders screens is not installed.
+        """
+
+    def send_secret(self, secret: Any, enter: bool = True, timeout: float = 5.0) -> None:
+        """Type a secret, then Enter, once the terminal does not echo; its value is in no record.
+
+        Raises:     ConflictError: The terminal echoes what is typed, or the program does not read it.
+        """
+
+    def signal(
+        self,
+        sig: Literal["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"],
+    ) -> bool:
+        """Send a signal: INT, QUIT and TSTP to what is in the foreground, others to the program's own group.
+
+        Returns whether the program still ran.
+        """
+
+    def wait(self, timeout: float = 60.0) -> builtins.dict[str, Any] | None:
+        """Wait until the program and its tree have ended, as `process.wait`; nothing if `timeout` comes first."""
+
+    def write(self, data: str | bytes, timeout: float = 10.0) -> int:
+        """Type `data`; returns how many bytes the terminal took, fewer than all if `timeout` came first.
+
+        Raises:     ConflictError: The program has ended.
         """
 
 class url:

@@ -138,6 +138,11 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("fs.chmod", Facts(path="/etc"), ". . . . +admin"),
     ("fs.remove", Facts(path="/var/www/a"), ". . . . +admin"),
     ("fs.chown", Facts(path="/var/www/a"), ". . . . +admin"),
+    *((f"proc.{name}", NONE, ". +observe +observe +observe +admin") for name in ("get", "tree", "io", "wait_for")),
+    *((f"proc.{name}", NONE, ". . +inspect +inspect +admin") for name in ("cmdline", "exe", "cwd", "open_files")),
+    *((f"proc.{name}", Facts(command="x"), ". . . +operate +admin") for name in ("signal", "renice")),
+    *((f"proc.{name}", NONE, ". . . . +admin") for name in ("environ", "spawn")),
+    ("process.write", NONE, ". . . . +admin"),
 ]  # fmt: skip
 
 ROWS = [

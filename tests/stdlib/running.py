@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from sandbox.launch import Outcome, Program, Sandbox
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
+from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
 
@@ -48,6 +50,8 @@ def gate(
     """The gate of one session at ``tier``."""
     policy = builtin(tier)
     context = context or RunContext(store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"}))
+    host, processes = with_processes(host or Host(commands=COMMANDS, journal=Journal(JOURNAL)))
+    context.on_end(processes.close)
     allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
     return Gate(
         table or load(),
@@ -55,12 +59,20 @@ def gate(
         kept or Kept(),
         Session("s1", "r1", "tester"),
         Budget(policy.limits),
-        host or Host(commands=COMMANDS, journal=Journal(JOURNAL)),
+        host,
         context,
         decide_below=partial(decide_below, allowed),
         redactor=context.redactor,
         on_close=context.end,
     )
+
+
+def with_processes(host: Host) -> tuple[Host, Processes]:
+    """The host, and what starts its programs: to be closed by the caller, unless it came with the host."""
+    if host.processes is not None:
+        return host, Processes()
+    processes = Processes()
+    return replace(host, processes=processes), processes
 
 
 async def run(
@@ -108,13 +120,13 @@ async def perform(
     spec = load().find(name)
     assert spec is not None, name
     bound = spec.bind(list(args), named)
-    with spec.prepare(
-        host or Host(commands=COMMANDS), run or RunContext(), bound, passage or AllPermitted()
-    ) as prepared:
-        value = prepared.perform()
-        if spec.gives == "stream":
-            return await collected(value)
-        return await value if isinstance(value, Awaitable) else value
+    host, processes = with_processes(host or Host(commands=COMMANDS))
+    async with processes:
+        with spec.prepare(host, run or RunContext(), bound, passage or AllPermitted()) as prepared:
+            value = prepared.perform()
+            if spec.gives == "stream":
+                return await collected(value)
+            return await value if isinstance(value, Awaitable) else value
 
 
 async def collected(source: Any) -> list[Any]:

@@ -1,0 +1,201 @@
+"""``proc.command`` and ``proc.exec``: what programs get, how they end, and who decided on them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documented import Fields, check_fields
+from running import Kept, gate, perform
+
+from policies.model import Facts
+from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
+from protocol.tiers import Tier
+from stdlib.host import Host
+from stdlib.proc_run import MAX_OUTPUT_BYTES, Chosen, choose, program_facts
+
+NUMBER_OR_NOTHING = (int, type(None))
+DONE: Fields = {
+    "code": NUMBER_OR_NOTHING, "signal": NUMBER_OR_NOTHING, "stdout": str, "stderr": str, "truncated": bool,
+    "ms": float,
+}  # fmt: skip
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can run programs as another user")
+
+
+def declared(*argv: str) -> Host:
+    return Host(commands={"it": argv})
+
+
+async def test_command_takes_arguments_as_they_are() -> None:
+    """There is no shell: nothing in an argument means anything."""
+    strange = ["$HOME", "`id`", "; id", "a  b", "*", "é"]
+    done = await perform("proc.command", "it", strange, host=declared("/usr/bin/printf", "%s\\n"))
+    check_fields(done, DONE)
+    assert done["stdout"].splitlines() == strange
+    assert (done["code"], done["signal"], done["stderr"], done["truncated"]) == (0, None, "", False)
+
+
+async def test_command_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    done = await perform("proc.command", "it", host=declared("/usr/bin/env"))
+    names = {line.partition("=")[0] for line in done["stdout"].splitlines()}
+    assert names == {"PATH", "LANG", "LC_ALL", "HOME"}
+    assert (await perform("proc.command", "it", host=declared("/bin/cat")))["stdout"] == "", "its input is empty"
+
+
+@pytest.mark.parametrize("data", ["hello", b"\x00\x01", "é" * 1000, b"x" * (256 << 10)])
+async def test_command_reads_what_it_is_given(data: Any) -> None:
+    done = await perform("proc.command", "it", ["-c", "wc -c"], stdin=data, host=declared("/bin/sh"))
+    assert int(done["stdout"]) == len(data.encode() if isinstance(data, str) else data)
+
+
+async def test_input_that_is_not_wanted_is_no_error() -> None:
+    done = await perform("proc.command", "it", stdin="x" * (200 << 10), host=declared("/bin/true"))
+    assert (done["code"], done["truncated"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "signal", "stderr"), [("echo no >&2; exit 3", 3, None, "no\n"), ("kill -TERM $$", None, 15, "")]
+)
+async def test_how_a_command_ended(script: str, code: Any, signal: Any, stderr: str) -> None:
+    done = await perform("proc.command", "it", [script], host=declared("/bin/sh", "-c"))
+    assert (done["code"], done["signal"], done["stderr"]) == (code, signal, stderr)
+
+
+async def test_command_that_takes_too_long_is_killed_with_its_children() -> None:
+    """Also with one that has left its session."""
+    script = "echo $$; setsid sleep 300 & sleep 300"
+    done = await perform("proc.command", "it", [script], 0.5, host=declared("/bin/sh", "-c"))
+    assert (done["code"], done["signal"]) == (None, 9)
+    assert done["ms"] < 10_000
+    assert done["stdout"].strip().isdigit(), "what it printed is told all the same"
+
+
+async def test_what_a_command_leaves_running_ends_with_it() -> None:
+    """It holds the output as well; nobody waits for it."""
+    began = time.monotonic()
+    script = "setsid sleep 300 & echo $!"
+    done = await perform("proc.command", "it", [script], 30, host=declared("/bin/sh", "-c"))
+    assert (done["code"], done["truncated"]) == (0, False)
+    assert not Path(f"/proc/{int(done['stdout'])}").exists()
+    assert time.monotonic() - began < 20
+
+
+async def test_output_over_the_cap_is_cut_and_said() -> None:
+    size = MAX_OUTPUT_BYTES + 1
+    done = await perform("proc.command", "it", [str(size)], host=declared("/usr/bin/head", "/dev/zero", "-c"))
+    assert (len(done["stdout"]), done["truncated"], done["code"]) == (MAX_OUTPUT_BYTES, True, 0)
+
+
+async def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DeniedError, match="declares no command"):
+        await perform("proc.command", "other", host=declared("/bin/cat"))
+    (tmp_path / "text").write_text("x")
+    for path in (tmp_path / "text", tmp_path / "missing"):
+        with pytest.raises(UnavailableError, match="is not a program"):
+            await perform("proc.command", "it", host=declared(str(path)))
+
+
+async def test_a_command_is_intended_before_it_runs() -> None:
+    kept = Kept()
+    door = gate(Tier.INSPECT, kept)
+    reply = await door.call("proc.command", ["df"], {})
+    await door.close()
+    assert reply.ok or (reply.error is not None and reply.error.code == "unavailable")
+    assert [record["kind"] for record in kept.records] == ["intent", "call"]
+    denied = await gate(Tier.OBSERVE).call("proc.command", ["df"], {})
+    assert denied.error is not None
+    assert denied.error.code == "denied"
+
+
+async def test_exec_runs_any_program() -> None:
+    done = await perform("proc.exec", ["cat", "-", "/dev/null"], "hello", {"A": "b c"}, "/tmp")
+    check_fields(done, DONE)
+    assert (done["code"], done["stdout"]) == (0, "hello")
+    done = await perform("proc.exec", ["/bin/sh", "-c", "echo $A $PATH; pwd"], env={"A": "b"}, cwd="/usr")
+    assert done["stdout"] == "b /usr/sbin:/usr/bin:/sbin:/bin\n/usr\n"
+    done = await perform("proc.exec", ["yes"], timeout=0.3, max_output=100)
+    assert (done["signal"], len(done["stdout"]), done["truncated"]) == (9, 100, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"argv": []}, ArgumentError, "argv"),
+        ({"argv": [""]}, ArgumentError, "argv"),
+        ({"argv": ["bin/true"]}, ArgumentError, "absolute path"),
+        ({"argv": ["../bin/true"]}, ArgumentError, "absolute path"),
+        ({"argv": ["no-such-program"]}, UnavailableError, "is not a program"),
+        ({"argv": ["/nowhere/it"]}, NotFoundError, "/nowhere/it"),
+        ({"argv": ["true\0"]}, ArgumentError, "argv"),
+        ({"argv": "true"}, ArgumentError, "argv"),
+        ({"argv": ["true"], "cwd": "tmp"}, ArgumentError, "cwd"),
+        ({"argv": ["true"], "cwd": "/nowhere"}, NotFoundError, "/nowhere"),
+        ({"argv": ["true"], "env": {"": "x"}}, ArgumentError, "env"),
+        ({"argv": ["true"], "env": {"a=b": "x"}}, ArgumentError, "env"),
+        ({"argv": ["true"], "env": {"a": "b\0"}}, ArgumentError, "env"),
+        ({"argv": ["true"], "user": "no-such-user"}, NotFoundError, "no-such-user"),
+        ({"argv": ["true"], "user": "99999999999999999999"}, NotFoundError, "user"),
+        ({"argv": ["true"], "group": "no-such-group"}, NotFoundError, "no-such-group"),
+        ({"argv": ["true"], "timeout": float("nan")}, ArgumentError, "timeout"),
+        ({"argv": ["true"], "max_output": 1 << 30}, ArgumentError, "max_output"),
+        ({"argv": ["true", *["x" * 30_000] * 5]}, ArgumentError, "longer than"),
+    ],
+)
+async def test_what_exec_refuses(arguments: dict[str, Any], error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        await perform("proc.exec", **arguments)
+
+
+@needs_root
+async def test_exec_as_another_user() -> None:
+    """With that user's groups and home; nothing of root's is left."""
+    nobody = pwd.getpwnam("nobody")
+    done = await perform("proc.exec", ["/bin/sh", "-c", "id -u; id -g; echo $HOME $USER"], user="nobody")
+    assert done["stdout"] == f"{nobody.pw_uid}\n{nobody.pw_gid}\n{nobody.pw_dir} nobody\n"
+    done = await perform("proc.exec", ["cat", "/etc/shadow"], user=str(nobody.pw_uid))
+    assert done["code"] != 0
+    assert "Permission denied" in done["stderr"]
+
+
+def test_the_program_is_resolved_before_it_is_decided_on(tmp_path: Path) -> None:
+    """A link cannot be decided on as one program and be another."""
+    (tmp_path / "harmless").symlink_to("/bin/sh")
+    decided = program_facts(Host(), {"argv": [str(tmp_path / "harmless"), "-c", "id"]})
+    real = os.path.realpath("/bin/sh")
+    assert decided.facts == (Facts(command="harmless", program=real, arguments=("-c", "id")),)
+    assert decided.arguments["argv"] == Chosen(real, (str(tmp_path / "harmless"), "-c", "id"))
+    assert choose(["sh"]).program == real
+
+
+async def test_exec_is_for_admins_and_is_recorded() -> None:
+    kept = Kept()
+    door = gate(Tier.ADMIN, kept)
+    reply = await door.call("proc.exec", [["/bin/echo", "x"]], {})
+    await door.close()
+    assert reply.ok
+    assert [record["kind"] for record in kept.records] == ["intent", "call"]
+    for tier in (Tier.COMPUTE, Tier.OBSERVE, Tier.INSPECT, Tier.OPERATE):
+        reply = await gate(tier).call("proc.exec", [["/bin/echo", "x"]], {})
+        assert reply.error is not None
+        assert reply.error.code == "denied"
+
+
+async def test_a_host_that_starts_nothing_says_so() -> None:
+    from running import AllPermitted
+
+    from stdlib.catalogue import load
+    from stdlib.host import RunContext
+
+    spec = load().find("proc.exec")
+    assert spec is not None
+    bound = spec.bind([["true"]], {})
+    with (
+        spec.prepare(Host(), RunContext(), bound, AllPermitted()) as prepared,
+        pytest.raises(UnavailableError, match="no programs"),
+    ):
+        await prepared.perform()
