@@ -28,6 +28,7 @@ MEASURES: dict[str, tuple[str, str]] = {
     "calls": ("bench.workers", "measure_calls"),
     "throughput": ("bench.throughput", "measure"),
     "records": ("bench.records", "measure"),
+    "files": ("bench.files", "measure"),
     "run": ("bench.oneoff", "measure"),
     "commands": ("bench.commands", "measure"),
 }

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from agent.recorder import Recorder
 from agent.spool import Spool
 from bench import peers
 from bench.measure import Measure, Peer, spread
-from policies.decide import Effective, Layer, decide_effective
+from policies.decide import Effective, Layer, decide_below, decide_effective
 from policies.load import builtin
 from policies.model import Facts, Verdict
 from protocol.signing import PrivateKey
@@ -51,8 +52,8 @@ CALLED = {"time.now": "answered on the event loop", "sys.uptime": "reads a small
 class Bench:
     """A sandbox with the agent's own gate, the policy of a tier and a ledger on disk."""
 
-    def __init__(self, sandbox: Sandbox, recorder: Recorder) -> None:
-        policy = builtin(Tier.OBSERVE)
+    def __init__(self, sandbox: Sandbox, recorder: Recorder, tier: Tier) -> None:
+        policy = builtin(tier)
         self._allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
         self._sandbox = sandbox
         self._recorder = recorder
@@ -61,13 +62,13 @@ class Bench:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, spares: int = SPARES) -> AsyncIterator[Bench]:
-        """Start it, with a spool in a temporary directory and so many workers that wait."""
+    async def opened(cls, spares: int = SPARES, tier: Tier = Tier.OBSERVE) -> AsyncIterator[Bench]:
+        """Start it, with a spool in a temporary directory and so many workers that wait, at one tier."""
         with tempfile.TemporaryDirectory(prefix="outrider-bench-") as directory:
             spool = Spool.open(Path(directory) / "spool.sqlite", on_broken=_broken)
             sandbox = await Sandbox.start(bindings=load().bindings(), options=Options(spares=spares))
             try:
-                yield cls(sandbox, Recorder(spool, SystemClock(), agent_id="a" * 64, key=PrivateKey.generate()))
+                yield cls(sandbox, Recorder(spool, SystemClock(), agent_id="a" * 64, key=PrivateKey.generate()), tier)
             finally:
                 await sandbox.close()
                 spool.close()
@@ -79,7 +80,10 @@ class Bench:
         limits = self._allowed.limits
 
         def gate() -> Gate:
-            return Gate(load(), self._decide, self._recorder, session, Budget(limits), Host(), RunContext())
+            return Gate(
+                load(), self._decide, self._recorder, session, Budget(limits), Host(), RunContext(),
+                decide_below=partial(decide_below, self._allowed),
+            )  # fmt: skip
 
         name = {"lua": "main.lua", "python": "main.py"}[language]
         outcome = await self._sandbox.run(Program(language, name, {name: text.encode()}, {}), gate, limits)

@@ -232,7 +232,8 @@ class LengthPrefixed:
                 raise TooLargeError(f"a frame of {length} bytes is over the limit of {self._max_bytes}")
             if len(self._buffer) - position - LENGTH_BYTES < length:
                 break
-            frames.append(bytes(self._buffer[position + LENGTH_BYTES : position + LENGTH_BYTES + length]))
+            with memoryview(self._buffer) as whole:  # copied once, not twice
+                frames.append(bytes(whole[position + LENGTH_BYTES : position + LENGTH_BYTES + length]))
             position += LENGTH_BYTES + length
         del self._buffer[:position]
         return frames

@@ -23,6 +23,8 @@ BATCH_BYTES: Final = 128 * 1024  # about: texts are counted, and something for e
 BATCH_NS: Final = 10_000_000  # a slow source is not waited for when there is something to give
 ITEM_BYTES: Final = 64  # what an item counts for beside its texts
 
+_NUMBERS: Final = (int, float, bool)
+
 Source = Iterator[Any] | AsyncIterator[Any]
 
 _log = logging.getLogger("outrider.sandbox.gate")
@@ -63,11 +65,16 @@ class _Filling:
 
 
 def _size(item: Any) -> int:
-    if type(item) in (str, bytes):
+    kind = type(item)
+    if kind is str or kind is bytes:
         return len(item)
-    if type(item) is dict:
-        return sum([len(value) if type(value) in (str, bytes) else 16 for value in item.values()])
-    return 16
+    if kind is dict:
+        item = item.values()
+    elif kind is not list:
+        return 16
+    return sum(
+        [len(value) if type(value) is str else 16 if type(value) in _NUMBERS else _size(value) for value in item]
+    )
 
 
 class Pump:
@@ -111,7 +118,7 @@ class Pump:
         if batch is None:
             batch = await asyncio.shield(self._ahead or self._start(self._source))
             self._ahead = None
-        if not batch.is_end and not self._failed and len(batch.body) >= BATCH_BYTES:
+        if not batch.is_end and not self._failed and (batch.items >= BATCH_ITEMS or len(batch.body) >= BATCH_BYTES):
             self._ahead = self._start(self._source)
         return batch
 

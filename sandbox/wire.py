@@ -53,7 +53,7 @@ class Wire:
         self._events: deque[Event | Suspended[Reply]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._answered_ns = 0  # monotonic; when the last turn ended
-        self._unsent = b""  # what the socket did not take at once
+        self._unsent: bytes | memoryview = b""  # what the socket did not take at once
         self._is_ended = False  # the worker's end is closed
         self._is_closed = False
         loop.add_reader(sock.fileno(), self._on_readable)
@@ -82,9 +82,9 @@ class Wire:
         if self._is_closed:
             return
         if self._unsent:
-            self._unsent += data
+            self._unsent = bytes(self._unsent) + data
             return
-        self._unsent = self._send_some(data)
+        self._unsent = self._send_some(memoryview(data))  # so that what is left of a large answer is not copied
         if self._unsent:
             self._loop.add_writer(self._sock.fileno(), self._on_writable)
 
@@ -160,7 +160,7 @@ class Wire:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _send_some(self, data: bytes) -> bytes:
+    def _send_some(self, data: memoryview) -> bytes | memoryview:
         """Return what is left."""
         try:
             return data[self._sock.send(data) :]
@@ -170,7 +170,7 @@ class Wire:
             return b""
 
     def _on_writable(self) -> None:
-        self._unsent = self._send_some(self._unsent)
+        self._unsent = self._send_some(memoryview(self._unsent))
         if not self._unsent:
             self._conversation.is_answer_unread = False
             self._loop.remove_writer(self._sock.fileno())

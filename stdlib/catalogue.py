@@ -4,17 +4,17 @@
     def space(host: Host, path: HostPath) -> dict: ...
 
 Name, types, tier and code stand in one place, so they cannot drift. ``async def`` runs inline and must never block;
-``def`` may block and runs on a thread. A generator of either kind gives a stream: what it yields reaches the script
-item by item as the script asks for it (a list stands for several items at once), and what it returns is the stream's
-summary. A function that returns a ``Handle`` gives a thing that later calls use. A call without a tier cannot be
-declared.
+``def`` may block and runs on a thread. A generator of either kind, or what says that it returns one, gives a stream:
+what it yields reaches the script item by item as the script asks for it (a list stands for several items at once), and
+what it returns is the stream's summary. A function that returns a ``Handle`` gives a thing that later calls use. A call
+without a tier cannot be declared.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -29,12 +29,14 @@ from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, HostPlace, Paramet
 from stdlib.paths import Target, resolve
 from stdlib.places import Place, place
 
+#: The modules that declare calls; a family may have several.
 FAMILIES = (
-    "check", "data", "data_bytes", "data_names", "fs", "fs_entries", "fs_temporary", "fs_write", "log", "net",
-    "net_http", "net_probes", "net_services", "net_streams", "proc", "script", "secrets", "state", "sys", "time",
-    "tty",
+    "check", "data", "data_bytes", "data_names", "fs", "fs_content", "fs_entries", "fs_lines", "fs_open", "fs_search",
+    "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log", "net", "net_http", "net_probes",
+    "net_services", "net_streams", "proc", "script", "secrets", "state", "sys", "time", "tty",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
+_SOURCES = (Iterator, Generator, AsyncIterator)
 _declared: dict[str, CallSpec] = {}
 
 
@@ -301,6 +303,8 @@ def _gives(function: Callable[..., Any]) -> tuple[str, str]:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         return "stream", ""
     returned = get_type_hints(function).get("return")
+    if get_origin(returned) in _SOURCES:  # it checks its arguments before it begins
+        return "stream", ""
     if isinstance(returned, type) and issubclass(returned, Handle):
         return "handle", returned.kind
     return "value", ""

@@ -1,4 +1,8 @@
-"""``fs.*``: files of the host, always through the descriptor that the decision was made on."""
+"""``fs.*``: what stands about files: their metadata, directories and file systems.
+
+As everywhere in this family, the decision is made on what was opened, and the work is done on that descriptor. What is
+inside files is read in ``fs_content`` and its kin; trees are walked in ``fs_walk``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
@@ -20,7 +24,6 @@ from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.paths import Target, failure
 
-MAX_READ_BYTES = 512 << 10  # of one call: a frame of the worker's channel holds twice that
 MAX_ENTRIES = 10_000  # of one listing
 _TYPES = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
@@ -28,7 +31,8 @@ _TYPES = {
 }  # fmt: skip
 
 
-def _described(status: os.stat_result) -> dict[str, Any]:
+def described(status: os.stat_result) -> dict[str, Any]:
+    """Return what ``fs.stat`` says of a file."""
     return {
         "type": _TYPES.get(stat.S_IFMT(status.st_mode), "unknown"), "size": status.st_size,
         "mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid, "gid": status.st_gid,
@@ -63,7 +67,7 @@ def status(path: Target) -> dict[str, Any] | None:
     ``type``, ``size`` (bytes), ``mode`` (octal text), ``uid``, ``gid``, ``owner``, ``group``, ``atime``, ``mtime``,
     ``ctime`` (seconds since 1970 UTC), ``inode``, ``nlink``.
     """
-    return _described(path.status()) if path.exists else None
+    return described(path.status()) if path.exists else None
 
 
 @call(
@@ -75,7 +79,63 @@ def status(path: Target) -> dict[str, Any] | None:
 )
 def link_status(path: Target) -> dict[str, Any] | None:
     """Return what ``path`` is as :code:`fs.stat` does, but of a symlink itself."""
-    return _described(path.status()) if path.exists else None
+    return described(path.status()) if path.exists else None
+
+
+@call(
+    "fs.exists",
+    tier=Tier.OBSERVE,
+    lua='local is_there = fs.exists("/etc/hostname")',
+    python='is_there = fs.exists("/etc/hostname")',
+)
+def exists(path: Target) -> bool:
+    """Tell whether there is something at ``path``, symlinks followed."""
+    return path.exists
+
+
+@call(
+    "fs.access",
+    tier=Tier.OBSERVE,
+    lua='local may_read = fs.access("/etc/hostname", "r")',
+    python='may_read = fs.access("/etc/hostname", "r")',
+)
+def access(path: Target, mode: Literal["r", "w", "x", "rw", "rx", "wx", "rwx"] = "r") -> bool:
+    """Tell whether the agent's own user may read (r), write (w) and execute or enter (x) what is at ``path``.
+
+    False if there is nothing. This is about the rights on the host; what policies allow is another matter.
+    """
+    if not path.exists:
+        return False
+    wanted = sum({"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}[letter] for letter in mode)
+    return os.access(f"/proc/self/fd/{path.fd}", wanted, effective_ids=True)
+
+
+@call(
+    "fs.realpath",
+    tier=Tier.OBSERVE,
+    lua='local real = fs.realpath("/etc/os-release")',
+    python='real = fs.realpath("/etc/os-release")',
+)
+def real_path(path: Target) -> str | None:
+    """Return where ``path`` leads, links resolved, or nothing if there is nothing."""
+    return path.real if path.exists else None
+
+
+@call(
+    "fs.readlink",
+    tier=Tier.OBSERVE,
+    follows=False,
+    lua='local leads_to = fs.readlink("/proc/mounts")',
+    python='leads_to = fs.readlink("/proc/mounts")',
+)
+def read_link(path: Target) -> str | None:
+    """Return what a symlink itself says, or nothing if ``path`` is no symlink."""
+    if not path.exists or not stat.S_ISLNK(path.status().st_mode):
+        return None
+    try:
+        return os.readlink("", dir_fd=path.fd)  # of the very link that was opened; readlinkat(2)
+    except OSError as error:
+        raise failure(error, path.asked) from None
 
 
 @call(
@@ -105,30 +165,6 @@ def _entry_type(entry: os.DirEntry[str]) -> str:
     if entry.is_dir(follow_symlinks=False):
         return "directory"
     return "file" if entry.is_file(follow_symlinks=False) else "other"
-
-
-@call(
-    "fs.read", tier=Tier.INSPECT, lua='local text = fs.read("/etc/hostname")', python='text = fs.read("/etc/hostname")'
-)
-def read(
-    path: Target,
-    offset: Annotated[int, Bounds(0, 1 << 53, "bytes")] = 0,
-    length: Annotated[int, Bounds(0, MAX_READ_BYTES, "bytes")] = MAX_READ_BYTES,
-) -> str | bytes | None:
-    """Return up to ``length`` bytes of a regular file, as text if it is UTF-8; nothing if it is missing."""
-    if not path.exists:
-        return None
-    if not stat.S_ISREG(path.status().st_mode):
-        raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
-    with path.opened(os.O_RDONLY) as fd:
-        try:
-            data = os.pread(fd, int(length), int(offset))
-        except OSError as error:
-            raise failure(error, path.asked) from None
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data
 
 
 @call("fs.space", tier=Tier.OBSERVE, lua='local space = fs.space("/")', python='space = fs.space("/")')

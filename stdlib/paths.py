@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kernel.files import AT_FDCWD, open_at
+from kernel.files import (
+    AT_FDCWD,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    open_at,
+)
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
 
 
@@ -108,6 +115,21 @@ def _resolve(path: str, follow: bool) -> Target:
 
 def _open_path(path: str, extra: int = 0) -> int:
     return open_at(AT_FDCWD, path, os.O_PATH | extra)
+
+
+def open_beneath(root: int, relative: str, flags: int, *, one_fs: bool = False) -> int:
+    """Open what a path without a first slash names beneath a directory that is held, and follow no symlink to it.
+
+    Whatever is swapped meanwhile, what is opened lies beneath ``root``; where that is, :func:`real_of` tells. With
+    ``one_fs`` no mount is crossed (``EXDEV``).
+
+    Raises:
+        OSError: The kernel's own.
+    """
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | (RESOLVE_NO_XDEV if one_fs else 0)
+    if not flags & os.O_PATH:  # which goes with few others, and has no effect on what it opens
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+    return open_at(root, relative or ".", flags, resolve=resolve)
 
 
 def real_of(fd: int) -> str:

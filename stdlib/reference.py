@@ -237,7 +237,8 @@ def _type_of(item: Parameter) -> str:
     """Return the Python annotation of a parameter."""
     word = item.kind.partition(" ")[0]
     if word.startswith("'"):
-        return f"Literal[{item.kind.replace(chr(39), chr(34)).replace(' | ', ', ')}]"
+        told = f"Literal[{item.kind.replace(chr(39), chr(34)).replace(' | ', ', ')}]"
+        return f"{told} | None" if not item.is_required and item.default is None else told
     named = {
         "path": "str", "text": "str", "boolean": "bool", "integer": "int", "number": "float", "value": "Any",
         "data": "Any" if item.is_private else "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str",

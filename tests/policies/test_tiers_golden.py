@@ -43,6 +43,26 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("fs.list", Facts(path="/root"), ". -observe -observe -observe -observe"),
     ("fs.list", Facts(path="/var/spool/cron"), ". -observe -observe -observe -observe"),
     ("fs.list", Facts(path="/run/secrets"), ". -observe -inspect -inspect -inspect"),
+    *(
+        (call, Facts(path=path), verdicts)
+        for call in ("fs.exists", "fs.access", "fs.realpath", "fs.readlink")
+        for path, verdicts in (
+            ("/etc/hostname", ". +observe +observe +observe +admin"),
+            ("/root/a", ". +observe +observe +observe +admin"),
+        )
+    ),
+    *(
+        (call, Facts(path=path), verdicts)
+        for call in ("fs.walk", "fs.glob", "fs.disk_usage", "fs.largest")
+        for path, verdicts in (
+            ("/", ". +observe +inspect +inspect +admin"),
+            ("/home", ". +observe +inspect +inspect +admin"),
+            ("/home/mia", ". . +inspect +inspect +admin"),
+            ("/etc/ssh", ". -observe -observe -observe -observe"),
+            ("/root", ". -observe -observe -observe -observe"),
+            ("/var/spool/cron", ". -observe -observe -observe -observe"),
+        )
+    ),
     # facts of the host
     ("proc.list", NONE, ". +observe +observe +observe +admin"),
     ("proc.self", NONE, ". +observe +observe +observe +admin"),
@@ -69,7 +89,24 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("fs.read", Facts(path="/etc/../home/mia/notes", bytes=1), ". . . . +admin"),  # not resolved: fits no path
     ("fs.read", Facts(path="etc/hostname", bytes=1), ". . . . +admin"),
     ("fs.read", Facts(path="/etcetera", bytes=1), ". . . . +admin"),
-    ("fs.readlink", Facts(path="/etc/hostname", bytes=1), ". . . . +admin"),
+    *(
+        (call, Facts(path=path), verdicts)
+        for call in (
+            "fs.read_stream", "fs.lines", "fs.tail", "fs.grep", "fs.hash", "fs.magic", "fs.xattr", "fs.watch",
+            "fs.open", "file.read", "file.seek", "file.stat",
+        )
+        for path, verdicts in (
+            ("/etc/hostname", ". . +inspect +inspect +admin"),
+            ("/var/log/syslog", ". . +inspect +inspect +admin"),
+            ("/proc/meminfo", ". . +inspect +inspect +admin"),
+            ("/proc/1/environ", ". . . . +admin"),
+            ("/home/mia/notes", ". . . . +admin"),
+            ("/etc/shadow", ". . -inspect -inspect -inspect"),
+            ("/root/.ssh/id_rsa", ". . -inspect -inspect -inspect"),
+            ("/var/lib/outrider/agent.key", ". . -inspect -inspect -inspect"),
+        )
+    ),
+    ("file.write", Facts(path="/etc/hostname"), ". . . . +admin"),
     # commands
     ("proc.command", Facts(command="df"), ". . . +operate +admin"),  # what it stands for is not known
     *(

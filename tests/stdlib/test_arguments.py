@@ -49,7 +49,7 @@ def bad(item: Parameter) -> list[Any]:
         + {
             "path": [*TEXTS, "", "etc", "./x", "/" + "x" * 4096],
             "text": TEXTS,
-            "choice": [*TEXTS, "", "other", str(good(item)).swapcase()],
+            "choice": [*TEXTS, "", "no such choice", str(good(item)).swapcase()],
             "boolean": [0, 1, "true", b"", [], {}],
             "host": [*TEXTS, "", "web:80", "http://web", "127.1", "a b", "-a", "bücher.test", "[::1]", "x" * 254],
             "url": [

@@ -55,6 +55,37 @@ async def test_stat_follows_links_and_lstat_does_not(tmp_path: Path) -> None:
     assert await perform("fs.lstat", str(tmp_path / "missing")) is None
 
 
+async def test_exists_realpath_and_readlink(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("12345")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("missing")
+    os.symlink(b"caf\xe9", tmp_path / "odd")
+    expected = {
+        "file": (True, "file", None), "link": (True, "file", "file"), "dangling": (False, None, "missing"),
+        "missing": (False, None, None), "odd": (False, None, "caf\udce9"), ".": (True, "", None),
+    }  # fmt: skip
+    for name, (exists, real, says) in expected.items():
+        path = f"{tmp_path}/{name}"
+        assert await perform("fs.exists", path) is exists, name
+        leads_to = None if real is None else str(tmp_path / real)
+        assert await perform("fs.realpath", path) == leads_to, name
+        assert await perform("fs.readlink", path) == says, name
+
+
+async def test_access_is_that_of_the_effective_user(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    file.chmod(0o400)
+    assert await perform("fs.access", str(file))
+    assert not await perform("fs.access", str(file), "x")
+    assert not await perform("fs.access", str(file), "rx")
+    assert await perform("fs.access", str(file), "w") is (os.geteuid() == 0)
+    assert await perform("fs.access", str(tmp_path), "rwx")
+    assert not await perform("fs.access", str(tmp_path / "missing"))
+    with pytest.raises(ArgumentError):
+        await perform("fs.access", str(file), "xr")
+
+
 async def test_list_in_pages(tmp_path: Path) -> None:
     for name in ("b", "a", ".hidden", "c"):
         (tmp_path / name).touch()
@@ -75,22 +106,6 @@ async def test_list_in_pages(tmp_path: Path) -> None:
         await perform("fs.list", str(tmp_path / "a"))
     with pytest.raises(NotFoundError):
         await perform("fs.list", str(tmp_path / "missing"))
-
-
-async def test_read(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("grüße\0")
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    file = str(tmp_path / "file")
-    assert await perform("fs.read", file) == "grüße\0"
-    assert await perform("fs.read", file, 1, 1) == "r"
-    assert await perform("fs.read", file, 1 << 53) == ""
-    assert await perform("fs.read", file, 0, 0) == ""
-    assert await perform("fs.read", str(tmp_path / "bytes")) == b"\xff\xfe"
-    assert await perform("fs.read", str(tmp_path / "missing")) is None
-    assert (await perform("fs.read", "/proc/uptime")).count(" ") == 1, "a file without a size"
-    for path in (str(tmp_path), "/dev/null"):
-        with pytest.raises(ArgumentError, match="not a regular file"):
-            await perform("fs.read", path)
 
 
 async def test_space(tmp_path: Path) -> None:

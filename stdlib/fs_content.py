@@ -1,0 +1,186 @@
+"""``fs.read`` and its kin: what regular files hold. Anything else is never opened: a pipe would block, a device act.
+
+A file may grow, shrink or be sparse while it is read: what is there at each read is what is given, and whoever reads
+for long looks whether somebody still waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from protocol.errors import ArgumentError, DeadlineError
+from protocol.tiers import Tier
+from stdlib.catalogue import Permit, call
+from stdlib.fs_magic import HEAD_BYTES, mime_of
+from stdlib.parameters import Bounds
+from stdlib.paths import Target, failure
+
+MAX_READ_BYTES = 512 << 10  # of one call: a frame of the worker's channel holds twice that
+MAX_CHUNK_BYTES = 512 << 10  # of a stream: one batch of it; a frame holds twice that
+HASH_BYTES = 1 << 20  # at once
+MAX_ATTRIBUTES = 256  # of one file
+MAX_ATTRIBUTE_BYTES = 64 << 10  # of one; XATTR_SIZE_MAX, linux/limits.h
+MAX_ATTRIBUTES_BYTES = 512 << 10  # of all of them
+_SHOWN_NAMESPACES = ("user.", "security.", "system.")  # trusted.* is the kernel's own business (xattr(7))
+
+Offset = Annotated[int, Bounds(0, 1 << 53, "bytes")]
+Encoding = Literal["auto", "utf-8", "latin-1", "utf-16", "bytes"]
+
+
+@contextmanager
+def opened_file(path: Target) -> Iterator[int]:
+    """Yield a descriptor of a regular file, for reading.
+
+    Raises:
+        NotFoundError: There is nothing.
+        ArgumentError: It is no regular file.
+    """
+    if not stat.S_ISREG(path.status().st_mode):
+        raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
+    with path.opened(os.O_RDONLY) as fd:
+        yield fd
+
+
+def read_at(fd: int, length: int, offset: int, shown: str) -> bytes:
+    """Return what is there, at most ``length`` bytes; what the system says against it is an error of ours."""
+    try:
+        return os.pread(fd, length, offset)
+    except OSError as error:
+        raise failure(error, shown) from None
+
+
+def decoded(data: bytes, encoding: str) -> str | bytes:
+    """Return bytes of a file as a script wants them."""
+    if encoding == "bytes":
+        return data
+    if encoding != "auto":
+        return data.decode(encoding, "replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
+
+
+@call(
+    "fs.read", tier=Tier.INSPECT, lua='local text = fs.read("/etc/hostname")', python='text = fs.read("/etc/hostname")'
+)
+def read(
+    path: Target,
+    offset: Offset = 0,
+    length: Annotated[int, Bounds(0, MAX_READ_BYTES, "bytes")] = MAX_READ_BYTES,
+    encoding: Encoding = "auto",
+) -> str | bytes | None:
+    """Return up to ``length`` bytes of a regular file, as text if it is UTF-8; nothing if it is missing.
+
+    With ``encoding`` the bytes are taken as text of that encoding, what does not fit replaced by U+FFFD, or given as
+    they are (bytes).
+    """
+    if not path.exists:
+        return None
+    with opened_file(path) as fd:
+        return decoded(read_at(fd, int(length), int(offset), path.asked), encoding)
+
+
+@call(
+    "fs.read_stream",
+    tier=Tier.INSPECT,
+    lua='local size = 0\nfor chunk in fs.read_stream("/etc/passwd") do size = size + #chunk end',
+    python='size = 0\nfor chunk in fs.read_stream("/etc/passwd"):\n    size += len(chunk)',
+)
+def read_stream(
+    path: Target, chunk: Annotated[int, Bounds(1, MAX_CHUNK_BYTES, "bytes")] = MAX_CHUNK_BYTES, offset: Offset = 0
+) -> Generator[bytes, None, dict[str, Any]]:
+    """Give a regular file from ``offset`` on as bytes, ``chunk`` of them at a time, to where it ends by then.
+
+    The summary has ``bytes``, how many were given.
+    """
+    given = 0
+    with opened_file(path) as fd:
+        while data := read_at(fd, int(chunk), int(offset) + given, path.asked):
+            given += len(data)
+            yield data
+    return {"bytes": given}
+
+
+@call(
+    "fs.hash",
+    tier=Tier.INSPECT,
+    lua='local digits = fs.hash("/etc/hostname", "sha256")',
+    python='digits = fs.hash("/etc/hostname", "sha256")',
+)
+def digest(permit: Permit, path: Target, algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256") -> str:
+    """Return the hash of a regular file's content, in hexadecimal digits; ``blake2b`` is that of 64 bytes.
+
+    MD5 and SHA-1 are broken: only for what others hashed with them.
+    """
+    made = hashlib.new(algo, usedforsecurity=False)
+    with opened_file(path) as fd:
+        offset = 0
+        while data := read_at(fd, HASH_BYTES, offset, path.asked):
+            made.update(data)
+            offset += len(data)
+            if permit.is_over:
+                raise DeadlineError(f"the hash of {path.asked} was not finished")
+    return made.hexdigest()
+
+
+@call(
+    "fs.magic",
+    tier=Tier.INSPECT,
+    lua='local kind = fs.magic("/etc/hostname")',
+    python='kind = fs.magic("/etc/hostname")',
+)
+def magic(path: Target) -> str:
+    """Return the media type of a regular file, told by what it begins with, such as ``text/plain``.
+
+    What is not known is ``application/octet-stream``, or ``text/plain`` if it looks like text; a file without content
+    is ``application/x-empty``.
+    """
+    with opened_file(path) as fd:
+        return mime_of(read_at(fd, HEAD_BYTES, 0, path.asked))
+
+
+@call(
+    "fs.xattr",
+    tier=Tier.INSPECT,
+    lua='local found = fs.xattr("/etc/hostname")',
+    python='found = fs.xattr("/etc/hostname")',
+)
+def xattr(path: Target) -> dict[str, Any]:
+    """Return the extended attributes of a file or directory, by name, such as ``user.comment``.
+
+    A value is text if it is UTF-8, else bytes; what cannot be read is left out. At most 256, those of the namespaces
+    user, security and system.
+    """
+    where = f"/proc/self/fd/{path.present().fd}"  # an O_PATH descriptor has no attributes itself, open(2)
+    try:
+        names = sorted(os.listxattr(where))
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EPERM):  # no file system or object that has any
+            return {}
+        raise failure(error, path.asked) from None
+    found: dict[str, Any] = {}
+    size = 0
+    for name in names[:MAX_ATTRIBUTES]:
+        if not name.startswith(_SHOWN_NAMESPACES):
+            continue
+        value = _attribute(where, name)
+        size += len(name) + len(value or b"")
+        if size > MAX_ATTRIBUTES_BYTES:
+            break
+        if value is not None:
+            found[name] = decoded(value, "auto")
+    return found
+
+
+def _attribute(where: str, name: str) -> bytes | None:
+    try:
+        return os.getxattr(where, name)[:MAX_ATTRIBUTE_BYTES]
+    except OSError:  # gone, or not for this user
+        return None

@@ -1,0 +1,425 @@
+"""``fs.walk`` and its kin: whole trees, as streams. See ``stdlib.fs_tree`` for what holds of each of them."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import stat as modes
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from protocol.errors import ArgumentError
+from protocol.tiers import Tier
+from stdlib.catalogue import Permit, call
+from stdlib.fs_patterns import Glob
+from stdlib.fs_tree import (
+    LOOKED_AT,
+    MAX_DEPTH,
+    MAX_WAITING,
+    ROWS,
+    Account,
+    Directory,
+    Place,
+    Tree,
+    Waiting,
+    kind_of,
+    listed,
+    too_many,
+)
+from stdlib.parameters import Bounds, Length
+from stdlib.paths import Target
+
+MAX_ENTRIES = 10_000_000  # of one stream; a script that wants more walks parts of the tree
+MAX_LARGEST = 10_000  # of one list
+MAX_PATTERNS = 64
+MAX_LINKED = 200_000  # files with several names that are remembered, so that each counts once; about 30 MB
+WHOLE: Any = "/"  # a default; opened by the catalogue like what a script gives
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are; stat(2)
+FAR = float(1 << 53)
+
+Depth = Annotated[int, Bounds(1, MAX_DEPTH)]
+Size = Annotated[int, Bounds(0, 1 << 53, "bytes")]
+Rows = list[dict[str, Any]]
+Kind = Literal["file", "directory", "symlink", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries of a walk are given."""
+
+    matches: Callable[[str, str], bool] | None  # of name and relative path
+    kind: str | None
+    min_size: int
+    newer: float | None
+
+    @property
+    def needs_status(self) -> bool:
+        """Whether an entry must be looked at itself, not only its name."""
+        return self.min_size > 0 or self.newer is not None
+
+    def admits(self, directory: Directory, name: str, kind: str, status: os.stat_result | None) -> bool:
+        """Tell whether an entry is to be given."""
+        if self.kind is not None and kind != self.kind:
+            return False
+        if self.matches is not None and not self.matches(name, directory.place.relative):
+            return False
+        if status is None:
+            return True
+        if self.min_size and (kind != "file" or status.st_size < self.min_size):
+            return False
+        return self.newer is None or status.st_mtime > self.newer
+
+    @property
+    def is_all(self) -> bool:
+        """Whether every entry is."""
+        return self.matches is None and self.kind is None and not self.needs_status
+
+
+def _matcher(pattern: str | None) -> Callable[[str, str], bool] | None:
+    """Return what tells whether a name, or the path to it if the pattern has a slash, fits."""
+    if pattern is None:
+        return None
+    glob = Glob.parse(pattern, "match")
+    if "/" not in pattern and pattern != "**":
+        return lambda name, _directory: glob.fits(name)
+    return lambda name, directory: glob.fits(f"{directory}/{name}" if directory else name)
+
+
+@call(
+    "fs.walk",
+    tier=Tier.OBSERVE,
+    lua='for entry in fs.walk("/etc/default", {match = "*.conf"}) do print(entry.path, entry.size) end',
+    python='for entry in fs.walk("/etc/default", match="*.conf"):\n    print(entry["path"], entry["size"])',
+)
+def walk(
+    permit: Permit,
+    root: Target,
+    depth: Depth = MAX_DEPTH,
+    one_fs: bool = False,
+    match: Annotated[str, Length(1024)] | None = None,
+    type: Kind | None = None,
+    min_size: Size = 0,
+    newer: Annotated[float, Bounds(-FAR, FAR, "seconds")] | None = None,
+    limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 1_000_000,
+    stat: bool = True,
+) -> Generator[list[dict[str, Any]], None, dict[str, Any]]:
+    """Give everything below a directory, in no order, as ``path``, ``name``, ``type``, ``depth``, ``size``, ``mtime``.
+
+    ``size`` (bytes) and ``mtime`` (seconds since 1970 UTC) need a look at each entry and are left out if ``stat`` is
+    false. ``type`` is file, directory, symlink or other. ``depth`` is 1 for what is right below ``root``. No link is
+    followed; with ``one_fs`` no other file system is entered.
+
+    What is given can be narrowed: ``match`` is a pattern on the name, or with a slash in it on the path below
+    ``root``, where ``**`` stands for any directories; ``min_size`` gives only files of so many bytes or more, ``newer``
+    only what was modified after that time. All directories are entered all the same, down to ``depth``.
+
+    The summary is ``seen`` (entries looked at), ``truncated`` (``limit`` ended it), ``denied`` (left out by the
+    policy), ``deeper`` (directories not entered for their depth), ``failed``, and ``errors``, the first of those, each
+    with ``code`` and ``message``.
+    """
+    wanted = Wanted(_matcher(match), type, int(min_size), newer)
+    require_directory(root)
+    return _walk(Tree(root, permit, one_fs=one_fs), wanted, int(depth), int(limit), stat)
+
+
+def require_directory(root: Target) -> None:
+    """Return if a root can be gone through.
+
+    Raises:
+        NotFoundError: There is nothing.
+        ArgumentError: It is no directory.
+    """
+    if not modes.S_ISDIR(root.status().st_mode):
+        raise ArgumentError(f"root: {root.asked} is not a directory", parameter="root")
+
+
+def _walk(
+    tree: Tree, wanted: Wanted, most_depth: int, limit: int, with_status: bool
+) -> Generator[Rows, None, dict[str, Any]]:
+    account, given = tree.account, 0
+    rows: Rows = []
+    waiting = Waiting(account, most_depth)
+    looks = with_status or wanted.needs_status
+    is_all = wanted.is_all
+    for directory, entries in _directories(tree, waiting):
+        shown, depth, is_free = directory.shown, directory.place.depth, directory.is_free
+        for entry in entries:
+            account.seen += 1
+            if account.seen % LOOKED_AT == 0:
+                if tree.is_over:
+                    return account.summary()
+                yield rows
+                rows = []
+            name = entry.name
+            if not is_free and not tree.permits(directory.real + name):
+                account.denied += 1
+                continue
+            kind = kind_of(entry)
+            if kind == "directory":
+                waiting.add(directory, name)
+            status = _status(entry, shown, account) if looks else None
+            if looks and status is None:
+                continue
+            if not is_all and not wanted.admits(directory, name, kind, status):
+                continue
+            if given >= limit:
+                account.truncated = True
+                yield rows
+                return account.summary()
+            given += 1
+            row: dict[str, Any] = {"path": shown + name, "name": name, "type": kind, "depth": depth}
+            if with_status and status is not None:
+                row["size"], row["mtime"] = status.st_size, status.st_mtime
+            rows.append(row)
+            if len(rows) >= ROWS:
+                yield rows
+                rows = []
+    yield rows
+    return account.summary()
+
+
+def _directories(tree: Tree, waiting: Waiting) -> Iterator[tuple[Directory, Iterator[os.DirEntry[str]]]]:
+    """Give every directory that is to be entered, with what it holds."""
+    for place in waiting:
+        if tree.is_over:
+            return
+        with tree.entered(place) as directory:
+            if directory is not None:
+                yield directory, listed(tree, directory)
+
+
+def _status(entry: os.DirEntry[str], shown: str, account: Account) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since it was listed, as if it had been gone before
+        return None
+    except OSError as error:
+        account.fail(shown + entry.name, error)
+        return None
+
+
+@call(
+    "fs.glob",
+    tier=Tier.OBSERVE,
+    lua='for found in fs.glob({"etc/host*", "etc/default/*"}) do print(found.path, found.size) end',
+    python='for found in fs.glob(["etc/host*", "etc/default/*"]):\n    print(found["path"], found["size"])',
+)
+def glob(
+    permit: Permit,
+    patterns: Annotated[list[str], Length(1024)],
+    root: Target = WHOLE,
+    one_fs: bool = False,
+    limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 100_000,
+) -> Generator[list[dict[str, Any]], None, dict[str, Any]]:
+    """Give what fits one of ``patterns`` on the path below ``root``, as ``fs.walk`` does, each once.
+
+    ``*``, ``?`` and ``[...]`` stay within one name and fit a dot too; ``**`` between slashes stands for any
+    directories. Only directories below which something may fit are entered, and no link is followed. At most 64
+    patterns. The summary is that of ``fs.walk``.
+    """
+    if not 0 < len(patterns) <= MAX_PATTERNS:
+        raise ArgumentError(f"patterns: must be 1 to {MAX_PATTERNS} patterns", parameter="patterns")
+    require_directory(root)
+    return _glob(Tree(root, permit, one_fs=one_fs), [Glob.parse(text, "patterns") for text in patterns], int(limit))
+
+
+def _glob(tree: Tree, globs: list[Glob], limit: int) -> Generator[Rows, None, dict[str, Any]]:
+    account, given = tree.account, 0
+    rows: Rows = []
+    waiting = Waiting(account, MAX_DEPTH)
+    states = {"": [one.start for one in globs]}  # of each directory that waits
+    for directory, entries in _directories(tree, waiting):
+        here = states.pop(directory.place.relative)
+        for entry in entries:
+            account.seen += 1
+            if account.seen % LOOKED_AT == 0:
+                if tree.is_over:
+                    return account.summary()
+                yield rows
+                rows = []
+            name = entry.name
+            after = [one.after(state, name) for one, state in zip(globs, here, strict=True)]
+            if not any(after):
+                continue
+            if not directory.is_free and not tree.permits(directory.real + name):
+                account.denied += 1
+                continue
+            kind = kind_of(entry)
+            if kind == "directory" and any(one.goes_on(state) for one, state in zip(globs, after, strict=True)):
+                waiting.add(directory, name)
+                states[directory.below(name).relative] = after
+            if not any(one.is_fit(state) for one, state in zip(globs, after, strict=True)):
+                continue
+            status = _status(entry, directory.shown, account)
+            if status is None:
+                continue
+            if given >= limit:
+                account.truncated = True
+                yield rows
+                return account.summary()
+            given += 1
+            rows.append({
+                "path": directory.shown + name, "name": name, "type": kind, "depth": directory.place.depth,
+                "size": status.st_size, "mtime": status.st_mtime,
+            })  # fmt: skip
+    yield rows
+    return account.summary()
+
+
+@call(
+    "fs.largest",
+    tier=Tier.OBSERVE,
+    lua='local files = fs.largest("/etc/default", {limit = 3})',
+    python='files = fs.largest("/etc/default", limit=3)',
+)
+def largest(
+    permit: Permit,
+    root: Target,
+    limit: Annotated[int, Bounds(1, MAX_LARGEST)] = 20,
+    min_size: Size = 1,
+    one_fs: bool = True,
+) -> dict[str, Any]:
+    """Return the largest files below a directory: ``files``, each ``path`` and ``size`` (bytes), the largest first.
+
+    Beside them stands what the summary of ``fs.walk`` has: ``seen``, ``truncated``, ``denied``, ``deeper``, ``failed``
+    and ``errors``. No link is followed, and no other file system is entered unless ``one_fs`` is false.
+    """
+    require_directory(root)
+    tree = Tree(root, permit, one_fs=one_fs)
+    found: list[tuple[int, str]] = []
+    walked = _walk(tree, Wanted(None, "file", int(min_size), None), MAX_DEPTH, MAX_ENTRIES, with_status=True)
+    for rows in walked:
+        for row in rows:
+            heapq.heappush(found, (row["size"], row["path"]))
+            if len(found) > limit:
+                heapq.heappop(found)
+    ordered = sorted(found, key=lambda item: (-item[0], item[1]))
+    return {"files": [{"path": path, "size": size} for size, path in ordered], **tree.account.summary()}
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A directory that is being summed up."""
+
+    place: Place
+    shown: str = ""
+    size: int = 0
+    inner: list[str] | None = None  # names of directories in it that are not summed yet; None before it is entered
+    is_free: bool = False
+
+
+@call(
+    "fs.disk_usage",
+    tier=Tier.OBSERVE,
+    lua='local used = fs.disk_usage("/etc/default", {depth = 1})\n'
+    "for part in used do print(part.path, part.bytes) end\nprint(used:summary().bytes)",
+    python='used = fs.disk_usage("/etc/default", depth=1)\nfor part in used:\n    print(part["path"], part["bytes"])\n'
+    'print(used.summary()["bytes"])',
+)
+def disk_usage(
+    permit: Permit,
+    path: Target,
+    depth: Annotated[int, Bounds(0, MAX_DEPTH)] = 0,
+    min_size: Size = 0,
+    one_fs: bool = True,
+) -> Generator[list[dict[str, Any]], None, dict[str, Any]]:
+    """Sum up the space that a tree takes on its disk as ``du`` does: blocks, not lengths; a file of several names once.
+
+    Gives each directory down to ``depth`` levels below ``path`` that takes ``min_size`` or more, as ``path``,
+    ``bytes``, ``depth``, after all that it holds. The summary is that of ``fs.walk`` with ``bytes``, the whole;
+    ``exists``, false if there is nothing; ``files`` and ``directories``, how many. No link is followed.
+    """
+    return _disk_usage(permit, path, int(depth), int(min_size), one_fs)
+
+
+def _disk_usage(
+    permit: Permit, path: Target, shown_depth: int, min_size: int, one_fs: bool
+) -> Generator[Rows, None, dict[str, Any]]:
+    tree = Tree(path, permit, one_fs=one_fs)
+    counts = _Counts()
+    if path.exists and modes.S_ISDIR(path.status().st_mode):
+        yield from _sum_up(tree, counts, shown_depth, min_size)
+    elif path.exists:
+        counts.add(path.status())
+    return {
+        **tree.account.summary(), "bytes": counts.size, "exists": path.exists, "files": counts.files,
+        "directories": counts.directories,
+    }  # fmt: skip
+
+
+class _Counts:
+    """What a tree takes, and which of its files were counted already."""
+
+    def __init__(self) -> None:
+        self.size = self.files = self.directories = 0
+        self._linked: set[tuple[int, int]] = set()
+
+    def add(self, status: os.stat_result) -> int:
+        """Count one object, and return what it adds."""
+        if modes.S_ISDIR(status.st_mode):
+            self.directories += 1
+        else:
+            self.files += 1
+            if status.st_nlink > 1:
+                key = (status.st_dev, status.st_ino)
+                if key in self._linked:
+                    return 0
+                if len(self._linked) < MAX_LINKED:
+                    self._linked.add(key)
+        size = status.st_blocks * BLOCK_BYTES
+        self.size += size
+        return size
+
+
+def _sum_up(tree: Tree, counts: _Counts, shown_depth: int, min_size: int) -> Generator[Rows, None, None]:
+    """Go down and up again: the newest sum is that of the innermost directory."""
+    sums = [_Sum(Place("", 1))]
+    rows: Rows = []
+    while sums and not tree.is_over:
+        newest = sums[-1]
+        if newest.inner is None:
+            newest.inner = []
+            yield from _sum_files(tree, counts, newest)
+        elif newest.inner:
+            name = newest.inner.pop()
+            relative = f"{newest.place.relative}/{name}" if newest.place.relative else name
+            if newest.place.depth >= MAX_DEPTH:
+                tree.account.deeper += 1
+            else:
+                sums.append(_Sum(Place(relative, newest.place.depth + 1, newest.is_free)))
+        else:
+            sums.pop()
+            if sums:
+                sums[-1].size += newest.size
+            level = newest.place.depth - 1
+            if newest.shown and level <= shown_depth and newest.size >= min_size:
+                rows.append({"path": newest.shown.rstrip("/") or "/", "bytes": newest.size, "depth": level})
+        if len(rows) >= ROWS:
+            yield rows
+            rows = []
+    yield rows
+
+
+def _sum_files(tree: Tree, counts: _Counts, into: _Sum) -> Generator[Rows, None, None]:
+    """Add a directory itself and all in it but its directories, which are left to be entered."""
+    with tree.entered(into.place) as directory:
+        if directory is None:
+            return
+        into.shown, into.is_free = directory.shown, directory.is_free
+        status = os.fstat(directory.fd)
+        into.size += counts.add(status)
+        inner = into.inner = []
+        for entry in listed(tree, directory):
+            tree.account.seen += 1
+            if tree.account.seen % LOOKED_AT == 0:
+                yield []
+            if not directory.is_free and not tree.permits(directory.real + entry.name):
+                tree.account.denied += 1
+            elif entry.is_dir(follow_symlinks=False):
+                if len(inner) >= MAX_WAITING:
+                    tree.account.fail(directory.shown + entry.name, too_many(directory.shown + entry.name))
+                else:
+                    inner.append(entry.name)
+            elif (found := _status(entry, directory.shown, tree.account)) is not None:
+                into.size += counts.add(found)
