@@ -130,6 +130,22 @@ def decode(
     return value
 
 
+def decode_trusted(data: bytes) -> Any:
+    """Return the one value in a frame of who is trusted with everything anyway, such as the gate by its worker.
+
+    Neither depth nor items are bounded, which takes most of the time of decoding a list of maps.
+
+    Raises:
+        ProtocolError: Not exactly one well-formed value.
+    """
+    try:
+        return msgpack.unpackb(data, raw=False, use_list=True, strict_map_key=True, ext_hook=_refuse_extension)
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"not a well-formed frame: {type(error).__name__}") from None
+
+
 def _occurs(data: bytes, markers: bytes) -> int:
     """Return how often ``markers`` occur, also inside texts and blobs where they mean nothing."""
     return len(data) - len(data.translate(None, markers))

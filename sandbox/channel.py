@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from protocol.errors import OutriderError, ProtocolError, TooLargeError
-from protocol.frames import LengthPrefixed, decode, encode
+from protocol.frames import LengthPrefixed, decode, decode_trusted, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
 from sandbox.modules import NONE, Libraries
 from sandbox.runtimes import CallError, Remote, Taken
@@ -152,7 +152,9 @@ class Channel:
         frame = self._frames.pop(0)
         if frame[:1] == RAW:
             return BATCH, [[frame[1:]], False, None]
-        message = decode(frame, max_bytes=max_bytes)
+        if len(frame) > max_bytes:
+            raise ProtocolError("a frame of the gate is too large")
+        message = decode_trusted(frame)
         if type(message) is not list or len(message) != 2:
             raise ProtocolError("a frame of the gate is malformed")
         return message[0], message[1]
