@@ -15,11 +15,12 @@ from bench.measure import Better, Measure, Peer, quantile, spread
 from bench.memory import pss_bytes
 from bench.workers import Bench
 from protocol.tiers import Tier
+from stdlib.catalogue import load
 from stdlib.fs import described
-from stdlib.host import Host
+from stdlib.host import Host, RunContext
 
 CALLS = 500  # of one run
-RUNS = 11
+RUNS = 5
 TIMES = 2.0  # the same work done directly, at most, beside what the gate costs
 READ_BYTES = 4096
 
@@ -69,7 +70,7 @@ def _place() -> Iterator[Path]:
 
 async def _small(bench: Bench, place: Path) -> list[Measure]:
     file = str(place / "file")
-    processes = load_process_list()
+    processes = _process_list()
     works: list[tuple[str, str, Callable[[], Any], int]] = [
         ("fs.stat", f'fs.stat("{file}")', lambda: described(os.stat(file)), CALLS),
         ("fs.read of 4 KiB", f'fs.read("{file}")', lambda: Path(file).read_bytes().decode(), CALLS),
@@ -89,19 +90,21 @@ async def _small(bench: Bench, place: Path) -> list[Measure]:
     return measures
 
 
-def load_process_list() -> Callable[[], Any]:
+def _process_list() -> Callable[[], Any]:
     """Return what lists processes as the call does, with no gate around it."""
-    from stdlib.catalogue import load
-
     spec = load().find("proc.list")
     if spec is None or spec.implementation is None:
         raise RuntimeError("there is no call proc.list")
     implementation = spec.implementation
-    return lambda: _finished(implementation(Host(), **{item.name: item.default for item in spec.parameters}))
+    given = {"host": Host(), "run": RunContext()}
+    injected = [given[want] for want in spec.wants]
+    defaults = {item.name: item.default for item in spec.parameters}
 
+    def work() -> Any:
+        value = implementation(*injected, **defaults)
+        return asyncio.run(value) if asyncio.iscoroutine(value) else value
 
-def _finished(value: Any) -> Any:
-    return asyncio.run(value) if asyncio.iscoroutine(value) else value
+    return work
 
 
 async def _calls_us(bench: Bench, call: str, calls: int) -> list[float]:
