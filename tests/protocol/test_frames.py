@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol import limits
 from protocol.errors import ProtocolError, TooLargeError
-from protocol.frames import LengthPrefixed, decode, encode, prefixed, scan
+from protocol.frames import LengthPrefixed, decode, decode_trusted, encode, prefixed, scan
 
 plain = st.recursive(
     st.none()
@@ -201,3 +201,11 @@ def test_a_length_over_the_limit_is_refused_at_once() -> None:
     assert splitter.feed(prefixed(bytes(10))) == [bytes(10)]
     with pytest.raises(TooLargeError, match="a frame of 11 bytes"):
         splitter.feed((11).to_bytes(4, "big"))
+
+
+def test_frames_of_who_is_trusted_are_decoded_without_bounds_and_still_well_formed() -> None:
+    value = [{"path": "x", "mtime": 1.5, "inner": [[[None]]]}] * 20_000
+    assert decode_trusted(encode(value, max_bytes=1 << 22, max_items=1 << 20)) == value
+    for data in (b"", b"\xc1", b"\x91", b"\x00\x00", b"\xd4\x01\x00", b"\x81\x01\x02", b"\xa1\xff"):
+        with pytest.raises(ProtocolError):
+            decode_trusted(data)
