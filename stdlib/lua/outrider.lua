@@ -226,8 +226,44 @@ function digest.sha256(data) end
 ---@return string
 function digest.sha512(data) end
 
+---@class outrider.file
+---@field close fun(self): nil Give it back.
+file = {}
+
+--- Return up to `length` bytes from where the last read ended, as `fs.read` does; nothing at the file's end.
+---@param file outrider.file handle of the kind `file`
+---@param length? integer whole number of bytes from 0 to 524288
+---@param encoding? "auto"|"utf-8"|"latin-1"|"utf-16"|"bytes"
+---@overload fun(file: outrider.file, named: {length?: integer, encoding?: "auto"|"utf-8"|"latin-1"|"utf-16"|"bytes"}): string|nil
+---@return string|nil
+function file.read(file, length, encoding) end
+
+--- Set where the next read begins, `offset` bytes from `whence`, and return that from the file's start.
+---
+--- It may lie behind the end, where nothing is to be read.
+---@param file outrider.file handle of the kind `file`
+---@param offset? integer whole number of bytes from -9007199254740992 to 9007199254740992
+---@param whence? "start"|"current"|"end"
+---@overload fun(file: outrider.file, named: {offset?: integer, whence?: "start"|"current"|"end"}): integer
+---@return integer
+function file.seek(file, offset, whence) end
+
+--- Return what the open file is, as `fs.stat` does.
+---@param file outrider.file handle of the kind `file`
+---@return table<string, any>
+function file.stat(file) end
+
 ---@class outrider.fs
 fs = {}
+
+--- Tell whether the agent's own user may read (r), write (w) and execute or enter (x) what is at `path`.
+---
+--- False if there is nothing. This is about the rights on the host; what policies allow is another matter.
+---@param path string absolute path
+---@param mode? "r"|"w"|"x"|"rw"|"rx"|"wx"|"rwx"
+---@overload fun(path: string, named: {mode?: "r"|"w"|"x"|"rw"|"rx"|"wx"|"rwx"}): boolean
+---@return boolean
+function fs.access(path, mode) end
 
 --- Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it.
 ---@param path string absolute path
@@ -258,6 +294,92 @@ function fs.chown(path, uid, gid) end
 ---@return table<string, any>
 function fs.copy(source, path, overwrite) end
 
+--- Sum up the space that a tree takes on its disk as `du` does: blocks, not lengths; a file of several names once.
+---
+--- Gives each directory down to `depth` levels below `path` that takes `min_size` or more, as `path`,
+--- `bytes`, `depth`, after all that it holds. The summary is that of `fs.walk` with `bytes`, the whole;
+--- `exists`, false if there is nothing; `files` and `directories`, how many. No link is followed.
+---@param path string absolute path
+---@param depth? integer whole number from 0 to 256
+---@param min_size? integer whole number of bytes from 0 to 9007199254740992
+---@param one_fs? boolean boolean
+---@overload fun(path: string, named: {depth?: integer, min_size?: integer, one_fs?: boolean}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function fs.disk_usage(path, depth, min_size, one_fs) end
+
+--- Tell whether there is something at `path`, symlinks followed.
+---@param path string absolute path
+---@return boolean
+function fs.exists(path) end
+
+--- Give what fits one of `patterns` on the path below `root`, as `fs.walk` does, each once.
+---
+--- `*`, `?` and `[...]` stay within one name and fit a dot too; `**` between slashes stands for any
+--- directories. Only directories below which something may fit are entered, and no link is followed. At most 64
+--- patterns. The summary is that of `fs.walk`.
+---@param patterns string[] list of at most 1000 texts, each of at most 1024 bytes
+---@param root? string absolute path
+---@param one_fs? boolean boolean
+---@param limit? integer whole number from 1 to 10000000
+---@overload fun(patterns: string[], named: {root?: string, one_fs?: boolean, limit?: integer}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function fs.glob(patterns, root, one_fs, limit) end
+
+--- Give each line of regular files in which `regex` is found, as `path`, `line` (from 1) and `text`.
+---
+--- With `before` or `after` so many lines around it are given too, in lists of these names. A line is text, or
+--- bytes if it is not UTF-8; one of more than 64 KiB is searched, and one of more than 2 KiB given, up to there. Files
+--- that look binary are not searched. The syntax of patterns is that of RE2, as of `regex.test`.
+---
+--- The summary is `matches`, `files` (searched), `binary` and `missing` (not searched), `cut` (lines that
+--- were longer), `partly` (files searched only in their first GiB), `truncated` (`max` ended it), `failed`, and
+--- `errors`, the first of those, each with `code` and `message`.
+---@param paths string[] list of 1 to 1000 absolute paths
+---@param regex string text, at most 2000 bytes
+---@param max? integer whole number of matches from 1 to 1000000
+---@param before? integer whole number of lines from 0 to 20
+---@param after? integer whole number of lines from 0 to 20
+---@overload fun(paths: string[], regex: string, named: {max?: integer, before?: integer, after?: integer}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function fs.grep(paths, regex, max, before, after) end
+
+--- Return the hash of a regular file's content, in hexadecimal digits; `blake2b` is that of 64 bytes.
+---
+--- MD5 and SHA-1 are broken: only for what others hashed with them.
+---@param path string absolute path
+---@param algo? "sha256"|"sha512"|"blake2b"|"sha1"|"md5"
+---@overload fun(path: string, named: {algo?: "sha256"|"sha512"|"blake2b"|"sha1"|"md5"}): string
+---@return string
+function fs.hash(path, algo) end
+
+--- Return the largest files below a directory: `files`, each `path` and `size` (bytes), the largest first.
+---
+--- Beside them stands what the summary of `fs.walk` has: `seen`, `truncated`, `denied`, `deeper`, `failed`
+--- and `errors`. No link is followed, and no other file system is entered unless `one_fs` is false.
+---@param root string absolute path
+---@param limit? integer whole number from 1 to 10000
+---@param min_size? integer whole number of bytes from 0 to 9007199254740992
+---@param one_fs? boolean boolean
+---@overload fun(root: string, named: {limit?: integer, min_size?: integer, one_fs?: boolean}): table<string, any>
+---@return table<string, any>
+function fs.largest(root, limit, min_size, one_fs) end
+
+--- Give the lines of a regular file without their ends (line feed, or carriage return and line feed).
+---
+--- A line is text, or bytes if it is not UTF-8. With `from_end` the last one comes first, and only so much is read as
+--- is asked for. `match` is a pattern as of `regex`; only lines in which it is found are given. A line of more than
+--- 64 KiB is cut there.
+---
+--- The summary is `lines` (given), `cut` (how many of those), `truncated` (`limit` ended it
+--- before the file did).
+---@param path string absolute path
+---@param from_end? boolean boolean
+---@param limit? integer whole number from 1 to 9007199254740992
+---@param match? string text, at most 2000 bytes
+---@overload fun(path: string, named: {from_end?: boolean, limit?: integer, match?: string}): fun(): string
+---@return fun(): string
+function fs.lines(path, from_end, limit, match) end
+
 --- Make a hard link at `path` to the regular file `source`; both places are decided on.
 ---@param source string absolute path
 ---@param path string absolute path
@@ -277,6 +399,14 @@ function fs.list(path, offset, limit, hidden) end
 ---@return table<string, any>|nil
 function fs.lstat(path) end
 
+--- Return the media type of a regular file, told by what it begins with, such as `text/plain`.
+---
+--- What is not known is `application/octet-stream`, or `text/plain` if it looks like text; a file without content
+--- is `application/x-empty`.
+---@param path string absolute path
+---@return string
+function fs.magic(path) end
+
 --- Make a directory (mode 0755), with those above it if `parents`; return whether it was not there.
 ---@param path string absolute path
 ---@param parents? boolean boolean
@@ -288,6 +418,15 @@ function fs.mkdir(path, parents, mode) end
 --- Return what is mounted: `device`, `dir`, `type`, `options` (text) and `read_only`.
 ---@return table<string, any>[]
 function fs.mounts() end
+
+--- Open a regular file for reading (r). What is opened stays the same file, whatever becomes of its name.
+---
+--- The handle has `read`, `seek`, `stat` and `close`, and `path`, as it was given.
+---@param path string absolute path
+---@param mode? "r"
+---@overload fun(path: string, named: {mode?: "r"}): outrider.file
+---@return outrider.file
+function fs.open(path, mode) end
 
 --- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 ---
@@ -302,12 +441,36 @@ function fs.mounts() end
 function fs.patch(path, diff, if_hash, dry_run) end
 
 --- Return up to `length` bytes of a regular file, as text if it is UTF-8; nothing if it is missing.
+---
+--- With `encoding` the bytes are taken as text of that encoding, what does not fit replaced by U+FFFD, or given as
+--- they are (bytes).
 ---@param path string absolute path
 ---@param offset? integer whole number of bytes from 0 to 9007199254740992
 ---@param length? integer whole number of bytes from 0 to 524288
----@overload fun(path: string, named: {offset?: integer, length?: integer}): string|nil
+---@param encoding? "auto"|"utf-8"|"latin-1"|"utf-16"|"bytes"
+---@overload fun(path: string, named: {offset?: integer, length?: integer, encoding?: "auto"|"utf-8"|"latin-1"|"utf-16"|"bytes"}): string|nil
 ---@return string|nil
-function fs.read(path, offset, length) end
+function fs.read(path, offset, length, encoding) end
+
+--- Give a regular file from `offset` on as bytes, `chunk` of them at a time, to where it ends by then.
+---
+--- The summary has `bytes`, how many were given.
+---@param path string absolute path
+---@param chunk? integer whole number of bytes from 1 to 524288
+---@param offset? integer whole number of bytes from 0 to 9007199254740992
+---@overload fun(path: string, named: {chunk?: integer, offset?: integer}): fun(): string
+---@return fun(): string
+function fs.read_stream(path, chunk, offset) end
+
+--- Return what a symlink itself says, or nothing if `path` is no symlink.
+---@param path string absolute path
+---@return string|nil
+function fs.readlink(path) end
+
+--- Return where `path` leads, links resolved, or nothing if there is nothing.
+---@param path string absolute path
+---@return string|nil
+function fs.realpath(path) end
 
 --- Remove a file, a link or an empty directory; with `recursive` a directory with all below it.
 ---
@@ -354,6 +517,23 @@ function fs.stat(path) end
 ---@param path string absolute path
 function fs.symlink(target, path) end
 
+--- Return the whole lines that were added to a file since `cursor`, or nothing if there is no such file.
+---
+--- Without a cursor nothing is new yet: reading begins at the `start` that is given. What is returned are `lines`,
+--- as `fs.lines` gives them; `cursor`, to be given the next time; `more`, whether there are more already;
+--- `rotated`, whether the file was replaced, truncated or written anew; `missed`, whether lines may be lost
+--- by that.
+---
+--- A file that was renamed within its directory is read to its end first. A line is given when it is ended; one of more
+--- than 64 KiB comes in pieces. At most 512 KiB are read at once.
+---@param path string absolute path
+---@param cursor? string text, at most 100 bytes
+---@param limit? integer whole number of lines from 1 to 10000
+---@param start? "end"|"beginning"
+---@overload fun(path: string, named: {cursor?: string, limit?: integer, start?: "end"|"beginning"}): table<string, any>|nil
+---@return table<string, any>|nil
+function fs.tail(path, cursor, limit, start) end
+
 --- Return the path of a new, empty directory that only the agent's own user may enter; removed when the run ends.
 ---@return string
 function fs.tempdir() end
@@ -389,6 +569,48 @@ function fs.unlink(path) end
 ---@param mtime number number of seconds from -1e+10 to 1e+10
 function fs.utime(path, atime, mtime) end
 
+--- Give everything below a directory, in no order, as `path`, `name`, `type`, `depth`, `size`, `mtime`.
+---
+--- `size` (bytes) and `mtime` (seconds since 1970 UTC) need a look at each entry and are left out if `stat` is
+--- false. `type` is file, directory, symlink or other. `depth` is 1 for what is right below `root`. No link is
+--- followed; with `one_fs` no other file system is entered.
+---
+--- What is given can be narrowed: `match` is a pattern on the name, or with a slash in it on the path below
+--- `root`, where `**` stands for any directories; `min_size` gives only files of so many bytes or more, `newer`
+--- only what was modified after that time. All directories are entered all the same, down to `depth`.
+---
+--- The summary is `seen` (entries looked at), `truncated` (`limit` ended it), `denied` (left out by the
+--- policy), `deeper` (directories not entered for their depth), `failed`, and `errors`, the first of those, each
+--- with `code` and `message`.
+---@param root string absolute path
+---@param depth? integer whole number from 1 to 256
+---@param one_fs? boolean boolean
+---@param match? string text, at most 1024 bytes
+---@param type? "file"|"directory"|"symlink"|"other"
+---@param min_size? integer whole number of bytes from 0 to 9007199254740992
+---@param newer? number number of seconds from -9.0072e+15 to 9.0072e+15
+---@param limit? integer whole number from 1 to 10000000
+---@param stat? boolean boolean
+---@overload fun(root: string, named: {depth?: integer, one_fs?: boolean, match?: string, type?: "file"|"directory"|"symlink"|"other", min_size?: integer, newer?: number, limit?: integer, stat?: boolean}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function fs.walk(root, depth, one_fs, match, type, min_size, newer, limit, stat) end
+
+--- Give what happens to a file, or to what a directory holds, from now on, as `event`, `path` and `is_dir`.
+---
+--- Events are `created`, `deleted`, `modified`, `written` (closed after writing), `attributes`,
+--- `moved_from` and `moved_to`; by default all. With `recursive` directories below it are watched too, at most
+--- 8192, also new ones; what a new one already holds when its watch begins is given as `created`, perhaps twice. No
+--- link is followed.
+---
+--- `overflow` says that the kernel dropped events, `unwatched` that a directory below is not watched, `ended`,
+--- that `path` itself was moved or removed; that is the last one. What the policy does not permit is left out.
+---@param path string absolute path
+---@param events? string[] list of at most 1000 texts, each of at most 20 bytes
+---@param recursive? boolean boolean
+---@overload fun(path: string, named: {events?: string[], recursive?: boolean}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function fs.watch(path, events, recursive) end
+
 --- Give a file this content, as a whole or not at all. It keeps its owner, mode and extended attributes.
 ---
 --- `mode` is octal text, 0644 for a new file. `if_hash`: only if the sha256 of what is there is this, or
@@ -411,6 +633,14 @@ function fs.write(path, data, mode, if_hash) end
 ---@overload fun(path: string, named: {mode?: string, if_hash?: string}): outrider.writer
 ---@return outrider.writer
 function fs.write_stream(path, mode, if_hash) end
+
+--- Return the extended attributes of a file or directory, by name, such as `user.comment`.
+---
+--- A value is text if it is UTF-8, else bytes; what cannot be read is left out. At most 256, those of the namespaces
+--- user, security and system.
+---@param path string absolute path
+---@return table<string, any>
+function fs.xattr(path) end
 
 ---@class outrider.gzip
 gzip = {}

@@ -180,7 +180,34 @@ class digest:
     def sha512(data: str | bytes) -> str:
         """Return the SHA-512 hash of bytes, in hexadecimal digits."""
 
+class file:
+    def close(self) -> None:
+        """Give it back."""
+
+    def read(
+        self,
+        length: int = 524288,
+        encoding: Literal["auto", "utf-8", "latin-1", "utf-16", "bytes"] = "auto",
+    ) -> str | bytes | None:
+        """Return up to `length` bytes from where the last read ended, as `fs.read` does; nothing at the file's end."""
+
+    def seek(self, offset: int = 0, whence: Literal["start", "current", "end"] = "start") -> int:
+        """Set where the next read begins, `offset` bytes from `whence`, and return that from the file's start.
+
+        It may lie behind the end, where nothing is to be read.
+        """
+
+    def stat(self) -> builtins.dict[str, Any]:
+        """Return what the open file is, as `fs.stat` does."""
+
 class fs:
+    @staticmethod
+    def access(path: str, mode: Literal["r", "w", "x", "rw", "rx", "wx", "rwx"] = "r") -> bool:
+        """Tell whether the agent's own user may read (r), write (w) and execute or enter (x) what is at `path`.
+
+        False if there is nothing. This is about the rights on the host; what policies allow is another matter.
+        """
+
     @staticmethod
     def append(path: str, data: str | bytes) -> int:
         """Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it."""
@@ -201,6 +228,90 @@ class fs:
         """
 
     @staticmethod
+    def disk_usage(
+        path: str,
+        depth: int = 0,
+        min_size: int = 0,
+        one_fs: bool = True,
+    ) -> Stream[builtins.dict[str, Any]]:
+        """Sum up the space that a tree takes on its disk as `du` does: blocks, not lengths; a file of several names
+        once.
+
+        Gives each directory down to `depth` levels below `path` that takes `min_size` or more, as `path`, `bytes`,
+        `depth`, after all that it holds. The summary is that of `fs.walk` with `bytes`, the whole; `exists`, false
+        if there is nothing; `files` and `directories`, how many. No link is followed.
+        """
+
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Tell whether there is something at `path`, symlinks followed."""
+
+    @staticmethod
+    def glob(
+        patterns: builtins.list[str],
+        root: str = "/",
+        one_fs: bool = False,
+        limit: int = 100000,
+    ) -> Stream[builtins.dict[str, Any]]:
+        """Give what fits one of `patterns` on the path below `root`, as `fs.walk` does, each once.
+
+        `*`, `?` and `[...]` stay within one name and fit a dot too; `**` between slashes stands for any
+        directories. Only directories below which something may fit are entered, and no link is followed. At most 64
+        patterns. The summary is that of `fs.walk`.
+        """
+
+    @staticmethod
+    def grep(
+        paths: builtins.list[str],
+        regex: str,
+        max: int = 1000,
+        before: int = 0,
+        after: int = 0,
+    ) -> Stream[builtins.dict[str, Any]]:
+        """Give each line of regular files in which `regex` is found, as `path`, `line` (from 1) and `text`.
+
+        With `before` or `after` so many lines around it are given too, in lists of these names. A line is text, or
+        bytes if it is not UTF-8; one of more than 64 KiB is searched, and one of more than 2 KiB given, up to
+        there. Files that look binary are not searched. The syntax of patterns is that of RE2, as of `regex.test`.
+
+        The summary is `matches`, `files` (searched), `binary` and `missing` (not searched), `cut` (lines that were
+        longer), `partly` (files searched only in their first GiB), `truncated` (`max` ended it), `failed`, and
+        `errors`, the first of those, each with `code` and `message`.
+        """
+
+    @staticmethod
+    def hash(path: str, algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256") -> str:
+        """Return the hash of a regular file's content, in hexadecimal digits; `blake2b` is that of 64 bytes.
+
+        MD5 and SHA-1 are broken: only for what others hashed with them.
+        """
+
+    @staticmethod
+    def largest(root: str, limit: int = 20, min_size: int = 1, one_fs: bool = True) -> builtins.dict[str, Any]:
+        """Return the largest files below a directory: `files`, each `path` and `size` (bytes), the largest first.
+
+        Beside them stands what the summary of `fs.walk` has: `seen`, `truncated`, `denied`, `deeper`, `failed` and
+        `errors`. No link is followed, and no other file system is entered unless `one_fs` is false.
+        """
+
+    @staticmethod
+    def lines(
+        path: str,
+        from_end: bool = False,
+        limit: int | None = None,
+        match: str | None = None,
+    ) -> Stream[str | bytes]:
+        """Give the lines of a regular file without their ends (line feed, or carriage return and line feed).
+
+        A line is text, or bytes if it is not UTF-8. With `from_end` the last one comes first, and only so much is
+        read as is asked for. `match` is a pattern as of `regex`; only lines in which it is found are given. A line
+        of more than 64 KiB is cut there.
+
+        The summary is `lines` (given), `cut` (how many of those), `truncated` (`limit` ended it before the file
+        did).
+        """
+
+    @staticmethod
     def link(source: str, path: str) -> None:
         """Make a hard link at `path` to the regular file `source`; both places are decided on."""
 
@@ -213,12 +324,27 @@ class fs:
         """Return what `path` is as `fs.stat` does, but of a symlink itself."""
 
     @staticmethod
+    def magic(path: str) -> str:
+        """Return the media type of a regular file, told by what it begins with, such as `text/plain`.
+
+        What is not known is `application/octet-stream`, or `text/plain` if it looks like text; a file without
+        content is `application/x-empty`.
+        """
+
+    @staticmethod
     def mkdir(path: str, parents: bool = False, mode: str | None = None) -> bool:
         """Make a directory (mode 0755), with those above it if `parents`; return whether it was not there."""
 
     @staticmethod
     def mounts() -> builtins.list[builtins.dict[str, Any]]:
         """Return what is mounted: `device`, `dir`, `type`, `options` (text) and `read_only`."""
+
+    @staticmethod
+    def open(path: str, mode: Literal["r"] = "r") -> file:
+        """Open a regular file for reading (r). What is opened stays the same file, whatever becomes of its name.
+
+        The handle has `read`, `seek`, `stat` and `close`, and `path`, as it was given.
+        """
 
     @staticmethod
     def patch(path: str, diff: str, if_hash: str | None = None, dry_run: bool = False) -> builtins.dict[str, Any]:
@@ -229,8 +355,32 @@ class fs:
         """
 
     @staticmethod
-    def read(path: str, offset: int = 0, length: int = 524288) -> str | bytes | None:
-        """Return up to `length` bytes of a regular file, as text if it is UTF-8; nothing if it is missing."""
+    def read(
+        path: str,
+        offset: int = 0,
+        length: int = 524288,
+        encoding: Literal["auto", "utf-8", "latin-1", "utf-16", "bytes"] = "auto",
+    ) -> str | bytes | None:
+        """Return up to `length` bytes of a regular file, as text if it is UTF-8; nothing if it is missing.
+
+        With `encoding` the bytes are taken as text of that encoding, what does not fit replaced by U+FFFD, or given
+        as they are (bytes).
+        """
+
+    @staticmethod
+    def read_stream(path: str, chunk: int = 524288, offset: int = 0) -> Stream[bytes]:
+        """Give a regular file from `offset` on as bytes, `chunk` of them at a time, to where it ends by then.
+
+        The summary has `bytes`, how many were given.
+        """
+
+    @staticmethod
+    def readlink(path: str) -> str | None:
+        """Return what a symlink itself says, or nothing if `path` is no symlink."""
+
+    @staticmethod
+    def realpath(path: str) -> str | None:
+        """Return where `path` leads, links resolved, or nothing if there is nothing."""
 
     @staticmethod
     def remove(path: str, recursive: bool = False, max_entries: int = 10000) -> int:
@@ -272,6 +422,24 @@ class fs:
         """Make a symlink at `path` with the text `target`; a `conflict` error if something is there."""
 
     @staticmethod
+    def tail(
+        path: str,
+        cursor: str | None = None,
+        limit: int = 1000,
+        start: Literal["end", "beginning"] = "end",
+    ) -> builtins.dict[str, Any] | None:
+        """Return the whole lines that were added to a file since `cursor`, or nothing if there is no such file.
+
+        Without a cursor nothing is new yet: reading begins at the `start` that is given. What is returned are
+        `lines`, as `fs.lines` gives them; `cursor`, to be given the next time; `more`, whether there are more
+        already; `rotated`, whether the file was replaced, truncated or written anew; `missed`, whether lines may be
+        lost by that.
+
+        A file that was renamed within its directory is read to its end first. A line is given when it is ended; one
+        of more than 64 KiB comes in pieces. At most 512 KiB are read at once.
+        """
+
+    @staticmethod
     def tempdir() -> str:
         """Return the path of a new, empty directory that only the agent's own user may enter; removed when the run
         ends.
@@ -304,6 +472,46 @@ class fs:
         """Set when a file was last read and last changed, as it says of itself."""
 
     @staticmethod
+    def walk(
+        root: str,
+        depth: int = 256,
+        one_fs: bool = False,
+        match: str | None = None,
+        type: Literal["file", "directory", "symlink", "other"] | None = None,
+        min_size: int = 0,
+        newer: float | None = None,
+        limit: int = 1000000,
+        stat: bool = True,
+    ) -> Stream[builtins.dict[str, Any]]:
+        """Give everything below a directory, in no order, as `path`, `name`, `type`, `depth`, `size`, `mtime`.
+
+        `size` (bytes) and `mtime` (seconds since 1970 UTC) need a look at each entry and are left out if `stat` is
+        false. `type` is file, directory, symlink or other. `depth` is 1 for what is right below `root`. No link is
+        followed; with `one_fs` no other file system is entered.
+
+        What is given can be narrowed: `match` is a pattern on the name, or with a slash in it on the path below
+        `root`, where `**` stands for any directories; `min_size` gives only files of so many bytes or more, `newer`
+        only what was modified after that time. All directories are entered all the same, down to `depth`.
+
+        The summary is `seen` (entries looked at), `truncated` (`limit` ended it), `denied` (left out by the
+        policy), `deeper` (directories not entered for their depth), `failed`, and `errors`, the first of those,
+        each with `code` and `message`.
+        """
+
+    @staticmethod
+    def watch(path: str, events: builtins.list[str] = [], recursive: bool = False) -> Stream[builtins.dict[str, Any]]:
+        """Give what happens to a file, or to what a directory holds, from now on, as `event`, `path` and `is_dir`.
+
+        Events are `created`, `deleted`, `modified`, `written` (closed after writing), `attributes`, `moved_from`
+        and `moved_to`; by default all. With `recursive` directories below it are watched too, at most 8192, also
+        new ones; what a new one already holds when its watch begins is given as `created`, perhaps twice. No link
+        is followed.
+
+        `overflow` says that the kernel dropped events, `unwatched` that a directory below is not watched, `ended`,
+        that `path` itself was moved or removed; that is the last one. What the policy does not permit is left out.
+        """
+
+    @staticmethod
     def write(
         path: str,
         data: str | bytes,
@@ -322,6 +530,14 @@ class fs:
         """Return a writer for new content that comes piece by piece; nothing changes before `finish`.
 
         `mode` and `if_hash` as for `fs.write`. What is closed or left without `finish` is forgotten.
+        """
+
+    @staticmethod
+    def xattr(path: str) -> builtins.dict[str, Any]:
+        """Return the extended attributes of a file or directory, by name, such as `user.comment`.
+
+        A value is text if it is UTF-8, else bytes; what cannot be read is left out. At most 256, those of the
+        namespaces user, security and system.
         """
 
 class gzip:
