@@ -150,6 +150,8 @@ def _redirected(request: Request, response: Response) -> Request:
     is_same = (url.scheme, url.host, url.port) == (request.url.scheme, request.url.host, request.url.port)
     headers = request.headers if is_same else ()
     keeps_method = response.code in (307, 308) or request.method in ("GET", "HEAD")  # RFC 9110 section 15.4
+    if keeps_method and request.body and not is_same:  # it may hold a secret that is meant for the first
+        raise UnavailableError(f"{request.url.authority} redirects what was sent to {url.authority}")
     if keeps_method:
         return replace(request, url=url, headers=headers)
     return Request("GET", url, tuple(item for item in headers if not item[0].lower().startswith("content-")))
