@@ -1,7 +1,7 @@
 """The data of the record ``run.end``: the one way on which the result of a run travels. Pure.
 
 It always fits into a record. What does not fit is cut in this order: printed output (its end goes), then metrics beyond
-the first ones, then the result; ``truncated`` says that something is missing and ``cut`` what.
+the first ones, then the result, then emitted rows; ``truncated`` says that something is missing and ``cut`` what.
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ class Ending:
     metrics: Sequence[dict[str, Any]] = ()
     state: str | None = None
     status_text: str | None = None
+    rows: Sequence[dict[str, Any]] = ()
+    progress: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=lambda: {"wall_ms": 0.0, "cpu_ms": 0.0, "peak_bytes": 0, "calls": 0})
     walls_missing: Sequence[str] = ()
 
@@ -72,6 +74,8 @@ def end_data(about: About, ending: Ending) -> dict[str, Any]:
         "metrics": list(ending.metrics),
         "state": ending.state,
         "status_text": ending.status_text,
+        "rows": list(ending.rows),
+        "progress": ending.progress,
         "usage": ending.usage,
         "walls": list(ending.walls_missing),
     }
@@ -93,6 +97,9 @@ def _fit(data: dict[str, Any]) -> dict[str, Any]:
     if _over(data) > 0:  # only metrics can be this large
         data["metrics"] = []
         _say(data, "metrics")
+    if _over(data) > 0:
+        data["rows"] = []
+        _say(data, "rows")
     return data
 
 

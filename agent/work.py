@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
@@ -72,14 +73,18 @@ class Worker:
         sandbox = await self._confinement.ready()
         effective, manifest = admitted.effective, admitted.entry.bundle.manifest
         limits = effective.limits
+        budget = Budget(limits)
         # The name that an author was proved to hold; what is in the worker has no say in it.
         name = admitted.proved.name
         context = RunContext(
             admitted.parameters,
+            principal=request.principal,
+            reason=request.reason,
+            ends_s=time.monotonic() + limits.wall_s,
+            left=budget.left,
             store=None if self._state is None else self._state.of(name),
             secrets=None if self._secrets is None else self._secrets.of(name),
         )
-        budget = Budget(limits)
         if self._nesting is not None:
             context.scripts = self._nesting.caller(self.run, request, admitted, budget)
 
@@ -119,6 +124,8 @@ def _ending(outcome: Outcome, context: RunContext) -> Ending:
         metrics=redactor.plain(context.metrics) if outcome.status == "ok" else [],  # half a measurement is none
         state=context.state,
         status_text=redactor.text(context.status_text) or None,
+        rows=redactor.plain(context.rows),
+        progress=redactor.plain(context.progress),
         usage=outcome.usage.to_plain(),
         walls_missing=outcome.missing_walls,
     )

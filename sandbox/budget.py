@@ -104,6 +104,16 @@ class Budget:
             raise exceeded(OUTPUT, self.output_bytes + size_bytes, self.limits.output_bytes)
         self.output_bytes += size_bytes
 
+    def left(self) -> dict[str, int]:
+        """Return what is left of each limit that is counted, by name."""
+        return {
+            "calls": self.limits.calls - self.calls,
+            "output_bytes": self.limits.output_bytes - self.output_bytes,
+            "log_lines": self._max_log_lines - self.log_lines,
+            "open_files": self.limits.open_files - self._held[OPEN_FILES],
+            "processes": self.limits.processes - self._held[PROCESSES],
+        }
+
     def spend_log_line(self) -> None:
         """Count one line of the log.
 

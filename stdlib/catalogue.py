@@ -31,9 +31,9 @@ from stdlib.places import Place, place
 
 #: The modules that declare calls; a family may have several.
 FAMILIES = (
-    "check", "data", "data_bytes", "data_names", "fs", "fs_content", "fs_entries", "fs_lines", "fs_open", "fs_search",
-    "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log", "net", "net_http", "net_probes",
-    "net_services", "net_streams", "proc", "script", "secrets", "state", "sys", "time", "tty",
+    "check", "data", "data_bytes", "data_names", "fs", "fs_content", "fs_entries", "fs_lines", "fs_open",
+    "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log", "net", "net_http",
+    "net_probes", "net_services", "net_streams", "proc", "run", "script", "secrets", "state", "sys", "time", "tty",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
 _SOURCES = (Iterator, Generator, AsyncIterator)

@@ -25,6 +25,8 @@ READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 MAX_METRICS = 1000  # of one run
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
+MAX_ROWS = 1000  # that one run emits
+MAX_ROWS_BYTES = 32 * 1024  # of all of them, encoded; a run's end is one record of 64 KiB, and its result is in it too
 
 _log = logging.getLogger("outrider.stdlib")
 
@@ -93,7 +95,7 @@ def read_kernel(host: Host, name: str) -> str:
 
 @dataclass
 class RunContext:
-    """What one run reports through ``check.*`` and ``log.*``, and what is to be done when it has ended."""
+    """What one run reports, what it may know of itself, and what is to be done when it has ended."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -106,6 +108,13 @@ class RunContext:
     secrets: SecretSource | None = None  # what this script may use; None if there are none
     scripts: ScriptCaller | None = None  # calls other scripts; None if there is nobody to do so
     redactor: Redactor = field(default_factory=Redactor)  # knows the values of those that were opened
+    rows: list[dict[str, Any]] = field(default_factory=list)  # what the script emitted
+    rows_bytes: int = 0  # of all rows, encoded
+    progress: dict[str, Any] | None = None  # the newest: ``pct`` and ``text``
+    principal: str = ""  # who runs it; these words come from the agent
+    reason: str = ""  # why: a ticket, a schedule
+    ends_s: float | None = None  # on the host's monotonic clock: when the run is ended; None if nothing ends it
+    left: Callable[[], Mapping[str, int]] = dict  # what the run may still use, by name
     _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
     def on_end(self, ending: Callable[[], Awaitable[None] | None]) -> None:

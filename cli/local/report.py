@@ -33,6 +33,8 @@ class Ran:
     metrics: Sequence[dict[str, Any]] = ()
     state: str | None = None
     status_text: str | None = None
+    rows: Sequence[dict[str, Any]] = ()
+    progress: dict[str, Any] | None = None
     calls: Sequence[CallMade] = ()
     wall_ms: float = 0.0
     cpu_ms: float = 0.0
@@ -40,7 +42,8 @@ class Ran:
     walls_missing: Sequence[str] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the documented JSON form: these keys and no others."""
+        """Return the documented JSON form: these keys, and ``rows`` and ``progress`` if the script told any."""
+        told = {"rows": [encodable(row) for row in self.rows], "progress": self.progress}
         return {
             "status": self.status,
             "reason": self.reason,
@@ -56,6 +59,7 @@ class Ran:
                 "cpu_ms": round(self.cpu_ms, 3),
                 "peak_bytes": self.peak_bytes,
             },
+            **{name: value for name, value in told.items() if value},
         }
 
 
@@ -76,6 +80,8 @@ def show(output: Output, ran: Ran, *, verbose: bool) -> None:
         output.raw(ran.output if ran.output.endswith("\n") else ran.output + "\n")
     if ran.metrics:
         output.table(ran.metrics, METRICS)
+    for row in ran.rows:
+        output.row(row)
     if ran.result is not None:
         output.data(ran.result)
     if verbose:

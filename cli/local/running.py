@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -114,6 +115,9 @@ class _Runs:
         budget = Budget(limits)
         context = RunContext(
             parameters,
+            principal="local",
+            ends_s=time.monotonic() + limits.wall_s,
+            left=budget.left,
             store=self.store.of(manifest.name),
             secrets=GivenSecrets(self.beside.secrets),
             scripts=Caller(manifest, self.beside.shelf, budget, depth, self._called),
@@ -164,6 +168,8 @@ def _ran(outcome: Outcome, context: RunContext) -> Ran:
         metrics=redactor.plain(context.metrics) if outcome.status == "ok" else [],  # an error clears all metrics
         state=context.state,
         status_text=redactor.text(context.status_text) or None,
+        rows=redactor.plain(context.rows),
+        progress=redactor.plain(context.progress),
         calls=[CallMade(item.call, item.verdict, item.rule, item.ms) for item in outcome.calls],
         wall_ms=outcome.usage.wall_ms,
         cpu_ms=outcome.usage.cpu_ms,

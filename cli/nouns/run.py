@@ -177,6 +177,8 @@ def show_one(output: Output, run: dict[str, Any]) -> None:
         output.raw(str(run["output"]))
     if run.get("metrics"):
         output.table(run["metrics"], METRICS)
+    for row in run.get("rows") or ():
+        output.row(row)
     if run.get("result") is not None:
         output.data(run["result"])
     if run.get("truncated"):

@@ -288,6 +288,8 @@ class Run(Answer):
     metrics: Any
     state: Any
     status_text: Any
+    rows: Any
+    progress: Any
     usage: Any
     walls: Any
 

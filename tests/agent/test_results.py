@@ -31,11 +31,13 @@ def test_what_fits_is_kept_whole() -> None:
     ending = Ending(
         "ok", result={"free": 12}, output="gr\u00fcn\n".encode(), metrics=[METRIC], state="available",
         status_text="well", walls_missing=["landlock"],
+        rows=[{"a": 1}], progress={"pct": 5.0, "text": "x"},
     )  # fmt: skip
     data = kept(ending)
     assert data == ABOUT.to_plain() | {
         "status": "ok", "reason": None, "result": {"free": 12}, "output": "gr\u00fcn\n", "truncated": False, "cut": [],
-        "metrics": [METRIC], "state": "available", "status_text": "well", "usage": ending.usage, "walls": ["landlock"],
+        "metrics": [METRIC], "state": "available", "status_text": "well", "rows": [{"a": 1}],
+        "progress": {"pct": 5.0, "text": "x"}, "usage": ending.usage, "walls": ["landlock"],
     }  # fmt: skip
 
 

@@ -49,7 +49,10 @@ def gate(
 ) -> Gate:  # fmt: skip
     """The gate of one session at ``tier``."""
     policy = builtin(tier)
-    context = context or RunContext(store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"}))
+    budget = Budget(policy.limits)
+    context = context or RunContext(
+        left=budget.left, store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"})
+    )
     host, processes = with_processes(host or Host(commands=COMMANDS, journal=Journal(JOURNAL)))
     context.on_end(processes.close)
     allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
@@ -58,7 +61,7 @@ def gate(
         lambda call, facts: decide_effective(allowed, call, facts),
         kept or Kept(),
         Session("s1", "r1", "tester"),
-        Budget(policy.limits),
+        budget,
         host,
         context,
         decide_below=partial(decide_below, allowed),
