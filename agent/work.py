@@ -81,7 +81,7 @@ class Worker:
             principal=request.principal,
             reason=request.reason,
             ends_s=time.monotonic() + limits.wall_s,
-            left=budget.left,
+            left=budget.remaining,
             store=None if self._state is None else self._state.of(name),
             secrets=None if self._secrets is None else self._secrets.of(name),
         )

@@ -104,7 +104,7 @@ class Budget:
             raise exceeded(OUTPUT, self.output_bytes + size_bytes, self.limits.output_bytes)
         self.output_bytes += size_bytes
 
-    def left(self) -> dict[str, int]:
+    def remaining(self) -> dict[str, int]:
         """Return what is left of each limit that is counted, by name."""
         return {
             "calls": self.limits.calls - self.calls,

@@ -117,7 +117,7 @@ class _Runs:
             parameters,
             principal="local",
             ends_s=time.monotonic() + limits.wall_s,
-            left=budget.left,
+            left=budget.remaining,
             store=self.store.of(manifest.name),
             secrets=GivenSecrets(self.beside.secrets),
             scripts=Caller(manifest, self.beside.shelf, budget, depth, self._called),

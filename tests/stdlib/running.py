@@ -51,7 +51,7 @@ def gate(
     policy = builtin(tier)
     budget = Budget(policy.limits)
     context = context or RunContext(
-        left=budget.left, store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"})
+        left=budget.remaining, store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"})
     )
     host, processes = with_processes(host or Host(commands=COMMANDS, journal=Journal(JOURNAL)))
     context.on_end(processes.close)

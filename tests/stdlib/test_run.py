@@ -115,12 +115,12 @@ async def test_a_run_knows_itself() -> None:
 
 def test_a_budget_tells_what_is_left() -> None:
     budget = Budget(gate(Tier.OBSERVE).budget.limits)
-    before = budget.left()
+    before = budget.remaining()
     budget.spend_call(0)
     budget.spend_output(10)
     budget.spend_log_line()
     budget.hold(("open_files",))
-    after = budget.left()
+    after = budget.remaining()
     spent = {name: before[name] - after[name] for name in before}
     assert spent == {"calls": 1, "output_bytes": 10, "log_lines": 1, "open_files": 1, "processes": 0}
 
