@@ -69,6 +69,8 @@ local told = check.echo({data = secret("db")})
 print(told)
 log.info(told)
 check.status(told)
+emit({told = told})
+progress(1, told)
 check.metric("m", "string", told)
 state.set("told", told)
 pcall(fs.read, "/" .. told)
@@ -79,6 +81,7 @@ return {told, state.get("told")}
     assert ended["result"] == ["got [secret db]", "got [secret db]"]
     assert "got [secret db]" in (ended["output"], ended["output"].strip())
     assert (ended["status_text"], ended["metrics"][0]["value"]) == ("got [secret db]", "got [secret db]")
+    assert (ended["rows"], ended["progress"]["text"]) == ([{"told": "got [secret db]"}], "got [secret db]")
     for record in await ready.premises.records():
         assert VALUE not in encode_record(record), record
     for path in ready.premises.state.path.rglob("*"):
