@@ -35,7 +35,15 @@ _log = logging.getLogger("outrider.stdlib")
 class Host:
     """One host as calls reach it."""
 
-    proc: str = "/proc"  # tests put a tree of their own here
+    proc: str = "/proc"  # tests put a tree of their own here, and in the places of the next ones
+    sys: str = "/sys"
+    etc: str = "/etc"
+    lib: str = "/lib"
+    var: str = "/var"
+    run: str = "/run"
+    dev: str = "/dev"
+    tools: tuple[str, ...] = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")  # where stdlib.tools finds programs
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)  # of the agent
     clock: Callable[[], float] = time.time  # seconds since 1970 UTC
     monotonic: Callable[[], float] = time.monotonic  # seconds
     getaddrinfo: Callable[..., list[Any]] = socket.getaddrinfo  # the system's resolver

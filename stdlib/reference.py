@@ -424,7 +424,8 @@ def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
         yield line
     else:
         yield f"{indent}def {name}("
-        yield from (f"{indent}    {parameter}," for parameter in parameters)
+        for parameter in parameters:
+            yield from _within_width(f"{indent}    {parameter},")
         yield f"{indent}) -> {result}:"
     paragraphs = [textwrap.wrap(text, WIDTH - 12) for text in _markdown(spec.doc).split("\n\n")]
     first, *rest = [line for text in paragraphs for line in ("", *text)][1:]
@@ -434,6 +435,19 @@ def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
     yield f'{indent}    """{first}'
     yield from (f"{indent}    {line}".rstrip() for line in rest)
     yield f'{indent}    """'
+
+
+def _within_width(line: str) -> Iterator[str]:
+    """Yield a parameter's line, or the lines that the formatter makes of it if it has many choices."""
+    head, bracket, rest = line.partition("Literal[")
+    if len(line) <= WIDTH or not bracket:
+        yield line
+        return
+    choices, _, end = rest.rpartition("]")
+    indent = " " * (len(line) - len(line.lstrip()))
+    yield f"{head}{bracket}"
+    yield from (f"{indent}    {choice}," for choice in choices.split(", "))
+    yield f"{indent}]{end}"
 
 
 def _python_parameter(item: Parameter) -> str:

@@ -68,7 +68,32 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("proc.self", NONE, ". +observe +observe +observe +admin"),
     ("sys.memory", NONE, ". +observe +observe +observe +admin"),
     ("sys.disk_io", NONE, ". +observe +observe +observe +admin"),
-    ("net.interfaces", NONE, ". +observe +observe +observe +admin"),
+    *(
+        (f"sys.{name}", NONE, ". +observe +observe +observe +admin")
+        for name in (
+            "block_devices", "clock", "containers", "cpu", "cpu_info", "disks", "env", "group", "hardware", "host",
+            "last_logins", "loadavg", "modules", "packages", "pressure", "sensors", "service", "services", "sysctl",
+            "updates", "uptime", "user", "users", "who",
+        )
+    ),
+    *(
+        (f"net.{name}", NONE, ". +observe +observe +observe +admin")
+        for name in ("counters", "interfaces", "listeners", "neighbours", "routes", "sockets")
+    ),
+    *(
+        (name, NONE, ". . +inspect +inspect +admin")
+        for name in (
+            "sys.audit_events", "sys.cron", "sys.journal", "sys.kernel_log", "sys.smart", "sys.timers", "net.firewall",
+            "net.socket_owners",
+        )
+    ),
+    ("sys.service_control", Facts(command="cron.service", arguments=("stop",)), ". . . +operate +admin"),
+    ("sys.cron_set", Facts(command="df", program="/usr/bin/df", arguments=()), ". . . +operate +admin"),
+    ("sys.cron_remove", NONE, ". . . +operate +admin"),
+    ("sys.package_install", Facts(arguments=("bash",)), ". . . . +admin"),
+    ("sys.sysctl_set", Facts(command="vm.swappiness", arguments=("10",)), ". . . . +admin"),
+    ("sys.user_change", Facts(command="mia", arguments=("lock",)), ". . . . +admin"),
+    ("sys.reboot", NONE, ". . . . +admin"),
     ("net.connect", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),
     ("net.tcp_check", Facts(target=NetTarget.of("10.0.0.1", 22)), ". . . . +admin"),  # nothing declares it
     ("sys.memory_map", NONE, ". . . . +admin"),
@@ -209,6 +234,12 @@ SENSITIVE = [
     "/etc/sudoers", "/etc/sudoers.d/ops", "/etc/ssh/ssh_host_ed25519_key", "/etc/ssl/private/web.key",
     "/etc/letsencrypt/archive/a/privkey1.pem", "/etc/letsencrypt/live/a/privkey.pem", "/etc/wireguard/wg0.conf",
     "/etc/NetworkManager/system-connections/home.nmconnection", "/root/.ssh/id_ed25519", "/home/mia/.ssh/id_rsa",
+    "/proc/kallsyms", "/proc/modules", "/proc/iomem", "/proc/ioports", "/proc/vmallocinfo", "/proc/timer_list",
+    "/proc/keys",
+    "/proc/sys/net/ipv4/tcp_fastopen_key", "/proc/sys/net/ipv6/conf/eth0/stable_secret", "/sys/kernel/vmcoreinfo",
+    "/sys/kernel/debug/x", "/sys/kernel/tracing/trace", "/sys/module/ext4/sections/.text",
+    "/sys/firmware/efi/efivars/PK-1", "/var/log/audit/audit.log", "/var/log/btmp", "/var/log/btmp.1",
+    "/var/lib/docker/containers/0a/config.v2.json", "/var/lib/kubelet/pods/1/volumes/token",
     "/var/lib/outrider/agent.key", "/var/lib/outrider-agent/spool", "/run/secrets/db", "/proc/kcore", "/proc/kmsg",
 ]  # fmt: skip
 

@@ -33,7 +33,12 @@ def kind_of(item: Parameter) -> str:
 
 
 def good(item: Parameter) -> Any:
-    return item.kind.split("'")[1] if kind_of(item) == "choice" else GOOD[kind_of(item)]
+    if kind_of(item) == "choice":
+        return item.kind.split("'")[1]
+    if kind_of(item) in ("integer", "number"):
+        kind, low = type(GOOD[kind_of(item)]), float(item.kind.split(" ")[1].split("..")[0])
+        return kind(max(low, 1))
+    return GOOD[kind_of(item)]
 
 
 def bad(item: Parameter) -> list[Any]:

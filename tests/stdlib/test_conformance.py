@@ -89,7 +89,11 @@ def journal(directory: Path) -> tuple[Journal, str]:
 def arguments(spec: CallSpec, entry: str) -> dict[str, Any]:
     """Fitting ones; a call that looks its target up by name gets one that is there."""
     given = {item.name: good(item) for item in spec.parameters if item.is_required}
-    special = {"fs.undo": {"journal": entry}, "proc.command": {"name": "df"}}
+    special = {
+        "fs.undo": {"journal": entry},
+        "proc.command": {"name": "df"},
+        "sys.package_install": {"names": ["bash"]},
+    }
     special |= {name: {"argv": ["/bin/true"]} for name in ("proc.exec", "proc.spawn", "tty.open")}
     handles = [item.name for item in spec.parameters if item.handle is not None]
     given |= {name: {"$handle": number} for number, name in enumerate(handles, 1)}

@@ -1,0 +1,277 @@
+"""``sys.*`` that change the host by the distribution's own tools: services, packages, accounts, a restart.
+
+Each tool has fixed options; a script gives single values only, each checked by its form before anything happens, so
+that none can be taken for an option, a pattern, or a second name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from policies.model import Facts
+from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
+from protocol.tiers import Tier
+from stdlib import accounts, sys_packages, sys_services, sys_users, trees, units
+from stdlib.catalogue import Decided, call
+from stdlib.host import Host
+from stdlib.parameters import Bounds, Length
+from stdlib.tools import find_tool, run_tool
+
+MAX_NAMES = 50  # packages of one call
+MAX_CHANGES = 500  # packages of one answer
+_DEB = re.compile(r"[a-z0-9][a-z0-9+.-]{0,99}[a-z0-9+](:[a-z0-9-]{1,20})?(=[0-9][A-Za-z0-9.+:~-]{0,99})?")
+_RPM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+.:~^-]{0,199}")
+_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # of users and groups, useradd(8)
+_PATH = re.compile(r"(/[A-Za-z0-9_+.@-]{1,64}){1,16}")
+_APT = (
+    "-y", "-q", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
+    "-o", "DPkg::Lock::Timeout=60",
+    "-o", "APT::Cmd::Pattern-Only=true",  # a name with a dot that is no package is no pattern either
+)  # fmt: skip
+_APT_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "APT_LISTCHANGES_FRONTEND": "none"}
+_GRACE_S = 60.0  # for a package manager to finish the package it is at
+
+
+def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
+    """A rule may name units as ``commands`` and actions as ``arguments``. Decided on the full name, which is used."""
+    del host
+    unit = units.unit_name(arguments["name"], "name")
+    return Decided((Facts(command=unit, arguments=(arguments["action"],)),), {"name": unit})
+
+
+@call(
+    "sys.service_control",
+    tier=Tier.OPERATE,
+    changes=True,
+    decides=_decide_service,
+    lua='local state = sys.service_control("cron", "restart").state',
+    python='state = sys.service_control("cron", "restart")["state"]',
+)
+async def service_control(
+    host: Host,
+    name: Annotated[str, Length(256)],
+    action: Literal["start", "stop", "restart", "reload", "enable", "disable", "mask", "unmask"],
+    timeout: Annotated[float, Bounds(1, 600, "seconds")] = 90.0,  # noqa: ASYNC109 - the name that scripts use
+) -> dict[str, Any]:
+    """Do ``action`` to the systemd unit ``name`` (``.service`` may be left out) and return what sys.service tells then.
+
+    A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to actions by
+    its arguments. It is waited for until the unit has done it, for at most ``timeout``. The agent's own unit is denied:
+    nobody could undo it from afar. Source: ``systemctl``.
+
+    Raises:
+        NotFoundError: There is no such unit.
+        UnavailableError: It failed; says what systemd said.
+        DeadlineError: It took too long. systemd goes on with it.
+    """
+    if name == _own_unit(host):
+        raise DeniedError(f"{name} is the agent's own unit", rule="sys.service_control: not the agent's own unit")
+    await sys_services.described(host, name)
+    await run_tool(host, "systemctl", "--no-ask-password", "--quiet", action, "--", name, timeout_s=float(timeout))
+    return await sys_services.described(host, name)
+
+
+def _own_unit(host: Host) -> str | None:
+    """Return the unit that the agent runs in. Source: cgroups(7), /proc/self/cgroup."""
+    for line in (trees.value(f"{host.proc}/self/cgroup") or "").split("\n"):
+        found = [part for part in line.split("/") if part.endswith(".service")]
+        if found:
+            return found[-1]
+    return None
+
+
+def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:
+    """A rule may name packages as ``arguments``; what is no name of one is refused before."""
+    names = arguments["names"] or []  # Lua's empty table may come as a map
+    _check_names(names, _DEB if find_tool(host, "apt-get") is not None else _RPM)
+    return Decided((Facts(arguments=tuple(names)),), {"names": names})
+
+
+@call(
+    "sys.package_install",
+    tier=Tier.ADMIN,
+    changes=True,
+    decides=_decide_packages,
+    lua='local changed = sys.package_install({"htop"}).changed',
+    python='changed = sys.package_install(["htop"])["changed"]',
+)
+async def package_install(
+    host: Host,
+    names: Annotated[list[str], Length(200)],
+    refresh: bool = False,
+    timeout: Annotated[float, Bounds(10, 3600, "seconds")] = 900.0,  # noqa: ASYNC109 - the name that scripts use
+) -> dict[str, Any]:
+    """Install packages from the host's own repositories, or update them if they are there already.
+
+    At most 50 ``names``; with apt, ``name=version`` asks for a version. ``refresh`` fetches the lists first. Existing
+    configuration files are kept, nobody is asked. Returns ``manager`` (apt or dnf) and ``changed`` (each with name,
+    before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the package
+    manager is asked to stop and has a minute for that.
+
+    Raises:
+        UnavailableError: There is no apt or dnf here, or it failed; says what it said.
+        DeadlineError: It took too long.
+    """
+    apt = find_tool(host, "apt-get") is not None
+    manager = "apt-get" if apt else next((tool for tool in ("dnf", "yum") if find_tool(host, tool)), None)
+    if manager is None:
+        raise UnavailableError("this host has neither apt-get nor dnf")
+    before = await _versions(host)
+    if apt:
+        steps = [[*_APT, "update"]] if refresh else []
+        steps.append([*_APT, "install", "--", *names])
+    else:
+        steps = [["-y", "-q", *(["--refresh"] if refresh and manager == "dnf" else []), "install", *names]]
+    for step in steps:
+        await run_tool(
+            host, manager, *step, timeout_s=float(timeout), most_bytes=64 << 10, grace_s=_GRACE_S,
+            environment=_APT_ENVIRONMENT,
+        )  # fmt: skip
+    return {"manager": "apt" if apt else "dnf", "changed": _changed(before, await _versions(host))}
+
+
+def _check_names(names: list[str], form: re.Pattern[str]) -> None:
+    if not names or len(names) > MAX_NAMES:
+        raise ArgumentError(f"names: must be 1 to {MAX_NAMES} packages", parameter="names")
+    for name in names:
+        if not form.fullmatch(name):
+            raise ArgumentError(f"names: {name!r:.80} cannot be the name of a package", parameter="names")
+
+
+async def _versions(host: Host) -> dict[str, str]:
+    rows = await sys_packages.installed(host)
+    return {f"{row['name']}:{row['arch']}": str(row["version"]) for row in rows}
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> list[dict[str, Any]]:
+    names = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return [
+        {"name": name.rpartition(":")[0], "before": before.get(name), "after": after.get(name)}
+        for name in names[:MAX_CHANGES]
+    ]
+
+
+def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
+    """A rule may name accounts as ``commands``, and action and groups as ``arguments``."""
+    del host
+    groups = arguments["groups"] or []
+    return Decided((Facts(command=arguments["name"], arguments=(arguments["action"], *groups)),), {"groups": groups})
+
+
+@call(
+    "sys.user_change",
+    tier=Tier.ADMIN,
+    changes=True,
+    decides=_decide_user,
+    lua='local made = sys.user_change("lea", "create", {groups = {"adm"}, shell = "/bin/sh"})',
+    python='made = sys.user_change("lea", "create", groups=["adm"], shell="/bin/sh")',
+)
+async def user_change(
+    host: Host,
+    name: Annotated[str, Length(32)],
+    action: Literal["create", "change", "lock", "unlock", "delete"],
+    full_name: Annotated[str, Length(200)] | None = None,
+    home: Annotated[str, Length(1024)] | None = None,
+    shell: Annotated[str, Length(1024)] | None = None,
+    groups: Annotated[list[str], Length(32)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
+    system: bool = False,
+    remove_home: bool = False,
+) -> dict[str, Any] | None:
+    """Create, change, lock, unlock or delete the local account ``name``; return what sys.user tells then.
+
+    ``groups`` are added to those it has. ``system`` creates an account with a system's uid and without a home.
+    ``remove_home`` deletes its files with it. Lock and unlock are about the password; no password is ever set, so a new
+    account has none that works. The account root cannot be deleted, nor one that is not local.
+    Source: ``useradd``, ``usermod``, ``userdel``.
+
+    Raises:
+        ConflictError: It is to be created and exists.
+        NotFoundError: It does not exist, or a group does not.
+        UnavailableError: The tool is missing or failed; says what it said.
+    """
+    options = _options(action, full_name, home, shell, groups)
+    await asyncio.to_thread(_check_account, host, name, action, groups)
+    if action == "create":
+        kind = ["--system"] if system else ["--create-home"]
+        lists = [f"--groups={','.join(groups)}"] if groups else []
+        await run_tool(host, "useradd", *kind, *options, *lists, "--", name, grace_s=5.0)
+    elif action == "delete":
+        await run_tool(host, "userdel", *(["--remove"] if remove_home else []), "--", name, timeout_s=300, grace_s=5.0)
+        return None
+    elif action == "change":
+        lists = ["--append", f"--groups={','.join(groups)}"] if groups else []
+        if not options and not lists:
+            raise ArgumentError("action: nothing is said that is to be changed", parameter="action")
+        await run_tool(host, "usermod", *options, *lists, "--", name, grace_s=5.0)
+    else:
+        await run_tool(host, "usermod", f"--{action}", "--", name, grace_s=5.0)
+    return await asyncio.to_thread(sys_users.user, host, name)
+
+
+def _options(action: str, full_name: str | None, home: str | None, shell: str | None, groups: list[str]) -> list[str]:
+    options = []
+    if full_name is not None:
+        if not full_name.isprintable() or set(full_name) & set(":,="):
+            raise ArgumentError("full_name: must be printable, without : , and =", parameter="full_name")
+        options.append(f"--comment={full_name}")
+    where = "--home-dir" if action == "create" else "--home"  # the two tools differ
+    for parameter, option, path in (("home", where, home), ("shell", "--shell", shell)):
+        if path is not None:
+            if not _PATH.fullmatch(path) or "/.." in path:
+                raise ArgumentError(f"{parameter}: must be a plain absolute path", parameter=parameter)
+            options.append(f"{option}={path}")
+    for group in groups:
+        if not _NAME.fullmatch(group):
+            raise ArgumentError(f"groups: {group!r:.80} cannot be the name of a group", parameter="groups")
+    return options
+
+
+def _check_account(host: Host, name: str, action: str, groups: list[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ArgumentError("name: cannot be the name of an account", parameter="name")
+    known = {row["name"]: row for row in accounts.users(trees.text_of(f"{host.etc}/passwd", 8 << 20))}
+    if action == "create" and name in known:
+        raise ConflictError(f"there is a user {name} already")
+    if action != "create" and name not in known:
+        raise NotFoundError(f"there is no local user {name}")
+    if action == "delete" and known[name]["uid"] == 0:
+        raise ArgumentError(f"name: {name} is root, and is not deleted", parameter="name")
+    there = {row["name"] for row in accounts.groups(trees.text_of(f"{host.etc}/group", 8 << 20))}
+    missing = sorted(set(groups) - there)
+    if missing:
+        raise NotFoundError(f"there is no group {missing[0]}")
+
+
+@call(
+    "sys.reboot",
+    tier=Tier.ADMIN,
+    changes=True,
+    lua='local at = sys.reboot("new kernel", {delay = 300}).at',
+    python='at = sys.reboot("new kernel", delay=300)["at"]',
+)
+async def reboot(
+    host: Host,
+    reason: Annotated[str, Length(200)],
+    delay: Annotated[float, Bounds(60, 86400, "seconds")] = 60.0,
+    cancel: bool = False,
+) -> dict[str, Any]:
+    """Restart the host after ``delay``, rounded up to whole minutes, or ``cancel`` a restart that waits.
+
+    ``reason`` is shown to everybody who is logged in. A minute is the least, so that what was done still reaches the
+    record. Returns ``at`` (when it will be, seconds since 1970 UTC; nothing after a cancel). Source: ``shutdown``.
+
+    Raises:
+        UnavailableError: There is no shutdown here, or it failed; says what it said.
+    """
+    if not reason.isprintable() or not reason[:1].isalnum():
+        raise ArgumentError("reason: must be printable and begin with a letter or digit", parameter="reason")
+    if cancel:
+        await run_tool(host, "shutdown", "-c", reason)
+        return {"at": None}
+    minutes = math.ceil(float(delay) / 60)
+    await run_tool(host, "shutdown", "-r", f"+{minutes}", reason)
+    return {"at": host.clock() + minutes * 60}

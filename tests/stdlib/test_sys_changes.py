@@ -1,0 +1,195 @@
+"""``sys.*`` that change the host, on made hosts only: what reaches each tool, and what never does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exemplary import STATUS, exemplary
+from made import Made, make
+from running import Kept, gate, perform
+
+from protocol.errors import ArgumentError, ConflictError, NotFoundError, UnavailableError
+from protocol.tiers import Tier
+from stdlib.catalogue import load
+
+ADMIN = {
+    "sys.package_install": [["bash"]], "sys.reboot": ["why"], "sys.sysctl_set": ["vm.swappiness", "1"],
+    "sys.user_change": ["mia", "lock"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return exemplary(tmp_path)
+
+
+def test_what_changes_the_host_says_so_and_needs_a_high_tier() -> None:
+    found = {spec.name: spec.tier for spec in load() if spec.family == "sys" and spec.changes}
+    assert found == {
+        **dict.fromkeys(ADMIN, Tier.ADMIN),
+        **dict.fromkeys(("sys.service_control", "sys.cron_set", "sys.cron_remove"), Tier.OPERATE),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(ADMIN))
+async def test_they_are_denied_below_admin_and_intended_at_it(made: Made, name: str) -> None:
+    denied = await gate(Tier.OPERATE, host=made.host).call(name, ADMIN[name], {})
+    assert denied.error is not None
+    assert denied.error.code == "denied"
+    made.tool("usermod")
+    kept = Kept()
+    done = await gate(Tier.ADMIN, kept, made.host).call(name, ADMIN[name], {})
+    assert done.ok, done.error
+    assert [record["kind"] for record in kept.records] == ["intent", "call"]
+
+
+async def test_packages_with_apt(made: Made) -> None:
+    told = await perform("sys.package_install", ["htop"], refresh=True, host=made.host)
+    assert told == {"manager": "apt", "changed": [{"name": "htop", "before": None, "after": "3.2.2-2"}]}
+    refresh, install = made.uses("apt-get")
+    assert refresh[-1] == "update"
+    assert install[-3:] == ["install", "--", "htop"]
+    assert "APT::Cmd::Pattern-Only=true" in install
+    assert "-y" in install
+    assert (await perform("sys.package_install", ["bash"], host=made.host))["changed"] == []
+
+
+async def test_packages_with_dnf(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.tool("rpm", "bash\t0\t5.1\tx86_64\t1\n")
+    made.tool("dnf", script='printf "bash\\t0\\t5.2\\tx86_64\\t1\\n" > $PLACE/tools/rpm.out')
+    told = await perform("sys.package_install", ["bash"], host=made.host)
+    assert told == {"manager": "dnf", "changed": [{"name": "bash", "before": "5.1", "after": "5.2"}]}
+    assert made.uses("dnf") == [["-y", "-q", "install", "bash"]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", "-y", "--option", "-o=Dir::Bin=/tmp/x", "htop-", "./x.deb", "/tmp/x.deb", "a b", "a;b", "a*", "a?",
+        "?essential",
+        "~nhtop", "a/stable", "A", "htop=",
+        "htop=-1", "htop=1 2", "a\n", "é", "@group", "http://a/b.rpm", "x" * 300,
+    ],
+)  # fmt: skip
+async def test_only_the_name_of_a_package_reaches_apt(made: Made, name: str) -> None:
+    """A name that ends with a minus removes it, one with a slash is a file, one with a star is many."""
+    with pytest.raises(ArgumentError) as caught:
+        await perform("sys.package_install", ["bash", name], host=made.host)
+    assert caught.value.parameter == "names"
+    assert made.uses("apt-get") == []
+
+
+@pytest.mark.parametrize("name", ["libstdc++6", "python3.11", "libc6:amd64", "bash=5.2.15-2+b8", "a2", "gcc-12-base"])
+async def test_names_that_packages_really_have(made: Made, name: str) -> None:
+    await perform("sys.package_install", [name], host=made.host)
+    assert made.uses("apt-get")[-1][-1] == name
+
+
+@pytest.mark.parametrize("name", ["-y", "@core", "./x.rpm", "/x.rpm", "a*", "a b", "http://a/b.rpm", "", "a;b"])
+async def test_only_the_name_of_a_package_reaches_dnf(tmp_path: Path, name: str) -> None:
+    made = make(tmp_path)
+    made.tool("dnf")
+    with pytest.raises(ArgumentError):
+        await perform("sys.package_install", [name], host=made.host)
+    assert made.uses("dnf") == []
+
+
+async def test_packages_that_cannot_be_installed(made: Made, tmp_path: Path) -> None:
+    for names in ([], ["bash"] * 51):
+        with pytest.raises(ArgumentError):
+            await perform("sys.package_install", names, host=made.host)
+    made.tool("apt-get", code=100, errors="Reading...\nE: Unable to locate package htop\n")
+    with pytest.raises(UnavailableError, match="Unable to locate package htop"):
+        await perform("sys.package_install", ["htop"], host=made.host)
+    bare = make(tmp_path / "bare")
+    bare.put("var/lib/dpkg/status", STATUS)
+    with pytest.raises(UnavailableError, match="neither apt-get nor dnf"):
+        await perform("sys.package_install", ["htop"], host=bare.host)
+
+
+async def test_an_account_is_created(made: Made) -> None:
+    told = await perform(
+        "sys.user_change", "lea", "create", full_name="Lea L", home="/srv/lea", shell="/bin/sh", groups=["adm"],
+        host=made.host,
+    )  # fmt: skip
+    assert (told["name"], told["uid"]) == ("lea", 1002)
+    assert made.uses("useradd") == [[
+        "--create-home", "--comment=Lea L", "--home-dir=/srv/lea", "--shell=/bin/sh", "--groups=adm", "--", "lea",
+    ]]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("action", "options", "tool", "arguments"),
+    [
+        ("change", {"home": "/srv/mia"}, "usermod", ["--home=/srv/mia"]),
+        ("change", {"groups": ["adm", "root"]}, "usermod", ["--append", "--groups=adm,root"]),
+        ("lock", {}, "usermod", ["--lock"]), ("unlock", {}, "usermod", ["--unlock"]),
+        ("delete", {}, "userdel", []), ("delete", {"remove_home": True}, "userdel", ["--remove"]),
+    ],
+)  # fmt: skip
+async def test_an_account_is_changed(
+    made: Made, action: str, options: dict[str, Any], tool: str, arguments: list[str]
+) -> None:
+    made.tool(tool)
+    told = await perform("sys.user_change", "mia", action, host=made.host, **options)
+    assert (told is None) is (action == "delete")
+    assert made.uses(tool) == [[*arguments, "--", "mia"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "options", "error", "parameter"),
+    [
+        ("mia", "create", {}, ConflictError, None), ("lea", "lock", {}, NotFoundError, None),
+        ("root", "delete", {}, ArgumentError, "name"), ("-x", "create", {}, ArgumentError, "name"),
+        ("a:b", "create", {}, ArgumentError, "name"), ("a\nb", "create", {}, ArgumentError, "name"),
+        ("lea", "create", {"groups": ["no-such"]}, NotFoundError, None), ("mia", "change", {}, ArgumentError, "action"),
+        ("lea", "create", {"groups": ["adm,root"]}, ArgumentError, "groups"),
+        ("lea", "create", {"groups": ["-x"]}, ArgumentError, "groups"),
+        ("lea", "create", {"full_name": "a:0:0"}, ArgumentError, "full_name"),
+        ("lea", "create", {"full_name": "a\nroot2:x:0:0::/:/bin/sh"}, ArgumentError, "full_name"),
+        ("lea", "create", {"home": "/home/../etc"}, ArgumentError, "home"),
+        ("lea", "create", {"home": "/home/a:b"}, ArgumentError, "home"),
+        ("lea", "create", {"shell": "sh"}, ArgumentError, "shell"),
+        ("lea", "create", {"shell": "/bin/sh -c id"}, ArgumentError, "shell"),
+    ],
+)  # fmt: skip
+async def test_accounts_that_are_refused_reach_no_tool(
+    made: Made, name: str, action: str, options: dict[str, Any], error: type[Exception], parameter: str | None
+) -> None:
+    for tool in ("useradd", "usermod", "userdel"):
+        made.tool(tool)
+    with pytest.raises(error) as caught:
+        await perform("sys.user_change", name, action, host=made.host, **options)
+    assert getattr(caught.value, "parameter", None) == parameter
+    assert made.uses("useradd") == made.uses("usermod") == made.uses("userdel") == []
+
+
+async def test_a_host_without_the_tool_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="no useradd"):
+        await perform("sys.user_change", "lea", "create", host=make(tmp_path).host)
+
+
+async def test_a_restart_waits_and_can_be_taken_back(made: Made) -> None:
+    told = await perform("sys.reboot", "new kernel", delay=61, host=made.host)
+    assert told == {"at": 1_700_000_000.0 + 120}
+    assert await perform("sys.reboot", "not now", cancel=True, host=made.host) == {"at": None}
+    assert made.uses("shutdown") == [["-r", "+2", "new kernel"], ["-c", "not now"]]
+
+
+@pytest.mark.parametrize("reason", ["", "-h", "--halt", " x", "a\nb", "\x1b[2J", "x\udcff"])
+async def test_only_a_reason_reaches_shutdown(made: Made, reason: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        await perform("sys.reboot", reason, host=made.host)
+    assert caught.value.parameter == "reason"
+    assert made.uses("shutdown") == []
+
+
+@pytest.mark.parametrize("delay", [0, 59.9, -1, 86401, float("nan"), float("inf")])
+async def test_a_restart_never_comes_at_once(made: Made, delay: float) -> None:
+    """What was done must still reach the record."""
+    with pytest.raises(ArgumentError):
+        await perform("sys.reboot", "why", delay=delay, host=made.host)
+    assert made.uses("shutdown") == []

@@ -1,0 +1,217 @@
+"""``sys.*`` of logs: the journal, the kernel's lines without addresses, audit records without what people typed."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from exemplary import exemplary
+from made import Made, make
+from running import perform
+
+from protocol.errors import ArgumentError, UnavailableError
+from stdlib import audit_log
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return exemplary(tmp_path)
+
+
+def entry(number: int, message: Any, **more: Any) -> str:
+    told = {"__CURSOR": f"s=a;i={number:x}", "__REALTIME_TIMESTAMP": str(number * 1_000_000), "PRIORITY": "6"}
+    return json.dumps({**told, "MESSAGE": message, **more}) + "\n"
+
+
+async def test_entries(made: Made) -> None:
+    made.tool(
+        "journalctl",
+        entry(1, "one", _SYSTEMD_UNIT="a.service", _PID="5", _COMM="a") + entry(2, "two", UNIT="b.service"),
+    )
+    told = await perform("sys.journal", host=made.host)
+    assert told == {
+        "cursor": "s=a;i=2", "more": False,
+        "entries": [
+            {"time": 1.0, "level": "info", "unit": "a.service", "identifier": "a", "pid": 5, "message": "one"},
+            {"time": 2.0, "level": "info", "unit": "b.service", "identifier": None, "pid": None, "message": "two"},
+        ],
+    }  # fmt: skip
+
+
+async def test_what_is_asked_for_reaches_journalctl_as_fixed_options(made: Made) -> None:
+    await perform(
+        "sys.journal", "cron", since=1_700_000_000.7, priority=3, after="s=0af1;i=1;b=2c", limit=7, host=made.host
+    )
+    (use,) = made.uses("journalctl")
+    assert use[:3] == ["--no-pager", "--quiet", "--output=json"]
+    assert [option for option in use[3:] if not option.startswith("--output-fields=")] == [
+        "--lines=8", "--priority=0..3", "--unit=cron.service", "--since=@1700000000", "--after-cursor=s=0af1;i=1;b=2c",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", ["x", "s=1 --file=/etc/shadow", "s=1\n", "s=1;", "--file=x", "s=" + "0" * 400])
+async def test_only_a_cursor_is_taken_for_one(made: Made, after: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        await perform("sys.journal", after=after, host=made.host)
+    assert caught.value.parameter == "after"
+    assert made.uses("journalctl") == []
+
+
+async def test_limit_and_match(made: Made) -> None:
+    made.tool("journalctl", "".join(entry(i, f"line {i}") for i in range(1, 5)))
+    told = await perform("sys.journal", limit=3, host=made.host)
+    assert ([row["message"] for row in told["entries"]], told["more"]) == (["line 2", "line 3", "line 4"], True)
+    told = await perform("sys.journal", match="e 2", limit=3, host=made.host)
+    assert ([row["message"] for row in told["entries"]], told["more"]) == (["line 2"], False)
+    assert "--lines=20001" in made.uses("journalctl")[1]
+
+
+async def test_odd_entries(made: Made) -> None:
+    odd = [
+        entry(1, [0xFF, 0x41]), entry(2, None), entry(3, ["double", "field"]), entry(4, {"x": 1}), entry(5, "x" * 9000),
+        entry(6, "login --password=hunter2"), entry(7, "bug at ffff8880deadbeef", _TRANSPORT="kernel"),
+        "garbage\n", "[]\n", entry(8, "odd", PRIORITY="99", _PID="x"),
+    ]  # fmt: skip
+    made.tool("journalctl", "".join(odd))
+    told = [row["message"] for row in (await perform("sys.journal", host=made.host))["entries"]]
+    assert told[:4] == ["\ufffdA", "", "double", ""]
+    assert len(told[4]) == 4096
+    assert told[5:] == ["login --password=[redacted]", "bug at [address]", "odd"]
+
+
+async def test_no_journal(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.tool("journalctl")
+    made.folder("var/log/journal")  # as packages make it; nothing is ever written there without a journal daemon
+    with pytest.raises(UnavailableError, match="keeps no journal"):
+        await perform("sys.journal", host=made.host)
+    made.folder("run/log/journal/0123")
+    assert await perform("sys.journal", host=made.host) == {"entries": [], "cursor": None, "more": False}
+    made.tool("journalctl", code=1, errors="Failed to open: Permission denied\n")
+    with pytest.raises(UnavailableError, match="Permission denied"):
+        await perform("sys.journal", host=made.host)
+
+
+async def test_lines_of_the_kernel(made: Made) -> None:
+    told = await perform("sys.kernel_log", host=made.host)
+    first, second = told["entries"]
+    assert first == {
+        "sequence": 1, "time": 1_700_000_000.0 - 100 + 1.5, "uptime": 1.5, "level": "info", "facility": 0,
+        "message": "Linux version 6.1",
+    }  # fmt: skip
+    assert (second["level"], second["message"], told["more"]) == ("err", "at [address] it broke", False)
+    few = await perform("sys.kernel_log", 1, host=made.host)
+    assert ([row["sequence"] for row in few["entries"]], few["more"]) == ([2], True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RIP: 0010:[<ffffffff81234567>]", "RBP: ffff88803ed0be58 R08: 0000000000000001", "at 0xffffffffc0100000",
+        "CR2: 00007f1234567890", "page:ffffea0000fb4280 refcount:1", "FFFF88803ED0BE58",
+    ],
+)  # fmt: skip
+async def test_addresses_of_the_kernel_are_replaced(made: Made, text: str) -> None:
+    """They say where to aim."""
+    made.put("dev/kmsg", f"4,1,1,-;{text}\n")
+    (row,) = (await perform("sys.kernel_log", host=made.host))["entries"]
+    assert "[address]" in row["message"]
+    for word in ("ffff", "FFFF", "00007f"):
+        assert word not in row["message"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["eth0: 02:fc:00:00:00:05", "usb 1-1: idVendor=046d, idProduct=c31c", "Memory: 4096K", "sda: 16777216 512-byte"],
+)
+async def test_what_is_no_address_stays(made: Made, text: str) -> None:
+    made.put("dev/kmsg", f"6,1,1,-;{text}\n")
+    assert (await perform("sys.kernel_log", host=made.host))["entries"][0]["message"] == text
+
+
+async def test_hostile_lines_of_the_kernel(made: Made) -> None:
+    """Anybody who may write to the log may write anything into it."""
+    made.put(
+        "dev/kmsg", b"garbage\n;x\n1,2;y\n\xff,1,1,-;z\n14,9,5,-;esc \\x1b[2J tab\\x09 \\x5c \\xff\n KEY=6,1,1,-;no\n"
+    )
+    (row,) = (await perform("sys.kernel_log", host=made.host))["entries"]
+    assert (row["facility"], row["level"], row["message"]) == (1, "info", "esc \\x1b[2J tab\\x09 \\ \\xff")
+
+
+async def test_kernel_log_of_this_machine() -> None:
+    try:
+        fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        with pytest.raises(UnavailableError):
+            await perform("sys.kernel_log")
+        return
+    os.close(fd)
+    told = await perform("sys.kernel_log", 5)
+    assert [row["sequence"] for row in told["entries"]] == sorted(row["sequence"] for row in told["entries"])
+    assert len(told["entries"]) <= 5
+
+
+TOKEN, PASSWORD = (text.encode().hex().upper() for text in ("--token=hunter2", "mysql\0--password=hunter2"))
+AUDIT = "".join(f"{line}\n" for line in (
+    'type=SYSCALL msg=audit(1700000001.100:1): arch=c000003e syscall=59 a0=55d0 exe="/usr/bin/x" key="root-cmds"',
+    f'type=EXECVE msg=audit(1700000001.100:1): argc=4 a0="mysql" a1="--password" a2="hunter2" a3={TOKEN}',
+    f"type=PROCTITLE msg=audit(1700000001.100:1): proctitle={PASSWORD}",
+    "type=TTY msg=audit(1700000002.000:2): tty pid=9 uid=0 data=68756E746572320D",
+    f"type=USER_CMD msg=audit(1700000003.000:3): pid=9 uid=1001 msg='cwd=\"/\" cmd={b'id '.hex()}{TOKEN} res=success'",
+    "type=USER_LOGIN msg=audit(1700000004.250:4): pid=9 uid=0 msg='acct=\"mia\" hostname=192.0.2.7 res=success'",
+    "garbage", "type=AVC msg=audit(17000000049999999999:5): x=y",
+))  # fmt: skip
+
+
+async def test_audit_records(made: Made) -> None:
+    made.put("var/log/audit/audit.log", AUDIT)
+    told = await perform("sys.audit_events", host=made.host)
+    assert [(row["type"], row["serial"]) for row in told["events"]] == [
+        ("SYSCALL", 1), ("EXECVE", 1), ("PROCTITLE", 1), ("TTY", 2), ("USER_CMD", 3), ("USER_LOGIN", 4),
+    ]  # fmt: skip
+    call, login = told["events"][0], told["events"][-1]
+    assert (call["fields"]["a0"], call["fields"]["key"], call["time"]) == ("55d0", "root-cmds", 1700000001.1)
+    assert (login["fields"]["acct"], login["fields"]["hostname"], login["fields"]["res"]) == (
+        "mia",
+        "192.0.2.7",
+        "success",
+    )
+    assert told["events"][4]["fields"]["cmd"].startswith("id --token=")
+
+
+async def test_what_was_typed_and_secrets_are_not_told(made: Made) -> None:
+    made.put("var/log/audit/audit.log", AUDIT)
+    told = str(await perform("sys.audit_events", host=made.host))
+    for word in ("hunter2", "68756E74657232", "68756e74657232"):
+        assert word not in told
+
+
+async def test_audit_is_narrowed(made: Made) -> None:
+    made.put("var/log/audit/audit.log", AUDIT)
+    for options, serials in (
+        ({"type": "USER_LOGIN"}, [4]), ({"key": "root-cmds"}, [1]), ({"since": 1700000003.0}, [3, 4]),
+        ({"limit": 1}, [4]), ({"type": "AVC"}, []),
+    ):  # fmt: skip
+        told = await perform("sys.audit_events", host=made.host, **options)
+        assert [row["serial"] for row in told["events"]] == serials, options
+        assert told["more"] is (options == {"limit": 1})
+
+
+async def test_no_audit_log(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    with pytest.raises(UnavailableError, match=r"audit.log cannot be read"):
+        await perform("sys.audit_events", host=made.host)
+    made.folder("var/log/audit")
+    os.mkfifo(made.place / "var/log/audit/audit.log")
+    with pytest.raises(UnavailableError):
+        await perform("sys.audit_events", host=made.host)
+
+
+def test_an_odd_record_is_bounded() -> None:
+    row = audit_log.event("type=X msg=audit(1.0:1): " + " ".join(f"f{i}=" + "x" * 2000 for i in range(100)))
+    assert row is not None
+    assert len(row["fields"]) == audit_log.MAX_FIELDS
+    assert max(map(len, row["fields"].values())) == audit_log.MAX_VALUE_CHARACTERS

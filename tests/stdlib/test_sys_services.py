@@ -1,0 +1,171 @@
+"""``sys.*`` of services: what systemctl prints about units, init scripts where there is no systemd."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from exemplary import exemplary
+from made import Made, make
+from running import AllPermitted, Kept, gate, perform
+
+from policies.decide import Effective, Layer, decide_effective
+from policies.model import Effect, Rule
+from policies.needs import needs_layer
+from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
+from protocol.manifest import parse
+from protocol.tiers import Tier
+from stdlib import units
+from stdlib.catalogue import load
+from stdlib.host import RunContext
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    return exemplary(tmp_path)
+
+
+async def test_services(made: Made) -> None:
+    told = await perform("sys.services", host=made.host)
+    assert (told["manager"], told["more"]) == ("systemd", False)
+    assert told["services"] == [
+        {
+            "name": "broken.service", "description": "broken.service", "load": "loaded", "state": "failed",
+            "sub": "failed", "enabled": "disabled", "pid": None, "since": None,
+        },
+        {
+            "name": "cron.service", "description": "Regular background program processing daemon", "load": "loaded",
+            "state": "active", "sub": "running", "enabled": "enabled", "pid": 612, "since": 1795660636.0,
+        },
+    ]  # fmt: skip
+    failed = await perform("sys.services", state="failed", host=made.host)
+    assert [row["name"] for row in failed["services"]] == ["broken.service"]
+    assert [row["name"] for row in (await perform("sys.services", "cro", host=made.host))["services"]] == [
+        "cron.service"
+    ]
+    assert (await perform("sys.services", limit=1, host=made.host))["more"]
+
+
+async def test_service(made: Made) -> None:
+    told = await perform("sys.service", "cron", host=made.host)
+    assert (told["name"], told["memory"], told["cpu"], told["restart"]) == ("cron.service", 1234944, 1.5, "on-failure")
+    assert (told["requires"], told["user"], told["ended"]) == (["sysinit.target", "system.slice"], None, None)
+    assert made.uses("systemctl")[-1][-2:] == ["--", "cron.service"]
+    with pytest.raises(NotFoundError, match=r"no unit 'nope.service'"):
+        await perform("sys.service", "nope", host=made.host)
+
+
+async def test_timers(made: Made) -> None:
+    assert await perform("sys.timers", host=made.host) == [{
+        "name": "apt-daily.timer", "unit": "apt-daily.service", "state": "active", "enabled": "enabled",
+        "next": 1795672800.0, "last": None, "result": "success", "persistent": True,
+    }]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["", "-H", "--host=x", "a b", "*.service", "a;b", "../x", "a/b", "x" * 250, "a\n", "é"]
+)
+async def test_only_the_name_of_a_unit_reaches_systemctl(made: Made, name: str) -> None:
+    for call, args in (("sys.service", []), ("sys.service_control", ["stop"])):
+        with pytest.raises(ArgumentError) as caught:
+            await perform(call, name, *args, host=made.host)
+        assert caught.value.parameter == "name"
+    with pytest.raises(ArgumentError):
+        await perform("sys.journal", unit=name or "-", host=made.host)
+    assert made.uses("systemctl") == made.uses("journalctl") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "full"),
+    [
+        ("cron", "cron.service"), ("cron.service", "cron.service"), ("getty@tty1", "getty@tty1.service"),
+        ("a.timer", "a.timer"), ("a.b", "a.b.service"), ("timer", "timer.service"), ("a\\x2db", "a\\x2db.service"),
+    ],
+)  # fmt: skip
+def test_names_of_units(given: str, full: str) -> None:
+    assert units.unit_name(given, "name") == full
+
+
+def test_what_systemd_does_not_count() -> None:
+    assert [units.count(text) for text in ("5", "[not set]", "", None, "18446744073709551615", "-1")] == [
+        5, None, None, None, None, None,
+    ]  # fmt: skip
+    assert [units.moment(text) for text in ("", "n/a", None, "yesterday", "Thu 2026-11-26 02:37:16 CET")] == [None] * 5
+    assert units.moment("Thu 2026-11-26 02:37:16.500000 UTC") == 1795660636.5
+
+
+async def test_a_host_without_systemd(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    with pytest.raises(UnavailableError, match="not run by systemd"):
+        await perform("sys.services", host=made.host)
+    for name, args in (("sys.service", ["cron"]), ("sys.timers", []), ("sys.service_control", ["cron", "stop"])):
+        with pytest.raises(UnavailableError, match="not run by systemd"):
+            await perform(name, *args, host=made.host)
+    made.put("etc/init.d/cron", "#!/bin/sh\n# Short-Description: Regular jobs\n")
+    made.put("etc/init.d/other", "#!/bin/sh\n")
+    made.put("etc/init.d/README")
+    made.put("etc/rc2.d/S01cron")
+    made.put("etc/rc2.d/K01other")
+    told = await perform("sys.services", host=made.host)
+    assert [(row["name"], row["description"], row["enabled"]) for row in told["services"]] == [
+        ("cron", "Regular jobs", "enabled"), ("other", "", "disabled"),
+    ]  # fmt: skip
+    assert told["manager"] == "init.d"
+
+
+async def test_control(made: Made) -> None:
+    told = await perform("sys.service_control", "cron", "restart", host=made.host)
+    assert (told["name"], told["state"]) == ("cron.service", "active")
+    look, act, again = made.uses("systemctl")
+    assert act == ["--no-ask-password", "--quiet", "restart", "--", "cron.service"]
+    assert look == again
+    with pytest.raises(NotFoundError):
+        await perform("sys.service_control", "nope", "start", host=made.host)
+    assert len(made.uses("systemctl")) == 4, "what is not there is not started"
+
+
+async def test_the_agents_own_unit_is_left_alone(made: Made) -> None:
+    """Nobody could start it again from afar."""
+    made.put("proc/self/cgroup", "0::/system.slice/cron.service/agent\n")
+    with pytest.raises(DeniedError, match="agent's own unit"):
+        await perform("sys.service_control", "cron", "stop", host=made.host)
+    assert made.uses("systemctl") == []
+
+
+async def test_control_is_intended_and_its_failure_told(made: Made) -> None:
+    made.tool("systemctl", script='case "$1" in show) cat "$0.cron"; exit 0;; esac', code=1, errors="Job failed.\n")
+    made.put("tools/systemctl.cron", (made.place / "tools/systemctl.cron").read_text())
+    kept = Kept()
+    reply = await gate(Tier.OPERATE, kept, made.host).call("sys.service_control", ["cron", "start"], {})
+    assert reply.error is not None
+    assert (reply.error.code, str(reply.error)) == ("unavailable", "systemctl failed: Job failed.")
+    assert [record["kind"] for record in kept.records] == ["intent", "call"]
+    denied = await gate(Tier.INSPECT, host=made.host).call("sys.service_control", ["cron", "start"], {})
+    assert denied.error is not None
+    assert denied.error.code == "denied"
+
+
+def allowed(made: Made, layer: Layer, name: str, action: str) -> bool:
+    spec = load().find("sys.service_control")
+    assert spec is not None
+    with spec.prepare(made.host, RunContext(), spec.bind([name, action], {}), AllPermitted()) as prepared:
+        return all(decide_effective(Effective((layer,)), spec.name, facts).allowed for facts in prepared.facts)
+
+
+async def test_a_manifest_narrows_units(made: Made) -> None:
+    """Whoever is approved to restart one service must not stop another."""
+    head = "name: a/b\nversion: 1.0.0\nlanguage: lua\nmain: main.lua\ntier: operate\n"
+    layer = needs_layer(parse(f"{head}needs: [{{call: sys.service_control, commands: [cron.service]}}]\n"))
+    assert layer is not None
+    assert allowed(made, layer, "cron", "restart")
+    assert allowed(made, layer, "cron.service", "stop")
+    assert not allowed(made, layer, "broken", "restart")
+    assert not allowed(made, layer, "cron.timer", "restart")
+
+
+async def test_a_rule_narrows_actions(made: Made) -> None:
+    actions = (re.compile("restart|reload"),)
+    rule = Rule(Effect.ALLOW, "sys.service_control", "x", commands=("cron.service",), arguments=actions)
+    assert allowed(made, Layer("x", (rule,)), "cron", "restart")
+    assert not allowed(made, Layer("x", (rule,)), "cron", "stop")
