@@ -7,10 +7,22 @@
 ---@return boolean
 function dedup(key, ttl) end
 
+--- Add one row to what the run found; rows are kept whatever way the run ends.
+---
+--- A row holds texts, numbers, booleans, and lists and maps of them. A run emits at most 1000 rows of 32 KiB together.
+---@param row table<string, any> map
+function emit(row) end
+
 --- Return the run's parameter `name`, or nothing if it was not given.
 ---@param name string text
 ---@return any
 function param(name) end
+
+--- Say how far the run is. The newest is kept and part of the run's end.
+---@param pct number number of percent from 0 to 100
+---@param text? string text, at most 256 bytes
+---@overload fun(pct: number, named: {text?: string})
+function progress(pct, text) end
 
 --- Return how fast the counter `key` grew since the last call with this key, over restarts of the agent too.
 ---
@@ -178,6 +190,29 @@ function csv.decode(text, delimiter, header) end
 ---@overload fun(rows: any, named: {columns?: string[], delimiter?: string}): string
 ---@return string
 function csv.encode(rows, columns, delimiter) end
+
+---@class outrider.ctx
+ctx = {}
+
+--- Return what is left of the run's limits: `{calls, output_bytes, log_lines, open_files, processes, rows}`.
+---@return table<string, integer>
+function ctx.budget() end
+
+--- Return in whose name the script runs, as it stands in the records.
+---@return string
+function ctx.caller() end
+
+--- Return how many seconds are left until the run is ended; nothing if nothing ends it.
+---@return number|nil
+function ctx.deadline() end
+
+--- Tell whether changes are only to be shown. There are no dry runs yet, so this is false.
+---@return boolean
+function ctx.dry_run() end
+
+--- Return why the script runs, as who started it said; an empty text if nothing was said.
+---@return string
+function ctx.reason() end
 
 ---@class outrider.datagrams
 ---@field close fun(self): nil Give it back.
@@ -793,6 +828,20 @@ function net.connect(host, port, tls, timeout, family, sni, ca) end
 ---@return table<string, any>
 function net.counters(name) end
 
+--- Return `{chains, rules, more}`: the packet filter in the order in which it is asked.
+---
+--- Each chain is `source` (nft or iptables), `family` (such as ip, ip6, inet), `table`, `chain`, `hook` and
+--- `priority` (of nft's base chains), `policy` (accept, drop, or nothing). Each rule is `source`, `family`,
+--- `table`, `chain`, `rule`: the arguments of iptables, or nft's expressions as JSON text.
+--- Source: `nft --json list ruleset`, `iptables-save`.
+---
+--- Raises:
+---     UnavailableError: There is no such tool here, or the agent may not ask (CAP_NET_ADMIN).
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.firewall(limit) end
+
 --- Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
 ---
 --- `code`, `url` (where the answer came from), `redirects` (how many were followed), `headers` (names in lower
@@ -832,7 +881,10 @@ function net.http(url, method, headers, body, redirects, timeout, max_body, matc
 ---@return table<string, any>
 function net.http_status_page(url, timeout, ca) end
 
---- Return the interfaces: `name`, `address`, `netmask`, `broadcast`, `address6`, `mac`, `mtu`,
+--- Return the interfaces by name.
+---
+--- `name`, `type` (ethernet, loopback, wlan, bridge, vlan, bond, tunnel, ppp, wireguard, none or unknown),
+--- `address`, `netmask`, `broadcast`, `address6` (the first of each, or nothing), `mac`, `mtu` (bytes),
 --- `flags` (texts), `link_state` (up, down), `internal` (loopback).
 ---@return table<string, any>[]
 function net.interfaces() end
@@ -844,6 +896,26 @@ function net.interfaces() end
 ---@param port integer whole number from 1 to 65535
 ---@return outrider.listener
 function net.listen(address, port) end
+
+--- Return `{listeners, more}`: the sockets that wait for somebody; inet is TCP and UDP.
+---
+--- Each is `protocol`, `family` (ipv4 or ipv6), `local_address`, `local_port`, `receive_queue` (waiting
+--- connections of TCP, waiting bytes of UDP), `uid`, `user`, `inode`; of unix `protocol`, `type`, `path`,
+--- `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net.
+---@param proto? "inet"|"tcp"|"udp"|"raw"|"unix"
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {proto?: "inet"|"tcp"|"udp"|"raw"|"unix", limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.listeners(proto, limit) end
+
+--- Return `{neighbours, more}`: whom the kernel knows on its links (ARP and neighbour discovery).
+---
+--- Each is `family` (ipv4 or ipv6), `address`, `mac` (or nothing), `interface`, `state` (reachable, stale,
+--- delay, probe, incomplete, failed, permanent, none), `router`. Source: rtnetlink(7), RTM_GETNEIGH.
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.neighbours(limit) end
 
 --- Send `count` echo requests and return what came back in `timeout` seconds for all of them.
 ---
@@ -887,6 +959,44 @@ function net.redis_info(host, port, tls, timeout, ca) end
 ---@overload fun(name: string, named: {type?: "any"|"A"|"AAAA"|"CAA"|"CNAME"|"MX"|"NS"|"PTR"|"SOA"|"SRV"|"TXT", server?: string, port?: integer, timeout?: number}): table<string, any>
 ---@return table<string, any>
 function net.resolve(name, type, server, port, timeout) end
+
+--- Return `{routes, more}`: the kernel's main table for each family.
+---
+--- Each is `family`, `destination` (address/prefix), `gateway` (or nothing), `netmask` (ipv4), `interface`,
+--- `flags` (letters of route(8)), `metric`, `references`, `used` (counts), `mss`, `window` (bytes) and
+--- `irtt` (ms; these three are nothing for ipv6). Source: /proc/net/route, /proc/net/ipv6_route.
+---@param family? "all"|"ipv4"|"ipv6"
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {family?: "all"|"ipv4"|"ipv6", limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.routes(family, limit) end
+
+--- Return `{owners, more, unread}`: which processes hold which sockets, or only those of one `inode`.
+---
+--- Each is `inode` (as net.sockets tells it), `pid`, `process` (name). Processes of others that the agent may not
+--- look into are counted, not told. Source: /proc/PID/fd.
+---
+--- Raises:
+---     UnavailableError: No process can be looked into.
+---@param inode? integer whole number from 1 to 9007199254740991
+---@param limit? integer whole number from 1 to 20000
+---@overload fun(named: {inode?: integer, limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.socket_owners(inode, limit) end
+
+--- Return `{sockets, states, more}`: the sockets from `offset` on, and how many there are in each state.
+---
+--- Each is `protocol`, `family` (ipv4 or ipv6), `state`, `local_address`, `local_port`, `remote_address`,
+--- `remote_port`, `send_queue`, `receive_queue` (bytes), `uid`, `user`, `inode`; of unix `protocol`,
+--- `type`, `state`, `path`, `inode`, whatever state is asked for. Whose process it is, net.socket_owners tells.
+--- Source: /proc/net.
+---@param proto? "inet"|"tcp"|"udp"|"raw"|"unix"
+---@param state? "all"|"established"|"syn_sent"|"syn_recv"|"fin_wait1"|"fin_wait2"|"time_wait"|"close"|"close_wait"|"last_ack"|"listen"|"closing"|"new_syn_recv"
+---@param offset? integer whole number from 0 to 1000000
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {proto?: "inet"|"tcp"|"udp"|"raw"|"unix", state?: "all"|"established"|"syn_sent"|"syn_recv"|"fin_wait1"|"fin_wait2"|"time_wait"|"close"|"close_wait"|"last_ack"|"listen"|"closing"|"new_syn_recv", offset?: integer, limit?: integer}): table<string, any>
+---@return table<string, any>
+function net.sockets(proto, state, offset, limit) end
 
 --- Connect to `port` of `host`, wait for a `banner` line, `send`, wait until `expect` came, and close.
 ---
@@ -1448,10 +1558,106 @@ function state.set(key, value) end
 ---@class outrider.sys
 sys = {}
 
+--- Return `{events, more}`: the newest records of the kernel's audit log, oldest first.
+---
+--- `type` narrows to one type of record (such as USER_LOGIN or AVC), `key` to those of a rule's key, `since` to a
+--- time (seconds since 1970 UTC). The last 8 MiB of the log are looked through.
+---
+--- Each is `time`, `serial` (records of one event share it), `type` and `fields` (a map of texts). What was
+--- typed at a terminal is left out, and what looks like a secret in command lines is replaced.
+--- Source: /var/log/audit/audit.log, auditd(8).
+---
+--- Raises:
+---     UnavailableError: There is no such log, or this agent may not read it.
+---@param type? string text, at most 40 bytes
+---@param key? string text, at most 100 bytes
+---@param since? number number of seconds from 0 to 1e+11
+---@param limit? integer whole number from 1 to 2000
+---@overload fun(named: {type?: string, key?: string, since?: number, limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.audit_events(type, key, since, limit) end
+
+--- Return the block devices, each disk followed by its partitions, at most 2000.
+---
+--- `name`, `type` (disk, partition, loop, raid, mapper, optical, memory), `parent` (of a partition), `device`
+--- (major:minor), `size` (bytes), `read_only`, `removable`, `rotational`, `model`, `vendor`, `serial`,
+--- `scheduler`, `holders` (names of what is made of it), `file_system`, `uuid` and `label` (as udev found
+--- them), `mounted` (directories). What the kernel does not tell is nothing. Source: /sys/block, /run/udev/data.
+---@return table<string, any>[]
+function sys.block_devices() end
+
+--- Return the host's clock.
+---
+--- `time` (seconds since 1970 UTC), `utc` (the same as RFC 3339 text), `zone` (name in the time zone database,
+--- UTC if none is set), `utc_offset` (seconds east of UTC now; nothing if the zone is not known here), `ntp_synced`
+--- (whether the kernel's clock is disciplined), `offset_ms` (what is still being corrected: not the distance to a
+--- server), `max_error_ms`, `est_error_ms`. Source: adjtimex(2). Where the agent may not ask the kernel (systemd's
+--- ProtectClock), these are nothing, but for `ntp_synced` where systemd-timesyncd leaves its mark.
+---@return table<string, any>
+function sys.clock() end
+
+--- Return `{containers, more}`: the containers that have a process now, by runtime and id.
+---
+--- Each is `runtime` (docker, podman, containerd, cri-o, kubernetes, lxc, systemd-nspawn, machine), `id`,
+--- `processes` (count), `pid` (the lowest), `name` and `image` (of Docker's and Podman's, where the agent may
+--- read their files; nothing otherwise). Source: /proc/PID/cgroup, cgroups(7).
+---@param limit? integer whole number from 1 to 1000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.containers(limit) end
+
 --- Return, for each processor, the clock ticks since boot spent in `user`, `nice`, `sys`, `idle`, `wait`,
---- `irq`, `soft_irq` and `stolen`. Two looks give a share.
+--- `irq`, `soft_irq` and `stolen`, and their `total`. Two looks give a share.
 ---@return table<string, integer>[]
 function sys.cpu() end
+
+--- Return what each processor is.
+---
+--- `name` (such as cpu0), `vendor`, `model`, `mhz` (now), `core` and `socket` (its place), `cache` (bytes
+--- of its largest cache), `total_cores` and `total_sockets` (of the host). What the processor does not tell is
+--- nothing.
+---@return table<string, any>[]
+function sys.cpu_info() end
+
+--- Return `{jobs, more}`: what cron and anacron are to run.
+---
+--- Each is `file`, `user`, `m`, `h`, `dom`, `mon`, `dow` (as written; nothing beside a word), `special`
+--- (a word such as @reboot or @daily, or nothing), `command` (what looks like a secret in it is replaced). Settings
+--- of variables are left out. Source: /etc/crontab, /etc/cron.d, /etc/cron.hourly and its like, /etc/anacrontab,
+--- /var/spool/cron; crontab(5).
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.cron(limit) end
+
+--- Remove the job `name` that sys.cron_set wrote; tell whether there was one.
+---
+--- Raises:
+---     ConflictError: Somebody else wrote a file by that name.
+---     UnavailableError: There is no /etc/cron.d, or it cannot be written.
+---@param name string text, at most 64 bytes
+---@return boolean
+function sys.cron_remove(name) end
+
+--- Have cron run the declared `command` with `args` after what the manifest puts first.
+---
+--- The job is a file of its own in /etc/cron.d, written at once or not at all. `schedule` is five fields of
+--- crontab(5), one space between, or @reboot, @hourly, @daily, @weekly, @monthly, @yearly. Arguments reach the program
+--- as they are. Returns `file`, `existed` (a job of ours by that name was replaced) and `line` (what was
+--- written).
+---
+--- Raises:
+---     ConflictError: Somebody else wrote a file by that name.
+---     NotFoundError: There is no such user here.
+---     UnavailableError: There is no /etc/cron.d, or it cannot be written.
+---@param name string text, at most 64 bytes
+---@param schedule string text, at most 256 bytes
+---@param command string text, at most 64 bytes
+---@param args? string[] list of at most 1000 texts, each of at most 900 bytes
+---@param user? string text, at most 32 bytes
+---@overload fun(name: string, schedule: string, command: string, named: {args?: string[], user?: string}): table<string, any>
+---@return table<string, any>
+function sys.cron_set(name, schedule, command, args, user) end
 
 --- Return the counters of a block device since boot.
 ---
@@ -1461,9 +1667,89 @@ function sys.cpu() end
 ---@return table<string, integer>
 function sys.disk_io(device) end
 
---- Return `hostname`, `os`, `kernel`, `arch`, `distro`, `version`, `boot_time` (s since 1970 UTC).
+--- Return the counters of all block devices since boot, partitions too, at most 2000 devices.
+---
+--- `device` (its name), `reads`, `writes` (count), `read_bytes`, `write_bytes`, `rtime`, `wtime`,
+--- `time`, `qtime` (ms), `in_flight` (requests now).
+---@return table<string, any>[]
+function sys.disks() end
+
+--- Return the value of `name` in the agent's environment, or nothing if it is not set.
+---
+--- Only names that say where and how the agent runs are answered: HOME, HOSTNAME, LANG, LANGUAGE, LC_*, LOGNAME, PATH,
+--- PWD, SHELL, TERM, TMPDIR, TZ and USER. Others are denied, whether they are set or not.
+---@param name string text, at most 64 bytes
+---@return string|nil
+function sys.env(name) end
+
+--- Return the group `who`, a name or a gid: `name`, `gid`, `members` (names in /etc/group, not those whose
+--- first group it is), `source` (files or directory).
+---@param who any text, number or boolean
+---@return table<string, any>
+function sys.group(who) end
+
+--- Return what the machine is built of.
+---
+--- `system` (vendor, product, version, family, serial, uuid), `board`, `firmware` and `chassis` (of the same
+--- kind), from the firmware's tables; `pci` (address, class, vendor, device, driver; ids in hexadecimal) and `usb`
+--- (name, vendor, product, manufacturer, description, class), at most 1000 each. What is not told, or only to root, is
+--- nothing. Source: /sys/class/dmi, /sys/bus/pci, /sys/bus/usb, /proc/device-tree.
+---@return table<string, any>
+function sys.hardware() end
+
+--- Return what the host is.
+---
+--- `hostname`, `fqdn` (from the host name or /etc/hosts, nobody is asked; nothing if neither tells), `os`,
+--- `kernel`, `arch`, `distro` and `version` (from os-release), `boot_time` (s since 1970 UTC), `vm` (kind
+--- of the hypervisor below, nothing on bare metal), `container` (kind of the container around, or nothing),
+--- `machine_id`, `cloud` (name of the provider by what the firmware says, or nothing).
 ---@return table<string, any>
 function sys.host() end
+
+--- Return `{entries, cursor, more}`: the newest entries of systemd's journal, oldest first.
+---
+--- `unit` narrows to one unit, `since` to a time (seconds since 1970 UTC), `priority` to entries of at least that
+--- weight (0 emergency to 7 debug), `match` to messages that hold a text (of the newest 20,000), `after` to what
+--- came after the cursor of an earlier answer. There may be `more` entries, older ones, if it is true.
+---
+--- Each entry is `time` (seconds since 1970 UTC), `level` (such as err), `unit`, `identifier`, `pid`,
+--- `message` (cut at 4096 characters; what looks like a secret in it is replaced). Source: `journalctl -o json`.
+---
+--- Raises:
+---     UnavailableError: This host keeps no journal.
+---@param unit? string text, at most 256 bytes
+---@param since? number number of seconds from 0 to 1e+11
+---@param priority? integer whole number from 0 to 7
+---@param match? string text, at most 200 bytes
+---@param after? string text, at most 300 bytes
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {unit?: string, since?: number, priority?: integer, match?: string, after?: string, limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.journal(unit, since, priority, match, after, limit) end
+
+--- Return `{entries, more}`: the newest `limit` lines of the kernel's ring buffer, oldest first.
+---
+--- Each is `sequence`, `time` (seconds since 1970 UTC, as good as the clock was then), `uptime` (seconds since
+--- boot), `level` (such as err), `facility` (0 is the kernel), `message`. Addresses of memory in messages are
+--- replaced. Source: /dev/kmsg, Documentation/ABI/testing/dev-kmsg.
+---
+--- Raises:
+---     UnavailableError: This agent may not read it (systemd's ProtectKernelLogs, kernel.dmesg_restrict).
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.kernel_log(limit) end
+
+--- Return `{logins, boots, log_start, more}`: the last `limit` logins, newest first.
+---
+--- Each login is `user`, `device`, `host` (whence), `login` and `logout` (seconds since 1970 UTC; logout is
+--- nothing while somebody is there), `ended` (here, logout, down, crash). Boots are `time` and `kernel`, newest
+--- first. The log starts at its oldest record that was read (seconds since 1970 UTC); at most 20,000 are. Source:
+--- wtmp(5).
+---@param limit? integer whole number from 1 to 2000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.last_logins(limit) end
 
 --- Return the load averages `1m`, `5m` and `15m`.
 ---@return table<string, number>
@@ -1472,16 +1758,248 @@ function sys.loadavg() end
 --- Return memory in bytes.
 ---
 --- `total`, `free`, `used` (total less free), `actual_free` (what programs could get), `actual_used`,
+--- `used_percent` and `free_percent` (of what programs use and could get), `ram` (MiB),
 --- `swap_total`, `swap_used`, `swap_free`, and `swap_page_in`, `swap_page_out` (bytes since boot).
----@return table<string, integer>
+---@return table<string, integer|number>
 function sys.memory() end
+
+--- Return `{modules, more}`: what the kernel has loaded, from `offset` on.
+---
+--- Each is `name`, `size` (bytes), `instances` (how often it is in use), `dependencies` (names of those that
+--- use it), `state` (live, loading, unloading), `taints` (letters, or nothing). Where it lies in memory is left
+--- out.
+--- Source: proc(5), modules.
+---@param offset? integer whole number from 0 to 100000
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {offset?: integer, limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.modules(offset, limit) end
+
+--- Install packages from the host's own repositories, or update them if they are there already.
+---
+--- At most 50 `names`; with apt, `name=version` asks for a version. `refresh` fetches the lists first. Existing
+--- configuration files are kept, nobody is asked. Returns `manager` (apt or dnf) and `changed` (each with name,
+--- before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the package
+--- manager is asked to stop and has a minute for that.
+---
+--- Raises:
+---     UnavailableError: There is no apt or dnf here, or it failed; says what it said.
+---     DeadlineError: It took too long.
+---@param names string[] list of at most 1000 texts, each of at most 200 bytes
+---@param refresh? boolean boolean
+---@param timeout? number number of seconds from 10 to 3600
+---@overload fun(names: string[], named: {refresh?: boolean, timeout?: number}): table<string, any>
+---@return table<string, any>
+function sys.package_install(names, refresh, timeout) end
+
+--- Return `{manager, packages, more}`: the installed packages whose name holds `match`, from `offset` on.
+---
+--- The manager is dpkg, rpm, apk or pacman. Each package is `name`, `version`, `arch`, `size` (bytes
+--- installed).
+--- Source: dpkg's, apk's and pacman's files; `rpm --query` where that is the one.
+---@param match? string text, at most 200 bytes
+---@param offset? integer whole number from 0 to 1000000
+---@param limit? integer whole number from 1 to 5000
+---@overload fun(named: {match?: string, offset?: integer, limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.packages(match, offset, limit) end
+
+--- Return how long work waited for something.
+---
+--- By `cpu`, `memory`, `io` and `irq` (where the kernel counts it), then `some` (at least one task waited)
+--- and `full` (all did): `avg10`, `avg60`, `avg300` (percent of the last seconds) and `total` (microseconds
+--- since boot). Linux: Documentation/accounting/psi.rst.
+---@return table<string, any>
+function sys.pressure() end
+
+--- Restart the host after `delay`, rounded up to whole minutes, or `cancel` a restart that waits.
+---
+--- `reason` is shown to everybody who is logged in. A minute is the least, so that what was done still reaches the
+--- record. Returns `at` (when it will be, seconds since 1970 UTC; nothing after a cancel). Source: `shutdown`.
+---
+--- Raises:
+---     UnavailableError: There is no shutdown here, or it failed; says what it said.
+---@param reason string text, at most 200 bytes
+---@param delay? number number of seconds from 60 to 86400
+---@param cancel? boolean boolean
+---@overload fun(reason: string, named: {delay?: number, cancel?: boolean}): table<string, any>
+---@return table<string, any>
+function sys.reboot(reason, delay, cancel) end
+
+--- Return what the sensors measure now, at most 500.
+---
+--- `kind` (temperature, fan, voltage, current, power, humidity), `chip`, `label` (where the chip gives one),
+--- `value`, `unit` (celsius, rpm, volts, amperes, watts, percent), `max` and `critical` (as the chip has them,
+--- or nothing). Source: /sys/class/hwmon, and /sys/class/thermal where no chip gives temperatures.
+---@return table<string, any>[]
+function sys.sensors() end
+
+--- Return what systemd tells of the unit `name`; `.service` may be left out.
+---
+--- What sys.services gives (`name`, `description`, `load`, `state`, `sub`, `enabled`, `pid`, `since`)
+--- and `type`, `result` (success or why it failed), `exit_status`, `restarts` (count), `restart` (when
+--- systemd starts it anew), `memory` (bytes), `tasks`, `cpu` (seconds), `file`, `user`, `names`,
+--- `requires`, `ended` (seconds since 1970 UTC), `group` (its control group). What is not counted is nothing.
+--- Source: `systemctl show`.
+---@param name string text, at most 256 bytes
+---@return table<string, any>
+function sys.service(name) end
+
+--- Do `action` to the systemd unit `name` (`.service` may be left out) and return what sys.service tells then.
+---
+--- A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to actions by
+--- its arguments. It is waited for until the unit has done it, for at most `timeout`. The agent's own unit is denied:
+--- nobody could undo it from afar. Source: `systemctl`.
+---
+--- Raises:
+---     NotFoundError: There is no such unit.
+---     UnavailableError: It failed; says what systemd said.
+---     DeadlineError: It took too long. systemd goes on with it.
+---@param name string text, at most 256 bytes
+---@param action "start"|"stop"|"restart"|"reload"|"enable"|"disable"|"mask"|"unmask"
+---@param timeout? number number of seconds from 1 to 600
+---@overload fun(name: string, action: "start"|"stop"|"restart"|"reload"|"enable"|"disable"|"mask"|"unmask", named: {timeout?: number}): table<string, any>
+---@return table<string, any>
+function sys.service_control(name, action, timeout) end
+
+--- Return `{manager, services, more}`: the services by name whose name holds `match`.
+---
+--- The manager is systemd or init.d. Each service is `name`, `description`, `load` (loaded, not-found, masked),
+--- `state` (active, inactive, failed), `sub` (such as running, exited, dead), `enabled` (enabled, disabled,
+--- static, masked), `pid` (of its main process), `since` (active since, seconds since 1970 UTC). systemd tells of
+--- what it has in memory: what is active, failed, or needed by such. With init.d only name, `enabled` and
+--- `description` are told. Source: `systemctl show`; /etc/init.d and /etc/rc?.d.
+---@param match? string text, at most 200 bytes
+---@param state? "all"|"active"|"inactive"|"failed"|"activating"|"deactivating"|"reloading"
+---@param limit? integer whole number from 1 to 2000
+---@overload fun(named: {match?: string, state?: "all"|"active"|"inactive"|"failed"|"activating"|"deactivating"|"reloading", limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.services(match, state, limit) end
+
+--- Return what a disk says of its own health. A disk that sleeps is not woken.
+---
+--- `passed` (its own verdict), `model`, `serial`, `firmware`, `protocol`, `temperature` (degrees Celsius),
+--- `power_on_hours`, `power_cycles`, `attributes` (of ATA disks: id, name, value, worst, threshold, raw, failed),
+--- `nvme` (the health log of an NVMe disk, as smartctl names it). What a disk does not tell is nothing.
+---
+--- Source: `smartctl --json` (smartmontools 7.0 or later); the kernel has no interface of its own for this.
+---
+--- Args:
+---     device: The name of a disk, as in sys.block_devices; no path.
+---@param device string text, at most 64 bytes
+---@return table<string, any>
+function sys.smart(device) end
+
+--- Return the value of the kernel's setting `key` as text; of a branch such as `vm`, a map of all below it.
+---
+--- A dot within a name is written as a slash. A branch gives at most 3000 settings. Settings that only root may read
+--- are denied, and left out of a branch. Source: /proc/sys.
+---@param key string text, at most 256 bytes
+---@return string|table<string, string>
+function sys.sysctl(key) end
+
+--- Set the kernel's setting `key` to `value` until the next boot.
+---
+--- Returns `before` and `after` (nothing where only root may read it). Source: /proc/sys.
+---
+--- Raises:
+---     ArgumentError: The kernel does not take that value.
+---     NotFoundError: There is no such setting.
+---     UnavailableError: It cannot be written (systemd's ProtectKernelTunables).
+---@param key string text, at most 256 bytes
+---@param value string text, at most 1024 bytes
+---@return table<string, any>
+function sys.sysctl_set(key, value) end
+
+--- Return systemd's timers by name, at most 2000.
+---
+--- `name`, `unit` (what it starts), `state`, `enabled`, `next` and `last` (seconds since 1970 UTC, or
+--- nothing), `result`, `persistent` (whether it makes up for a time when the host was off).
+--- Source: `systemctl show`.
+---@return table<string, any>[]
+function sys.timers() end
+
+--- Return what could be updated by the lists that the host has; the network is not asked.
+---
+--- `manager` (apt or dnf), `pending` (each with name, installed, candidate, security: whether it comes from a
+--- security origin, nothing if the manager does not say), `more`, `checked` (when the lists were last fetched,
+--- seconds since 1970 UTC), `reboot_required` and `reboot_packages` (of Debian's mark; nothing elsewhere),
+--- `automatic` (whether updates are applied by themselves) and `method` (unattended-upgrades, dnf-automatic, none).
+--- Source: `apt-get --simulate` (which takes
+--- seconds where apt keeps no cache), `dnf --cacheonly check-update`.
+---@param limit? integer whole number from 1 to 2000
+---@overload fun(named: {limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.updates(limit) end
 
 --- Return how long the host is up, in seconds.
 ---@return number
 function sys.uptime() end
 
+--- Return the account `who`, a name or a uid.
+---
+--- `name`, `uid`, `gid`, `full_name`, `home`, `shell`, `groups` (names), `system` (not a person's by
+--- its uid), `source` (files, or directory for an account that a directory service adds), `password` (set, none,
+--- locked), `password_changed` (seconds since 1970 UTC), `min_days`, `max_days`, `warn_days`,
+--- `inactive_days`, `expires` (seconds since 1970 UTC). The last seven need an agent that may read /etc/shadow, and
+--- are nothing otherwise. Source: passwd(5), group(5), shadow(5), login.defs(5).
+---@param who any text, number or boolean
+---@return table<string, any>
+function sys.user(who) end
+
+--- Create, change, lock, unlock or delete the local account `name`; return what sys.user tells then.
+---
+--- `groups` are added to those it has. `system` creates an account with a system's uid and without a home.
+--- `remove_home` deletes its files with it. Lock and unlock are about the password; no password is ever set, so a new
+--- account has none that works. The account root cannot be deleted, nor one that is not local.
+--- Source: `useradd`, `usermod`, `userdel`.
+---
+--- Raises:
+---     ConflictError: It is to be created and exists.
+---     NotFoundError: It does not exist, or a group does not.
+---     UnavailableError: The tool is missing or failed; says what it said.
+---@param name string text, at most 32 bytes
+---@param action "create"|"change"|"lock"|"unlock"|"delete"
+---@param full_name? string text, at most 200 bytes
+---@param home? string text, at most 1024 bytes
+---@param shell? string text, at most 1024 bytes
+---@param groups? string[] list of at most 1000 texts, each of at most 32 bytes
+---@param system? boolean boolean
+---@param remove_home? boolean boolean
+---@overload fun(name: string, action: "create"|"change"|"lock"|"unlock"|"delete", named: {full_name?: string, home?: string, shell?: string, groups?: string[], system?: boolean, remove_home?: boolean}): table<string, any>|nil
+---@return table<string, any>|nil
+function sys.user_change(name, action, full_name, home, shell, groups, system, remove_home) end
+
+--- Return `{users, more}`: the local accounts as sys.user gives them, in the order of /etc/passwd.
+---@param offset? integer whole number from 0 to 10000000
+---@param limit? integer whole number from 1 to 2000
+---@overload fun(named: {offset?: integer, limit?: integer}): table<string, any>
+---@return table<string, any>
+function sys.users(offset, limit) end
+
+--- Return who is logged in now, at most 2000.
+---
+--- `user`, `device` (terminal, or empty), `time` (of the login, seconds since 1970 UTC), `host` (whence, or
+--- empty), `pid` (of the session's leader). Source: utmp(5); where that is no longer kept, systemd-logind's sessions.
+---@return table<string, any>[]
+function sys.who() end
+
 ---@class outrider.time
 time = {}
+
+--- Give how many seconds have passed, once, when it is `seconds` or more.
+---@param seconds number number of seconds from 0 to 3600
+---@return fun(): number
+function time.after(seconds) end
+
+--- Give 1, 2, 3 and so on, one each `seconds`, `times` times or until the run ends; the first after one wait.
+---
+--- Beats that pass while the script is busy are left out, and so are their numbers: the beat stays even.
+---@param seconds number number of seconds from 0.01 to 3600
+---@param times? integer whole number from 1 to 1000000
+---@overload fun(seconds: number, named: {times?: integer}): fun(): integer
+---@return fun(): integer
+function time.every(seconds, times) end
 
 --- Return a clock that never steps, in seconds; only differences mean anything.
 ---@return number

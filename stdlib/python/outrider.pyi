@@ -19,8 +19,18 @@ class Stream(Iterator[_Item]):
 def dedup(key: str, ttl: float) -> bool:
     """Return true the first time that `key` is asked about, and false for the `ttl` seconds after that."""
 
+def emit(row: builtins.dict[str, Any]) -> None:
+    """Add one row to what the run found; rows are kept whatever way the run ends.
+
+    A row holds texts, numbers, booleans, and lists and maps of them. A run emits at most 1000 rows of 32 KiB
+    together.
+    """
+
 def param(name: str) -> Any:
     """Return the run's parameter `name`, or nothing if it was not given."""
+
+def progress(pct: float, text: str = "") -> None:
+    """Say how far the run is. The newest is kept and part of the run's end."""
 
 def rate(key: str, value: float) -> builtins.dict[str, Any]:
     """Return how fast the counter `key` grew since the last call with this key, over restarts of the agent too.
@@ -148,6 +158,27 @@ class csv:
 
         `columns` are the first row; for maps they say what is written in which order, by default all names, sorted.
         """
+
+class ctx:
+    @staticmethod
+    def budget() -> builtins.dict[str, int]:
+        """Return what is left of the run's limits: `{calls, output_bytes, log_lines, open_files, processes, rows}`."""
+
+    @staticmethod
+    def caller() -> str:
+        """Return in whose name the script runs, as it stands in the records."""
+
+    @staticmethod
+    def deadline() -> float | None:
+        """Return how many seconds are left until the run is ended; nothing if nothing ends it."""
+
+    @staticmethod
+    def dry_run() -> bool:
+        """Tell whether changes are only to be shown. There are no dry runs yet, so this is false."""
+
+    @staticmethod
+    def reason() -> str:
+        """Return why the script runs, as who started it said; an empty text if nothing was said."""
 
 class datagrams:
     def close(self) -> None:
@@ -655,6 +686,18 @@ class net:
         """
 
     @staticmethod
+    def firewall(limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{chains, rules, more}`: the packet filter in the order in which it is asked.
+
+        Each chain is `source` (nft or iptables), `family` (such as ip, ip6, inet), `table`, `chain`, `hook` and
+        `priority` (of nft's base chains), `policy` (accept, drop, or nothing). Each rule is `source`, `family`,
+        `table`, `chain`, `rule`: the arguments of iptables, or nft's expressions as JSON text. Source: `nft --json
+        list ruleset`, `iptables-save`.
+
+        Raises:     UnavailableError: There is no such tool here, or the agent may not ask (CAP_NET_ADMIN).
+        """
+
+    @staticmethod
     def http(
         url: str,
         method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET",
@@ -693,8 +736,11 @@ class net:
 
     @staticmethod
     def interfaces() -> builtins.list[builtins.dict[str, Any]]:
-        """Return the interfaces: `name`, `address`, `netmask`, `broadcast`, `address6`, `mac`, `mtu`, `flags` (texts),
-        `link_state` (up, down), `internal` (loopback).
+        """Return the interfaces by name.
+
+        `name`, `type` (ethernet, loopback, wlan, bridge, vlan, bond, tunnel, ppp, wireguard, none or unknown),
+        `address`, `netmask`, `broadcast`, `address6` (the first of each, or nothing), `mac`, `mtu` (bytes), `flags`
+        (texts), `link_state` (up, down), `internal` (loopback).
         """
 
     @staticmethod
@@ -703,6 +749,26 @@ class net:
 
         Loopback and the address that stands for all (`0.0.0.0`, `::`) are guarded here as well: a rule must name
         them.
+        """
+
+    @staticmethod
+    def listeners(
+        proto: Literal["inet", "tcp", "udp", "raw", "unix"] = "inet",
+        limit: int = 1000,
+    ) -> builtins.dict[str, Any]:
+        """Return `{listeners, more}`: the sockets that wait for somebody; inet is TCP and UDP.
+
+        Each is `protocol`, `family` (ipv4 or ipv6), `local_address`, `local_port`, `receive_queue` (waiting
+        connections of TCP, waiting bytes of UDP), `uid`, `user`, `inode`; of unix `protocol`, `type`, `path`,
+        `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net.
+        """
+
+    @staticmethod
+    def neighbours(limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{neighbours, more}`: whom the kernel knows on its links (ARP and neighbour discovery).
+
+        Each is `family` (ipv4 or ipv6), `address`, `mac` (or nothing), `interface`, `state` (reachable, stale,
+        delay, probe, incomplete, failed, permanent, none), `router`. Source: rtnetlink(7), RTM_GETNEIGH.
         """
 
     @staticmethod
@@ -749,6 +815,54 @@ class net:
         `AAAA`) come from the system's own resolver, without a `ttl`; everything else, and all that is asked of a
         `server`, from a name server. An address as `name` has records of type `PTR` only. No record of that type is
         an empty list; no such name is `not_found`.
+        """
+
+    @staticmethod
+    def routes(family: Literal["all", "ipv4", "ipv6"] = "all", limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{routes, more}`: the kernel's main table for each family.
+
+        Each is `family`, `destination` (address/prefix), `gateway` (or nothing), `netmask` (ipv4), `interface`,
+        `flags` (letters of route(8)), `metric`, `references`, `used` (counts), `mss`, `window` (bytes) and `irtt`
+        (ms; these three are nothing for ipv6). Source: /proc/net/route, /proc/net/ipv6_route.
+        """
+
+    @staticmethod
+    def socket_owners(inode: int | None = None, limit: int = 5000) -> builtins.dict[str, Any]:
+        """Return `{owners, more, unread}`: which processes hold which sockets, or only those of one `inode`.
+
+        Each is `inode` (as net.sockets tells it), `pid`, `process` (name). Processes of others that the agent may
+        not look into are counted, not told. Source: /proc/PID/fd.
+
+        Raises:     UnavailableError: No process can be looked into.
+        """
+
+    @staticmethod
+    def sockets(
+        proto: Literal["inet", "tcp", "udp", "raw", "unix"] = "inet",
+        state: Literal[
+            "all",
+            "established",
+            "syn_sent",
+            "syn_recv",
+            "fin_wait1",
+            "fin_wait2",
+            "time_wait",
+            "close",
+            "close_wait",
+            "last_ack",
+            "listen",
+            "closing",
+            "new_syn_recv",
+        ] = "all",
+        offset: int = 0,
+        limit: int = 1000,
+    ) -> builtins.dict[str, Any]:
+        """Return `{sockets, states, more}`: the sockets from `offset` on, and how many there are in each state.
+
+        Each is `protocol`, `family` (ipv4 or ipv6), `state`, `local_address`, `local_port`, `remote_address`,
+        `remote_port`, `send_queue`, `receive_queue` (bytes), `uid`, `user`, `inode`; of unix `protocol`, `type`,
+        `state`, `path`, `inode`, whatever state is asked for. Whose process it is, net.socket_owners tells. Source:
+        /proc/net.
         """
 
     @staticmethod
@@ -1209,9 +1323,101 @@ class state:
 
 class sys:
     @staticmethod
+    def audit_events(type: str = "", key: str = "", since: float = 0.0, limit: int = 200) -> builtins.dict[str, Any]:
+        """Return `{events, more}`: the newest records of the kernel's audit log, oldest first.
+
+        `type` narrows to one type of record (such as USER_LOGIN or AVC), `key` to those of a rule's key, `since` to
+        a time (seconds since 1970 UTC). The last 8 MiB of the log are looked through.
+
+        Each is `time`, `serial` (records of one event share it), `type` and `fields` (a map of texts). What was
+        typed at a terminal is left out, and what looks like a secret in command lines is replaced. Source:
+        /var/log/audit/audit.log, auditd(8).
+
+        Raises:     UnavailableError: There is no such log, or this agent may not read it.
+        """
+
+    @staticmethod
+    def block_devices() -> builtins.list[builtins.dict[str, Any]]:
+        """Return the block devices, each disk followed by its partitions, at most 2000.
+
+        `name`, `type` (disk, partition, loop, raid, mapper, optical, memory), `parent` (of a partition), `device`
+        (major:minor), `size` (bytes), `read_only`, `removable`, `rotational`, `model`, `vendor`, `serial`,
+        `scheduler`, `holders` (names of what is made of it), `file_system`, `uuid` and `label` (as udev found
+        them), `mounted` (directories). What the kernel does not tell is nothing. Source: /sys/block,
+        /run/udev/data.
+        """
+
+    @staticmethod
+    def clock() -> builtins.dict[str, Any]:
+        """Return the host's clock.
+
+        `time` (seconds since 1970 UTC), `utc` (the same as RFC 3339 text), `zone` (name in the time zone database,
+        UTC if none is set), `utc_offset` (seconds east of UTC now; nothing if the zone is not known here),
+        `ntp_synced` (whether the kernel's clock is disciplined), `offset_ms` (what is still being corrected: not
+        the distance to a server), `max_error_ms`, `est_error_ms`. Source: adjtimex(2). Where the agent may not ask
+        the kernel (systemd's ProtectClock), these are nothing, but for `ntp_synced` where systemd-timesyncd leaves
+        its mark.
+        """
+
+    @staticmethod
+    def containers(limit: int = 200) -> builtins.dict[str, Any]:
+        """Return `{containers, more}`: the containers that have a process now, by runtime and id.
+
+        Each is `runtime` (docker, podman, containerd, cri-o, kubernetes, lxc, systemd-nspawn, machine), `id`,
+        `processes` (count), `pid` (the lowest), `name` and `image` (of Docker's and Podman's, where the agent may
+        read their files; nothing otherwise). Source: /proc/PID/cgroup, cgroups(7).
+        """
+
+    @staticmethod
     def cpu() -> builtins.list[builtins.dict[str, int]]:
         """Return, for each processor, the clock ticks since boot spent in `user`, `nice`, `sys`, `idle`, `wait`,
-        `irq`, `soft_irq` and `stolen`. Two looks give a share.
+        `irq`, `soft_irq` and `stolen`, and their `total`. Two looks give a share.
+        """
+
+    @staticmethod
+    def cpu_info() -> builtins.list[builtins.dict[str, Any]]:
+        """Return what each processor is.
+
+        `name` (such as cpu0), `vendor`, `model`, `mhz` (now), `core` and `socket` (its place), `cache` (bytes of
+        its largest cache), `total_cores` and `total_sockets` (of the host). What the processor does not tell is
+        nothing.
+        """
+
+    @staticmethod
+    def cron(limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{jobs, more}`: what cron and anacron are to run.
+
+        Each is `file`, `user`, `m`, `h`, `dom`, `mon`, `dow` (as written; nothing beside a word), `special` (a word
+        such as @reboot or @daily, or nothing), `command` (what looks like a secret in it is replaced). Settings of
+        variables are left out. Source: /etc/crontab, /etc/cron.d, /etc/cron.hourly and its like, /etc/anacrontab,
+        /var/spool/cron; crontab(5).
+        """
+
+    @staticmethod
+    def cron_remove(name: str) -> bool:
+        """Remove the job `name` that sys.cron_set wrote; tell whether there was one.
+
+        Raises:     ConflictError: Somebody else wrote a file by that name.     UnavailableError: There is no
+        /etc/cron.d, or it cannot be written.
+        """
+
+    @staticmethod
+    def cron_set(
+        name: str,
+        schedule: str,
+        command: str,
+        args: builtins.list[str] = [],
+        user: str = "root",
+    ) -> builtins.dict[str, Any]:
+        """Have cron run the declared `command` with `args` after what the manifest puts first.
+
+        The job is a file of its own in /etc/cron.d, written at once or not at all. `schedule` is five fields of
+        crontab(5), one space between, or @reboot, @hourly, @daily, @weekly, @monthly, @yearly. Arguments reach the
+        program as they are. Returns `file`, `existed` (a job of ours by that name was replaced) and `line` (what
+        was written).
+
+        Raises:     ConflictError: Somebody else wrote a file by that name.     NotFoundError: There is no such user
+        here.     UnavailableError: There is no /etc/cron.d, or it cannot be written.
         """
 
     @staticmethod
@@ -1223,26 +1429,322 @@ class sys:
         """
 
     @staticmethod
+    def disks() -> builtins.list[builtins.dict[str, Any]]:
+        """Return the counters of all block devices since boot, partitions too, at most 2000 devices.
+
+        `device` (its name), `reads`, `writes` (count), `read_bytes`, `write_bytes`, `rtime`, `wtime`, `time`,
+        `qtime` (ms), `in_flight` (requests now).
+        """
+
+    @staticmethod
+    def env(name: str) -> str | None:
+        """Return the value of `name` in the agent's environment, or nothing if it is not set.
+
+        Only names that say where and how the agent runs are answered: HOME, HOSTNAME, LANG, LANGUAGE, LC_*,
+        LOGNAME, PATH, PWD, SHELL, TERM, TMPDIR, TZ and USER. Others are denied, whether they are set or not.
+        """
+
+    @staticmethod
+    def group(who: Any) -> builtins.dict[str, Any]:
+        """Return the group `who`, a name or a gid: `name`, `gid`, `members` (names in /etc/group, not those whose
+        first group it is), `source` (files or directory).
+        """
+
+    @staticmethod
+    def hardware() -> builtins.dict[str, Any]:
+        """Return what the machine is built of.
+
+        `system` (vendor, product, version, family, serial, uuid), `board`, `firmware` and `chassis` (of the same
+        kind), from the firmware's tables; `pci` (address, class, vendor, device, driver; ids in hexadecimal) and
+        `usb` (name, vendor, product, manufacturer, description, class), at most 1000 each. What is not told, or
+        only to root, is nothing. Source: /sys/class/dmi, /sys/bus/pci, /sys/bus/usb, /proc/device-tree.
+        """
+
+    @staticmethod
     def host() -> builtins.dict[str, Any]:
-        """Return `hostname`, `os`, `kernel`, `arch`, `distro`, `version`, `boot_time` (s since 1970 UTC)."""
+        """Return what the host is.
+
+        `hostname`, `fqdn` (from the host name or /etc/hosts, nobody is asked; nothing if neither tells), `os`,
+        `kernel`, `arch`, `distro` and `version` (from os-release), `boot_time` (s since 1970 UTC), `vm` (kind of
+        the hypervisor below, nothing on bare metal), `container` (kind of the container around, or nothing),
+        `machine_id`, `cloud` (name of the provider by what the firmware says, or nothing).
+        """
+
+    @staticmethod
+    def journal(
+        unit: str = "",
+        since: float = 0.0,
+        priority: int = 7,
+        match: str = "",
+        after: str = "",
+        limit: int = 200,
+    ) -> builtins.dict[str, Any]:
+        """Return `{entries, cursor, more}`: the newest entries of systemd's journal, oldest first.
+
+        `unit` narrows to one unit, `since` to a time (seconds since 1970 UTC), `priority` to entries of at least
+        that weight (0 emergency to 7 debug), `match` to messages that hold a text (of the newest 20,000), `after`
+        to what came after the cursor of an earlier answer. There may be `more` entries, older ones, if it is true.
+
+        Each entry is `time` (seconds since 1970 UTC), `level` (such as err), `unit`, `identifier`, `pid`, `message`
+        (cut at 4096 characters; what looks like a secret in it is replaced). Source: `journalctl -o json`.
+
+        Raises:     UnavailableError: This host keeps no journal.
+        """
+
+    @staticmethod
+    def kernel_log(limit: int = 200) -> builtins.dict[str, Any]:
+        """Return `{entries, more}`: the newest `limit` lines of the kernel's ring buffer, oldest first.
+
+        Each is `sequence`, `time` (seconds since 1970 UTC, as good as the clock was then), `uptime` (seconds since
+        boot), `level` (such as err), `facility` (0 is the kernel), `message`. Addresses of memory in messages are
+        replaced. Source: /dev/kmsg, Documentation/ABI/testing/dev-kmsg.
+
+        Raises:     UnavailableError: This agent may not read it (systemd's ProtectKernelLogs,
+        kernel.dmesg_restrict).
+        """
+
+    @staticmethod
+    def last_logins(limit: int = 100) -> builtins.dict[str, Any]:
+        """Return `{logins, boots, log_start, more}`: the last `limit` logins, newest first.
+
+        Each login is `user`, `device`, `host` (whence), `login` and `logout` (seconds since 1970 UTC; logout is
+        nothing while somebody is there), `ended` (here, logout, down, crash). Boots are `time` and `kernel`, newest
+        first. The log starts at its oldest record that was read (seconds since 1970 UTC); at most 20,000 are.
+        Source: wtmp(5).
+        """
 
     @staticmethod
     def loadavg() -> builtins.dict[str, float]:
         """Return the load averages `1m`, `5m` and `15m`."""
 
     @staticmethod
-    def memory() -> builtins.dict[str, int]:
+    def memory() -> builtins.dict[str, int | float]:
         """Return memory in bytes.
 
         `total`, `free`, `used` (total less free), `actual_free` (what programs could get), `actual_used`,
-        `swap_total`, `swap_used`, `swap_free`, and `swap_page_in`, `swap_page_out` (bytes since boot).
+        `used_percent` and `free_percent` (of what programs use and could get), `ram` (MiB), `swap_total`,
+        `swap_used`, `swap_free`, and `swap_page_in`, `swap_page_out` (bytes since boot).
+        """
+
+    @staticmethod
+    def modules(offset: int = 0, limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{modules, more}`: what the kernel has loaded, from `offset` on.
+
+        Each is `name`, `size` (bytes), `instances` (how often it is in use), `dependencies` (names of those that
+        use it), `state` (live, loading, unloading), `taints` (letters, or nothing). Where it lies in memory is left
+        out. Source: proc(5), modules.
+        """
+
+    @staticmethod
+    def package_install(
+        names: builtins.list[str],
+        refresh: bool = False,
+        timeout: float = 900.0,
+    ) -> builtins.dict[str, Any]:
+        """Install packages from the host's own repositories, or update them if they are there already.
+
+        At most 50 `names`; with apt, `name=version` asks for a version. `refresh` fetches the lists first. Existing
+        configuration files are kept, nobody is asked. Returns `manager` (apt or dnf) and `changed` (each with name,
+        before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the
+        package manager is asked to stop and has a minute for that.
+
+        Raises:     UnavailableError: There is no apt or dnf here, or it failed; says what it said.
+        DeadlineError: It took too long.
+        """
+
+    @staticmethod
+    def packages(match: str = "", offset: int = 0, limit: int = 2000) -> builtins.dict[str, Any]:
+        """Return `{manager, packages, more}`: the installed packages whose name holds `match`, from `offset` on.
+
+        The manager is dpkg, rpm, apk or pacman. Each package is `name`, `version`, `arch`, `size` (bytes
+        installed). Source: dpkg's, apk's and pacman's files; `rpm --query` where that is the one.
+        """
+
+    @staticmethod
+    def pressure() -> builtins.dict[str, Any]:
+        """Return how long work waited for something.
+
+        By `cpu`, `memory`, `io` and `irq` (where the kernel counts it), then `some` (at least one task waited) and
+        `full` (all did): `avg10`, `avg60`, `avg300` (percent of the last seconds) and `total` (microseconds since
+        boot). Linux: Documentation/accounting/psi.rst.
+        """
+
+    @staticmethod
+    def reboot(reason: str, delay: float = 60.0, cancel: bool = False) -> builtins.dict[str, Any]:
+        """Restart the host after `delay`, rounded up to whole minutes, or `cancel` a restart that waits.
+
+        `reason` is shown to everybody who is logged in. A minute is the least, so that what was done still reaches
+        the record. Returns `at` (when it will be, seconds since 1970 UTC; nothing after a cancel). Source:
+        `shutdown`.
+
+        Raises:     UnavailableError: There is no shutdown here, or it failed; says what it said.
+        """
+
+    @staticmethod
+    def sensors() -> builtins.list[builtins.dict[str, Any]]:
+        """Return what the sensors measure now, at most 500.
+
+        `kind` (temperature, fan, voltage, current, power, humidity), `chip`, `label` (where the chip gives one),
+        `value`, `unit` (celsius, rpm, volts, amperes, watts, percent), `max` and `critical` (as the chip has them,
+        or nothing). Source: /sys/class/hwmon, and /sys/class/thermal where no chip gives temperatures.
+        """
+
+    @staticmethod
+    def service(name: str) -> builtins.dict[str, Any]:
+        """Return what systemd tells of the unit `name`; `.service` may be left out.
+
+        What sys.services gives (`name`, `description`, `load`, `state`, `sub`, `enabled`, `pid`, `since`) and
+        `type`, `result` (success or why it failed), `exit_status`, `restarts` (count), `restart` (when systemd
+        starts it anew), `memory` (bytes), `tasks`, `cpu` (seconds), `file`, `user`, `names`, `requires`, `ended`
+        (seconds since 1970 UTC), `group` (its control group). What is not counted is nothing. Source: `systemctl
+        show`.
+        """
+
+    @staticmethod
+    def service_control(
+        name: str,
+        action: Literal["start", "stop", "restart", "reload", "enable", "disable", "mask", "unmask"],
+        timeout: float = 90.0,
+    ) -> builtins.dict[str, Any]:
+        """Do `action` to the systemd unit `name` (`.service` may be left out) and return what sys.service tells then.
+
+        A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to
+        actions by its arguments. It is waited for until the unit has done it, for at most `timeout`. The agent's
+        own unit is denied: nobody could undo it from afar. Source: `systemctl`.
+
+        Raises:     NotFoundError: There is no such unit.     UnavailableError: It failed; says what systemd said.
+        DeadlineError: It took too long. systemd goes on with it.
+        """
+
+    @staticmethod
+    def services(
+        match: str = "",
+        state: Literal["all", "active", "inactive", "failed", "activating", "deactivating", "reloading"] = "all",
+        limit: int = 1000,
+    ) -> builtins.dict[str, Any]:
+        """Return `{manager, services, more}`: the services by name whose name holds `match`.
+
+        The manager is systemd or init.d. Each service is `name`, `description`, `load` (loaded, not-found, masked),
+        `state` (active, inactive, failed), `sub` (such as running, exited, dead), `enabled` (enabled, disabled,
+        static, masked), `pid` (of its main process), `since` (active since, seconds since 1970 UTC). systemd tells
+        of what it has in memory: what is active, failed, or needed by such. With init.d only name, `enabled` and
+        `description` are told. Source: `systemctl show`; /etc/init.d and /etc/rc?.d.
+        """
+
+    @staticmethod
+    def smart(device: str) -> builtins.dict[str, Any]:
+        """Return what a disk says of its own health. A disk that sleeps is not woken.
+
+        `passed` (its own verdict), `model`, `serial`, `firmware`, `protocol`, `temperature` (degrees Celsius),
+        `power_on_hours`, `power_cycles`, `attributes` (of ATA disks: id, name, value, worst, threshold, raw,
+        failed), `nvme` (the health log of an NVMe disk, as smartctl names it). What a disk does not tell is
+        nothing.
+
+        Source: `smartctl --json` (smartmontools 7.0 or later); the kernel has no interface of its own for this.
+
+        Args:     device: The name of a disk, as in sys.block_devices; no path.
+        """
+
+    @staticmethod
+    def sysctl(key: str) -> str | builtins.dict[str, str]:
+        """Return the value of the kernel's setting `key` as text; of a branch such as `vm`, a map of all below it.
+
+        A dot within a name is written as a slash. A branch gives at most 3000 settings. Settings that only root may
+        read are denied, and left out of a branch. Source: /proc/sys.
+        """
+
+    @staticmethod
+    def sysctl_set(key: str, value: str) -> builtins.dict[str, Any]:
+        """Set the kernel's setting `key` to `value` until the next boot.
+
+        Returns `before` and `after` (nothing where only root may read it). Source: /proc/sys.
+
+        Raises:     ArgumentError: The kernel does not take that value.     NotFoundError: There is no such setting.
+        UnavailableError: It cannot be written (systemd's ProtectKernelTunables).
+        """
+
+    @staticmethod
+    def timers() -> builtins.list[builtins.dict[str, Any]]:
+        """Return systemd's timers by name, at most 2000.
+
+        `name`, `unit` (what it starts), `state`, `enabled`, `next` and `last` (seconds since 1970 UTC, or nothing),
+        `result`, `persistent` (whether it makes up for a time when the host was off). Source: `systemctl show`.
+        """
+
+    @staticmethod
+    def updates(limit: int = 500) -> builtins.dict[str, Any]:
+        """Return what could be updated by the lists that the host has; the network is not asked.
+
+        `manager` (apt or dnf), `pending` (each with name, installed, candidate, security: whether it comes from a
+        security origin, nothing if the manager does not say), `more`, `checked` (when the lists were last fetched,
+        seconds since 1970 UTC), `reboot_required` and `reboot_packages` (of Debian's mark; nothing elsewhere),
+        `automatic` (whether updates are applied by themselves) and `method` (unattended-upgrades, dnf-automatic,
+        none). Source: `apt-get --simulate` (which takes seconds where apt keeps no cache), `dnf --cacheonly check-
+        update`.
         """
 
     @staticmethod
     def uptime() -> float:
         """Return how long the host is up, in seconds."""
 
+    @staticmethod
+    def user(who: Any) -> builtins.dict[str, Any]:
+        """Return the account `who`, a name or a uid.
+
+        `name`, `uid`, `gid`, `full_name`, `home`, `shell`, `groups` (names), `system` (not a person's by its uid),
+        `source` (files, or directory for an account that a directory service adds), `password` (set, none, locked),
+        `password_changed` (seconds since 1970 UTC), `min_days`, `max_days`, `warn_days`, `inactive_days`, `expires`
+        (seconds since 1970 UTC). The last seven need an agent that may read /etc/shadow, and are nothing otherwise.
+        Source: passwd(5), group(5), shadow(5), login.defs(5).
+        """
+
+    @staticmethod
+    def user_change(
+        name: str,
+        action: Literal["create", "change", "lock", "unlock", "delete"],
+        full_name: str | None = None,
+        home: str | None = None,
+        shell: str | None = None,
+        groups: builtins.list[str] = [],
+        system: bool = False,
+        remove_home: bool = False,
+    ) -> builtins.dict[str, Any] | None:
+        """Create, change, lock, unlock or delete the local account `name`; return what sys.user tells then.
+
+        `groups` are added to those it has. `system` creates an account with a system's uid and without a home.
+        `remove_home` deletes its files with it. Lock and unlock are about the password; no password is ever set, so
+        a new account has none that works. The account root cannot be deleted, nor one that is not local. Source:
+        `useradd`, `usermod`, `userdel`.
+
+        Raises:     ConflictError: It is to be created and exists.     NotFoundError: It does not exist, or a group
+        does not.     UnavailableError: The tool is missing or failed; says what it said.
+        """
+
+    @staticmethod
+    def users(offset: int = 0, limit: int = 1000) -> builtins.dict[str, Any]:
+        """Return `{users, more}`: the local accounts as sys.user gives them, in the order of /etc/passwd."""
+
+    @staticmethod
+    def who() -> builtins.list[builtins.dict[str, Any]]:
+        """Return who is logged in now, at most 2000.
+
+        `user`, `device` (terminal, or empty), `time` (of the login, seconds since 1970 UTC), `host` (whence, or
+        empty), `pid` (of the session's leader). Source: utmp(5); where that is no longer kept, systemd-logind's
+        sessions.
+        """
+
 class time:
+    @staticmethod
+    def after(seconds: float) -> Stream[float]:
+        """Give how many seconds have passed, once, when it is `seconds` or more."""
+
+    @staticmethod
+    def every(seconds: float, times: int | None = None) -> Stream[int]:
+        """Give 1, 2, 3 and so on, one each `seconds`, `times` times or until the run ends; the first after one wait.
+
+        Beats that pass while the script is busy are left out, and so are their numbers: the beat stays even.
+        """
+
     @staticmethod
     def mono() -> float:
         """Return a clock that never steps, in seconds; only differences mean anything."""
