@@ -20,6 +20,7 @@ from protocol.tiers import Tier
 from sandbox import call_tables, lua_parser, lua_syntax
 from sandbox.call_tables import Table, Tables, from_plain
 from sandbox.flow import ANYTHING, Flow, Notes, Site
+from sandbox.joining import Pinned, joined
 from sandbox.lua_flow import LuaReader
 from sandbox.lua_lexer import LuaSyntaxError
 from sandbox.python_flow import PythonReader
@@ -27,7 +28,9 @@ from sandbox.python_policy import SourceRefused, compile_script, parse
 from sandbox.risks import Risk, risks
 from sandbox.runtimes import MAX_SOURCE_BYTES
 
-__all__ = ["Analysis", "Called", "Need", "Risk", "Tables", "Use", "analyse", "from_plain", "risks"]
+__all__ = [
+    "Analysis", "Called", "Need", "Pinned", "Risk", "Tables", "Use", "analyse", "from_plain", "joined", "risks",
+]  # fmt: skip
 
 SUFFIXES = {"lua": ".lua", "luajit": ".lua", "python": ".py"}
 _TOO_DEEP = "the source is nested too deeply"
@@ -114,7 +117,7 @@ def analyse(
 
     Args:
         language: ``lua``, ``luajit`` or ``python``.
-        files: All files of the bundle, and those of the libraries that it pins, under any names of their own.
+        files: All files of the bundle, and those of the libraries that it pins, as ``joined`` puts them together.
         main: The one that runs; read whatever its suffix.
         known: Every call there is, as the rows of ``Catalogue.tables``; or only with its tier, and then nothing is said
             about arguments. ``from_plain`` makes tables of the rows, for whoever asks often.

@@ -73,6 +73,21 @@ class Risk:
     means: str
     paths: tuple[str, ...] = ()  # of the script, which make it so; none if a need has no bound
 
+    @property
+    def short(self) -> str:
+        """The same in a few words, for a list."""
+        return SHORT[self.code]
+
+
+#: What a list of reviews says of each rule.
+SHORT: Final = {
+    "write_and_run": "writes what runs + runs command", "read_secrets_and_send": "reads secrets + sends",
+    "read_and_send": "reads files + sends", "run_and_send": "runs command + sends",
+    "fetch_and_run": "fetches + runs command", "environment_and_send": "reads environment + sends",
+    "secret_and_run": "secret + runs command", "secret_and_send": "secret + sends",
+    "own_and_write": "changes owner + writes", "user_and_terminal": "changes users + runs command",
+    "hide_and_run": "changes jobs + writes",
+}  # fmt: skip
 
 RULES: Final = (
     Rule("write_and_run", WRITES, RUNS, "can put a program or its configuration where it runs, and have it run: full "

@@ -8,15 +8,16 @@ not declare, code whose calls cannot be known. A remark is what a reviewer would
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cli.local.folder import MANIFEST, Script
+from cli.local.shelf import Shelf
 from policies.paths import PathPattern
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, OutriderError
 from protocol.manifest import Manifest
 from protocol.tiers import Tier
-from sandbox.analysis import Analysis, Called, Need, Risk, analyse, risks
+from sandbox.analysis import Analysis, Called, Need, Pinned, Risk, analyse, joined, risks
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,20 @@ class Findings:
         }
 
 
-def read(script: Script, tables: Sequence[Mapping[str, Any]]) -> Findings:
-    """Return what is found by reading ``script``.
+def read(script: Script, tables: Sequence[Mapping[str, Any]], shelf: Shelf | None = None) -> Findings:
+    """Return what is found by reading ``script``, together with the libraries that it pins.
 
     Args:
         script: The script.
         tables: Every call there is, as ``Catalogue.tables`` gives them.
+        shelf: Has the libraries.
     """
     manifest = script.manifest
     known = {row["name"]: Tier.parse(row["tier"]) for row in tables}
-    analysis = analyse(manifest.language, script.files, manifest.main, tables)
+    pinned, missing = _libraries(script, shelf or Shelf())
+    analysis = analyse(manifest.language, joined(manifest.language, script.files, pinned), manifest.main, tables)
+    if missing:
+        analysis = replace(analysis, dynamic=(*analysis.dynamic, missing), tier=max(Tier))
     findings = Findings(
         calls=list(analysis.calls.values()), needs=list(analysis.needs), dynamic=list(analysis.dynamic),
         risks=risks(analysis.calls, manifest.needs or analysis.needs),
@@ -88,6 +93,15 @@ def read(script: Script, tables: Sequence[Mapping[str, Any]]) -> Findings:
         Finding(manifest.main, f"{' and '.join(risk.calls)} together: it {risk.means}") for risk in findings.risks
     ]
     return findings
+
+
+def _libraries(script: Script, shelf: Shelf) -> tuple[list[Pinned], str]:
+    """Return the libraries of a script, and what is missing, as the place and what it means."""
+    try:
+        held = shelf.libraries(script.manifest, script.files).held
+    except OutriderError as error:
+        return [], f"{MANIFEST}: {error.message}; what it pins cannot be read"
+    return [Pinned(item.name, digest, item.main, item.files) for digest, item in sorted(held.items())], ""
 
 
 def _code(findings: Findings, analysis: Analysis) -> None:

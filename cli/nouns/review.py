@@ -8,29 +8,17 @@ from typing import Any
 
 import click
 
-from cli.ages import rfc3339, since
+from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand, key_option
-from cli.output import Column, Output, field, plain
+from cli.reviews import DECIDED, QUEUE, describe
 from cli.values import ask_whom, segment, sure
 from policies.paths import PathPattern
 from policies.targets import TargetPattern
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from protocol.units import parse_duration
-
-COLUMNS = (
-    field("id", "id"),
-    field("script", "script"),
-    field("version", "version"),
-    field("tier", "tier"),
-    field("by", "author"),
-    field("state", "state"),
-    Column("since", lambda review: since(review.get("decided") or review.get("created"))),
-    field("decided by", "decided_by"),
-    field("reason", "reason"),
-)
 
 
 @click.group(cls=Group)
@@ -43,42 +31,31 @@ def noun() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @pass_invocation
 def ls(invocation: Invocation, state: str, limit: int) -> None:
-    """List what waits for a reviewer."""
+    """List what waits for a reviewer, what each asks for that was not approved before, and what is risky together."""
     found = invocation.api.items("reviews", limit=limit, state=None if state == "all" else state)
-    invocation.output.table(found, COLUMNS, empty="nothing waits for review")
+    columns = QUEUE if state == "open" else (*QUEUE, *DECIDED)
+    invocation.output.table(found, columns, empty="nothing waits for review")
 
 
 @noun.command("show", cls=ServerCommand)
 @click.argument("review")
 @pass_invocation
 def show(invocation: Invocation, review: str) -> None:
-    """Show what is asked for, the calls found in the code, and what changed since the last approved version."""
-    found = invocation.api.get(f"reviews/{segment(review)}")
+    """Show what a version may do that the last approved one may not, its risks, the calls in its code, and the code.
+
+    Of the code the difference to the last approved version is shown, or all of it if there is none.
+    """
+    found = whole(invocation, review)
     if invocation.as_json:
         invocation.output.data(found)
     else:
         describe(invocation.output, found)
 
 
-def describe(output: Output, review: dict[str, Any]) -> None:
-    """Write a review for a person: what it may do first, then the code or its change."""
-    output.line(f"{review.get('script')} {review.get('version')}  {review.get('digest')}")
-    for name in ("tier", "author", "inferred_tier", "state", "decided_by", "reason"):
-        if review.get(name) is not None:
-            output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
-    for name in ("calls", "inferred", "unknown", "dynamic"):
-        if review.get(name):
-            output.line(f"{name:<14} {plain(review[name])}")
-    for need in review.get("needs") or []:
-        output.line(f"needs          {' '.join([str(need.get('call')), *need.get('paths', [])])}")
-    if review.get("diff"):
-        output.line()
-        output.raw(str(review["diff"]).rstrip("\n") + "\n")
-        return
-    files = review.get("files") or {}
-    for name, text in sorted(files.items()) if isinstance(files, dict) else []:
-        output.line(f"\n--- {name}")
-        output.raw(str(text).rstrip("\n") + "\n")
+def whole(invocation: Invocation, review: str) -> dict[str, Any]:
+    """Return a review with its code."""
+    found: dict[str, Any] = invocation.api.get(f"reviews/{segment(review)}")
+    return found | {"code": list(invocation.api.items(f"reviews/{segment(review)}/code"))}
 
 
 @key_option
@@ -100,7 +77,7 @@ def approve(
 ) -> None:  # fmt: skip
     """Show a review, ask, and sign the approval with your own key."""
     ask_whom(invocation, yes)
-    found = invocation.api.get(f"reviews/{segment(review)}")
+    found = invocation.api.get(f"reviews/{segment(review)}") if yes else whole(invocation, review)
     if not yes:
         if not invocation.as_json:
             describe(invocation.output, found)

@@ -41,7 +41,7 @@ def noun(invocation: Invocation, path: Path, folders: tuple[Path, ...]) -> None:
     from stdlib.catalogue import load
 
     script, shelf = read_script(path), Shelf.read(folders)
-    findings = read(script, load().tables())
+    findings = read(script, load().tables(), shelf)
     tests = [] if findings.problems else asyncio.run(_tests(script, shelf))
     is_ok = not findings.problems and all(test["result"] == "ok" for test in tests)
     manifest = script.manifest

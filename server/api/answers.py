@@ -209,6 +209,36 @@ class Review(Answer):
     reason: str | None
 
 
+class SinceApproved(Answer):
+    """What the permissions gained since the version that was approved before."""
+
+    previous: str | None = Field(description="That version; null if there is none that was not withdrawn.")
+    gained: list[str] = Field(description="The first of them, such as `+ fs.write /etc/**`.")
+    more: int = Field(description="How many more there are.")
+
+
+class RiskInShort(Answer):
+    """Calls that mean more together than each alone."""
+
+    code: str
+    short: str
+
+
+class ListedReview(Review):
+    """A review in a list. What is null was not read yet by this release; ask again, or show it."""
+
+    since_approved: SinceApproved | None
+    risks: list[RiskInShort] | None
+
+
+class ShownRisk(RiskInShort):
+    """The same with its reasons."""
+
+    means: str
+    calls: list[str]
+    paths: list[str] = Field(description="Of the script, which make it so; none if it is bound to none.")
+
+
 class Need(BaseModel):
     """A call that a script asks for."""
 
@@ -216,20 +246,93 @@ class Need(BaseModel):
 
     call: str
     paths: list[str] = []
+    commands: list[str] = []
+    targets: list[str] = []
+    names: list[str] = []
+
+
+class InferredNeed(BaseModel):
+    """A call that the code makes, and what it is given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    call: str
+    paths: list[str] = []
+    commands: list[str] = []
+    targets: list[str] = []
+    bounded: bool = Field(description="False: there may be others.")
+
+
+class InferredCall(Answer):
+    """A call that the code can make."""
+
+    call: str
+    tier: str
+    places: list[str] = Field(description="Such as `main.lua:4`; the last one may say how many more there are.")
+
+
+class PermissionChange(Answer):
+    """One difference to the permissions of the version before; to none at all if there is none."""
+
+    area: Literal["tier", "language", "needs", "calls", "commands", "limits", "requires", "parameters"]
+    kind: Literal["added", "removed", "widened", "narrowed", "changed"]
+    subject: str
+    now: str
+    before: str
+    gain: bool = Field(description="Whether the script may do more, or other code comes in.")
+    text: str
+
+
+class ShownRequirement(Answer):
+    """A library that a script pins."""
+
+    name: str
+    digest: str
+
+
+class Event(Answer):
+    """Something that happened to a script. What does not apply is null."""
+
+    time: Moment
+    what: Literal["published", "approved", "rejected", "withdrawn"]
+    version: str
+    by: str | None
+    reason: str | None
+    tier: str | None
+    grant: dict[str, Any] | None = Field(description="What an approval narrows the script to.")
+    expires: Moment | None
 
 
 class ShownReview(Review):
-    """All that a reviewer needs."""
+    """All that a reviewer needs, but the code."""
 
+    since_approved: SinceApproved
+    previous: str | None
+    changes: list[PermissionChange]
+    more_changes: int
+    risks: list[ShownRisk]
     inferred_tier: str
+    inferred: list[InferredCall]
+    inferred_needs: list[InferredNeed]
     calls: list[str]
     dynamic: list[str]
     unknown: list[str]
+    wrong: list[str] = Field(description="Arguments that are certainly wrong.")
     needs: list[Need]
+    requires: list[ShownRequirement]
+    tests: list[str] = Field(description="Names of the manifest's tests.")
+    tests_passed: bool | None = Field(description="Whether they passed when the author checked; null: not known.")
     manifest: ShownManifest
-    files: dict[str, str]
-    previous: str | None
-    diff: str | None
+    history: list[Event] = Field(description="Newest first, at most 100.")
+
+
+class CodePart(Answer):
+    """A part of one file: of its text, or of its unified difference to the version before."""
+
+    path: str
+    change: Literal["whole", "added", "removed", "changed"]
+    part: int
+    text: str
 
 
 class Schedule(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from typing import Any
@@ -13,13 +14,14 @@ from protocol.errors import ArgumentError, OutriderError
 from protocol.signing import Envelope, peek
 from server.api.asking import CoreOf, Publisher, Reader, Reviewer, about
 from server.api.bodies import NewApproval, NewScript, Rejection, Statement
-from server.api.pages import Cursor, Limit, Order, Page, page
+from server.api.pages import Cursor, Limit, Order, Page, make_cursor, page, read_cursor
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
 from server.services import reviews, scripts
 from server.store.tables import reviews as review_table
 from server.store.tables import scripts as table
 
+MAX_PARTS = 8  # of one page of code
 router = APIRouter(tags=["scripts"])
 _BY_NAME = Order((table.c.name, table.c.published_us))
 _BY_AGE = Order((review_table.c.created_us, review_table.c.id))
@@ -75,21 +77,42 @@ async def withdraw(request: Request, core: CoreOf, caller: Reader, body: Stateme
 async def ls_reviews(
     core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, state: str | None = None
 ) -> Page:
-    """List reviews, oldest first."""
+    """List reviews, oldest first, with what each gained since the version that was approved before, and its risks."""
 
     def find(connection: Connection) -> Page:
         rows, following = page(connection, reviews.query(state), _BY_AGE, limit, cursor)
-        return Page(items=[reviews.brief(row) for row in rows], next=following)
+        return Page(items=reviews.listed(core, connection, rows), next=following)
 
     return await core.database.read(find)
 
 
 @router.get("/reviews/{identity}")
 async def show_review(core: CoreOf, _: Reader, identity: str) -> dict[str, Any]:
-    """Show what a version asks for, may call, and changes."""
+    """Show what a version asks for, may call, and changes; its code is at ``/reviews/{identity}/code``."""
     return await core.database.read(
         lambda connection: reviews.show(core, connection, reviews.find(connection, identity))
     )
+
+
+@router.get("/reviews/{identity}/code")
+async def show_code(core: CoreOf, _: Reader, identity: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+    """Show the code against the version that was approved before, or whole if there is none, in parts of a file each.
+
+    A page holds at most 8 parts of 64 Ki characters.
+    """
+    before, after = await core.database.read(
+        lambda connection: reviews.files(core, connection, reviews.find(connection, identity))
+    )
+    parts = await asyncio.to_thread(reviews.code_parts, before, after)
+    return _parts(parts, limit, cursor)
+
+
+def _parts(parts: list[dict[str, Any]], limit: int, cursor: str | None) -> Page:
+    start = read_cursor(cursor, [int])[0] if cursor is not None else 0
+    if start < 0:
+        raise ArgumentError("the cursor is not one of this list", parameter="cursor")
+    end = start + min(limit, MAX_PARTS)
+    return Page(items=parts[start:end], next=make_cursor([end]) if end < len(parts) else None)
 
 
 @router.post("/reviews/{identity}/approve")

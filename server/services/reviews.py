@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, true, update
 
+from policies.compare import Asked, Change, compare
 from protocol.bundle import Bundle
 from protocol.errors import ConflictError, NotFoundError
 from protocol.signing import Envelope
+from protocol.tiers import Tier
 from protocol.trust import check_approval, check_publication
 from server import clock
 from server.core import Core
+from server.services import code, history, insights
 from server.services import scripts as service
-from server.store.tables import approvals, reviews, scripts
+from server.services.remembered import Remembered
+from server.store.tables import approvals, reviews, scripts, withdrawals
 
-MAX_DIFF_CHARACTERS = 256 << 10  # of a difference shown; the files themselves are always there
+MAX_READ_AT_ONCE: Final = (
+    25  # versions that one page reads because nothing is kept of them; the others are told as None
+)
+MAX_GAINED: Final = 10  # changes of one review in a list
+MAX_GAINED_TEXT: Final = 200  # characters of each
+MAX_CHANGES: Final = 500  # of one review that is shown
+_SUMMARIES: Final = Remembered(2_000)  # under 3 KiB each; they depend on nothing but two digests
 
 
 def find(connection: Connection, identity: str) -> Row[Any]:
@@ -51,50 +61,122 @@ def brief(row: Row[Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Return all that a reviewer needs: asked tier, inferred calls and tier, needs, files, and the difference to the
-    version that was approved before."""
-    bundle = core.repository.bundle(row.name, row.version, row.digest)
-    found = service.analysis_of(bundle)
-    unknown = {**found.unknown, **{".".join(names): places for names, places in found.absent.items()}}
-    before = _approved_before(core, connection, row)
-    return brief(row) | {
-        "inferred_tier": found.tier.label, "calls": sorted(found.calls), "dynamic": list(found.dynamic),
-        "unknown": [f"{name} ({', '.join(places)})" for name, places in sorted(unknown.items())],
-        "needs": [
-            {"call": need.call} | ({"paths": list(need.paths)} if need.paths else {}) for need in bundle.manifest.needs
-        ],
-        "manifest": service.manifest_view(bundle), "files": service.texts(bundle),
-        "previous": None if before is None else before.manifest.version,
-        "diff": None if before is None else difference(before, bundle),
+# what changed --------------------------------------------------------------------------------------------------------
+
+
+def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """Return reviews as a list shows them, with what each gained since the version that was approved before."""
+    left = MAX_READ_AT_ONCE
+    found = []
+    for row in rows:
+        base = _approved_before(connection, row)
+        key = (row.digest, "" if base is None else base.digest, insights.made_by())
+        about = _SUMMARIES.find(key)
+        if about is None:
+            unread = sum(insights.kept(connection, digest) is None for digest in key[:2] if digest)
+            left -= unread
+            if left >= 0:
+                about = _summary(core, connection, row, base)
+                if not about.pop("is_open"):
+                    _SUMMARIES.keep(key, about)
+        found.append(brief(row) | (about or {"since_approved": None, "risks": None}))
+    return found
+
+
+def _summary(core: Core, connection: Connection, row: Row[Any], base: Row[Any] | None) -> dict[str, Any]:
+    changes, found, is_open = _compared(core, connection, row, base)
+    return {
+        "since_approved": _since(base, changes), "is_open": is_open,
+        "risks": [{"code": risk["code"], "short": risk["short"]} for risk in found["risks"]],
     }  # fmt: skip
 
 
-def _approved_before(core: Core, connection: Connection, row: Row[Any]) -> Bundle | None:
-    older = connection.execute(
+def _since(base: Row[Any] | None, changes: Sequence[Change]) -> dict[str, Any]:
+    gained = [str(change) for change in changes if change.is_gain]
+    return {
+        "previous": None if base is None else base.version,
+        "gained": [insights.encodable(text[:MAX_GAINED_TEXT]) for text in gained[:MAX_GAINED]],
+        "more": max(0, len(gained) - MAX_GAINED),
+    }
+
+
+def _compared(
+    core: Core, connection: Connection, row: Row[Any], base: Row[Any] | None
+) -> tuple[list[Change], dict[str, Any], bool]:
+    """Return what the permissions changed, what reading the version finds, and whether that may still change.
+
+    What has no version before it is compared with a script that may do nothing.
+    """
+    bundle = core.repository.bundle(row.name, row.version, row.digest)
+    found = insights.of(core, connection, bundle)
+    now = insights.asked(bundle, found)
+    if base is None:
+        return compare(Asked(Tier.COMPUTE, now.language, (), is_stated=True), now), found, bool(found["missing"])
+    older = core.repository.bundle(base.name, base.version, base.digest)
+    read_before = insights.of(core, connection, older)
+    is_open = bool(found["missing"] or read_before["missing"])
+    return compare(insights.asked(older, read_before), now), found, is_open
+
+
+def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+    """Return all that a reviewer needs but the code: asked and inferred, changes, risks, tests, and the history."""
+    bundle = core.repository.bundle(row.name, row.version, row.digest)
+    base = _approved_before(connection, row)
+    changes, found, _ = _compared(core, connection, row, base)
+    return brief(row) | {
+        "since_approved": _since(base, changes), "previous": None if base is None else base.version,
+        "changes": [encoded(change) for change in changes[:MAX_CHANGES]],
+        "more_changes": max(0, len(changes) - MAX_CHANGES),
+        "risks": found["risks"], "inferred_tier": found["tier"], "inferred": found["calls"],
+        "inferred_needs": found["needs"], "calls": [called["call"] for called in found["calls"]],
+        "dynamic": found["dynamic"], "unknown": found["unknown"], "wrong": found["wrong"],
+        "needs": [_need(need) for need in bundle.manifest.needs],
+        "requires": [{"name": item.name, "digest": item.digest} for item in bundle.manifest.requires],
+        "tests": [insights.encodable(test.name[:MAX_GAINED_TEXT]) for test in bundle.manifest.tests],
+        "tests_passed": None,  # the author's statement says nothing about them yet, and the server runs nothing
+        "manifest": service.manifest_view(bundle), "history": history.of(core, connection, row.name),
+    }  # fmt: skip
+
+
+def encoded(change: Change) -> dict[str, Any]:
+    """Return a change as JSON data that can be written down."""
+    plain = change.to_plain()
+    return {key: insights.encodable(value) if isinstance(value, str) else value for key, value in plain.items()}
+
+
+def _need(need: Any) -> dict[str, Any]:
+    lists = {"paths": need.paths, "commands": need.commands, "targets": need.targets, "names": need.names}
+    return {"call": need.call} | {key: list(held) for key, held in lists.items() if held}
+
+
+def files(core: Core, connection: Connection, row: Row[Any]) -> tuple[Bundle | None, Bundle]:
+    """Return the bundle that was approved before, if there is one, and that of the review."""
+    base = _approved_before(connection, row)
+    older = None if base is None else core.repository.bundle(base.name, base.version, base.digest)
+    return older, core.repository.bundle(row.name, row.version, row.digest)
+
+
+def code_parts(before: Bundle | None, after: Bundle) -> list[dict[str, Any]]:
+    """Return the difference of two bundles' files, or all files if there is nothing before them."""
+    return list(code.parts(None if before is None else service.texts(before), service.texts(after)))
+
+
+def _approved_before(connection: Connection, row: Row[Any]) -> Row[Any] | None:
+    """Return the newest version that was approved before this one was decided on, and that was not withdrawn since."""
+    is_before = reviews.c.decided_us < row.decided_us if row.decided_us is not None else true()
+    return connection.execute(
         select(scripts)
         .join(reviews, reviews.c.digest == scripts.c.digest)
-        .where(scripts.c.name == row.name, scripts.c.digest != row.digest, reviews.c.state == "approved")
+        .where(
+            scripts.c.name == row.name, scripts.c.digest != row.digest, reviews.c.state == "approved", is_before,
+            scripts.c.digest.not_in(select(withdrawals.c.digest)),
+        )
         .order_by(reviews.c.decided_us.desc())
         .limit(1)
-    ).first()
-    return None if older is None else core.repository.bundle(older.name, older.version, older.digest)
+    ).first()  # fmt: skip
 
 
-def difference(before: Bundle, after: Bundle) -> str:
-    """Return the unified difference of two bundles' files."""
-    old, new = service.texts(before), service.texts(after)
-    parts: list[str] = []
-    for path in sorted(old.keys() | new.keys()):
-        lines = difflib.unified_diff(
-            old.get(path, "").splitlines(), new.get(path, "").splitlines(),
-            f"{before.manifest.version}/{path}", f"{after.manifest.version}/{path}", lineterm="",
-        )  # fmt: skip
-        parts += lines
-    text = "\n".join(parts)
-    if len(text) <= MAX_DIFF_CHARACTERS:
-        return text
-    return text[:MAX_DIFF_CHARACTERS] + f"\n(cut: {len(text)} characters in all)"
+# deciding ------------------------------------------------------------------------------------------------------------
 
 
 async def approve(core: Core, identity: str, envelope: Envelope, principal: str) -> dict[str, Any]:

@@ -7,39 +7,26 @@ an agent never relies on that.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import secrets
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from protocol.bundle import Bundle
-from protocol.errors import ArgumentError, ConflictError, NotFoundError, TrustError
+from protocol.errors import ConflictError, NotFoundError, TrustError
 from protocol.signing import Envelope
 from protocol.trust import Authorised, authorise, check_publication, check_withdrawal
-from sandbox.analysis import Analysis, Tables, analyse, from_plain
 from server import clock
 from server.core import Core
-from server.services import desired
+from server.services import desired, insights
 from server.store.prepared import Prepared
 from server.store.tables import approvals, reviews, scripts, withdrawals
-from stdlib import catalogue
 
 WAITING, APPROVED, REJECTED, WITHDRAWN = "waiting", "approved", "rejected", "withdrawn"
-
-
-@cache
-def known_calls() -> Tables:
-    """Return what analysis knows of every call there is."""
-    return from_plain(catalogue.load().tables())
-
-
-def analysis_of(bundle: Bundle) -> Analysis:
-    """Return what the code of a bundle may call."""
-    manifest = bundle.manifest
-    return analyse(manifest.language, bundle.files, manifest.main, known_calls())
 
 
 # publishing ----------------------------------------------------------------------------------------------------------
@@ -65,17 +52,15 @@ async def publish(core: Core, envelope: Envelope, packed: bytes, principal: str)
             f"{published.name} {published.version} {published.tier.label}",
             reason="mix_and_match",
         )
-    found = await asyncio.to_thread(analysis_of, bundle)
-    if found.syntax_errors:
-        place, message = found.syntax_errors[0]
-        raise ArgumentError(message, where=place)
+    insight, found = await core.database.read(lambda connection: insights.read(core, connection, bundle))
+    insights.refuse_syntax_errors(found)
     author = roster.name_of(min(authors & set(roster.authors(published.name, clock.now())))) or "?"
     held = await core.database.read(lambda connection: _held(connection, bundle))
     if held is None:
         # Git first: a crash after it leaves a tag that no row names, and publishing again finds the same tree.
         commit = await asyncio.to_thread(core.repository.publish, bundle, author, envelope.to_json())
         await core.database.write(
-            lambda connection: _add(core, connection, bundle, envelope, author, commit, principal)
+            lambda connection: _add(core, connection, bundle, envelope, author, commit, principal, insight)
         )
     return await core.database.read(lambda connection: _published(core, connection, bundle.digest))
 
@@ -90,7 +75,14 @@ def _held(connection: Connection, bundle: Bundle) -> Row[Any] | None:
 
 
 def _add(
-    core: Core, connection: Connection, bundle: Bundle, envelope: Envelope, author: str, commit: str, principal: str
+    core: Core,
+    connection: Connection,
+    bundle: Bundle,
+    envelope: Envelope,
+    author: str,
+    commit: str,
+    principal: str,
+    insight: dict[str, Any],
 ) -> None:
     if _held(connection, bundle) is not None:  # somebody published the same at the same moment
         return
@@ -104,6 +96,7 @@ def _add(
     connection.execute(
         insert(reviews).values(id=secrets.token_hex(6), digest=bundle.digest, state="open", created_us=now_us)
     )
+    insights.keep(connection, bundle.digest, insight)
     core.ledger.append(
         connection, call="script.publish", principal=principal,
         arguments={"script": manifest.name, "version": manifest.version, "digest": bundle.digest, "author": author},
@@ -267,7 +260,7 @@ def texts(bundle: Bundle) -> dict[str, str]:
         try:
             found[path] = content.decode("utf-8")
         except UnicodeDecodeError:
-            found[path] = f"({len(content)} bytes that are not text)"
+            found[path] = f"({len(content)} bytes that are not text, sha256 {hashlib.sha256(content).hexdigest()})"
     return found
 
 

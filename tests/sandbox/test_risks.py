@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.manifest import Need
-from sandbox.risks import RULES, risks
+from sandbox.risks import RULES, SHORT, risks
 
 
 def codes(calls: list[str], *needs: Need) -> list[str]:
@@ -64,3 +64,10 @@ def test_needs_add_up_and_a_family_stands_for_its_calls() -> None:
 def test_the_stronger_of_two_says_it_all() -> None:
     assert codes(["fs.read", "net.http"], Need("fs.read", ("/etc/shadow",))) == ["read_secrets_and_send"]
     assert codes(["fs.read", "net.http"], Need("fs.read", ("/srv/x",))) == ["read_and_send"]
+
+
+def test_every_rule_has_short_words_of_its_own() -> None:
+    """A list of reviews shows them; one that lacks would break the whole list."""
+    assert set(SHORT) == {rule.code for rule in RULES}
+    assert len(set(SHORT.values())) == len(RULES)
+    assert all(len(words) <= 40 for words in SHORT.values())

@@ -304,8 +304,8 @@ async def test_a_review_shows_what_a_version_may_do_and_what_changed(server: Hea
     assert shown["unknown"] == ["fs.shred (main.lua:2)"]
     assert shown["needs"] == [{"call": "fs.space"}]
     assert shown["previous"] == "1.2.0"
-    assert "-return fs.space('/')" in shown["diff"]
-    assert "+return fs.shred('/')" in shown["diff"]
+    code = {part["path"]: part["text"] for part in await server.pages(f"/reviews/{review}/code")}
+    assert code["main.lua"] == "@@ -1 +1,2 @@\n-return fs.space('/')\n+local s = fs.space('/')\n+return fs.shred('/')\n"
 
 
 async def test_an_unknown_review_is_not_found(server: Headquarters) -> None:

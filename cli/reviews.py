@@ -1,0 +1,114 @@
+"""How a review reads: one line of it in a list, and all of it: what it may do first, then the code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli.ages import day, since
+from cli.output import Column, Output, field, plain
+
+NOT_READ = "not read yet"  # after an upgrade a list reads only some of the versions each time
+MAX_SHOWN = 3  # changes of one review in the list; --json has more, review show all
+MAX_SHOWN_CHARACTERS = 60  # of each
+
+
+def since_approved(review: dict[str, Any]) -> str:
+    """Return what a version gained over the one that was approved before, such as ``+ fs.write /etc/**``."""
+    about = review.get("since_approved")
+    if about is None:
+        return NOT_READ
+    if about.get("previous") is None:
+        return "new"
+    gained = list(about.get("gained") or [])
+    hidden = max(0, len(gained) - MAX_SHOWN) + int(about.get("more") or 0)
+    shown = [text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..." for text in gained]
+    return ", ".join([*shown[:MAX_SHOWN], *([f"and {hidden} more"] if hidden else [])])
+
+
+def risks_in_short(review: dict[str, Any]) -> str:
+    """Return the risks of a version in a few words."""
+    if review.get("risks") is None:
+        return NOT_READ
+    return ", ".join(str(risk.get("short")) for risk in review.get("risks") or [])
+
+
+QUEUE = (
+    field("id", "id"),
+    field("script", "script"),
+    field("version", "version"),
+    field("tier", "tier"),
+    field("by", "author"),
+    Column("since approved", since_approved),
+    Column("risk", risks_in_short),
+)
+DECIDED = (
+    field("state", "state"),
+    Column("since", lambda review: since(review.get("decided") or review.get("created"))),
+    field("decided by", "decided_by"),
+    field("reason", "reason"),
+)
+
+
+def describe(output: Output, review: dict[str, Any]) -> None:
+    """Write a review for a person: what it may do first, then the code or its change."""
+    output.line(f"{review.get('script')} {review.get('version')}  {review.get('digest')}")
+    for name in ("tier", "author", "inferred_tier", "state", "decided_by", "reason"):
+        if review.get(name) is not None:
+            output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
+    previous = review.get("previous")
+    output.line(f"{'compared with':<14} {previous or 'nothing: no version of it is approved'}")
+    _section(output, "permissions", [_change(change) for change in review.get("changes") or []], review)
+    _section(output, "risks", [_risk(risk) for risk in review.get("risks") or []], review)
+    calls = [f"{each['call']}  {each['tier']}  {', '.join(each['places'])}" for each in review.get("inferred") or []]
+    _section(output, "calls", calls, review)
+    _section(output, "needs", [need_text(need) for need in review.get("needs") or []], review)
+    _section(output, "inferred needs", [need_text(need) for need in review.get("inferred_needs") or []], review)
+    for name in ("dynamic", "unknown", "wrong"):
+        _section(output, name, review.get(name) or [], review)
+    tests = review.get("tests") or []
+    passed = {None: "whether they passed is not known", True: "passed", False: "failed"}[review.get("tests_passed")]
+    output.line(f"{'tests':<14} {f'{plain(tests)} ({passed})' if tests else 'none'}")
+    _section(output, "history", [_event(event) for event in review.get("history") or []], review)
+    show_code(output, review.get("code") or [])
+
+
+def _section(output: Output, name: str, lines: list[str], review: dict[str, Any]) -> None:
+    more = review.get("more_changes") if name == "permissions" else None
+    for place, line in enumerate([*lines, *([f"and {more} more"] if more else [])]):
+        output.line(f"{'' if place else name:<14} {plain(line)}")
+
+
+def _change(change: dict[str, Any]) -> str:
+    """Return one change, and what it replaces."""
+    was = change.get("before") if change.get("now") else ""
+    return f"{change.get('text')}{f'  (before: {was})' if was else ''}"
+
+
+def _risk(risk: dict[str, Any]) -> str:
+    calls, paths = risk.get("calls") or [], risk.get("paths") or []
+    return f"{' and '.join(calls) or 'it'}{f' ({plain(paths)})' if paths else ''}: {risk.get('means')}"
+
+
+def need_text(need: dict[str, Any]) -> str:
+    """Return a need in one line."""
+    held = [f"{key}: {', '.join(need[key])}" for key in ("paths", "commands", "targets", "names") if need.get(key)]
+    return "  ".join([str(need.get("call")), *held, *([] if need.get("bounded", True) else ["and others"])])
+
+
+def _event(event: dict[str, Any]) -> str:
+    said = [day(event.get("time")), event.get("what"), event.get("version"), f"by {event.get('by') or 'unknown'}"]
+    said += [f"for {event['tier']}"] if event.get("tier") and event.get("what") == "approved" else []
+    said += [f"until {day(event['expires'])}"] if event.get("expires") else []
+    said += ["narrowed"] if event.get("grant") else []
+    return " ".join(map(str, said)) + (f": {event['reason']}" if event.get("reason") else "")
+
+
+def show_code(output: Output, parts: list[dict[str, Any]]) -> None:
+    """Write files, or their differences."""
+    for part in parts:
+        if part.get("part") == 1:
+            what = "" if part.get("change") in ("whole", "changed") else f"  ({part.get('change')})"
+            output.line(f"\n--- {plain(part.get('path'))}{what}")
+        output.raw(str(part.get("text")))
+    if parts and not str(parts[-1].get("text")).endswith("\n"):
+        output.line()

@@ -1,0 +1,95 @@
+"""What happened to a script: published, approved, rejected, withdrawn; by whom, and why.
+
+The statements were proved when they were taken; here they are only told. Whether one still counts is for
+:mod:`protocol.trust` to say, with the roster of the moment.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection, select
+
+from protocol.signing import Envelope, peek
+from server import clock
+from server.core import Core
+from server.store.tables import approvals, reviews, scripts, withdrawals
+
+MAX_EVENTS: Final = 100  # newest first
+
+
+def of(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
+    """Return the newest events of a script, newest first."""
+    events = [
+        *_published(connection, name), *_approved(connection, name), *_rejected(connection, name),
+        *_withdrawn(core, connection, name),
+    ]  # fmt: skip
+    events.sort(key=lambda event: event["us"], reverse=True)
+    return [
+        {"time": clock.text(event["us"]), **{key: value for key, value in event.items() if key != "us"}}
+        for event in events[:MAX_EVENTS]
+    ]
+
+
+def _event(us: int, what: str, version: str, by: str | None, **more: Any) -> dict[str, Any]:
+    empty = {"reason": None, "tier": None, "grant": None, "expires": None}
+    return {"us": us, "what": what, "version": version, "by": by} | empty | more
+
+
+def _published(connection: Connection, name: str) -> list[dict[str, Any]]:
+    query = select(scripts).where(scripts.c.name == name).order_by(scripts.c.published_us.desc()).limit(MAX_EVENTS)
+    return [
+        _event(row.published_us, "published", row.version, row.author, tier=row.tier)
+        for row in connection.execute(query)
+    ]
+
+
+def _approved(connection: Connection, name: str) -> list[dict[str, Any]]:
+    query = (
+        select(approvals, scripts.c.version)
+        .join(scripts, scripts.c.digest == approvals.c.digest)
+        .where(scripts.c.name == name)
+        .order_by(approvals.c.stored_us.desc())
+        .limit(MAX_EVENTS)
+    )
+    found = []
+    for row in connection.execute(query):
+        said = peek(Envelope.from_json(row.envelope))
+        found.append(
+            _event(
+                row.stored_us, "approved", row.version, row.reviewer, reason=said.get("reason"), tier=said.get("tier"),
+                grant=said.get("grant"), expires=said.get("expires"),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _rejected(connection: Connection, name: str) -> list[dict[str, Any]]:
+    query = (
+        select(reviews, scripts.c.version)
+        .join(scripts, scripts.c.digest == reviews.c.digest)
+        .where(scripts.c.name == name, reviews.c.state == "rejected")
+        .order_by(reviews.c.decided_us.desc())
+        .limit(MAX_EVENTS)
+    )
+    return [
+        _event(row.decided_us, "rejected", row.version, row.decided_by, reason=row.reason)
+        for row in connection.execute(query)
+    ]
+
+
+def _withdrawn(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
+    query = (
+        select(withdrawals, scripts.c.version)
+        .join(scripts, scripts.c.digest == withdrawals.c.digest)
+        .where(scripts.c.name == name)
+        .order_by(withdrawals.c.stored_us.desc())
+        .limit(MAX_EVENTS)
+    )
+    found = []
+    for row in connection.execute(query):
+        envelope = Envelope.from_json(row.envelope)
+        names = [core.roster.name_of(each.key_id) for each in envelope.signatures]
+        by = next((each for each in names if each is not None), None)
+        found.append(_event(row.stored_us, "withdrawn", row.version, by, reason=peek(envelope).get("reason")))
+    return found
