@@ -19,9 +19,14 @@ def since_approved(review: dict[str, Any]) -> str:
         return NOT_READ
     if about.get("previous") is None:
         return "new"
-    gained = list(about.get("gained") or [])
-    hidden = max(0, len(gained) - MAX_SHOWN) + int(about.get("more") or 0)
-    shown = [text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..." for text in gained]
+    return gained(about)
+
+
+def gained(about: dict[str, Any]) -> str:
+    """Return the first gains in a few words, and how many more there are."""
+    texts = list(about.get("gained") or [])
+    hidden = max(0, len(texts) - MAX_SHOWN) + int(about.get("more") or 0)
+    shown = [text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[: MAX_SHOWN_CHARACTERS - 3]}..." for text in texts]
     return ", ".join([*shown[:MAX_SHOWN], *([f"and {hidden} more"] if hidden else [])])
 
 
@@ -57,25 +62,30 @@ def describe(output: Output, review: dict[str, Any]) -> None:
             output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
     previous = review.get("previous")
     output.line(f"{'compared with':<14} {previous or 'nothing: no version of it is approved'}")
-    _section(output, "permissions", [_change(change) for change in review.get("changes") or []], review)
-    _section(output, "risks", [_risk(risk) for risk in review.get("risks") or []], review)
+    _section(output, "permissions", changes_text(review))
+    _section(output, "risks", [risk_text(risk) for risk in review.get("risks") or []])
     calls = [f"{each['call']}  {each['tier']}  {', '.join(each['places'])}" for each in review.get("inferred") or []]
-    _section(output, "calls", calls, review)
-    _section(output, "needs", [need_text(need) for need in review.get("needs") or []], review)
-    _section(output, "inferred needs", [need_text(need) for need in review.get("inferred_needs") or []], review)
+    _section(output, "calls", calls)
+    _section(output, "needs", [need_text(need) for need in review.get("needs") or []])
+    _section(output, "inferred needs", [need_text(need) for need in review.get("inferred_needs") or []])
     for name in ("dynamic", "unknown", "wrong"):
-        _section(output, name, review.get(name) or [], review)
+        _section(output, name, review.get(name) or [])
     tests = review.get("tests") or []
     passed = {None: "whether they passed is not known", True: "passed", False: "failed"}[review.get("tests_passed")]
     output.line(f"{'tests':<14} {f'{plain(tests)} ({passed})' if tests else 'none'}")
-    _section(output, "history", [_event(event) for event in review.get("history") or []], review)
+    _section(output, "history", [_event(event) for event in review.get("history") or []])
     show_code(output, review.get("code") or [])
 
 
-def _section(output: Output, name: str, lines: list[str], review: dict[str, Any]) -> None:
-    more = review.get("more_changes") if name == "permissions" else None
-    for place, line in enumerate([*lines, *([f"and {more} more"] if more else [])]):
+def _section(output: Output, name: str, lines: list[str]) -> None:
+    for place, line in enumerate(lines):
         output.line(f"{'' if place else name:<14} {plain(line)}")
+
+
+def changes_text(found: dict[str, Any]) -> list[str]:
+    """Return the differences of the permissions, one a line."""
+    more = found.get("more_changes")
+    return [*(_change(change) for change in found.get("changes") or []), *([f"and {more} more"] if more else [])]
 
 
 def _change(change: dict[str, Any]) -> str:
@@ -84,7 +94,8 @@ def _change(change: dict[str, Any]) -> str:
     return f"{change.get('text')}{f'  (before: {was})' if was else ''}"
 
 
-def _risk(risk: dict[str, Any]) -> str:
+def risk_text(risk: dict[str, Any]) -> str:
+    """Return a risk with its reason."""
     calls, paths = risk.get("calls") or [], risk.get("paths") or []
     return f"{' and '.join(calls) or 'it'}{f' ({plain(paths)})' if paths else ''}: {risk.get('means')}"
 

@@ -12,6 +12,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "withdraw": ("cli.nouns.script_withdraw", "Let a published version run nowhere any more."),
     "ls": ("cli.nouns.script_ls", "List published scripts."),
     "show": ("cli.nouns.script_show", "Show a published script: versions, files, approvals."),
+    "log": ("cli.nouns.script_log", "The versions of a script: who, when, what changed, who approved."),
+    "diff": ("cli.nouns.script_diff", "What one version may do that another may not, and their code."),
 }
 
 noun = LazyGroup("script", nouns=VERBS, help="Scripts: write, check and run here; publish, list, show, withdraw.")

@@ -335,6 +335,35 @@ class CodePart(Answer):
     text: str
 
 
+Level = Literal["first", "metadata", "compatible", "breaking"]
+
+
+class LoggedVersion(Answer):
+    """A version in the log of its script, against the one that was published before it."""
+
+    version: str
+    digest: str
+    published: Moment
+    author: str
+    tier: str
+    status: str
+    change: Level = Field(description="For whoever uses the script; by what the manifest promises.")
+    since: SinceApproved = Field(description="Since the version that was published before, approved or not.")
+    approvals: list[Event]
+
+
+class TwoVersions(Answer):
+    """What a version of a script may do that another one may not."""
+
+    name: str
+    before: str
+    after: str
+    change: Level
+    changes: list[PermissionChange]
+    more_changes: int
+    risks: list[ShownRisk]
+
+
 class Schedule(BaseModel):
     """What runs when on whom; exactly one of ``cron`` and ``every_s`` is there."""
 

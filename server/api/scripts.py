@@ -8,7 +8,7 @@ import binascii
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
 from protocol.errors import ArgumentError, OutriderError
 from protocol.signing import Envelope, peek
@@ -17,13 +17,14 @@ from server.api.bodies import NewApproval, NewScript, Rejection, Statement
 from server.api.pages import Cursor, Limit, Order, Page, make_cursor, page, read_cursor
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
-from server.services import reviews, scripts
+from server.services import reviews, scripts, versions
 from server.store.tables import reviews as review_table
 from server.store.tables import scripts as table
 
 MAX_PARTS = 8  # of one page of code
 router = APIRouter(tags=["scripts"])
 _BY_NAME = Order((table.c.name, table.c.published_us))
+_NEWEST_FIRST = Order((table.c.published_us, table.c.version), descending=True)
 _BY_AGE = Order((review_table.c.created_us, review_table.c.id))
 
 
@@ -63,6 +64,46 @@ async def show(core: CoreOf, _: Reader, name: str, version: str | None = None) -
     return await core.database.read(
         lambda connection: scripts.show(core, connection, scripts.find(connection, name, version))
     )
+
+
+@router.get("/scripts/log")
+async def log(core: CoreOf, _: Reader, name: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+    """List the versions of a script, newest first, each against the one before it; at most 20 a page."""
+
+    def find(connection: Connection) -> Page:
+        scripts.find(connection, name, None)
+        most = min(limit, versions.MAX_LOGGED)
+        rows, following = page(connection, versions.query(name), _NEWEST_FIRST, most, cursor)
+        return Page(items=[versions.logged(core, connection, row) for row in rows], next=following)
+
+    return await core.database.read(find)
+
+
+@router.get("/scripts/diff")
+async def diff(core: CoreOf, _: Reader, name: str, before: str, after: str) -> dict[str, Any]:
+    """Show what the version ``after`` of a script may do that ``before`` may not, and the other way round."""
+    return await core.database.read(
+        lambda connection: versions.difference(core, connection, *_two(connection, name, before, after))
+    )
+
+
+@router.get("/scripts/diff/code")
+async def diff_code(
+    core: CoreOf, _: Reader, name: str, before: str, after: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None
+) -> Page:
+    """Show the code of a version against that of another, in parts of a file each.
+
+    A page holds at most 8 parts of 64 Ki characters.
+    """
+    old, new = await core.database.read(
+        lambda connection: versions.bundles(core, *_two(connection, name, before, after))
+    )
+    parts = await asyncio.to_thread(reviews.code_parts, old, new)
+    return _parts(parts, limit, cursor)
+
+
+def _two(connection: Connection, name: str, before: str, after: str) -> tuple[Row[Any], Row[Any]]:
+    return scripts.find(connection, name, before), scripts.find(connection, name, after)
 
 
 @router.post("/scripts/withdraw")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 
 from protocol.signing import Envelope, peek
 from server import clock
@@ -25,10 +25,11 @@ def of(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
         *_withdrawn(core, connection, name),
     ]  # fmt: skip
     events.sort(key=lambda event: event["us"], reverse=True)
-    return [
-        {"time": clock.text(event["us"]), **{key: value for key, value in event.items() if key != "us"}}
-        for event in events[:MAX_EVENTS]
-    ]
+    return [_shown(event) for event in events[:MAX_EVENTS]]
+
+
+def _shown(event: dict[str, Any]) -> dict[str, Any]:
+    return {"time": clock.text(event["us"]), **{key: value for key, value in event.items() if key != "us"}}
 
 
 def _event(us: int, what: str, version: str, by: str | None, **more: Any) -> dict[str, Any]:
@@ -45,10 +46,19 @@ def _published(connection: Connection, name: str) -> list[dict[str, Any]]:
 
 
 def _approved(connection: Connection, name: str) -> list[dict[str, Any]]:
+    return _approvals(connection, scripts.c.name == name)
+
+
+def approvals_of(connection: Connection, digest: str) -> list[dict[str, Any]]:
+    """Return the newest approvals of one version, newest first."""
+    return [_shown(event) for event in _approvals(connection, scripts.c.digest == digest)]
+
+
+def _approvals(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
         select(approvals, scripts.c.version)
         .join(scripts, scripts.c.digest == approvals.c.digest)
-        .where(scripts.c.name == name)
+        .where(is_of)
         .order_by(approvals.c.stored_us.desc())
         .limit(MAX_EVENTS)
     )

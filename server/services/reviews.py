@@ -84,14 +84,14 @@ def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]]) -> list
 
 
 def _summary(core: Core, connection: Connection, row: Row[Any], base: Row[Any] | None) -> dict[str, Any]:
-    changes, found, is_open = _compared(core, connection, row, base)
+    changes, found, is_open = compared(core, connection, row, base)
     return {
-        "since_approved": _since(base, changes), "is_open": is_open,
+        "since_approved": since(base, changes), "is_open": is_open,
         "risks": [{"code": risk["code"], "short": risk["short"]} for risk in found["risks"]],
     }  # fmt: skip
 
 
-def _since(base: Row[Any] | None, changes: Sequence[Change]) -> dict[str, Any]:
+def since(base: Row[Any] | None, changes: Sequence[Change]) -> dict[str, Any]:
     gained = [str(change) for change in changes if change.is_gain]
     return {
         "previous": None if base is None else base.version,
@@ -100,7 +100,7 @@ def _since(base: Row[Any] | None, changes: Sequence[Change]) -> dict[str, Any]:
     }
 
 
-def _compared(
+def compared(
     core: Core, connection: Connection, row: Row[Any], base: Row[Any] | None
 ) -> tuple[list[Change], dict[str, Any], bool]:
     """Return what the permissions changed, what reading the version finds, and whether that may still change.
@@ -122,9 +122,9 @@ def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
     """Return all that a reviewer needs but the code: asked and inferred, changes, risks, tests, and the history."""
     bundle = core.repository.bundle(row.name, row.version, row.digest)
     base = _approved_before(connection, row)
-    changes, found, _ = _compared(core, connection, row, base)
+    changes, found, _ = compared(core, connection, row, base)
     return brief(row) | {
-        "since_approved": _since(base, changes), "previous": None if base is None else base.version,
+        "since_approved": since(base, changes), "previous": None if base is None else base.version,
         "changes": [encoded(change) for change in changes[:MAX_CHANGES]],
         "more_changes": max(0, len(changes) - MAX_CHANGES),
         "risks": found["risks"], "inferred_tier": found["tier"], "inferred": found["calls"],

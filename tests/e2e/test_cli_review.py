@@ -84,6 +84,25 @@ def test_what_a_version_gained_and_why_it_is_risky(outrider: Shell) -> None:
     assert [part["path"] for part in data["code"]] == ["main.lua", "manifest.yaml"]
 
 
+def test_log_and_diff_of_a_script(outrider: Shell) -> None:
+    outrider.install("checks/cli-log", "return 1\n")
+    folder = outrider.write("checks/cli-log", "return sys.uptime()\n", version="1.1.0", tier="inspect")
+    outrider.publish(folder)
+    newest, first = outrider("script", "log", "checks/cli-log").rows
+    assert (newest[0], newest[2:7]) == (
+        "1.1.0", ["author", "inspect", "compatible", "+ tier inspect, + sys.uptime", "waiting"],
+    )  # fmt: skip
+    assert (first[0], first[4], first[-2:]) == ("1.0.0", "first", ["approved", "reviewer"])
+    told = outrider("script", "diff", "checks/cli-log", "1.0.0", "1.1.0").out
+    assert told.startswith(
+        "checks/cli-log 1.0.0 to 1.1.0  compatible\n+ tier inspect  (before: observe)\n+ sys.uptime\n"
+    )
+    assert "-return 1\n+return sys.uptime()\n" in told
+    data = outrider("script", "diff", "checks/cli-log", "1.0.0", "1.1.0", "--json").data
+    assert ([part["path"] for part in data["code"]], data["change"]) == (["main.lua", "manifest.yaml"], "compatible")
+    assert outrider("script", "diff", "checks/cli-log", "1.0.0", "9.0.0").status == 1
+
+
 def test_approval_narrowed_to_paths_holds_on_the_host(outrider: Shell) -> None:
     """What the reviewer did not grant, the host does not give, although the tier would."""
     source = 'check.metric("n", "uint64", #fs.list("/etc"))\nreturn fs.stat("/usr").type\n'

@@ -164,7 +164,7 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
 }
 READS = {
     "/me", "/status", "/agents", "/agents/{reference}", "/scripts", "/scripts/show", "/reviews", "/reviews/{identity}",
-    "/reviews/{identity}/code",
+    "/reviews/{identity}/code", "/scripts/log", "/scripts/diff", "/scripts/diff/code",
     "/schedules", "/schedules/{identity}", "/schedules/{identity}/next", "/runs", "/runs/{identity}", "/roster",
     "/secrets", "/secrets/{name}/next",
 }  # fmt: skip

@@ -138,6 +138,35 @@ async def test_the_history_of_a_script_is_told_newest_first(server: Headquarters
     assert (history[3]["tier"], history[3]["grant"]) == ("inspect", {})
 
 
+async def test_the_log_shows_each_version_against_the_one_before(server: Headquarters) -> None:
+    await server.bring_in(inspect(more=READ))
+    expect(await server.publish(inspect(TWO_RISKS, "1.1.0", more=MORE)), 201)
+    expect(await server.publish(inspect(TWO_RISKS, "1.1.1", more=MORE)), 201)
+    log = await server.pages("/scripts/log", name="checks/disk", limit=2)
+    assert [(item["version"], item["change"], item["author"], item["status"]) for item in log] == [
+        ("1.1.1", "metadata", "ann", "waiting"), ("1.1.0", "compatible", "ann", "waiting"),
+        ("1.0.0", "first", "ann", "approved"),
+    ]  # fmt: skip
+    assert [item["since"]["gained"] for item in log[:2]] == [
+        [], ["+ fs.read /etc/**", "+ net.http web.example.org"],
+    ]  # fmt: skip
+    assert [event["by"] for event in log[2]["approvals"]] == ["bob"]
+    assert (await server.ask("GET", "/scripts/log", name="checks/nowhere")).status_code == 404
+
+
+async def test_any_two_versions_are_compared(server: Headquarters) -> None:
+    expect(await server.publish(inspect(more=READ)), 201)
+    expect(await server.publish(inspect(TWO_RISKS, "1.1.0", more=MORE)), 201)
+    names = {"name": "checks/disk", "before": "1.1.0", "after": "1.0.0"}
+    back = await server.get("/scripts/diff", **names)
+    assert [change["text"] for change in back["changes"]] == ["- fs.read /etc/**", "- net.http web.example.org"]
+    assert (back["change"], back["risks"]) == ("compatible", [])
+    code = await server.pages("/scripts/diff/code", **names)
+    assert [part["path"] for part in code] == ["main.lua", "manifest.yaml"]
+    for path in ("/scripts/diff", "/scripts/diff/code"):
+        assert (await server.ask("GET", path, **(names | {"after": "9.0.0"}))).status_code == 404
+
+
 async def test_code_comes_page_by_page(server: Headquarters) -> None:
     line = await open_review(server, inspect("-- " + "x" * 200_000 + "\n"))
     found = await server.pages(f"/reviews/{line['id']}/code", limit=2)
