@@ -161,7 +161,7 @@ def test_a_hostile_manifest_costs_little_and_hides_nothing() -> None:
     old = asked(*(Grant("fs.read", (f"/a/{n}/**",)) for n in range(many)))
     new = asked(*(Grant("fs.read", (f"/b/{n}/**",)) for n in range(many)), *old.grants)
     assert many * many > MAX_COMPARED
-    started = time.perf_counter()
+    started = time.process_time()
     changes = compare(old, new)
-    assert time.perf_counter() - started < 3.0
+    assert time.process_time() - started < 3.0
     assert len([change for change in changes if change.is_gain]) == many

@@ -87,6 +87,6 @@ def test_hostile_files_cost_little() -> None:
     chance = random.Random(1)
     for lines in (990, 200_000):
         old, new = ("\n".join(str(chance.randrange(120)) for _ in range(lines)) for _ in range(2))
-        started = time.perf_counter()
+        started = time.process_time()
         assert code.unified(old, new)
-        assert time.perf_counter() - started < 5.0
+        assert time.process_time() - started < 5.0

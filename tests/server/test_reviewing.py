@@ -211,12 +211,12 @@ async def test_a_script_made_to_be_large_is_shown_within_bounds(server: Headquar
 
 
 async def test_publishing_takes_little_time(server: Headquarters) -> None:
-    """50 ms for 20 kB are wanted; held here is only that it is not many times that, as other tests run beside."""
+    """50 ms for 20 kB are wanted; held here is that it is not many times that, in processor time."""
     source = "".join(
         f"local s{n} = fs.space('/srv/{n}')\nif s{n}.total > {n} then log.info('{n}') end\n" for n in range(150)
     )
     expect(await server.publish(inspect(source)), 201)
     source += "-- again, with everything loaded\n"
-    started = time.perf_counter()
+    started = time.process_time()
     expect(await server.publish(inspect(source, "1.1.0")), 201)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
