@@ -31,6 +31,7 @@ end
 
 local MAX_TEXT = 4096 -- bytes of an error text that leaves this file
 local MAX_ARGUMENTS = 32 -- of one call; no call declares as many
+local MAX_ENDINGS = 1000 -- functions for the end of the program
 local MAX_PRINT = 1024 * 1024 -- bytes of one print; the host counts the total
 
 -- Errors of calls -----------------------------------------------------------------------------------------------------
@@ -339,6 +340,15 @@ local environment = {
 }
 environment._G = environment
 
+local endings = {} -- functions for the end of the program, last come, first called
+environment.atexit = function(ending)
+  if type(ending) ~= "function" then
+    error("bad argument #1 to 'atexit' (function expected, got " .. type(ending) .. ")", 2)
+  end
+  if #endings >= MAX_ENDINGS then error("atexit: at most " .. MAX_ENDINGS .. " functions", 2) end
+  endings[#endings + 1] = ending
+end
+
 -- What every flavour has, then what only Lua 5.4 has, then what only LuaJIT has.
 local function copy(library, common, only_lua, only_jit)
   local result = {}
@@ -491,6 +501,12 @@ local function execute(source, name)
     return object
   end
   local done, value = xpcall(chunk, handler)
+  while #endings > 0 do -- also what they add themselves; the run's limits end that
+    local ending = endings[#endings]
+    endings[#endings] = nil
+    local ended, trouble = xpcall(ending, handler)
+    if done and not ended then done, value = false, trouble end -- the first thing that went wrong is what is told
+  end
   if done then return "ok", value end
   local call = origin[value]
   if call then return "error", call[2], call[3] or where, call[1] end

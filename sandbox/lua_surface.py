@@ -27,8 +27,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 _GLOBALS = _words(
-    """_G _VERSION assert collectgarbage error getmetatable ipairs load next pairs pcall print rawequal rawget rawset
-    select setmetatable tonumber tostring type xpcall"""
+    """_G _VERSION assert atexit collectgarbage error getmetatable ipairs load next pairs pcall print rawequal rawget
+    rawset select setmetatable tonumber tostring type xpcall"""
 )
 _MATH = _words(
     "abs acos asin atan ceil cos deg exp floor fmod huge log max min modf pi rad random randomseed sin sqrt tan"

@@ -47,6 +47,7 @@ from sandbox.runtimes import (
 )
 from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
 
+MAX_ENDINGS = 1000  # functions for the end of the program
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
 
 _ENCODINGS = ("utf-8", "ascii", "latin-1", "utf-16", "utf-32", "cp1252", "utf-8-sig", "raw_unicode_escape")
@@ -116,6 +117,7 @@ class PythonRuntime:
     def __init__(self, bindings: Sequence[Binding]) -> None:
         self._channel: ChannelLike = Nowhere()
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._endings: list[Callable[[], Any]] = []  # for the end of the program, last come, first called
         self._dropped: list[int] = []  # streams that the script forgot before their end
         self._kinds: dict[str, type] = {}  # of handles
         self._finder = Finder("python", {}, NONE)  # of the run; set when the program arrives
@@ -149,13 +151,38 @@ class PythonRuntime:
             return failed("the file is not valid UTF-8", main)
         except MemoryError:
             return failed("not enough memory to compile the file", main)
-        return self._run(code, main)
+        return self._run(code)
 
-    def _run(self, code: types.CodeType, main: str) -> Result:
+    def _run(self, code: types.CodeType) -> Result:
+        result = self._attempt(lambda: self._main(code))
+        while self._endings:  # also what they add themselves; the run's limits end that
+            ended = self._attempt(self._ending(self._endings.pop()))
+            if result.ok and not ended.ok:  # the first thing that went wrong is what is told
+                result = ended
+        return result
+
+    def _main(self, code: types.CodeType) -> Any:
+        exec(code, self._namespace)  # noqa: S102 - restricted code, inside the jail: this is what a worker is for
+        entry = self._namespace.get("main")
+        return entry() if entry is not None else self._namespace.get("result")
+
+    def _ending(self, ending: Callable[[], Any]) -> Callable[[], None]:
+        def call() -> None:
+            ending()  # what it returns is nobody's
+
+        return call
+
+    def _at_exit(self, ending: Any) -> None:
+        """Have a function of the script called when its program has ended; the script's ``atexit``."""
+        if not callable(ending):
+            raise TypeError("atexit() needs a function")
+        if len(self._endings) >= MAX_ENDINGS:
+            raise ValueError(f"atexit: at most {MAX_ENDINGS} functions")
+        self._endings.append(ending)
+
+    def _attempt(self, perform: Callable[[], Any]) -> Result:
         try:
-            exec(code, self._namespace)  # noqa: S102 - restricted code, inside the jail: this is what a worker is for
-            entry = self._namespace.get("main")
-            value = entry() if entry is not None else self._namespace.get("result")
+            value = perform()
             return Result(ok=True, value=to_plain(value, RESULT_CAPS.budget("the result"), simpler=simpler))
         except ValueRefused as error:
             return failed(str(error))
@@ -167,6 +194,7 @@ class PythonRuntime:
         visible |= _OWN_BUILTINS
         visible["__build_class__"] = builtins.__build_class__
         visible["HostError"] = HostError
+        visible["atexit"] = lambda ending: self._at_exit(ending)  # noqa: PLW0108 - a method would hold the runtime
         namespace: dict[str, Any] = {"__builtins__": visible, "__name__": "script"}
         namespace |= _HOOKS
         namespace["_print_"] = _printer(self._send_output)

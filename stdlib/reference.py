@@ -81,6 +81,9 @@ about the whole. A call that gives a *handle* gives an object whose methods are 
 `writer.write(w, "x")` is `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to the run, count against
 `open_files`, and are closed by `close()` or at the run's end.
 
+`atexit(f)` has a function called when the program has ended, however it ended unless a limit killed it; last come,
+first called. What goes wrong in one fails the run, if nothing else did.
+
 Lines of `log.*` are cut at {MAX_LOG_CHARACTERS} characters; a run that writes too many gets `budget` for the rest.
 
 The tier is the lowest one whose built-in policy may allow the call; a policy, a manifest's needs and the host's ceiling

@@ -297,3 +297,53 @@ async def test_a_stream_is_recorded_with_what_it_gave() -> None:
     assert decode(answers[0]) == [4, [[{"n": 0}, {"n": 1}, {"n": 2}], True, {"seen": 3}]]
     (end,) = ground.records.of("call.end")
     assert (end["outcome"], end["data"], end["bytes"]) == ("ok", {"kind": "stream", "items": 3}, len(answers[0]))
+
+
+AT_EXIT = {
+    "last come, first called, after the program": (
+        "atexit(function() print('a') end) atexit(function() print('b') end) print('c') return 1",
+        "atexit(lambda: print('a'))\natexit(lambda: print('b'))\nprint('c')\nresult = 1",
+        ("ok", 1, "c\nb\na\n"),
+    ),
+    "called although it failed, and what failed first is told": (
+        "atexit(function() print('a') error('second') end) error('first')",
+        "def end():\n    print('a')\n    raise ValueError('second')\natexit(end)\nraise ValueError('first')",
+        ("error", None, "a\n"),
+    ),
+    "an end that fails fails the run, and the others are called": (
+        "atexit(function() print('a') end) atexit(function() error('first') end) return 1",
+        "def end():\n    raise ValueError('first')\natexit(lambda: print('a'))\natexit(end)\nresult = 1",
+        ("error", None, "a\n"),
+    ),
+    "one that is added at the end is called too": (
+        "atexit(function() atexit(function() print('a') end) end) return 1",
+        "atexit(lambda: atexit(lambda: print('a')))\nresult = 1",
+        ("ok", 1, "a\n"),
+    ),
+    "only functions": (
+        "return {(pcall(atexit, 5)), (pcall(atexit))}",
+        "def is_taken(value):\n    try:\n        atexit(value)\n        return True\n    except TypeError:\n"
+        "        return False\nresult = [is_taken(5), is_taken(None)]",
+        ("ok", [False, False], ""),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AT_EXIT)
+async def test_functions_for_the_end(sandbox: Sandbox, case: str) -> None:
+    """The same in both languages."""
+    of_lua, of_python, (status, result, output) = AT_EXIT[case]
+    for program in (lua(of_lua), python(of_python)):
+        outcome = await run(sandbox, program, Ground())
+        assert (outcome.status, outcome.result, outcome.output.decode()) == (status, result, output), outcome
+        if status == "error":
+            assert "first" in str(outcome.reason)
+
+
+@pytest.mark.parametrize("program", [
+    lua("local function again() atexit(again) end again()"), python("def again():\n    atexit(again)\nagain()"),
+], ids=["lua", "python"])  # fmt: skip
+async def test_an_end_without_an_end_is_ended(sandbox: Sandbox, program: Program) -> None:
+    """By the same limits as everything before it."""
+    outcome = await run(sandbox, program, Ground(), Limits(wall_s=1.0, cpu_s=5))
+    assert outcome.status == "killed"

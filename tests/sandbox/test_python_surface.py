@@ -64,7 +64,7 @@ def test_the_namespace_is_exactly_the_listed_surface(runtime: python_runtime.Pyt
     namespace = runtime._namespace
     surface = python_surface
     visible = surface.STOCK | surface.GUARDED | surface.EXCEPTIONS | surface.CONSTANTS | FAMILIES | BARE
-    assert set(namespace["__builtins__"]) == visible | {"HostError", "__build_class__"}
+    assert set(namespace["__builtins__"]) == visible | {"HostError", "__build_class__", "atexit"}
     assert set(namespace) == (surface.HOOKS - {"__build_class__"}) | {"__builtins__"}
 
 
