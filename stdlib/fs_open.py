@@ -81,8 +81,8 @@ class File(Handle):
 @call(
     "fs.open",
     tier=Tier.INSPECT,
-    lua='local file = fs.open("/etc/hostname")\nfile:close()',
-    python='file = fs.open("/etc/hostname")\nfile.close()',
+    lua='local f = fs.open("/etc/hostname")\nf:close()',
+    python='f = fs.open("/etc/hostname")\nfile.close()',
 )
 def open_file(path: Target, mode: Literal["r"] = "r") -> File:
     """Open a regular file for reading (r). What is opened stays the same file, whatever becomes of its name.
@@ -98,8 +98,8 @@ def open_file(path: Target, mode: Literal["r"] = "r") -> File:
 @call(
     "file.read",
     tier=Tier.INSPECT,
-    lua='local file = fs.open("/etc/hostname")\nlocal first = file:read(4)\nfile:close()',
-    python='file = fs.open("/etc/hostname")\nfirst = file.read(4)\nfile.close()',
+    lua='local f = fs.open("/etc/hostname")\nlocal first = f:read(4)\nf:close()',
+    python='f = fs.open("/etc/hostname")\nfirst = f.read(4)\nfile.close()',
 )
 def read(
     file: File,
@@ -116,8 +116,8 @@ def read(
 @call(
     "file.seek",
     tier=Tier.INSPECT,
-    lua='local file = fs.open("/etc/hostname")\nfile:seek(-1, "end")\nfile:close()',
-    python='file = fs.open("/etc/hostname")\nfile.seek(-1, "end")\nfile.close()',
+    lua='local f = fs.open("/etc/hostname")\nf:seek(-1, "end")\nf:close()',
+    python='f = fs.open("/etc/hostname")\nfile.seek(-1, "end")\nfile.close()',
 )
 def seek(
     file: File,

@@ -59,4 +59,4 @@ def test_report_is_json_with_ratios_and_failures() -> None:
 
 
 def test_every_measure_of_the_issue_has_a_module() -> None:
-    assert set(MEASURES) == {"worker", "calls", "throughput", "records", "files", "run"}
+    assert set(MEASURES) == {"worker", "calls", "commands", "throughput", "records", "files", "run"}

@@ -28,6 +28,7 @@ from sandbox.jail.walls import WALLS
 from sandbox.launch import Options, Outcome, Program, Sandbox
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
+from stdlib.processes.start import Processes
 
 HERE: Final = str(Path(__file__).parent)
 WALLS_WORD: Final = "walls"  # all of them, in the header of a technique of a language
@@ -72,6 +73,8 @@ def limits_of(technique: Technique, times: float = 1.0) -> Limits:
 
 def gate(place: Place, limits: Limits, run: RunContext) -> Gate:
     """Return the real gate with the real catalogue, and a policy that lets one directory be read."""
+    processes = Processes()
+    run.on_end(processes.close)
     policy = load_policy(_POLICY.format(open=place.open, secret=place.secret), "battery.yaml")
     allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
     return Gate(
@@ -80,8 +83,9 @@ def gate(place: Place, limits: Limits, run: RunContext) -> Gate:
         Kept(),
         Session("s1", "r1", "attacker"),
         Budget(limits),
-        Host(commands=COMMANDS),
+        Host(commands=COMMANDS, processes=processes),
         run,
+        on_close=run.end,
     )
 
 

@@ -69,7 +69,7 @@ def _live_errors(world: World) -> None:
 
 @lua("own load")
 def _raw_load(world: World) -> None:
-    world.patch("environment.load = function(chunk, _, mode, ...)", "environment.load = raw_load\nlocal _ = function(chunk, _, mode, ...)")  # fmt: skip  # noqa: E501
+    world.patch("environment.load = loader(environment)", "environment.load = raw_load")
 
 
 @lua("emptied globals")
@@ -145,14 +145,14 @@ def _tostring_after_end(world: World) -> None:
 def _arguments_by_index(world: World) -> None:
     """A wrapper in Lua checks one field of its argument and then uses it, each time through its metamethods."""
     world.patch(
-        "local value = settle(pcall(host_call, name, ...))",
+        "local value, number, kind, fields = settle(pcall(host_call, name, ...))",
         "local asked = ...\n"
         "    if type(asked) == 'table' then\n"
         "      if asked.path ~= '/allowed' then error('denied', 0) end\n"
         "      host_limit(true)\n"
         "      return 'opened ' .. asked.path\n"
         "    end\n"
-        "    local value = settle(pcall(host_call, name, ...))",
+        "    local value, number, kind, fields = settle(pcall(host_call, name, ...))",
     )
 
 
@@ -219,8 +219,8 @@ def _no_seed(world: World) -> None:
 
 @lua("a fixed chunk name")
 def _any_chunk_name(world: World) -> None:
-    world.patch("environment.load = function(chunk, _, mode, ...)", "environment.load = function(chunk, name, mode, ...)")  # fmt: skip  # noqa: E501
-    world.patch('return raw_load(source, "=load", "t", environment)', 'return raw_load(source, name, "t", environment)')
+    world.patch("return function(chunk, _, mode, ...)", "return function(chunk, name, mode, ...)")
+    world.patch('return raw_load(source, "=load", "t", env)', 'return raw_load(source, name, "t", env)')
 
 
 class _Host:

@@ -21,6 +21,7 @@ from RestrictedPython.transformer import RestrictingNodeTransformer
 from weakening import AUDITED, META_PATH, World, hook, python, replace
 
 from sandbox import python_guards, python_policy, python_runtime, python_text
+from sandbox.pure import json as pure_json
 from sandbox.runtimes import Binding, Result, RuntimeLimits
 
 ALARM_S: Final = 0.05  # of a script under a signal handler
@@ -253,6 +254,7 @@ def _no_recursion_limit(world: World) -> None:
 @python("limit of digits")
 def _no_digit_limit(world: World) -> None:
     sys.set_int_max_str_digits(0)
+    replace(pure_json, "_integer", int)
 
 
 @python("deadline outside")

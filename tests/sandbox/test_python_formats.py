@@ -150,7 +150,7 @@ def test_a_json_error_tells_where() -> None:
         ("base64.b64encode(b'x', altchars=len)", "cannot be used here"),
         ("base64.main", "has no attribute"),
         ("base64.binascii", "has no attribute"),
-        ("base64.encode", "has no attribute"),
+        ("base64.encodebytes", "has no attribute"),
         ("textwrap.wrap('x' * 300000)", "more than 262144 characters"),
         ("textwrap.wrap('x', 0)", "width must be from"),
         ("textwrap.fill('a b', 10 ** 9)", "width must be from"),

@@ -1,6 +1,6 @@
 -- title: call the C library through the FFI
 -- reference: https://luajit.org/ext_ffi.html (no protection at all)
--- real: error: attempt to call a nil value (global 'require')
+-- real: error: there is no module
 -- weakened: Lua 5.4 and not LuaJIT, walls
 -- proof: touched
 

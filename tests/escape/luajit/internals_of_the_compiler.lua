@@ -1,6 +1,6 @@
 -- title: learn addresses from the internals of the compiler
 -- reference: https://luajit.org/running.html, CWE-200
--- real: error: attempt to call global 'require' (a nil value)
+-- real: error: there is no module
 -- weakened: boot chunk
 -- proof: value: "number"
 

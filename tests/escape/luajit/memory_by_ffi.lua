@@ -1,6 +1,6 @@
 -- title: read any address through the FFI
 -- reference: https://luajit.org/ext_ffi_semantics.html
--- real: error: attempt to call global 'require' (a nil value)
+-- real: error: there is no module
 -- weakened: boot chunk
 -- proof: crash: SIGSEGV
 

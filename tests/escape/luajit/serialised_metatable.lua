@@ -1,6 +1,6 @@
 -- title: decode a serialised object whose metatable comes from a dictionary of one's own
 -- reference: https://luajit.org/ext_buffer.html
--- real: error: attempt to call global 'require' (a nil value)
+-- real: error: there is no module
 -- weakened: boot chunk
 -- proof: value: "mine"
 

@@ -73,6 +73,7 @@ def _is_plain_or_refused(name: str, args: list[Any], named: dict[str, Any]) -> N
     else:
         to_plain(value, OUTER.budget("the value"))
         return
-    assert refused.code in ("invalid_argument", "too_large")
+    allowed = ("unavailable",) if refused.message.startswith("require:") else ("invalid_argument", "too_large")
+    assert refused.code in allowed
     assert refused.message.startswith(f"{name}: ")
     assert len(refused.message) < 500
