@@ -82,7 +82,7 @@ class File(Handle):
     "fs.open",
     tier=Tier.INSPECT,
     lua='local f = fs.open("/etc/hostname")\nf:close()',
-    python='f = fs.open("/etc/hostname")\nfile.close()',
+    python='f = fs.open("/etc/hostname")\nf.close()',
 )
 def open_file(path: Target, mode: Literal["r"] = "r") -> File:
     """Open a regular file for reading (r). What is opened stays the same file, whatever becomes of its name.
@@ -99,7 +99,7 @@ def open_file(path: Target, mode: Literal["r"] = "r") -> File:
     "file.read",
     tier=Tier.INSPECT,
     lua='local f = fs.open("/etc/hostname")\nlocal first = f:read(4)\nf:close()',
-    python='f = fs.open("/etc/hostname")\nfirst = f.read(4)\nfile.close()',
+    python='f = fs.open("/etc/hostname")\nfirst = f.read(4)\nf.close()',
 )
 def read(
     file: File,
@@ -117,7 +117,7 @@ def read(
     "file.seek",
     tier=Tier.INSPECT,
     lua='local f = fs.open("/etc/hostname")\nf:seek(-1, "end")\nf:close()',
-    python='f = fs.open("/etc/hostname")\nfile.seek(-1, "end")\nfile.close()',
+    python='f = fs.open("/etc/hostname")\nf.seek(-1, "end")\nf.close()',
 )
 def seek(
     file: File,
