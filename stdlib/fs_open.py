@@ -140,8 +140,8 @@ def seek(
 @call(
     "file.stat",
     tier=Tier.INSPECT,
-    lua='local file = fs.open("/etc/hostname")\nlocal size = file:stat().size\nfile:close()',
-    python='file = fs.open("/etc/hostname")\nsize = file.stat()["size"]\nfile.close()',
+    lua='local f = fs.open("/etc/hostname")\nlocal size = f:stat().size\nf:close()',
+    python='f = fs.open("/etc/hostname")\nsize = f.stat()["size"]\nf.close()',
 )
 def status(file: File) -> dict[str, Any]:
     """Return what the open file is, as ``fs.stat`` does."""
