@@ -52,6 +52,12 @@ class Table:
         """The first word; empty for a bare word."""
         return self.name.rpartition(".")[0]
 
+    @property
+    def is_method(self) -> bool:
+        """Whether it is a method of the handle that is its first parameter."""
+        first = (self.parameters or (None,))[0]
+        return first is not None and first.kind == f"handle {self.family}"
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -83,7 +89,10 @@ class Tables:
             )
             for name, table in self.calls.items()
         }
-        return Known(frozenset(self.calls), self.families, opens, streams, maps, inner)
+        hidden = frozenset(
+            name for name, calls in self.families.items() if all(self.calls[call].is_method for call in calls)
+        )
+        return Known(frozenset(self.calls), self.families, opens, streams, maps, hidden, inner)
 
     def tier_of_family(self, family: str | None) -> Tier:
         """Return what all calls of a family together need; of all families, for None or what is no family."""

@@ -205,11 +205,16 @@ class Known:
     opens: Mapping[str, str] = field(default_factory=dict)  # call -> kind of the handle that it gives
     streams: frozenset[str] = frozenset()  # calls that give more than one value in Lua
     maps: Mapping[str, frozenset[int]] = field(default_factory=dict)  # call -> places of arguments that are maps
+    hidden: frozenset[str] = frozenset()  # families of nothing but methods of handles
     inner: frozenset[str] = frozenset()  # families of which the worker carries out every call itself, without the gate
 
     def is_ours(self, name: str) -> bool:
         """Return whether the global ``name`` is a family or a call without one."""
-        return name in self.families or name in self.calls
+        return self.is_family(name) or name in self.calls
+
+    def is_family(self, name: str) -> bool:
+        """Return whether the global ``name`` is a family; one of nothing but methods is none."""
+        return name in self.families and name not in self.hidden
 
     def is_guarded(self, name: str) -> bool:
         """Return whether replacing ``name`` makes a script mean something else than what it says.

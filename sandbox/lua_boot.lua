@@ -395,8 +395,10 @@ local string_meta = any_metatable("")
 string_meta.__index = environment.string
 string_meta.__metatable = "locked"
 
+local shown = {} -- a family of nothing but methods is no global name: scripts have better use for `file`
 for index = 1, #bindings do
-  local prefix, member = bindings[index][1], bindings[index][2]
+  local prefix, member, is_method = bindings[index][1], bindings[index][2], bindings[index][3]
+  if not is_method then shown[prefix] = true end
   if prefix == "" then
     environment[member] = bind(member)
   else
@@ -405,7 +407,7 @@ for index = 1, #bindings do
   end
 end
 for prefix, members in next, families do
-  environment[prefix] = family(prefix, members)
+  if shown[prefix] then environment[prefix] = family(prefix, members) end
 end
 
 -- Modules -------------------------------------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ class LuaReader:
         assigned = self._flow.value(("global", name))
         if name in _ENVIRONMENTS:
             return assigned | one(Kind.ENVIRONMENT, name)
-        if name in self._flow.known.families:
+        if self._flow.known.is_family(name):
             return assigned | one(Kind.FAMILY, name)
         if name in self._flow.known.calls:
             return assigned | self._flow.take(name, place)

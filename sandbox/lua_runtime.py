@@ -126,7 +126,7 @@ class LuaRuntime:
         self._seeds = int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)
 
     def _boot(self, bindings: Sequence[Binding], boot: bytes) -> Callable[..., Any]:
-        rows = [[binding.family.encode(), binding.member.encode()] for binding in bindings]
+        rows = [[binding.family.encode(), binding.member.encode(), binding.is_method] for binding in bindings]
         table = self._state.table_from([self._state.table_from(row) for row in rows])
         run: Callable[..., Any] = self._state.execute(
             boot, self._host_call, self._host_pull, self._host_release, self._host_print, self._host_limit, table,

@@ -102,7 +102,7 @@ class PythonReader:
         return found
 
     def _builtin(self, name: str, place: str) -> Value:
-        if name in self._flow.known.families:
+        if self._flow.known.is_family(name):
             return one(Kind.FAMILY, name) | (UNKNOWN if name in _GLOBALS else NOTHING)  # hex is both
         if name in self._flow.known.calls:
             return self._flow.take(name, place)

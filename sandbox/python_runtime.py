@@ -206,7 +206,8 @@ class PythonRuntime:
                 visible[binding.member] = self._function(binding)
         if "require" in visible:
             visible["require"] = self._requirer(PROGRAM)
-        visible |= {name: self._api(name, members) for name, members in families.items()}
+        shown = {binding.family for binding in bindings if not binding.is_method}
+        visible |= {name: self._api(name, members) for name, members in families.items() if name in shown}
         self._kinds = {name: self._kind(name, members) for name, members in families.items()}
         return namespace
 

@@ -104,6 +104,7 @@ class Binding:
     name: str  # dotted, such as ``fs.space``, or a bare word such as ``param``
     parameters: tuple[str, ...]  # in positional order
     is_local: bool = False  # implemented in the worker by ``sandbox.pure``, no gate
+    is_method: bool = False  # of a handle: a family of nothing else is no global name
     maps: frozenset[int] = frozenset()  # positions that take a map, which in Lua is otherwise a table of options
 
     @property
@@ -118,9 +119,15 @@ class Binding:
 
     @classmethod
     def from_plain(cls, rows: Sequence[Mapping[str, Any]]) -> tuple[Binding, ...]:
-        """Return the bindings that the catalogue described (``name``, ``parameters``, ``local``, ``maps``)."""
+        """Return the bindings that the catalogue described: name, parameters, local, method, maps."""
         return tuple(
-            cls(row["name"], tuple(row["parameters"]), bool(row.get("local", False)), frozenset(row.get("maps", ())))
+            cls(
+                row["name"],
+                tuple(row["parameters"]),
+                bool(row.get("local", False)),
+                bool(row.get("method", False)),
+                frozenset(row.get("maps", ())),
+            )
             for row in rows
         )
 

@@ -115,6 +115,11 @@ class CallSpec:
         return self.name.rpartition(".")[0]
 
     @property
+    def is_method(self) -> bool:
+        """Whether it is a method of the handle that is its first parameter."""
+        return bool(self.parameters) and self.parameters[0].handle == self.family
+
+    @property
     def has_target(self) -> bool:
         """Whether it reaches into the network, so that rules decide on where to."""
         return any(item.is_target for item in self.parameters)
@@ -394,6 +399,7 @@ class Catalogue:
             {
                 "name": spec.name, "parameters": [item.name for item in spec.parameters], "local": spec.is_local,
                 "maps": [place for place, item in enumerate(spec.parameters) if item.is_map],
+                "method": spec.is_method,
             }
             for spec in self
         ]  # fmt: skip

@@ -131,7 +131,7 @@ def url_decode_query(text: str, plus: bool = True) -> None:
 
 
 @local(
-    "path.join", result="str", lua='local found = path.join({"/etc", "ssh"})', python='found = path.join(["/etc", "ssh"])'
+    "path.join", result="str", lua='local file = path.join({"/etc", "ssh"})', python='file = path.join(["/etc", "ssh"])'
 )
 def path_join(parts: list[str]) -> None:
     """Return the parts with a slash between them; only the first may be absolute.

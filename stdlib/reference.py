@@ -78,7 +78,7 @@ an error with a `code` and a `message`:
 A call that gives a *stream* is iterated (`for entry in fs.walk("/etc") do`, `for entry in fs.walk("/etc"):`); it asks
 for more as the script reads, `close()` gives it back early, and after its end `summary()` returns what the call says
 about the whole. A call that gives a *handle* gives an object whose methods are the calls of that family:
-`writer.write(w, "x")` is `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to the run, count against
+`writer.write` is called as `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to the run, count against
 `open_files`, and are closed by `close()` or at the run's end.
 
 `atexit(f)` has a function called when the program has ended, however it ended unless a limit killed it; last come,
@@ -121,11 +121,6 @@ def _one_of_many(item: ast.expr) -> ast.expr:
 def kinds() -> set[str]:
     """Return the kinds of handles that have methods, which are the families of those names."""
     return {spec.gives_kind for spec in load() if spec.gives == "handle"} & {spec.family for spec in load()}
-
-
-def is_method(spec: CallSpec) -> bool:
-    """Tell whether a call is a method of the handle that is its first parameter."""
-    return bool(spec.parameters) and spec.parameters[0].handle == spec.family
 
 
 def errors_of(spec: CallSpec) -> list[str]:
@@ -415,11 +410,11 @@ def python_stub() -> str:
 
 
 def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
-    if indent and not is_method(spec):
+    if indent and not spec.is_method:
         yield f"{indent}@staticmethod"
     # Calls have names such as proc.list, which would hide the type inside their class.
     parameters = [_qualified(_python_parameter(item)) for item in spec.parameters]
-    if is_method(spec):
+    if spec.is_method:
         parameters[0] = "self"
     name, result = spec.name.rpartition(".")[2], _qualified(result_of(spec))
     line = f"{indent}def {name}({', '.join(parameters)}) -> {result}:"

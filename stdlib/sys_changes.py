@@ -48,8 +48,8 @@ def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
     tier=Tier.OPERATE,
     changes=True,
     decides=_decide_service,
-    lua='local state = sys.service_control("cron", "restart").state',
-    python='state = sys.service_control("cron", "restart")["state"]',
+    lua='local found = sys.service_control("cron", "restart").state',
+    python='found = sys.service_control("cron", "restart")["state"]',
 )
 async def service_control(
     host: Host,

@@ -97,8 +97,8 @@ def _description(path: str) -> str:
 @call(
     "sys.service",
     tier=Tier.OBSERVE,
-    lua='local state = sys.service("cron").state',
-    python='state = sys.service("cron")["state"]',
+    lua='local found = sys.service("cron").state',
+    python='found = sys.service("cron")["state"]',
 )
 async def service(host: Host, name: Annotated[str, Length(256)]) -> dict[str, Any]:
     """Return what systemd tells of the unit ``name``; ``.service`` may be left out.
