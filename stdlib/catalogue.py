@@ -32,10 +32,11 @@ from stdlib.places import Place, place
 #: The modules that declare calls; a family may have several.
 FAMILIES = (
     "check", "data", "data_bytes", "data_names", "fs", "fs_content", "fs_entries", "fs_lines", "fs_open",
-    "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log", "net_firewall", "net_http",
-    "net_probes", "net_services", "net_sockets", "net_streams", "net_tables", "proc", "run", "script", "secrets",
-    "state", "sys", "sys_changes", "sys_clock", "sys_containers", "sys_cron", "sys_disks", "sys_hardware",
-    "sys_kernel", "sys_logs", "sys_packages", "sys_services", "sys_users", "time", "tty",
+    "fs_open_write", "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log",
+    "net_firewall", "net_http", "net_probes", "net_services", "net_sockets", "net_streams", "net_tables", "proc",
+    "run", "script", "secrets", "state", "sys", "sys_changes", "sys_clock", "sys_containers", "sys_cron",
+    "sys_disks", "sys_hardware", "sys_kernel", "sys_logs", "sys_packages", "sys_services", "sys_users", "time",
+    "tty",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
 _SOURCES = (Iterator, Generator, AsyncIterator)

@@ -288,6 +288,25 @@ function file.seek(file, offset, whence) end
 ---@return table<string, any>
 function file.stat(file) end
 
+--- Return when what was written is on the disk.
+---@param file outrider.file handle of the kind `file`
+function file.sync(file) end
+
+--- Cut the file, or lengthen it with zeros; where the next read or write begins stays.
+---@param file outrider.file handle of the kind `file`
+---@param size integer whole number of bytes from 0 to 9007199254740992
+function file.truncate(file, size) end
+
+--- Write `at` so many bytes from the start, or where the last read or write ended; return where this one ended.
+---
+--- In mode `a` it is always written at the file's end.
+---@param file outrider.file handle of the kind `file`
+---@param data string text or bytes, at most 786432 bytes
+---@param at? integer whole number of bytes from 0 to 9007199254740992
+---@overload fun(file: outrider.file, data: string, named: {at?: integer}): integer
+---@return integer
+function file.write(file, data, at) end
+
 ---@class outrider.fs
 fs = {}
 
@@ -462,6 +481,15 @@ function fs.mounts() end
 ---@overload fun(path: string, named: {mode?: "r"}): outrider.file
 ---@return outrider.file
 function fs.open(path, mode) end
+
+--- Open a regular file to change it in place: one that is there (r+), emptied or made (w), or at its end (a).
+---
+--- The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has. There is no undo for it.
+---@param path string absolute path
+---@param mode? "r+"|"w"|"a"
+---@overload fun(path: string, named: {mode?: "r+"|"w"|"a"}): outrider.file
+---@return outrider.file
+function fs.open_write(path, mode) end
 
 --- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 ---

@@ -231,6 +231,18 @@ class file:
     def stat(self) -> builtins.dict[str, Any]:
         """Return what the open file is, as `fs.stat` does."""
 
+    def sync(self) -> None:
+        """Return when what was written is on the disk."""
+
+    def truncate(self, size: int) -> None:
+        """Cut the file, or lengthen it with zeros; where the next read or write begins stays."""
+
+    def write(self, data: str | bytes, at: int | None = None) -> int:
+        """Write `at` so many bytes from the start, or where the last read or write ended; return where this one ended.
+
+        In mode `a` it is always written at the file's end.
+        """
+
 class fs:
     @staticmethod
     def access(path: str, mode: Literal["r", "w", "x", "rw", "rx", "wx", "rwx"] = "r") -> bool:
@@ -375,6 +387,13 @@ class fs:
         """Open a regular file for reading (r). What is opened stays the same file, whatever becomes of its name.
 
         The handle has `read`, `seek`, `stat` and `close`, and `path`, as it was given.
+        """
+
+    @staticmethod
+    def open_write(path: str, mode: Literal["r+", "w", "a"] = "r+") -> file:
+        """Open a regular file to change it in place: one that is there (r+), emptied or made (w), or at its end (a).
+
+        The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has. There is no undo for it.
         """
 
     @staticmethod

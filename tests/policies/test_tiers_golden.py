@@ -131,7 +131,6 @@ TABLE: list[tuple[str, Facts, str]] = [
             ("/var/lib/outrider/agent.key", ". . -inspect -inspect -inspect"),
         )
     ),
-    ("file.write", Facts(path="/etc/hostname"), ". . . . +admin"),
     # commands
     ("proc.command", Facts(command="df"), ". . . +operate +admin"),  # what it stands for is not known
     *(
@@ -196,6 +195,9 @@ TABLE: list[tuple[str, Facts, str]] = [
         )
     ),
     ("fs.write", NONE, ". . . . +admin"),
+    ("file.write", Facts(path="/var/www/a"), ". . . +operate +admin"),
+    ("file.write", Facts(path="/etc/hostname"), ". . . +operate +admin"),
+    ("file.write", Facts(path="/etc/passwd"), ". . . . +admin"),
     ("fs.tempfile", NONE, ". . +inspect +inspect +admin"),
     ("fs.chmod", Facts(path="/etc"), ". . . . +admin"),
     ("fs.remove", Facts(path="/var/www/a"), ". . . . +admin"),
