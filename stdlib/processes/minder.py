@@ -183,7 +183,8 @@ class Command:
         self._run = run
         self._pid = pid
         self._pidfd = pidfd
-        self._has_ended = False  # the program itself, which stays a zombie until the tree is gone
+        self._has_ended = False  # the program itself, which stays a zombie until the tree looks gone
+        self._status: int | None = None  # of the program, once it is reaped
         self._stragglers: set[int] = set()
         self._cpu_s = 0.0
         self._peak_bytes = 0
@@ -198,7 +199,7 @@ class Command:
         """Return when the tree is gone, or cannot be ended."""
         while True:
             others = self._reap()
-            if self._has_ended and not others:
+            if self._has_ended and not others and self._is_alone():
                 return self._ended(0)
             now = time.monotonic()
             if self._first_kill is not None and now - self._first_kill > PATIENCE_S:
@@ -254,8 +255,9 @@ class Command:
         if self._first_kill is not None or self._why == TOO_MANY:
             self._minder.kill_group()
         self._first_kill = self._first_kill or now
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._pid, signal.SIGKILL)
+        if self._status is None:  # as long as it is not reaped, its number is nobody else's
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._pid, signal.SIGKILL)
         self._note(tree.send_to_all(signal.SIGKILL))
         self._kill_at = time.monotonic() + self._pass_s
         self._pass_s = min(self._pass_s * 2, LONGEST_PASS_S)
@@ -265,9 +267,12 @@ class Command:
 
     def _reap(self) -> list[int]:
         """Reap whoever has ended but the program itself; return the children that are left but the program."""
+        if not self._has_ended:  # before the look at who is left: what a program leaves comes here as it ends
+            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            self._has_ended = ended is not None
         left = []
         for pid in tree.own_children():
-            if pid == self._pid:
+            if pid == self._pid and self._status is None:
                 continue
             try:
                 reaped, _, usage = os.wait4(pid, os.WNOHANG)
@@ -277,20 +282,28 @@ class Command:
                 self._add(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
             else:
                 left.append(pid)
-        if not self._has_ended:
-            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            self._has_ended = ended is not None
         return left
+
+    def _is_alone(self) -> bool:
+        """Reap the program and return whether the kernel knows of no child any more; a list of them may miss one."""
+        if self._status is None:
+            _, self._status, usage = os.wait4(self._pid, 0)
+            self._add(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
 
     def _add(self, cpu_s: float, peak_kib: int) -> None:
         self._cpu_s += cpu_s
         self._peak_bytes = max(self._peak_bytes, peak_kib * 1024)
 
     def _ended(self, left: int) -> Ended:
-        status = signal.SIGKILL.value
-        if self._has_ended:
-            _, status, usage = os.wait4(self._pid, 0)
+        if self._has_ended and self._status is None:
+            _, self._status, usage = os.wait4(self._pid, 0)
             self._add(usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+        status = signal.SIGKILL.value if self._status is None else self._status
         os.close(self._pidfd)
         cpu_us = round(self._cpu_s * 1_000_000)
         return Ended(status, cpu_us, self._peak_bytes, len(self._stragglers), left, self._why)
