@@ -66,7 +66,7 @@ _X86_64: Final = Architecture(
     calls={
         "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigreturn": 15, "mremap": 25,
         "madvise": 28, "futex": 202, "clock_gettime": 228, "exit_group": 231, "getrandom": 318,
-        "close": 3, "setsid": 112, "prctl": 157, "dup3": 292, "prlimit64": 302, "close_range": 436,
+        "close": 3, "rt_sigaction": 13, "setsid": 112, "prctl": 157, "dup3": 292, "prlimit64": 302, "close_range": 436,
         "capset": 126, "pivot_root": 155, "seccomp": 317,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
@@ -77,7 +77,7 @@ _AARCH64: Final = Architecture(
     calls={
         "read": 63, "write": 64, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "rt_sigreturn": 139,
         "mremap": 216, "madvise": 233, "futex": 98, "clock_gettime": 113, "exit_group": 94, "getrandom": 278,
-        "close": 57, "setsid": 157, "prctl": 167, "dup3": 24, "prlimit64": 261, "close_range": 436,
+        "close": 57, "rt_sigaction": 134, "setsid": 157, "prctl": 167, "dup3": 24, "prlimit64": 261, "close_range": 436,
         "capset": 91, "pivot_root": 41, "seccomp": 277,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
     },
@@ -125,6 +125,17 @@ def syscall(name: str, first: int = 0, second: int = 0, third: int = 0, fourth: 
 def prctl(option: int, first: int = 0, second: int = 0, what: str = "prctl") -> int:
     """Make a ``prctl`` call; the last two arguments are 0, as the options that are used here demand."""
     return _checked(_libc.prctl(option, first, second, 0, 0), what)
+
+
+_LIBC_SIGNALS: Final = (32, 33)  # of glibc's threads; its own calls refuse to speak of them
+_SIGACTION_BYTES: Final = 32  # handler, flags, restorer, mask of 64 signals: asm/signal.h, the same on both processors
+
+
+def hear_libc_signals() -> None:
+    """Let the C library's own signals do what they do by default: ignored ones stay ignored over an exec."""
+    default = ctypes.create_string_buffer(_SIGACTION_BYTES)
+    for number in _LIBC_SIGNALS:
+        syscall("rt_sigaction", number, ctypes.addressof(default), 0, 8)
 
 
 class Call(NamedTuple):

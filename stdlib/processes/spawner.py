@@ -56,6 +56,7 @@ def _catch_what_is_ignored() -> None:
     for number in signal.valid_signals():
         if signal.getsignal(number) is signal.SIG_IGN or number in (signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, lambda *_: None)
+    kernel.hear_libc_signals()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
