@@ -341,6 +341,17 @@ def handle_body(number: int, kind: str, fields: Mapping[str, Any]) -> bytes:
     return encode([HANDLE, [number, kind, dict(fields)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
+def raw_body(data: bytes) -> bytes:
+    """Return the answer to a pull that is nothing but bytes.
+
+    Raises:
+        TooLargeError: They fit no frame.
+    """
+    if len(data) >= MAX_CHANNEL_FRAME_BYTES:
+        raise TooLargeError(f"{len(data)} bytes of a stream are over the limit of {MAX_CHANNEL_FRAME_BYTES}")
+    return RAW + data
+
+
 def batch_body(items: list[Any], is_end: bool, summary: Any) -> bytes:
     """Return the encoded answer to a pull; raises as :func:`value_body`."""
     try:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from protocol.errors import InternalError, OutriderError
 from protocol.redaction import Redactor
-from sandbox.channel import RAW, batch_body
+from sandbox.channel import batch_body, raw_body
 
 BATCH_ITEMS: Final = 512
 BATCH_BYTES: Final = 128 * 1024  # about: texts are counted, and something for each item
@@ -153,7 +153,7 @@ class Pump:
                 if type(item) is bytes and item:
                     item = self._clean(item)
                     if item:
-                        return Batch(RAW + item, 1, False)
+                        return Batch(raw_body(item), 1, False)
                 else:
                     filling.add(self._redactor.plain(item))
                 item = None
@@ -173,7 +173,7 @@ class Pump:
             while type(item) is bytes and item:
                 item = self._clean(item)
                 if item:
-                    return Batch(RAW + item, 1, False)
+                    return Batch(raw_body(item), 1, False)
                 item = await anext(source)
         except StopAsyncIteration:
             self._end(filling)

@@ -11,11 +11,12 @@ import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, python
 
 from policies.model import Limits
-from protocol.errors import UnavailableError
+from protocol.errors import TooLargeError, UnavailableError
 from protocol.frames import decode
+from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox.gate import Gate
 from sandbox.launch import Options, Outcome, Program, Sandbox
-from sandbox.pump import BATCH_ITEMS
+from sandbox.pump import BATCH_ITEMS, Pump
 
 NAMES = ("t.count", "t.slow", "t.bytes", "t.wait", "t.break", "t.open", "box.get", "box.put", "t.two", "t.nothing")
 
@@ -347,3 +348,10 @@ async def test_an_end_without_an_end_is_ended(sandbox: Sandbox, program: Program
     """By the same limits as everything before it."""
     outcome = await run(sandbox, program, Ground(), Limits(wall_s=1.0, cpu_s=5))
     assert outcome.status == "killed"
+
+
+async def test_bytes_that_fit_no_frame_end_the_stream_with_an_error() -> None:
+    """What a worker would have to refuse is not sent."""
+    pump = Pump(iter([b"x" * MAX_CHANNEL_FRAME_BYTES]))
+    with pytest.raises(TooLargeError):
+        await pump.pull()
