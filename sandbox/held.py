@@ -72,7 +72,7 @@ class Held:
             closing = self.thing.close()
             if inspect.isawaitable(closing):
                 await closing
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - it is closed either way, and nobody is left to tell
             _log.exception("%s that %s gave could not be closed", self.kind, self.call)
         finally:
             self.targets.close()

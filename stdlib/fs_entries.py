@@ -30,6 +30,7 @@ from stdlib.places import Place
 from stdlib.replacing import hash_of, pieces_of
 
 MAX_DEPTH = 100  # of what is removed with all below it; each level holds a descriptor
+MAX_GROWTH = 1000  # entries that come while a directory is removed
 MAX_ID = (1 << 32) - 2  # the last number stands for "leave it" (chown(2))
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -257,7 +258,7 @@ class _Removal:
         with _Opened(parent, name, real, self.device) as fd:
             for entry in _entries(fd):
                 self.seen -= 1
-                if self.seen < -1000 or depth > MAX_DEPTH:
+                if self.seen < -MAX_GROWTH or depth > MAX_DEPTH:
                     raise ConflictError(f"{real} grows while it is removed")
                 inside = f"{real}/{entry.name}"
                 if self.permit.below(real) is not True:

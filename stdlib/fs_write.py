@@ -51,9 +51,8 @@ def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_
     lua='local size = fs.append("/tmp/notes", "one more line\\n")',
     python='size = fs.append("/tmp/notes", "one more line\\n")',
 )  # fmt: skip
-def append(host: Host, path: Place, data: Data) -> int:
+def append(path: Place, data: Data) -> int:
     """Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it."""
-    del host
     path.regular()
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with path.opened(flags, NEW_MODE) as fd:
