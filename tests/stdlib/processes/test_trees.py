@@ -292,3 +292,41 @@ def test_a_number_that_belongs_to_somebody_else_gets_no_signal() -> None:
     finally:
         process.kill()
         process.wait()
+
+
+LEAVING = """
+import os, signal, subprocess, types
+import kernel
+from stdlib.processes import minder, tree
+
+kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+hear, tell = os.pipe()
+program = subprocess.Popen(["/bin/sh", "-c", "sleep 300 >/dev/null 2>&1 & read go"], stdin=hear)
+listed = tree.own_children
+
+
+def just_before_the_end():
+    tree.own_children = listed
+    found = listed()
+    os.write(tell, b"go\\n")
+    os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+    return found
+
+
+while program.pid not in {parent for _, parent in tree.descendants()}:
+    os.sched_yield()
+tree.own_children = just_before_the_end
+nobody = types.SimpleNamespace(hear=lambda timeout_s: ([], ""), kill_group=lambda: None)
+run = types.SimpleNamespace(grace_ms=0, processes=16)
+ended = minder.Command(nobody, run, program.pid, os.pidfd_open(program.pid)).attend()
+left = listed()
+for pid in left:
+    os.kill(pid, signal.SIGKILL)
+print(ended.stragglers, ended.left, len(left))
+"""
+
+
+def test_what_a_program_leaves_in_the_moment_of_its_end_is_ended() -> None:
+    """The list of children is older than the end: whoever came to the minder in between is in no list yet."""
+    done = subprocess.run([sys.executable, "-c", LEAVING], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["1", "0", "0"], done.stderr
