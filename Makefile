@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench fuzz soak docs clean
+.PHONY: demo test check bench fuzz soak aarch64 docs clean
 
 demo: $(STAMP)
 	@$(BIN)/outrider demo
@@ -29,6 +29,10 @@ fuzz: $(STAMP)
 # Ten thousand runs in a row, and what is left of them.
 soak: $(STAMP)
 	@PYTHONPATH=tests/sandbox $(BIN)/python -m soak
+
+# The kernel interface and the walls on an emulated aarch64 machine; docs/aarch64.md says what that needs.
+aarch64: $(STAMP)
+	@tools/on_aarch64
 
 docs: $(STAMP)
 	$(BIN)/python -m cli.reference

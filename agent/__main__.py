@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent import owner_commands, watch_command
 from agent.statedir import StateDir
 from protocol.errors import DOORS, ArgumentError, OutriderError
 
@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     enroll.add_argument("--name", help="what the host wishes to be called  [default: its host name]")
     enroll.add_argument("--label", action="append", default=[], metavar="K=V", help="may be given again")
     enroll.add_argument("--ca-file", metavar="FILE", help="roots for TLS  [default: the host's own]")
+    enroll.add_argument(
+        "--roots", metavar="FILE", type=Path,
+        help="a signed roster that did not come from the server; its roots are pinned  [default: the server's]",
+    )  # fmt: skip
     enroll.set_defaults(action=_enroll)
     running = commands.add_parser("run", help="run the agent until SIGTERM or Ctrl-C")
     running.add_argument("--once-refused", action="store_true", help="end when the server refuses this agent")
@@ -53,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say how the agent of this host stands")
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(action=_status)
-    for each in (enroll, running, status):
+    for each in (enroll, running, status, *owner_commands.add_to(commands), *watch_command.add_to(commands)):
         each.add_argument("--dir", required=True, type=Path, metavar="DIR", help="the agent's state directory")
     return parser
 
@@ -64,11 +68,25 @@ def _enroll(given: argparse.Namespace) -> int:
 
     labels = dict(_label(text) for text in given.label)
     ca_file = str(Path(given.ca_file).absolute()) if given.ca_file else None
-    wanted = Enrolment(given.server, _token(given), given.name, labels, ca_file)
+    trusted = _roster(given.roots) if given.roots else None
+    wanted = Enrolment(given.server, _token(given), given.name, labels, ca_file, trusted)
     config = enroll(StateDir(given.dir), wanted, to_datetime(SystemClock().time_us()))
     roots = f"{config.threshold} of {len(config.roots)} roots pinned" if config.roots else "no roots: no roster yet"
     sys.stderr.write(f"enrolled with {config.server} as {config.agent_id} ({roots})\n")
     return 0
+
+
+def _roster(path: Path) -> Any:
+    from protocol.limits import MAX_ENVELOPE_BYTES
+    from protocol.signing import Envelope
+
+    try:
+        with path.open("rb") as file:
+            return Envelope.from_json(file.read(2 * MAX_ENVELOPE_BYTES + 1))
+    except OSError as error:
+        raise ArgumentError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except ArgumentError as error:
+        raise ArgumentError(error.message, where=str(path)) from None
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -91,8 +109,9 @@ def _token(given: argparse.Namespace) -> str:
 
 def _run(given: argparse.Namespace) -> int:
     from agent.config import load_config
-    from agent.limits import GC_THRESHOLDS
     from agent.logs import start_logging
+    from agent.loop import loop_factory
+    from agent.memory import give_back, keep_what_is_loaded
     from agent.notify import Notifier
     from agent.supervisor import Supervisor
 
@@ -105,24 +124,13 @@ def _run(given: argparse.Namespace) -> int:
 
         async def work() -> None:
             supervisor = Supervisor(state, config, notifier, end_when_refused=given.once_refused)
-            # What is loaded now stays: a full collection would walk through all of it while a run waits.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLDS)
+            keep_what_is_loaded()
+            give_back()
             await supervisor.run()
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(work())
     return 0
-
-
-def _loop_factory() -> Any:
-    """Return uvloop's loop where there is one; None means asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:  # no wheel for this platform
-        return None
-    return uvloop.new_event_loop
 
 
 def _status(given: argparse.Namespace) -> int:

@@ -2,6 +2,9 @@
 
     frozen? -> bundle -> signatures -> tier under the ceiling -> order -> walls -> parameters -> permission
 
+A dry run that a person ordered in their own signature may do without approvals, where the owner's ceiling says so
+(:mod:`protocol.trials`); every other check is the same.
+
 Each run decides all of it again. What the signatures prove is remembered only for the same statements, roster and
 withdrawals, and until the first moment at which one of them ends (:mod:`protocol.proofs`). If the statements on disk do
 not prove enough and there is a link, the server is asked once for newer ones.
@@ -14,13 +17,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from agent import limits, rows
+from agent import rows
 from agent.bundles import Bundles
 from agent.cache import Entry
 from agent.clock import Clock, to_datetime
 from agent.confinement import Confinement, check_walls
 from agent.libraries import Gathered, gather
 from agent.logs import LOG
+from agent.nonces import Nonces
 from agent.orders import Nonce, check_covers, check_order
 from agent.permission import effective_policy
 from agent.recorder import Recorder
@@ -31,9 +35,11 @@ from policies.decide import Effective, require_language
 from policies.model import Limits
 from protocol.errors import DeadlineError, TrustError, UnavailableError
 from protocol.trust import Authorised
+from stdlib.identities import own_user
 
 _FREEZE_KEY: Final = "freeze"
-_RENEWABLE: Final = frozenset({"not_approved", "expired", "unknown_key", "self_approval"})  # newer statements may help
+#: What no newer statements change. Anything else may be a statement that a server spoiled, and would stay spoiled.
+_SETTLED: Final = frozenset({"withdrawn", "stale"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Admitted:
     parameters: dict[str, Any]  # checked, with defaults
     nonce: Nonce | None  # of the order; to be marked as used in the commit that opens the run
     required: Gathered = field(default_factory=Gathered)  # the libraries that it pins, proved as it was
+    is_trial: bool = False  # nobody need have approved it: it runs dry, and without what is kept for approved scripts
 
 
 class Admission:
@@ -56,7 +63,8 @@ class Admission:
         trust: Roster, withdrawals, ceiling.
         bundles: Where bundles come from.
         confinement: Whose walls must stand.
-        spool: Knows used orders and the freeze.
+        spool: Knows the freeze.
+        nonces: Knows used orders.
         recorder: For the freeze.
         clock: Read once for each decision.
     """
@@ -69,6 +77,7 @@ class Admission:
         bundles: Bundles,
         confinement: Confinement,
         spool: Spool,
+        nonces: Nonces,
         recorder: Recorder,
         clock: Clock,
     ) -> None:
@@ -76,10 +85,9 @@ class Admission:
         self._trust = trust
         self._bundles = bundles
         self._confinement = confinement
-        self._spool = spool
         self._recorder = recorder
         self._clock = clock
-        self._spent: dict[str, int] = {}  # nonces that this process has let pass, with the end of their order in us
+        self._nonces = nonces
         kept = json.loads(spool.meta(_FREEZE_KEY) or b"null")
         self.freeze: Freeze | None = None if kept is None else Freeze(kept)
 
@@ -96,8 +104,8 @@ class Admission:
         if self._recorder.problem is not None:
             raise UnavailableError(f"the spool cannot be written: {self._recorder.problem}")
         check_not_frozen(self._trust.ceiling(), self.freeze)
-        entry, proved = await self._prove(request.digest)
-        required = await gather(entry, self._prove)
+        entry, proved, tried_of = await self._prove_or_try(request)
+        required = await gather(entry, self._prove)  # what a trial requires must be approved all the same
         await self._confinement.ready()
         # Read again: the file may have changed while the bundle came.
         ceiling, now = self._trust.ceiling(), self._now()
@@ -106,11 +114,13 @@ class Admission:
         check_walls(self._confinement.walls, ceiling.required_walls)
         manifest = entry.bundle.manifest
         parameters = manifest.check_parameters(request.parameters)
-        effective = effective_policy(proved, manifest, ceiling, timeout_s=request.timeout_s)
+        effective = effective_policy(proved, manifest, ceiling, timeout_s=request.timeout_s, user=own_user())
         require_language(effective, manifest.language)
-        nonce = check_order(request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now)
-        self._spend(nonce)
-        return Admitted(entry, proved, effective, parameters, nonce, required)
+        nonce = check_order(
+            request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now, tried_of=tried_of
+        )
+        self._nonces.spend(nonce)
+        return Admitted(entry, proved, effective, parameters, nonce, required, tried_of is not None)
 
     async def admit_called(self, request: RunRequest, left: Limits) -> Admitted:
         """Return what a script that another one calls may do, at its own tier; ``left`` is what its caller has left.
@@ -127,9 +137,9 @@ class Admission:
         check_walls(self._confinement.walls, ceiling.required_walls)
         manifest = entry.bundle.manifest
         parameters = manifest.check_parameters(request.parameters)
-        effective = effective_policy(proved, manifest, ceiling, left=left)
+        effective = effective_policy(proved, manifest, ceiling, left=left, user=own_user())
         require_language(effective, manifest.language)
-        check_covers(request, proved, self._trust.roster(), now)
+        check_covers(request, proved, self._trust.roster(), ceiling, now)
         return Admitted(entry, proved, effective, parameters, None, required)
 
     def check_still(self, request: RunRequest, admitted: Admitted) -> None:
@@ -141,7 +151,11 @@ class Admission:
         """
         ceiling = self._trust.ceiling()
         check_not_frozen(ceiling, self.freeze)
-        self._trust.check_tier(self._trust.authorise(request.digest, admitted.entry, self._now()), ceiling)
+        if admitted.is_trial:
+            proved = self._trust.triable(request.digest, admitted.entry, self._now()).proved
+        else:
+            proved = self._trust.authorise(request.digest, admitted.entry, self._now())
+        self._trust.check_tier(proved, ceiling)
         for digest, library in admitted.required.entries.items():
             self._trust.authorise(digest, library, self._now())
 
@@ -162,12 +176,30 @@ class Admission:
         await self._recorder.commit([record], [rows.set_meta(_FREEZE_KEY, value)])
         self.freeze = freeze
 
+    async def _prove_or_try(self, request: RunRequest) -> tuple[Entry, Authorised, frozenset[str] | None]:
+        """Return what is proved; and of a trial whose it is, else None."""
+        try:
+            return *await self._prove(request.digest), None
+        except TrustError as error:
+            if not (request.dry_run and request.order is not None and request.action == "run"):
+                raise
+            if not self._trust.ceiling().dry_runs:
+                if error.reason != "not_approved":
+                    raise
+                raise TrustError(
+                    f"{error.message}; this host's owner lets nobody try it before (ceiling.yaml: dry_runs)",
+                    reason=error.reason,
+                ) from None
+        entry = await self._bundles.get(request.digest)
+        found = self._trust.triable(request.digest, entry, self._now())
+        return entry, found.proved, found.author_key_ids
+
     async def _prove(self, digest: str) -> tuple[Entry, Authorised]:
         entry = await self._bundles.get(digest)
         try:
             return entry, self._trust.authorise(digest, entry, self._now())
         except TrustError as error:
-            if error.reason not in _RENEWABLE:
+            if error.reason in _SETTLED:
                 raise
             try:
                 entry = await self._bundles.refresh(digest)
@@ -176,19 +208,5 @@ class Admission:
                 raise error from None
         return entry, self._trust.authorise(digest, entry, self._now())
 
-    def _spend(self, nonce: Nonce | None) -> None:
-        if nonce is None:
-            return
-        if nonce.text in self._spent or self._spool.knows_nonce(nonce.text):
-            raise TrustError("the order has been used already", reason="replayed_token")
-        if len(self._spent) >= limits.MAX_SPENT_IN_MEMORY:  # those on disk are known there, the expired are too old
-            now_us = self._clock.time_us()
-            self._spent = {
-                text: expires_us
-                for text, expires_us in self._spent.items()
-                if expires_us > now_us and not self._spool.knows_nonce(text)
-            }
-        self._spent[nonce.text] = nonce.expires_us
-
     def _now(self) -> datetime:
-        return to_datetime(self._clock.time_us())
+        return self._trust.present(to_datetime(self._clock.time_us()))

@@ -1,21 +1,27 @@
 """Where a run gets its bundle from: the cache, else the server, asked once however many wait.
 
 What the server sends is checked before it is kept; whether it may run is decided elsewhere, on every run.
+Approvals that are given later are added to what is here as they come, and to what is on its way when it has come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Final
 
 from agent import limits
 from agent.cache import Cache, Entry, make_entry
 from agent.link import Fetched
 from agent.logs import LOG
-from protocol.errors import NotConnectedError, OutriderError, ProtocolError
+from protocol.errors import ArgumentError, NotConnectedError, OutriderError, ProtocolError
+from protocol.signing import Envelope, payload_type, peek
+from protocol.statements import Approval
+
+_APPROVAL: Final = payload_type("approval")
 
 Fetch = Callable[[str], Awaitable[Fetched]]
+Adding = Callable[[Entry, Sequence[Envelope]], Entry]
 
 
 class Bundles:
@@ -23,11 +29,14 @@ class Bundles:
 
     Args:
         cache: On disk.
+        adding: Returns an entry with those of some approvals that count and are not in it; itself if there are none.
     """
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, adding: Adding) -> None:
         self._cache = cache
+        self._adding = adding
         self._under_way: dict[str, asyncio.Task[Entry]] = {}
+        self._told: dict[str, list[Envelope]] = {}  # by digest, of what is under way: approvals that came meanwhile
         self._required: dict[str, tuple[str, ...]] = {}  # by digest, of what was seen: what it requires
         self.fetch: Fetch | None = None  # set while there is a link
         self.needed: Callable[[], Collection[str]] = tuple  # digests that must stay in the cache
@@ -55,8 +64,40 @@ class Bundles:
         if task is None:
             task = asyncio.create_task(self._bring(self.fetch, digest))
             self._under_way[digest] = task
-            task.add_done_callback(lambda _: self._under_way.pop(digest, None))
+            task.add_done_callback(lambda _: self._over(digest))
         return await asyncio.shield(task)
+
+    def _over(self, digest: str) -> None:
+        self._under_way.pop(digest, None)
+        self._told.pop(digest, None)
+
+    def learn(self, envelopes: Sequence[Envelope]) -> list[str]:
+        """Take approvals that the server tells of; durable when it returns. What is not here needs none yet.
+
+        Returns:
+            Digests of the bundles that have others now.
+
+        Raises:
+            ArgumentError, TrustError: One of them is no approval; nothing has changed.
+            TooLargeError: The statements about a bundle are larger than their bound.
+            UnavailableError: The disk refuses.
+        """
+        by_digest: dict[str, list[Envelope]] = {}
+        for envelope in envelopes:
+            by_digest.setdefault(_about(envelope), []).append(envelope)
+        return [digest for digest, given in by_digest.items() if self._learn(digest, given[::-1])]  # newest first
+
+    def _learn(self, digest: str, given: list[Envelope]) -> bool:
+        if digest in self._under_way:  # asked for before the server had these, perhaps
+            self._told[digest] = [*given, *self._told.get(digest, ())][: limits.MAX_APPROVALS]
+        entry = self._cache.get(digest)
+        if entry is None:
+            return False
+        following = self._adding(entry, given)
+        if following is entry:
+            return False
+        self._cache.put(digest, following, self._kept())
+        return True
 
     async def bring_needed(self) -> None:
         """Fetch what schedules need and is not here in good order, so that they run when the server is away."""
@@ -75,10 +116,15 @@ class Bundles:
 
     async def _bring(self, fetch: Fetch, digest: str) -> Entry:
         fetched = await fetch(digest)
-        approvals: Any = fetched.approvals
-        if not isinstance(approvals, list) or len(approvals) > limits.MAX_APPROVALS:
-            raise ProtocolError(f"the server sent no list of approvals for {digest}")
-        entry = make_entry(digest, fetched.packed, fetched.publication, approvals)
+        try:
+            entry = _checked(digest, fetched)
+        except OutriderError as error:
+            if not fetched.is_resumed:
+                raise
+            LOG.warning("the parts of %s do not make it: %s; fetching all of it", digest, error)
+            entry = _checked(digest, await fetch(digest))
+        before = self._cache.get(digest)
+        entry = self._adding(entry, [*self._told.get(digest, ()), *(() if before is None else before.approvals)])
         self._noted(digest, entry)
         try:
             self._cache.put(digest, entry, self._kept())
@@ -102,3 +148,21 @@ class Bundles:
                 kept.add(digest)
                 waiting += self._required.get(digest, ())
         return kept
+
+
+def _about(envelope: Envelope) -> str:
+    """Return the digest that an approval is about, which is proved by nobody yet.
+
+    Raises:
+        ArgumentError: It is none.
+    """
+    if envelope.payload_type != _APPROVAL:
+        raise ArgumentError("what is said to be an approval is something else", parameter="envelopes")
+    return Approval.parse(peek(envelope)).digest
+
+
+def _checked(digest: str, fetched: Fetched) -> Entry:
+    approvals: Any = fetched.approvals
+    if not isinstance(approvals, list) or len(approvals) > limits.MAX_APPROVALS:
+        raise ProtocolError(f"the server sent no list of approvals for {digest}")
+    return make_entry(digest, fetched.packed, fetched.publication, approvals)

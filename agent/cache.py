@@ -2,8 +2,8 @@
 
 - Nothing from the disk is believed: its digest is computed from the files on every use, and whether it may run is
   decided on every run from its signatures (:mod:`agent.trusting`). A damaged entry counts as absent.
-- Entries are written whole or not at all. There are at most ``max_bundles``; the least recently used go first, but
-  never one that a schedule needs.
+- Entries are written whole or not at all. There are at most ``max_bundles`` of ``max_bytes`` together; the least
+  recently used go first, but never one that a schedule needs, nor what that requires.
 - A few parsed bundles are kept in memory, because parsing a manifest costs more than all the hashes.
 """
 
@@ -61,11 +61,19 @@ class Cache:
     Args:
         directory: Exists, and only the agent's user writes in it.
         max_bundles: On disk.
+        max_bytes: On disk, all of them; what must stay stays beyond it.
     """
 
-    def __init__(self, directory: Path, *, max_bundles: int = limits.CACHE_MAX_BUNDLES) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        max_bundles: int = limits.CACHE_MAX_BUNDLES,
+        max_bytes: int = limits.DEFAULT_CACHE_MAX_BYTES,
+    ) -> None:
         self._directory = directory
         self._max_bundles = max_bundles
+        self._max_bytes = max_bytes
         self._parsed: OrderedDict[str, Entry] = OrderedDict()  # least recently used first
 
     def get(self, digest: str) -> Entry | None:
@@ -119,12 +127,15 @@ class Cache:
     def _make_room(self, keep: Collection[str]) -> None:
         try:
             with os.scandir(self._directory) as found:
-                ages = {item.name: item.stat(follow_symlinks=False).st_mtime_ns for item in found}
+                held = {item.name: item.stat(follow_symlinks=False) for item in found}
             kept = {self._path(digest).name for digest in keep}
-            excess = len(ages) - self._max_bundles
-            for name in sorted(ages.keys() - kept, key=lambda name: ages[name])[: max(0, excess)]:
+            count, size_bytes = len(held), sum(status.st_size for status in held.values())
+            for name in sorted(held.keys() - kept, key=lambda name: held[name].st_mtime_ns):
+                if count <= self._max_bundles and size_bytes <= self._max_bytes:
+                    break
                 (self._directory / name).unlink()
                 self._parsed.pop(f"sha256:{name.removesuffix('.bundle')}", None)
+                count, size_bytes = count - 1, size_bytes - held[name].st_size
         except OSError as error:  # too many bundles are no reason to run none
             LOG.warning("the cache could not be tidied: %s", error)
 

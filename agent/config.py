@@ -31,8 +31,10 @@ class Settings:
     ca_file: str | None = None  # roots for TLS; None: the host's own
     log_level: str = "info"
     spool_max_bytes: int = limits.DEFAULT_SPOOL_MAX_BYTES
+    cache_max_bytes: int = limits.DEFAULT_CACHE_MAX_BYTES  # of bundles; what schedules need stays beyond it
     keep_acknowledged_days: int = limits.DEFAULT_KEEP_ACKNOWLEDGED_DAYS
     concurrent_runs: int = limits.MAX_CONCURRENT_RUNS
+    blobs_max_bytes: int = limits.DEFAULT_BLOBS_MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ def _read_settings(reader: Reader) -> Settings:
         ca_file=reader.text("ca_file", None),
         log_level=reader.choice("log_level", _LOG_LEVELS, default.log_level),
         spool_max_bytes=reader.size("spool_max", default.spool_max_bytes),
+        cache_max_bytes=reader.size("cache_max", default.cache_max_bytes),
         keep_acknowledged_days=reader.integer("keep_acknowledged_days", default.keep_acknowledged_days, high=3650),
         concurrent_runs=reader.integer("concurrent_runs", default.concurrent_runs, low=1, high=64),
+        blobs_max_bytes=reader.size("blobs_max", default.blobs_max_bytes),
     )
     reader.finish()
     return settings

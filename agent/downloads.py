@@ -34,31 +34,36 @@ class Downloads:
         self._by_digest: dict[str, Download] = {}
         self._by_stream: dict[int, Download] = {}
 
-    def expect(self, digest: str) -> Download:
-        """Accept the next stream that carries ``digest``.
+    def expect(self, digest: str, beginning: bytes = b"") -> Download:
+        """Accept the next stream that carries ``digest``, or what follows on ``beginning``.
 
         Raises:
             ProtocolError: It is under way already; the caller should have joined that one.
         """
         if digest in self._by_digest:
             raise ProtocolError(f"{digest} is being fetched already")
-        download = Download(digest)
+        download = Download(digest, bytearray(beginning))
         self._by_digest[digest] = download
         return download
 
-    def forget(self, digest: str) -> int | None:
-        """Give a download up; returns its stream if the server still owns one."""
+    def forget(self, digest: str) -> tuple[int | None, bytes]:
+        """Give a download up; returns its stream if the server still owns one, and what has arrived of it so far."""
         download = self._by_digest.pop(digest, None)
-        if download is None or download.stream is None:
-            return None
-        self._by_stream.pop(download.stream, None)
-        return None if download.is_finished else download.stream
+        if download is None:
+            return None, b""
+        if download.stream is not None:
+            self._by_stream.pop(download.stream, None)
+        if download.is_finished:
+            return None, b""
+        return download.stream, bytes(download.packed)
 
     def opened(self, stream: int, purpose: str, header: Mapping[str, Any]) -> bool:
         """A stream was opened; False if nobody asked for it."""
         digest = header.get("digest")
         download = self._by_digest.get(digest) if purpose == PURPOSE and isinstance(digest, str) else None
         if download is None or download.stream is not None:
+            return False
+        if header.get("offset", 0) != len(download.packed):  # it would be put where it does not belong
             return False
         download.stream = stream
         self._by_stream[stream] = download

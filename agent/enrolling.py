@@ -2,6 +2,8 @@
 
 - Nothing is kept before the server has proved the key that the token pins, and the roster was proved against the roots
   that came with it. The key is made for the request and written only then.
+- Who has a roster from the roots themselves gives it (``trusted``): then the server has no say about them, only newer
+  rosters that follow from that one.
 - ``agent.json`` is written last: without it the directory is not enrolled, whatever a crash left behind, and what it
   left is replaced by the next attempt.
 - A directory that is enrolled is never enrolled again: its ledger belongs to one identity.
@@ -38,8 +40,8 @@ from protocol.errors import (
     UnavailableError,
 )
 from protocol.limits import MAX_ENVELOPE_BYTES
-from protocol.roster import TrustedRoster
-from protocol.signing import PrivateKey
+from protocol.roster import TrustedRoster, parse
+from protocol.signing import Envelope, PrivateKey, PublicKey, peek
 
 ENROLMENT_PATH: Final = "/agent/v1/enroll"
 _MAX_ANSWER_BYTES: Final = 2 * MAX_ENVELOPE_BYTES  # a roster and what stands around it
@@ -55,6 +57,7 @@ class Enrolment:
     name: str | None
     labels: Mapping[str, str]
     ca_file: str | None = None
+    trusted: Envelope | None = None  # a roster from another source than the server
 
 
 def enroll(state: StateDir, wanted: Enrolment, now: datetime) -> AgentConfig:
@@ -69,7 +72,8 @@ def enroll(state: StateDir, wanted: Enrolment, now: datetime) -> AgentConfig:
         ConflictError: The directory is enrolled already, or an agent works in it.
         ArgumentError: Address, token, name or labels do not have their form.
         NotConnectedError: The server cannot be reached.
-        TrustError: The server is not the one of the token, its roster proves nothing, or it refuses the token.
+        TrustError: The server is not the one of the token, its roster proves nothing or does not follow from the one
+            that was given, or it refuses the token.
         OutriderError: Whatever else the server refuses for.
     """
     server, token = check_server(wanted.server), parse_token(wanted.token)
@@ -82,30 +86,39 @@ def enroll(state: StateDir, wanted: Enrolment, now: datetime) -> AgentConfig:
             token, key, hostname=socket.gethostname(), nonce=nonce, name=wanted.name, labels=wanted.labels
         )
         answer = verify_answer(_post(server, request, wanted.ca_file), token, key.public, nonce)
-        _check_roster(answer, now)
+        roots, threshold, roster = _pinned(answer, wanted.trusted, now)
         config = AgentConfig(
-            server, answer.server_key, answer.agent_id, wanted.name, answer.roots, answer.threshold,
+            server, answer.server_key, answer.agent_id, wanted.name, roots, threshold,
             Settings(ca_file=wanted.ca_file),
         )  # fmt: skip
-        _keep(state, key, answer, config)
+        _keep(state, key, roster, config)
     return config
 
 
-def _check_roster(answer: EnrolmentAnswer, now: datetime) -> None:
-    if answer.roster is None:
-        return
-    if not answer.roots:
-        raise TrustError("the server sent a roster and no roots to prove it by", reason="unsigned")
-    TrustedRoster({key.key_id: key for key in answer.roots}, answer.threshold).update(answer.roster, now)
+Pinned = tuple[tuple[PublicKey, ...], int, Envelope | None]  # roots, their threshold, the newest roster
 
 
-def _keep(state: StateDir, key: PrivateKey, answer: EnrolmentAnswer, config: AgentConfig) -> None:
+def _pinned(answer: EnrolmentAnswer, trusted: Envelope | None, now: datetime) -> Pinned:
+    """Return what the host pins: by the roster that was given, else by what the server says."""
+    if trusted is not None:
+        first = parse(peek(trusted))
+        following = TrustedRoster.resume(trusted, now)
+        following.update(answer.roster or trusted, now)
+        return tuple(first.roots.values()), first.root_threshold, following.envelope
+    if answer.roster is not None:
+        if not answer.roots:
+            raise TrustError("the server sent a roster and no roots to prove it by", reason="unsigned")
+        TrustedRoster({key.key_id: key for key in answer.roots}, answer.threshold).update(answer.roster, now)
+    return answer.roots, answer.threshold, answer.roster
+
+
+def _keep(state: StateDir, key: PrivateKey, roster: Envelope | None, config: AgentConfig) -> None:
     for leftover in (state.identity, state.roster):  # of an attempt that crashed before agent.json
         with suppress(FileNotFoundError):
             leftover.unlink()
     save_identity(state.identity, key)
-    if answer.roster is not None:
-        write_durably(state.roster, answer.roster.to_json().encode())
+    if roster is not None:
+        write_durably(state.roster, roster.to_json().encode())
     if not state.ceiling.exists():
         write_durably(state.ceiling, DEFAULT_TEXT.encode(), mode=0o644)
     save_config(state, config)

@@ -66,9 +66,13 @@ def read_bounded(path: Path, max_bytes: int, *, is_secret: bool = False) -> byte
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        _check_owner(path, os.fstat(descriptor), is_secret)  # before fdopen, which does not take a directory
+        status = os.fstat(descriptor)
+        _check_owner(path, status, is_secret)  # before fdopen, which does not take a directory
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(max_bytes + 1)
+            # No more than there is: memory for all that there might be costs more than reading.
+            content = file.read(min(status.st_size, max_bytes) + 1)
+            if len(content) > status.st_size:  # it has grown, or the kernel makes it as it is read
+                content += file.read(max(0, max_bytes + 1 - len(content)))
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
     finally:

@@ -45,12 +45,20 @@ GC_THRESHOLDS: Final = (10_000, 20, 20)  # objects made, then rounds; a run make
 FETCH_TIMEOUT_S: Final = 30.0  # for the largest bundle (4 MiB) on a 1.2 Mbit/s line
 CACHED_BUNDLES_IN_MEMORY: Final = 16  # parsed; the six bundled checks and some more
 CACHE_MAX_BUNDLES: Final = 512  # on disk; the least recently used go first. Not measured.
+DEFAULT_CACHE_MAX_BYTES: Final = 256 * MIB  # of them on disk; thousands of scripts of 20 KiB, or sixty of the largest
 MAX_APPROVALS: Final = 64  # of one bundle. Not measured.
 MAX_STATEMENTS_BYTES: Final = 256 * KIB  # publication and approvals of one bundle, as kept on disk
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
 MAX_SECRETS: Final = 64  # on one host: with the largest values, what fits into one frame of the link
 MAX_SECRET_NAMES: Final = 1000  # whose versions are remembered, so that none comes back. Not measured.
+
+# --- blobs -----------------------------------------------------------------------------------------------------------
+DEFAULT_BLOBS_MAX_BYTES: Final = 1024 * MIB  # being made, waiting for the server, or just brought; never fill a disk
+MAX_QUEUED_BLOBS: Final = 1000  # waiting for the server. Not measured.
+BLOBS_AT_ONCE: Final = 2  # sent; the server takes 4 of one host, and what is fetched needs a place too
+RESUME_WAIT_S: Final = 30.0  # for the link to come back before a fetch gives up; a few attempts at the first pace
+STREAM_STALL_S: Final = 60.0  # without any sign on a stream before it is given up; pings notice a dead link earlier
 
 # --- runs ------------------------------------------------------------------------------------------------------------
 MAX_CONCURRENT_RUNS: Final = 8  # workers at the same time; each may hold 64 MiB. Not measured.

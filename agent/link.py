@@ -18,16 +18,28 @@ from typing import Any
 
 from agent import limits
 from agent.downloads import PURPOSE, Downloads
+from agent.live import PURPOSE as SESSION
 from agent.logs import LOG
+from agent.partials import Partials
 from agent.shipping import Shipper
 from agent.transport import Transport
 from protocol import link as events
 from protocol.errors import DOORS, DeadlineError, NotConnectedError, OutriderError, ProtocolError, UnavailableError
 from protocol.link import Link
+from protocol.pipes import Pipe, Pipes
+from protocol.turns import Turns
 
 Answer = Awaitable[dict[str, Any]]
 Handler = Callable[[str, Any], Awaitable[Answer]]
 """Takes up a request; what it returns is awaited for the answer while later requests are taken up."""
+
+
+class RefusedError(UnavailableError):
+    """The server answered a request with a failure; ``refusal`` is its code."""
+
+    def __init__(self, message: str, *, refusal: str) -> None:
+        self.refusal = refusal
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,7 @@ class Fetched:
     packed: bytes
     publication: Any
     approvals: list[Any]
+    is_resumed: bool = False  # its beginning arrived earlier, over another connection or in an attempt that broke off
 
 
 class Connection:
@@ -47,20 +60,27 @@ class Connection:
         link: Fresh, told where the records go on.
         shipper: Feeds it with records.
         handle: Takes up the server's requests.
+        partials: What arrived of bundles over earlier connections.
     """
 
-    def __init__(self, transport: Transport, link: Link, shipper: Shipper, handle: Handler) -> None:
+    def __init__(
+        self, transport: Transport, link: Link, shipper: Shipper, handle: Handler, partials: Partials | None = None
+    ) -> None:
         self._transport = transport
         self._link = link
         self._shipper = shipper
         self._handle = handle
-        self._work = asyncio.Event()  # there may be frames to send
+        self._turns = Turns(link, transport, self._on, asyncio.Event())
         self._level = asyncio.Event()  # an acknowledgement arrived
         self._requests: asyncio.Queue[events.RequestReceived] = asyncio.Queue()
         self._waiting: dict[int, asyncio.Future[Any]] = {}  # our requests by id
         self._downloads = Downloads()
+        self._partials = partials if partials is not None else Partials()
         self._finished: dict[str, asyncio.Future[bytes]] = {}  # downloads by digest
         self._answering: set[asyncio.Task[None]] = set()
+        self._pipes = Pipes(link, self._turns.wake, asyncio.Event, put=self._turns.put)
+        self._turns.come = self._pipes.come
+        self.on_pipe: Callable[[Pipe], None] | None = None  # takes up what the server opens for sessions of people
         self._gathering: asyncio.TimerHandle | None = None  # durable records let others come together with them
         self._is_open = True
 
@@ -72,8 +92,8 @@ class Connection:
             ProtocolError: The server broke the protocol; it was told and closed.
         """
         self._shipper.pump()
-        self._work.set()
-        tasks = [asyncio.create_task(work()) for work in (self._receive, self._send, self._take_up)]
+        self._turns.wake()
+        tasks = [asyncio.create_task(work()) for work in (self._receive, self._turns.send, self._take_up)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -104,7 +124,7 @@ class Connection:
             self._gathering = None
         if self._is_open:
             self._shipper.pump()
-            self._work.set()
+            self._turns.wake()
 
     async def request(self, method: str, body: Mapping[str, Any]) -> Any:
         """Ask the server and return its answer.
@@ -119,7 +139,7 @@ class Connection:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         number = self._link.request(method, body)
         self._waiting[number] = future
-        self._work.set()
+        self._turns.wake()
         try:
             async with asyncio.timeout(limits.FETCH_TIMEOUT_S):
                 return await future
@@ -129,7 +149,9 @@ class Connection:
             self._waiting.pop(number, None)
 
     async def fetch(self, digest: str) -> Fetched:
-        """Fetch a bundle and the statements about it. The caller joins fetches of the same digest.
+        """Fetch a bundle and the statements about it, from where an earlier attempt broke off.
+
+        The caller joins fetches of the same digest.
 
         Raises:
             NotConnectedError: The link ended before the end.
@@ -137,26 +159,45 @@ class Connection:
             DeadlineError: It took too long.
             ProtocolError: The server sent what is no bundle.
         """
-        self._downloads.expect(digest)
+        beginning = self._partials.take(digest)
+        self._downloads.expect(digest, beginning)
         finished: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._finished[digest] = finished
+        is_refused = False
         try:
-            answer = await self.request("bundle.get", {"digest": digest})
+            where = {"offset": len(beginning)} if beginning else {}
+            answer = await self.request("bundle.get", {"digest": digest, **where})
             async with asyncio.timeout(limits.FETCH_TIMEOUT_S):
                 packed = await finished
         except TimeoutError as error:
             raise DeadlineError(f"{digest} did not arrive in {limits.FETCH_TIMEOUT_S:.0f} s") from error
+        except UnavailableError as error:
+            is_refused = not isinstance(error, NotConnectedError)
+            raise
         finally:
             del self._finished[digest]
             if not finished.cancel() and not finished.cancelled():
                 finished.exception()  # seen; if it matters, the request failed first and was raised
-            stream = self._downloads.forget(digest)
+            stream, arrived = self._downloads.forget(digest)
+            if not is_refused:  # a server that will not go on from there is asked for all of it
+                self._partials.keep(digest, arrived)
             if stream is not None and self._is_open:
                 self._link.reset(stream, "cancelled")
-                self._work.set()
+                self._turns.wake()
         if "publication" not in answer or "approvals" not in answer:
             raise ProtocolError(f"the server sent {digest} without the statements about it")
-        return Fetched(packed, answer["publication"], answer["approvals"])
+        return Fetched(packed, answer["publication"], answer["approvals"], is_resumed=bool(beginning))
+
+    def pipe(self, purpose: str, header: Mapping[str, Any]) -> Pipe:
+        """Open a pipe to the server.
+
+        Raises:
+            NotConnectedError: There is no link any more.
+            UnavailableError: Too many are open.
+        """
+        if not self._is_open:
+            raise NotConnectedError("there is no link to the server")
+        return self._pipes.open(purpose, header)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the server holds everything that is durable here; False after ``timeout_s`` seconds."""
@@ -171,17 +212,7 @@ class Connection:
     # the three tasks -----------------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        while True:
-            for event in self._link.receive(await self._transport.receive()):
-                self._on(event)
-            self._work.set()
-
-    async def _send(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            for frame in self._link.take():
-                await self._transport.send(frame)
+        await self._transport.receive_each(self._turns.take)
 
     async def _take_up(self) -> None:
         while True:
@@ -202,7 +233,7 @@ class Connection:
             self._fail(request, error)
         else:
             self._link.respond(request.id, body)
-            self._work.set()
+            self._turns.wake()
 
     def _fail(self, request: events.RequestReceived, error: Exception) -> None:
         if isinstance(error, OutriderError):
@@ -211,7 +242,7 @@ class Connection:
         else:
             LOG.error("%s failed", request.method, exc_info=error)
             self._link.fail(request.id, "internal", "the agent failed; its log says why")
-        self._work.set()
+        self._turns.wake()
 
     # events --------------------------------------------------------------------------------------------------------
 
@@ -221,8 +252,8 @@ class Connection:
                 self._requests.put_nowait(event)
             case events.ResponseReceived(id=number, body=body):
                 self._resolve(number, body)
-            case events.RequestFailed(id=number, message=message):
-                self._reject(number, UnavailableError(f"the server refused: {message}"))
+            case events.RequestFailed(id=number, code=code, message=message):
+                self._reject(number, RefusedError(f"the server refused: {message}", refusal=code))
             case events.RecordsAcknowledged(through=through):
                 self._shipper.acknowledged(through)
                 self._shipper.pump()
@@ -233,9 +264,13 @@ class Connection:
                 self._on_stream(event)
 
     def _on_stream(self, event: events.Event) -> None:
+        if self._pipes.on(event):
+            return
         match event:
             case events.StreamOpened(id=stream, purpose=purpose, header=header):
-                if not self._downloads.opened(stream, purpose, header):
+                if purpose == SESSION and event.is_two_way and self.on_pipe is not None:
+                    self.on_pipe(self._pipes.accept(event))
+                elif not self._downloads.opened(stream, purpose, header):
                     self._link.reset(stream, "refused")
             case events.StreamData(id=stream, data=data):
                 if self._downloads.arrived(stream, data):
@@ -248,7 +283,7 @@ class Connection:
                 download = self._downloads.reset(stream)
                 if download is not None:
                     self._settle(download.digest, UnavailableError(f"the server gave up on the {PURPOSE}: {code}"))
-            case _:  # StreamWritable, PongReceived: we open no streams and ask for no pongs
+            case _:  # of streams that we have given up; and we ask for no pongs
                 return
 
     def _resolve(self, number: int, body: Any) -> None:
@@ -275,6 +310,7 @@ class Connection:
         if self._gathering is not None:
             self._gathering.cancel()
         self._level.set()
+        self._pipes.lose()
         for future in [*self._waiting.values(), *self._finished.values()]:
             if not future.done():
                 future.set_exception(NotConnectedError("the link to the server ended"))

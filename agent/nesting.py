@@ -127,7 +127,9 @@ class Caller:
             "run": request.run_id,
             "principal": request.principal,
             "arguments": admitted.parameters,
-            "data": about.to_plain() | {"reason": request.reason, "ordered": request.order is not None},
+            "data": about.to_plain()
+            | {"reason": request.reason, "ordered": request.order is not None}
+            | ({"dry_run": True} if request.dry_run else {}),
         }
         now_us = self._nesting.clock.time_us()
         opening = rows.open_run(request.run_id, encode(asdict(about)), now_us)

@@ -12,6 +12,7 @@ from policies.decide import Effective, Layer
 from policies.load import builtin
 from policies.model import Limits
 from policies.needs import needs_layer
+from policies.users import User
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, TrustError
 from protocol.manifest import Manifest
@@ -25,7 +26,7 @@ _FIELDS: Final = {
 
 def effective_policy(
     proved: Authorised, manifest: Manifest, ceiling: Ceiling, *, timeout_s: float | None = None,
-    left: Limits | None = None,
+    left: Limits | None = None, user: User | None = None,
 ) -> Effective:  # fmt: skip
     """Return what a session of this script may do here; every layer must allow.
 
@@ -35,6 +36,7 @@ def effective_policy(
         ceiling: Of this host.
         timeout_s: Of this run, in seconds; narrows only.
         left: What the run that called it has left; narrows only.
+        user: The agent's own.
 
     Raises:
         TrustError: ``malformed``: an approval's grant cannot be understood, so nothing is granted.
@@ -48,13 +50,18 @@ def effective_policy(
     if left is not None:
         limits = limits.narrowed(left)
     layers: list[Layer | None] = [Layer(policy.name, policy.rules, limits)]
-    layers += [grant_layer(grant) for grant in proved.grants]
+    layers += [grant_layer(_rules(grant)) for grant in proved.grants]
     layers += [needs_layer(manifest), ceiling.layer]
-    return Effective(tuple(layer for layer in layers if layer is not None))
+    return Effective(tuple(layer for layer in layers if layer is not None), user)
 
 
-def grant_layer(grant: Mapping[str, Any]) -> Layer | None:
-    """Return the layer that an approval's grant makes; None for an empty one.
+def _rules(grant: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an approval's grant says about calls; its labels are about hosts and were looked at as proof."""
+    return {key: value for key, value in grant.items() if key != "labels"}
+
+
+def grant_layer(grant: Mapping[str, Any], name: str = "the approval") -> Layer | None:
+    """Return the layer that a grant makes, of an approval or of a session's order; None for an empty one.
 
     Raises:
         TrustError: ``malformed``.
@@ -62,9 +69,9 @@ def grant_layer(grant: Mapping[str, Any]) -> Layer | None:
     if not grant:
         return None
     try:
-        reader = Reader(load(json.dumps(grant), "approval"))
-        layer = narrowing_layer(reader, "the approval")
+        reader = Reader(load(json.dumps(grant), name.removeprefix("the ")))
+        layer = narrowing_layer(reader, name)
         reader.finish()
     except ArgumentError as error:
-        raise TrustError(f"the approval's grant cannot be understood: {error}", reason="malformed") from None
+        raise TrustError(f"the grant of {name} cannot be understood: {error}", reason="malformed") from None
     return layer and replace(layer, declares=True)

@@ -127,7 +127,7 @@ def _due(catch_up: CatchUp, upcoming: Upcoming, start_us: int, now_us: int) -> t
     """Return the fire times worth looking at one by one, and the span before them that will not run."""
     span_us = _HORIZON_US if catch_up is CatchUp.ALL else _NEWEST_ON_TIME_US
     from_us = max(start_us, now_us - span_us)
-    due = [fire_us for fire_us in upcoming(from_us, limits.MAX_FIRES_PER_PLAN) if fire_us <= now_us]
+    due = _due_after(upcoming, from_us, now_us)
     first = upcoming(start_us, 1) if from_us > start_us else []
     if not first or first[0] > from_us:
         return due, None
@@ -138,6 +138,14 @@ def _due(catch_up: CatchUp, upcoming: Upcoming, start_us: int, now_us: int) -> t
             return due, None
         return due, Missed(first[0], newest_us - 1, None)
     return due, Missed(first[0], from_us, None)
+
+
+def _due_after(upcoming: Upcoming, from_us: int, now_us: int) -> list[int]:
+    """Return the fire times from one moment to another. Most looks find none, so one is asked for before a thousand."""
+    following = upcoming(from_us, 1)
+    if not following or following[0] > now_us:
+        return []
+    return [fire_us for fire_us in upcoming(from_us, limits.MAX_FIRES_PER_PLAN) if fire_us <= now_us]
 
 
 def _newest(upcoming: Upcoming, first_us: int, until_us: int) -> int:

@@ -62,17 +62,19 @@ class Recorder:
         Raises:
             UnavailableError: The disk refuses, or too much waits for it.
         """
-        problem = self._spool.problem
-        if problem is not None or not self._spool.has_room:
-            raise UnavailableError(f"the record of a call cannot be kept: {problem or 'too much waits for the disk'}")
+        if not self._spool.has_room:
+            why = self._spool.problem or "too much waits for the disk"
+            raise UnavailableError(f"the record of a call cannot be kept: {why}")
 
     def record(self, **fields: Any) -> None:
-        """Append one record of something that has happened.
+        """Append one record of something that has happened. Every call comes through here, so it is short.
 
         Raises:
             UnavailableError: Too much waits for the disk already; nothing was appended.
         """
-        self.append([fields])
+        stored = self._next(fields, self._head, self._clock.time_us(), self._clock.mono_us())
+        self._spool.submit(Write((stored,)))
+        self._moved_to(Head(stored.sequence, stored.hash))
 
     async def intend(self, **fields: Any) -> None:
         """Append one record of something about to happen; returns when it is durable.
@@ -131,19 +133,22 @@ class Recorder:
 
     def _chained(self, entries: Sequence[Fields], statements: Sequence[Statement]) -> tuple[Write, Head]:
         """Return the records at the places after the head, without moving it."""
-        chain, head = self._chain, self._head
-        chain.next_sequence, chain.previous = head.sequence + 1, head.hash  # what could not be queued left no trace
+        head, stored = self._head, []
         time_us, mono_us = self._clock.time_us(), self._clock.mono_us()
-        stored = []
         for entry in entries:
-            fields = {"time_us": time_us, "mono_us": mono_us, **entry}
-            if fields.get("arguments"):
-                fields["arguments"] = bound_arguments(fields["arguments"])
-            sequence, blob, digest = chain.append(**fields)
-            stored.append(Stored(sequence, blob, digest, time_us))
-        if stored:
-            head = Head(sequence, digest)
+            stored.append(self._next(dict(entry), head, time_us, mono_us))
+            head = Head(stored[-1].sequence, stored[-1].hash)
         return Write(tuple(stored), tuple(statements)), head
+
+    def _next(self, fields: Fields, head: Head, time_us: int, mono_us: int) -> Stored:
+        """Return the record at the place after ``head``; ``fields`` are of this call alone."""
+        chain = self._chain
+        chain.next_sequence, chain.previous = head.sequence + 1, head.hash  # what could not be queued left no trace
+        if fields.get("arguments"):
+            fields["arguments"] = bound_arguments(fields["arguments"])
+        fields["time_us"], fields["mono_us"] = time_us, mono_us
+        sequence, blob, digest = chain.append(**fields)
+        return Stored(sequence, blob, digest, time_us)
 
     def _moved_to(self, head: Head) -> None:
         passed = head.sequence // limits.CHECKPOINT_RECORDS > self._head.sequence // limits.CHECKPOINT_RECORDS

@@ -73,7 +73,9 @@ class Write(NamedTuple):
     @property
     def size_bytes(self) -> int:
         """Bytes of the records in it; what the bound on pending bytes counts."""
-        return sum(len(stored.blob) for stored in self.records)
+        if len(self.records) == 1:
+            return len(self.records[0].blob)
+        return sum([len(stored.blob) for stored in self.records])
 
 
 def open_run(run: str, about: bytes, started_us: int) -> Statement:
@@ -144,10 +146,13 @@ def trim_records(through: int, before_us: int, at_most: int) -> Statement:
     )
 
 
-def forget(marks_before_us: int, runs_before_us: int, now_us: int) -> tuple[Statement, ...]:
-    """Drop what is too old to matter: decided fire times, ended runs and expired nonces."""
+def forget(marks_before_us: int, runs_before_us: int) -> tuple[Statement, ...]:
+    """Drop what is too old to matter: decided fire times, ended runs, and nonces that expired as long ago as the marks.
+
+    A nonce outlives its order by that much, so that a clock that was wrong for a day does not make an order good twice.
+    """
     return (
         Statement("DELETE FROM fires WHERE fire_us < ? AND state <> 'queued'", (marks_before_us,)),
         Statement("DELETE FROM runs WHERE ended_us < ?", (runs_before_us,)),
-        Statement("DELETE FROM nonces WHERE expires_us < ?", (now_us,)),
+        Statement("DELETE FROM nonces WHERE expires_us < ?", (marks_before_us,)),
     )

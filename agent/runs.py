@@ -28,6 +28,7 @@ class RunRequest:
     reason: str
     timeout_s: float | None = None
     order: Any = None  # the operator's signed order as it arrived, or None
+    dry_run: bool = False  # changes are decided and recorded, and not carried out
     fire: Fire | None = None  # of a schedule
     parent: str | None = None  # the run that called it; None if nobody did
     depth: int = 1  # of a chain of scripts that call each other, itself included

@@ -16,6 +16,7 @@ from typing import Any, Final
 from agent import limits, rows
 from agent.admission import Admission, Admitted
 from agent.clock import Clock
+from agent.live import lost_record
 from agent.logs import LOG
 from agent.recorder import Recorder
 from agent.results import About, Ending, end_data
@@ -86,13 +87,15 @@ class Sessions:
         return len(self._active)
 
     def end_lost(self) -> int:
-        """Give every run that an earlier process left open its end; returns how many there were."""
+        """Give every run and session that an earlier process left open its end; returns how many there were."""
         lost = self._spool.open_runs()
         for run in lost:
             plain = decode(run.about)
-            about = About(**plain)
-            ending = Ending("lost", "the agent ended while it ran")
-            self._recorder.append([_end_record(run.run, about, ending)], [rows.close_run(run.run, self._now_us())])
+            if "session" in plain:
+                record = lost_record(run.run, plain)
+            else:
+                record = _end_record(run.run, About(**plain), Ending("lost", "the agent ended while it ran"))
+            self._recorder.append([record], [rows.close_run(run.run, self._now_us())])
         return len(lost)
 
     def start(self, request: RunRequest) -> asyncio.Task[None]:
@@ -217,7 +220,9 @@ class Sessions:
             "principal": request.principal,
             "arguments": admitted.parameters,
             "data": about.to_plain()
-            | {"reason": request.reason[:_MAX_TOLD_CHARS], "ordered": request.order is not None},
+            | {"reason": request.reason[:_MAX_TOLD_CHARS], "ordered": request.order is not None}
+            | ({"dry_run": True} if request.dry_run else {})
+            | ({"trial": True} if admitted.is_trial else {}),
         }
         statements = [rows.open_run(request.run_id, encode(asdict(about)), now_us)]
         statements += _settled(request, FireState.STARTED)

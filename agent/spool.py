@@ -128,7 +128,7 @@ class Spool:
 
     @property
     def has_room(self) -> bool:
-        """Whether a record of the largest size can be queued now."""
+        """Whether the disk takes records, and one of the largest size can be queued now."""
         return self._writer.has_room
 
     def listen(self, listener: Listener) -> None:

@@ -25,8 +25,14 @@ def standing(state: StateDir) -> dict[str, Any]:
     trust = Trust(state, config, datetime.now(UTC))
     return {
         "running": state.is_in_use(), "server": config.server, "agent_id": config.agent_id,
-        "roster_version": trust.roster_version, "highest_tier": _highest_tier(trust), **_spool(state),
+        "frozen_by_owner": _frozen(trust), "roster_version": trust.roster_version, "highest_tier": _highest_tier(trust),
+        **_spool(state),
     }  # fmt: skip
+
+
+def _frozen(trust: Trust) -> str | None:
+    freeze = trust.owner_freeze
+    return None if freeze is None else f"since {freeze.since}: {freeze.reason or 'no reason given'}"
 
 
 def _highest_tier(trust: Trust) -> str:

@@ -7,9 +7,12 @@ agent.json     which server, who we are there, which roots and settings
 roster.json    the newest roster seen, as signed
 withdrawals.json  withdrawals seen, as signed
 ceiling.yaml   what no server can lift; written by the host's owner, only read by us
+frozen.json    there while the host's owner has frozen it; no server can lift that
+control.sock   how the owner speaks to the running agent
 spool.sqlite   records, open runs, schedules, decided fire times
 state.sqlite   what scripts remember; what was damaged lies beside it
 cache/         bundles by digest
+blobs/         blobs that the server does not have yet, and what is being made of them
 agent.lock     locked while an agent runs
 """
 
@@ -68,6 +71,11 @@ class StateDir:
         return self.path / "ceiling.yaml"
 
     @property
+    def owner_freeze(self) -> Path:
+        """There while the owner has frozen this host."""
+        return self.path / "frozen.json"
+
+    @property
     def spool(self) -> Path:
         """The durable store."""
         return self.path / "spool.sqlite"
@@ -81,6 +89,11 @@ class StateDir:
     def state(self) -> Path:
         """What scripts remember."""
         return self.path / "state.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Blobs on their way."""
+        return self.path / "blobs"
 
     @property
     def cache(self) -> Path:

@@ -20,18 +20,28 @@ from typing import Any
 from agent import limits, rows, websocket
 from agent.admission import Admission
 from agent.backoff import Backoff
+from agent.blobs import HostBlobs
 from agent.bundles import Bundles
 from agent.cache import Cache
 from agent.clock import Clock, SystemClock, to_datetime
 from agent.config import AgentConfig
 from agent.confinement import Confinement
+from agent.consent import WORD, Consents, Question, Settled, Told
+from agent.control import ControlSocket
+from agent.desk import Desk
 from agent.dispatch import Dispatcher
 from agent.facts import VERSION, host_facts
 from agent.identity import load_identity
 from agent.link import Connection
+from agent.live import LiveSessions
+from agent.live_acts import ACTS, terminal_act
 from agent.logs import LOG
+from agent.memory import give_back
 from agent.nesting import Nesting
+from agent.nonces import Nonces
 from agent.notify import Notifier
+from agent.owner_watch import OwnerWatch
+from agent.people_here import People
 from agent.recorder import Recorder
 from agent.rows import Write
 from agent.scheduler import Scheduler
@@ -46,8 +56,8 @@ from agent.work import Worker
 from protocol.errors import InternalError, OutriderError
 from protocol.handshake import NONCE_BYTES, AgentHandshake
 from protocol.sealing import attest
-from stdlib.catalogue import load as load_catalogue
 from stdlib.host import Host
+from stdlib.index import load as load_index
 from stdlib.journal import Journal
 from stdlib.processes.start import Processes
 
@@ -84,37 +94,61 @@ class Supervisor:
         opening = load_opening_key(state.sealing_key)
         secrets_held = Secrets(state.secrets, opening, config.agent_id)
         self._sealing_key = attest(config.agent_id, opening.public, key, to_datetime(self._clock.time_us())).to_plain()
-        catalogue = load_catalogue()
+        calls = load_index()
         trust = Trust(state, config, to_datetime(self._clock.time_us()))
         trust.ceiling()  # one that is wrong is told at the start, not at the first run
         self._spool = Spool.open(state.spool, max_bytes=config.settings.spool_max_bytes, on_broken=self._spool_broke)
         self._recorder = Recorder(self._spool, self._clock, agent_id=config.agent_id, key=key)
-        self._confinement = Confinement(catalogue.bindings())
-        self._bundles = Bundles(Cache(state.cache))
+        self._confinement = Confinement(calls.bindings())
+        self._bundles = Bundles(
+            Cache(state.cache, max_bytes=config.settings.cache_max_bytes),
+            lambda entry, given: trust.with_approvals(entry, given, to_datetime(self._clock.time_us())),
+        )
+        nonces = Nonces(self._spool, self._clock)
         admission = Admission(
             config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
-            recorder=self._recorder, clock=self._clock,
+            nonces=nonces, recorder=self._recorder, clock=self._clock,
         )  # fmt: skip
         self._processes = Processes()  # started when a call first needs it
         self._script_state = script_state(state, lambda what: self._call_soon(partial(self._state_damaged, what)))
+        self._trust = trust
+        self._consents = Consents(trust.ceiling, self._recorder, self._clock)
+        people = People(self._clock)
+        host = Host(journal=Journal(state.journal), processes=self._processes, people=people)
+        self._blobs = HostBlobs(state.blobs, config.settings.blobs_max_bytes, self._recorder)
         worker = Worker(
             self._confinement,
-            catalogue,
+            calls,
             self._recorder,
-            Host(journal=Journal(state.journal), processes=self._processes),
+            host,
             self._script_state,
             secrets_held,
             Nesting(admission, self._recorder, self._clock),
+            self._blobs,
+            self._consents,
         )
         self._sessions = Sessions(
             admission, worker, self._recorder, self._spool, self._clock, concurrent=config.settings.concurrent_runs
         )
         self._scheduler = Scheduler(config.agent_id, self._spool, self._recorder, self._sessions, self._clock)
         self._bundles.needed = lambda: self._scheduler.digests
+        self._live = LiveSessions(
+            config.agent_id, trust=trust, freeze=lambda: admission.freeze, table=calls, recorder=self._recorder,
+            spool=self._spool, nonces=nonces, clock=self._clock, host=host,
+            acts={**ACTS, "terminal": terminal_act(self._recorder, self._end_session)},
+            consents=self._consents, blobs=self._blobs,
+        )  # fmt: skip
+        people.live = self._live
         dispatcher = Dispatcher(
             sessions=self._sessions, scheduler=self._scheduler, trust=trust, admission=admission, bundles=self._bundles,
-            secrets=secrets_held, recorder=self._recorder, clock=self._clock, background=self._background,
+            secrets=secrets_held, live=self._live, consents=self._consents, recorder=self._recorder, clock=self._clock,
+            background=self._background,
         )  # fmt: skip
+        self._desk = Desk(
+            self._consents, trust, self._live, self._sessions, self._recorder, self._clock, self._owner_changed
+        )
+        self._control = ControlSocket(state.path, {**self._desk.actions, **OwnerWatch(self._live).actions})
+        self._consents.follow(self._tell_server)
         self._uplink = Uplink(
             partial(websocket.connect, config.server, ca_file=config.settings.ca_file),
             lambda: AgentHandshake(key, config.agent_id, config.server_key, secrets.token_bytes(NONCE_BYTES)),
@@ -133,6 +167,7 @@ class Supervisor:
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
+        await self._control.start()
         lost = self._sessions.end_lost()
         self._recorder.record(kind="event", outcome="ok", data={"event": "start", "version": VERSION, "lost": lost})
         parts = [
@@ -141,6 +176,8 @@ class Supervisor:
                 ("scheduler", self._scheduler.run()),
                 ("uplink", self._uplink.run()),
                 ("housekeeping", self._keep_house()),
+                ("sessions", self._live.watch()),
+                ("desk", self._desk.keep_looking()),
                 ("watchdog", self._keep_alive()),
             )
         ]
@@ -161,7 +198,10 @@ class Supervisor:
     async def _close(self, parts: list[asyncio.Task[None]]) -> None:
         scheduler, *others = parts
         scheduler.cancel()
+        await self._control.close()
+        await self._live.shut()
         await self._sessions.close()
+        await self._blobs.close()
         await self._say_goodbye()
         self._uplink.stop()
         for task in (*others, *self._background_tasks):
@@ -183,6 +223,9 @@ class Supervisor:
         connection = self._uplink.connection
         if connection is not None and not await connection.drain(limits.SHIP_AT_STOP_S):
             LOG.warning("the server does not have the last records yet; they are kept")
+
+    async def _end_session(self, session: str, reason: str, outcome: str) -> None:
+        await self._live.close(session, reason, outcome)
 
     def _fail(self, error: OutriderError) -> None:
         if self._failure is None:
@@ -217,19 +260,35 @@ class Supervisor:
             self._notifier.status("connected")
             return
         self._bundles.fetch = None
+        self._live.linked(is_linked=False)
+        self._blobs.connected(None)
         self._notifier.status(f"no link to the server: {state.problem}")
         if self._end_when_refused and state.refusal is not None:
             self._fail(state.refusal)
 
     def _connected(self, connection: Connection) -> None:
         self._bundles.fetch = connection.fetch
+        connection.on_pipe = self._live.accept
+        self._live.linked(is_linked=True)
+        self._blobs.connected(connection)
         self._background(self._greet(connection))
 
     async def _greet(self, connection: Connection) -> None:
         """Tell the server about this host once its walls are known, then fetch what schedules need."""
         await self._confinement.warm()
+        await self._tell_status(connection)
+        for question in self._consents.pending:
+            await self._tell(connection, question)
+        await self._bundles.bring_needed()
+        await self._blobs.send_queued()
+
+    async def _tell_status(self, connection: Connection) -> None:
         walls = [wall.to_plain() for wall in self._confinement.walls]
-        facts = host_facts() | {"walls": walls, "sandbox": self._confinement.problem or "ok"}
+        freeze = self._trust.owner_freeze
+        facts = host_facts() | {
+            "walls": walls, "sandbox": self._confinement.problem or "ok",
+            "owner_freeze": None if freeze is None else freeze.to_plain(),
+        }  # fmt: skip
         body = {
             "facts": facts, "schedules_version": self._scheduler.version, "running": self._sessions.running,
             "sealing_key": self._sealing_key,
@@ -238,7 +297,26 @@ class Supervisor:
             await connection.request("status", body)
         except OutriderError as error:  # it is asked again at the next connection
             LOG.warning("the server did not take our status: %s", error)
-        await self._bundles.bring_needed()
+
+    def _owner_changed(self) -> None:
+        if self._uplink.connection is not None:
+            self._background(self._tell_status(self._uplink.connection))
+
+    def _tell_server(self, told: Told) -> None:
+        """Let the server know of a question, so that people there see what they wait for, and answer if they may."""
+        if self._uplink.connection is not None and isinstance(told, Question | Settled):
+            self._background(self._tell(self._uplink.connection, told))
+
+    async def _tell(self, connection: Connection, told: Question | Settled) -> None:
+        try:
+            if isinstance(told, Question):
+                may_server = WORD in self._trust.ceiling().accept_server_word
+                await connection.request("consent.ask", told.to_plain() | {"may_server": may_server})
+            else:
+                about = {"id": told.question.id, "outcome": told.outcome, "by": told.by}
+                await connection.request("consent.settled", about)
+        except OutriderError as error:  # the owner is asked all the same
+            LOG.warning("the server was not told of a question: %s", error)
 
     # what goes on beside -------------------------------------------------------------------------------------------
 
@@ -264,17 +342,19 @@ class Supervisor:
     async def _keep_house(self) -> None:
         """Forget what is too old to matter, in pieces so small that no effect waits for them."""
         while not await self._clock.wait(self._stop, limits.HOUSEKEEPING_S):
+            give_back()
             now_us = self._clock.time_us()
             kept = self._settings.keep_acknowledged_days
             for statement in (
                 rows.trim_records(self._spool.acknowledged, now_us - _days_us(kept), limits.TRIM_CHUNK_RECORDS),
-                *rows.forget(now_us - _days_us(limits.MARK_KEEP_DAYS), now_us - _days_us(limits.RUN_KEEP_DAYS), now_us),
+                *rows.forget(now_us - _days_us(limits.MARK_KEEP_DAYS), now_us - _days_us(limits.RUN_KEEP_DAYS)),
             ):
                 try:
                     self._spool.submit(Write((), (statement,)))
                 except OutriderError as error:  # the disk refuses; what is old can wait
                     LOG.warning("old records could not be given up: %s", error)
                     break
+            self._background(self._blobs.send_queued())  # what the server could not take a moment ago
 
 
 def _days_us(days: int) -> int:

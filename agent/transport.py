@@ -34,6 +34,25 @@ class Transport(Protocol):
             ProtocolError: The peer sent something that is not a binary frame.
         """
 
+    @property
+    def may_send(self) -> bool:
+        """Whether :meth:`send_now` may be called: what is sent goes at once, and does not wait for the peer to read."""
+        return False
+
+    def send_now(self, frame: bytes) -> None:
+        """Send one frame in this turn of the loop; of no effect if the connection is gone."""
+
+    async def receive_each(self, take: Callable[[bytes], None]) -> None:
+        """Hand frames to ``take`` as they come, if possible in the turn of the loop in which they do; for ever.
+
+        Raises:
+            LinkClosedError: The connection is gone.
+            ProtocolError: As :meth:`receive`.
+            Exception: What ``take`` raised; it is handed nothing more.
+        """
+        while True:
+            take(await self.receive())
+
     async def close(self, code: int, reason: str) -> None:
         """End the connection with a WebSocket close code and a reason of at most 123 bytes. Never raises."""
 

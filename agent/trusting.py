@@ -1,37 +1,36 @@
 """What this host trusts: the newest roster, the withdrawals, the freeze and the owner's ceiling, all kept on disk.
 
 - The roster's version never goes back, over restarts too; a new one must follow from the one before.
-- Withdrawals are only ever added: a server that forgets one does not lift it. One that proves nothing is not kept.
-- A freeze by the server is lifted by the server; a freeze in the ceiling file by the host's owner alone.
+- Time is never earlier than the roots said it was: a clock that is set back makes nothing good that has expired since.
+- Withdrawals and revocations are only ever added: a server that forgets one does not lift it (:mod:`agent.withdrawn`).
+- How many reviewers are enough, the roster says and the ceiling may raise; the server is not asked.
+- A freeze by the server is lifted by the server; a freeze in the ceiling file, or by ``outrider-agent freeze``, by the
+  host's owner alone.
 - The ceiling is read again when its file changes. A ceiling that is wrong or unreadable means that nothing runs.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final
 
-from agent import limits
+from agent import approvals, limits, owner_freeze, withdrawn
 from agent.cache import Entry
 from agent.config import AgentConfig
 from agent.files import read_bounded, write_durably
-from agent.logs import LOG
 from agent.statedir import StateDir
 from policies.ceiling import DEFAULT, Ceiling, load_ceiling
 from protocol.errors import DeniedError, NotFoundError, OutriderError, TooLargeError, TrustError, UnavailableError
 from protocol.limits import MAX_ENVELOPE_BYTES
 from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
-from protocol.signing import Envelope, peek
-from protocol.statements import Withdrawal
-from protocol.trust import Authorised, authorise, check_manifest, check_withdrawal
+from protocol.signing import Envelope
+from protocol.trials import Triable, prove_triable
+from protocol.trust import Authorised, authorise, check_manifest
 
-_MAX_WITHDRAWALS: Final = 10_000  # chosen without measurement; a fleet withdraws a few a year
-_MAX_WITHDRAWALS_BYTES: Final = 16 * limits.MIB
 _MAX_ROSTER_BYTES: Final = 2 * MAX_ENVELOPE_BYTES  # an envelope and its signatures, as JSON text
 _MAX_CEILING_BYTES: Final = 256 * limits.KIB
 
@@ -59,11 +58,10 @@ class Trust:
     def __init__(self, state: StateDir, config: AgentConfig, now: datetime) -> None:
         self._state = state
         self._rosters = _stored_roster(state, config, now)
-        self._withdrawals: dict[tuple[str, str], Envelope] = {}  # by digest and name
+        self._withdrawn = withdrawn.load(state.withdrawals)
         self._proofs = Proofs()
         self._ceiling: Ceiling = DEFAULT
         self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
-        self._load_withdrawals()
 
     # what people said ----------------------------------------------------------------------------------------------
 
@@ -83,6 +81,23 @@ class Trust:
             raise TrustError("this host has no roster yet, so nothing signed can be proved", reason="unsigned")
         return self._rosters.current
 
+    def good_roster(self, ceiling: Ceiling, now: datetime) -> Roster:
+        """Return the newest roster if it still proves something on this host.
+
+        Raises:
+            TrustError: ``unsigned``: there is none; ``expired``; ``stale``: the owner wants a newer one.
+        """
+        roster = self.roster()
+        if roster.is_expired(now):
+            raise TrustError(f"the roster, version {roster.version}, has expired", reason="expired")
+        _check_fresh(roster, ceiling, now)
+        return roster
+
+    def present(self, now: datetime) -> datetime:
+        """Return ``now``, or when the roots signed the newest roster if this host's clock is behind that."""
+        current = self._rosters.current if self._rosters is not None else None
+        return now if current is None else max(now, current.issued)
+
     def set_roster(self, envelope: Envelope, now: datetime) -> None:
         """Take a new roster; durable when it returns. The same one again changes nothing.
 
@@ -99,87 +114,101 @@ class Trust:
         if before is not None and before.payload == envelope.payload:
             return
         following = copy.copy(self._rosters)  # so that what the disk refuses is not trusted either
-        following.update(envelope, now)
+        following.update(envelope, self.present(now))
         write_durably(self._state.roster, envelope.to_json().encode())
         self._rosters = following
 
     def add_withdrawals(self, envelopes: Sequence[Envelope], now: datetime) -> None:
-        """Keep the withdrawals that prove something; durable when it returns.
+        """Keep the withdrawals and revocations that prove something; durable when it returns.
 
         Raises:
             TrustError: There is no roster to prove them by.
-            TooLargeError: More than a host keeps.
+            TooLargeError: More than a host keeps; what there was room for is kept.
             UnavailableError: They cannot be kept.
         """
-        added = {key: envelope for key, envelope in self._proved(envelopes, now) if key not in self._withdrawals}
-        if not added:
+        if not envelopes:
             return
-        together = self._withdrawals | added
-        if len(together) > _MAX_WITHDRAWALS:
-            raise TooLargeError(f"more than {_MAX_WITHDRAWALS} withdrawals")
-        content = json.dumps([envelope.to_plain() for envelope in together.values()]).encode()
-        if len(content) > _MAX_WITHDRAWALS_BYTES:  # it could not be read again at the next start
-            raise TooLargeError(f"withdrawals of more than {_MAX_WITHDRAWALS_BYTES} bytes")
-        write_durably(self._state.withdrawals, content)
-        self._withdrawals = together
+        following, problem = self._withdrawn.adding(envelopes, self.roster(), self.present(now))
+        if following is not self._withdrawn:
+            withdrawn.save(self._state.withdrawals, following)
+            self._withdrawn = following
+        if problem is not None:
+            raise TooLargeError(problem)
+
+    def with_approvals(self, entry: Entry, given: Sequence[Envelope], now: datetime) -> Entry:
+        """Return an entry with those of ``given`` that count now; itself if it has them, or nothing can be proved."""
+        if self.roster_version == 0:
+            return entry
+        return approvals.adding(entry, given, self.roster(), self.present(now))
 
     def authorise(self, digest: str, entry: Entry, now: datetime) -> Authorised:
         """Return what is proved about a bundle.
 
         Raises:
             TrustError: It must not run; ``reason`` says why.
+            DocumentError: The ceiling is wrong; as :meth:`ceiling`.
         """
         entry.bundle.verify(digest)
-        roster = self.roster()
+        ceiling, now = self.ceiling(), self.present(now)
+        roster = self.good_roster(ceiling, now)
 
         def prove() -> Authorised:
-            withdrawals = list(self._withdrawals.values())
-            return authorise(digest, entry.publication, entry.approvals, withdrawals, roster, now)
+            return authorise(
+                digest, entry.publication, entry.approvals, self._withdrawn.about(digest), roster, now,
+                reviewers_needed=ceiling.reviewers, labels=ceiling.labels,
+            )  # fmt: skip
 
-        # Neither an entry nor a roster nor the map of withdrawals is ever changed: each is replaced by a new one.
-        proved = self._proofs.find(digest, (entry, roster, self._withdrawals), now, prove)
+        # None of these is ever changed: each is replaced by a new one.
+        proved = self._proofs.find(digest, (entry, roster, self._withdrawn, ceiling), now, prove)
         check_manifest(proved, entry.bundle.manifest)
-        if (digest, proved.name) in self._withdrawals:  # proved once; the key that signed it may have left the roster
+        self._check_not_held(digest, proved)
+        return proved
+
+    def _check_not_held(self, digest: str, proved: Authorised) -> None:
+        if self._withdrawn.holds(digest, proved.name):  # proved once; the key that signed it may have left the roster
             raise TrustError(f"{proved.name} {proved.version} was withdrawn", reason="withdrawn")
-        return proved
 
-    def _proved(self, envelopes: Sequence[Envelope], now: datetime) -> list[tuple[tuple[str, str], Envelope]]:
-        proved: list[tuple[tuple[str, str], Envelope]] = []
-        if not envelopes:
-            return proved
-        roster = self.roster()
-        for envelope in envelopes:
-            try:
-                withdrawal, _ = check_withdrawal(envelope, roster, now)
-            except OutriderError as error:
-                LOG.warning("a withdrawal proves nothing: %s", error)
-                continue
-            proved.append(((withdrawal.digest, withdrawal.name), envelope))
-        return proved
+    def triable(self, digest: str, entry: Entry, now: datetime) -> Triable:
+        """Return what is proved about a bundle that nobody need have approved, for a trial of it.
 
-    def _load_withdrawals(self) -> None:
-        try:
-            content = read_bounded(self._state.withdrawals, _MAX_WITHDRAWALS_BYTES)
-        except NotFoundError:
-            return
-        try:
-            for value in json.loads(content):
-                envelope = Envelope.from_json(value)
-                withdrawal = Withdrawal.parse(peek(envelope))
-                self._withdrawals[withdrawal.digest, withdrawal.name] = envelope
-        except (ValueError, TypeError, RecursionError, OutriderError) as error:
-            # Going on would lift what was withdrawn.
-            raise UnavailableError(f"{self._state.withdrawals} is damaged: {error}") from error
+        Raises:
+            TrustError: It must not even be tried; ``not_approved``: the owner wants no trials here.
+            DocumentError: The ceiling is wrong; as :meth:`ceiling`.
+        """
+        entry.bundle.verify(digest)
+        ceiling, now = self.ceiling(), self.present(now)
+        if not ceiling.dry_runs:
+            raise TrustError(
+                "the owner of this host lets nobody try here what is not approved (ceiling.yaml: dry_runs)",
+                reason="not_approved",
+            )
+        roster = self.good_roster(ceiling, now)
+        found = prove_triable(digest, entry.publication, self._withdrawn.about(digest), roster, now)
+        check_manifest(found.proved, entry.bundle.manifest)
+        self._check_not_held(digest, found.proved)
+        return found
 
     # what the owner said -------------------------------------------------------------------------------------------
 
     def ceiling(self) -> Ceiling:
-        """Return the ceiling as its file stands now; without a file, the strictest one.
+        """Return the ceiling as its file stands now, with the owner's freeze; without a file, the strictest one.
 
         Raises:
             DocumentError: It is wrong at a named place: nothing may run.
             UnavailableError: It cannot be read, or others could write it: nothing may run.
         """
+        ceiling = self._written_ceiling()
+        if ceiling.frozen or not self._state.owner_freeze.exists():
+            return ceiling
+        freeze = owner_freeze.read(self._state)
+        return ceiling if freeze is None else replace(ceiling, frozen=True, frozen_reason=freeze.reason)
+
+    @property
+    def owner_freeze(self) -> owner_freeze.OwnerFreeze | None:
+        """The freeze that the owner set with ``outrider-agent freeze``."""
+        return owner_freeze.read(self._state)
+
+    def _written_ceiling(self) -> Ceiling:
         path = self._state.ceiling
         try:
             status = path.stat()
@@ -210,6 +239,16 @@ class Trust:
             )
 
 
+def _check_fresh(roster: Roster, ceiling: Ceiling, now: datetime) -> None:
+    within_s = ceiling.roster_within_s
+    if within_s is not None and now - roster.issued > timedelta(seconds=within_s):
+        raise TrustError(
+            f"the roster, version {roster.version}, is of {roster.issued:%F %T} UTC; the owner of this host wants a"
+            " newer one (ceiling.yaml: roster_within)",
+            reason="stale",
+        )
+
+
 def check_not_frozen(ceiling: Ceiling, freeze: Freeze | None) -> None:
     """Return if things may run at all.
 
@@ -217,7 +256,8 @@ def check_not_frozen(ceiling: Ceiling, freeze: Freeze | None) -> None:
         DeniedError: The host is frozen; ``rule`` says by whom.
     """
     if ceiling.frozen:
-        raise DeniedError("this host is frozen by its owner", rule="ceiling.yaml: frozen")
+        why = f": {ceiling.frozen_reason}" if ceiling.frozen_reason else ""
+        raise DeniedError(f"this host is frozen by its owner{why}", rule="ceiling.yaml: frozen")
     if freeze is not None:
         raise DeniedError(f"this host is frozen: {freeze.reason or 'no reason given'}", rule="freeze")
 

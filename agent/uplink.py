@@ -17,6 +17,7 @@ from agent.backoff import Backoff
 from agent.clock import Clock
 from agent.link import Connection, Handler
 from agent.logs import LOG
+from agent.partials import Partials
 from agent.shipping import Shipper, check_resume
 from agent.spool import Spool
 from agent.transport import Connect, LinkClosedError, Transport
@@ -77,6 +78,7 @@ class Uplink:
         self._backoff = backoff
         self._on_change = on_change
         self._on_connected = on_connected
+        self._partials = Partials()  # they outlive a connection
         self._stop = asyncio.Event()
         self.state = LinkState()
         self.connection: Connection | None = None  # while there is one that serves
@@ -112,7 +114,7 @@ class Uplink:
             check_resume(self._spool, welcome.last_sequence, welcome.last_hash)
             link = Link(Role.AGENT, next_record=welcome.last_sequence + 1)
             shipper = Shipper(self._spool, link, welcome.last_sequence)
-            self.connection = Connection(transport, link, shipper, self._handle)
+            self.connection = Connection(transport, link, shipper, self._handle, self._partials)
             self._welcomed(welcome)
             self._on_connected(self.connection)
             await self.connection.run()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
 from agent.admission import Admitted
+from agent.blobs import HostBlobs
 from agent.confinement import Confinement
+from agent.consent import Consents
 from agent.libraries import pins
 from agent.nesting import Nesting
 from agent.recorder import Recorder
@@ -16,12 +18,15 @@ from agent.results import Ending
 from agent.runs import RunRequest
 from agent.secrets import Secrets
 from policies.decide import decide_below, decide_effective
+from policies.dry import only_reads
 from policies.model import Facts, Verdict
 from sandbox.budget import Budget
-from sandbox.gate import CallTable, Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program
-from stdlib.host import Host, RunContext
-from stdlib.store import Store
+from sandbox.parties import Answer, CallTable, DryRun, Session
+from stdlib.catalogue import CallSpec
+from stdlib.host import Host, RunContext, host_of_run
+from stdlib.store import KeyValue, Store
 
 
 class Worker:
@@ -35,6 +40,8 @@ class Worker:
         state: What scripts remember; None if they cannot.
         secrets: What scripts may use; None if there are none.
         nesting: For scripts that call others; None if they cannot.
+        blobs: Where scripts put and get blobs; None if nowhere.
+        consents: Asks the host's owner; None if nobody can be asked.
     """
 
     def __init__(
@@ -46,6 +53,8 @@ class Worker:
         state: Store | None = None,
         secrets: Secrets | None = None,
         nesting: Nesting | None = None,
+        blobs: HostBlobs | None = None,
+        consents: Consents | None = None,
     ) -> None:
         self._host = host
         self._confinement = confinement
@@ -54,6 +63,8 @@ class Worker:
         self._state = state
         self._secrets = secrets
         self._nesting = nesting
+        self._blobs = blobs
+        self._consents = consents
 
     async def run(self, request: RunRequest, admitted: Admitted, durable: Awaitable[None]) -> Ending:
         """Run it to its end.
@@ -61,10 +72,10 @@ class Worker:
         Args:
             request: What was asked for.
             admitted: What was decided about it.
-            durable: Done when its beginning is on disk; the worker gets the script only after it.
+            durable: Done when its beginning is on disk; nothing that the script asks for is looked at before.
 
         Raises:
-            OutriderError: What ``durable`` raised; nothing ran.
+            OutriderError: What ``durable`` raised; nothing was done for the script.
             UnavailableError: There is no sandbox; nothing ran.
 
         Cancellation:
@@ -80,13 +91,19 @@ class Worker:
             admitted.parameters,
             principal=request.principal,
             reason=request.reason,
+            is_dry=request.dry_run,
             ends_s=time.monotonic() + limits.wall_s,
             left=budget.remaining,
-            store=None if self._state is None else self._state.of(name),
-            secrets=None if self._secrets is None else self._secrets.of(name),
+            store=self._store(name, is_dry=request.dry_run),
+            secrets=None if self._secrets is None or admitted.is_trial else self._secrets.of(name),
+            blobs=None if self._blobs is None or admitted.is_trial else self._blobs.of(request.run_id, name),
         )
         if self._nesting is not None:
             context.scripts = self._nesting.caller(self.run, request, admitted, budget)
+
+        asker = self._asker(request, name)
+        if asker is not None:
+            context.ask = partial(asker, "consent.ask")
 
         def decide(call: str, facts: Facts) -> Verdict:
             return decide_effective(effective, call, facts)
@@ -97,11 +114,13 @@ class Worker:
             self._recorder,
             Session(request.run_id, request.run_id, request.principal, request.reason),
             budget,
-            replace(self._host, commands=manifest.commands, scripts=pins(manifest)),
+            replace(host_of_run(self._host, context), commands=manifest.commands, scripts=pins(manifest)),
             context,
             decide_below=partial(decide_below, effective),
             redactor=context.redactor,
             on_close=context.end,
+            asker=asker,
+            dry_run=DryRun(only_reads(effective), CallSpec.dry_result) if request.dry_run else None,
         )
         program = Program(
             manifest.language, manifest.main, admitted.entry.bundle.files, admitted.parameters,
@@ -111,6 +130,28 @@ class Worker:
             return _ending(await sandbox.run(program, gate, limits, durable), context)
         finally:
             context.redactor.clear()
+            if self._consents is not None:
+                self._consents.forget(request.run_id)
+
+    def _asker(self, request: RunRequest, name: str) -> Callable[..., Awaitable[Answer]] | None:
+        """Return what asks the host's owner in the name of a run."""
+        consents = self._consents
+        if consents is None:
+            return None
+
+        async def ask(call: str, what: str, timeout_s: float | None = None) -> Answer:
+            return await consents.ask(
+                f"the script {name} of {request.principal}: {what}", about=call, session=request.run_id,
+                run=request.run_id, principal=request.principal, timeout_s=timeout_s,
+            )  # fmt: skip
+
+        return ask
+
+    def _store(self, name: str, *, is_dry: bool) -> KeyValue | None:
+        """Return what a script remembers; in a dry run it begins empty and is forgotten."""
+        if self._state is None:
+            return None
+        return (Store() if is_dry else self._state).of(name)
 
 
 def _ending(outcome: Outcome, context: RunContext) -> Ending:

@@ -52,7 +52,8 @@ class Writer:
         self._on_durable = on_durable
         self._on_broken = on_broken
         self._retry_s = retry_s
-        self._condition = threading.Condition()
+        self._lock = threading.RLock()
+        self._condition = threading.Condition(self._lock)
         self._pending: list[tuple[Write, _Waiter | None]] = []  # oldest first; guarded by the condition
         self._pending_bytes = 0  # of records in ``_pending`` and in the group under way
         self._is_urgent = False  # something pending is waited for; guarded by the condition
@@ -109,9 +110,12 @@ class Writer:
 
     @property
     def has_room(self) -> bool:
-        """Whether one more write with a record of the largest size can be queued. Only this thread queues writes."""
+        """Whether the disk takes writes, and one more with a record of the largest size can be queued. Only this thread
+        queues writes.
+        """
         return (
             self.broken is None
+            and self.problem is None
             and not self._closing
             and len(self._pending) < limits.MAX_PENDING_WRITES
             and self._pending_bytes + MAX_RECORD_BYTES <= limits.MAX_PENDING_BYTES
@@ -127,7 +131,7 @@ class Writer:
 
     def _queue(self, write: Write, waiter: _Waiter | None, is_urgent: bool, is_awaited_afar: bool) -> None:
         size = write.size_bytes
-        with self._condition:
+        with self._lock:  # of the condition, without the condition's own layer
             if self.broken is not None or self._closing:
                 raise InternalError("the spool is closed", detail=repr(self.broken))
             if len(self._pending) >= limits.MAX_PENDING_WRITES or self._pending_bytes + size > limits.MAX_PENDING_BYTES:

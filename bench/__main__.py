@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from agent.loop import loop_factory
 from bench.measure import Better, Measure
 
 OUT = Path(__file__).parent / "out"
@@ -28,9 +29,16 @@ MEASURES: dict[str, tuple[str, str]] = {
     "calls": ("bench.workers", "measure_calls"),
     "throughput": ("bench.throughput", "measure"),
     "records": ("bench.records", "measure"),
+    "ingest": ("bench.ingest", "measure"),
     "files": ("bench.files", "measure"),
+    "transfers": ("bench.transfers", "measure"),
     "run": ("bench.oneoff", "measure"),
+    "terminals": ("bench.terminals", "measure"),
     "commands": ("bench.commands", "measure"),
+    "forwards": ("bench.forwards", "measure"),
+    "repository": ("bench.listing", "measure"),
+    "seeking": ("bench.seeking", "measure"),
+    "verification": ("bench.verification", "measure"),
 }
 
 
@@ -38,7 +46,10 @@ def take(name: str) -> list[Measure]:
     """Take the measures of one name."""
     module, function = MEASURES[name]
     made: Any = getattr(import_module(module), function)()
-    return list(asyncio.run(made) if inspect.iscoroutine(made) else made)
+    if inspect.iscoroutine(made):
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:  # as the agent's
+            made = runner.run(made)
+    return list(made)
 
 
 def lines(measures: Sequence[Measure]) -> list[str]:

@@ -73,5 +73,5 @@ def quantile(samples: Sequence[float], share: float) -> float:
 
 def spread(samples: Sequence[float]) -> dict[str, float]:
     """Return the quantiles that a table of times shows."""
-    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    shares = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
     return {**{name: quantile(samples, share) for name, share in shares.items()}, "samples": float(len(samples))}

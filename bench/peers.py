@@ -60,7 +60,7 @@ def ssh() -> Peer:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="outrider-ssh-") as directory,
-            _sshd(Path(directory), server, keygen) as port,
+            own_sshd(Path(directory)) as port,
         ):
             return Peer(name, _through(Path(directory), client, port, what))
     except (subprocess.SubprocessError, OSError) as error:
@@ -68,8 +68,9 @@ def ssh() -> Peer:
 
 
 @contextmanager
-def _sshd(directory: Path, server: str, keygen: str) -> Iterator[int]:
-    """Run an own sshd on a free port of loopback, with fresh keys."""
+def own_sshd(directory: Path) -> Iterator[int]:
+    """Run an own sshd on a free port of loopback, with fresh keys in ``directory``."""
+    server, keygen = shutil.which("sshd") or "/usr/sbin/sshd", shutil.which("ssh-keygen") or "ssh-keygen"
     for key in ("host", "user"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(directory / key)], check=True, timeout=20)
     shutil.copy(directory / "user.pub", directory / "authorized")
@@ -79,7 +80,7 @@ def _sshd(directory: Path, server: str, keygen: str) -> Iterator[int]:
     settings = {
         "Port": port, "ListenAddress": "127.0.0.1", "HostKey": directory / "host", "PidFile": "none",
         "AuthorizedKeysFile": directory / "authorized", "StrictModes": "no", "UsePAM": "no",
-        "PasswordAuthentication": "no", "PermitRootLogin": "yes",
+        "PasswordAuthentication": "no", "PermitRootLogin": "yes", "Subsystem": "sftp internal-sftp",
         "SetEnv": f"HOME={directory}",  # what this user's shell reads at its start is not ssh's time
     }  # fmt: skip
     (directory / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))

@@ -24,9 +24,9 @@ async def measure() -> list[Measure]:
     """Write records through the recorder and wait until each group is durable."""
     with tempfile.TemporaryDirectory(prefix="outrider-bench-") as directory:
         elapsed_s, size = await _records(Path(directory))
-        rows_per_s = await asyncio.to_thread(_rows, Path(directory), size)
+        bare_per_s = await asyncio.to_thread(rows_per_s, Path(directory), size)
     value = RECORDS / elapsed_s
-    peer = Peer("bare SQLite rows, same size and groups", rows_per_s)
+    peer = Peer("bare SQLite rows, same size and groups", bare_per_s)
     note = f"groups of {GROUP}, {size} bytes each"
     return [
         Measure("durable records", value, "records/s", TARGET_PER_S, Better.HIGHER, {"samples": RECORDS}, (peer,), note)
@@ -44,14 +44,14 @@ async def _records(directory: Path) -> tuple[float, int]:
         recorder = Recorder(spool, SystemClock(), agent_id="a" * 64, key=PrivateKey.generate())
         began = time.perf_counter()
         for number in range(0, RECORDS, GROUP):
-            await recorder.commit([_fields(number + index) for index in range(min(GROUP, RECORDS - number))])
+            await recorder.commit([fields(number + index) for index in range(min(GROUP, RECORDS - number))])
         elapsed_s = time.perf_counter() - began
         return elapsed_s, len(spool.read(0, 1, 1)[0])
     finally:
         spool.close()
 
 
-def _fields(number: int) -> dict[str, object]:
+def fields(number: int) -> dict[str, object]:
     """Return the fields of a record like those of a check's calls."""
     return {
         "session": "s1", "run": f"r{number // 8}", "principal": "schedule:c1", "kind": "call", "call": "fs.space",
@@ -60,7 +60,7 @@ def _fields(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _rows(directory: Path, size: int) -> float:
+def rows_per_s(directory: Path, size: int, group: int = GROUP) -> float:
     """Return rows a second: one writer, the same groups, each durable before the next, no other work."""
     connection = sqlite3.connect(directory / "rows.sqlite", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -68,10 +68,10 @@ def _rows(directory: Path, size: int) -> float:
     connection.execute("CREATE TABLE rows (sequence INTEGER PRIMARY KEY, blob BLOB NOT NULL, hash BLOB NOT NULL)")
     blob, digest = os.urandom(size), os.urandom(32)
     began = time.perf_counter()
-    for number in range(0, RECORDS, GROUP):
+    for number in range(0, RECORDS, group):
         connection.execute("BEGIN IMMEDIATE")
-        group = [(number + index + 1, blob, digest) for index in range(min(GROUP, RECORDS - number))]
-        connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", group)
+        rows = [(number + index + 1, blob, digest) for index in range(min(group, RECORDS - number))]
+        connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
         connection.execute("COMMIT")
     elapsed_s = time.perf_counter() - began
     connection.close()

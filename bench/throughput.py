@@ -18,8 +18,9 @@ from policies.model import Effect, Facts, Limits, Verdict
 from protocol.tiers import Tier
 from sandbox import python_runtime
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Program, Sandbox
+from sandbox.parties import Session
 from sandbox.runtimes import Binding, RuntimeLimits, Taken
 
 SHORT = {"lua": "return 1", "python": "result = 1"}
@@ -152,6 +153,7 @@ class _Waiting:
     tier = Tier.COMPUTE
     changes = False
     is_blocking = False
+    looks_up = ()
     gives = "value"
     facts = (Facts(),)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import ssl
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -27,6 +28,10 @@ CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 90.0  # a run may be waited for during 60 s
 
 JsonObject = dict[str, Any]
+
+
+class UnreachableError(UnavailableError):
+    """The connection to the server cannot be made, or broke; unlike a server that says what it cannot do now."""
 
 
 class Api:
@@ -50,13 +55,14 @@ class Api:
             headers["Authorization"] = f"Bearer {context.token}"
         self.context = context
         self._new_key = new_key
+        self._roots = _roots(context.server)
         self._client = httpx2.Client(
             base_url=context.server,
             headers=headers,
             timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             transport=transport,
             trust_env=False,  # a proxy of the environment would see the token
-            verify=_roots(context.server),
+            verify=self._roots,
         )
 
     def __enter__(self) -> Api:
@@ -87,9 +93,33 @@ class Api:
         """Return the JSON of a PATCH."""
         return self._json("PATCH", path, body=body)
 
-    def delete(self, path: str) -> Any:
-        """Return the JSON of a DELETE, or None if there is none."""
-        return self._json("DELETE", path)
+    def delete(self, path: str, **query: Any) -> Any:
+        """Return the JSON of a DELETE, or None if there is none; query values of None are left out."""
+        return self._json("DELETE", path, query=query)
+
+    def upload(self, path: str, content: Iterator[bytes], size: int, *, offset: int = 0, **query: Any) -> Any:
+        """Return the JSON of a PUT of ``size`` bytes, from ``offset`` on, that are never in memory as a whole."""
+        headers = {"Content-Length": str(size - offset), "Content-Type": "application/octet-stream"}
+        if offset:
+            headers["Content-Range"] = f"bytes {offset}-{size - 1}/{size}" if offset < size else f"bytes */{size}"
+        with closing(self._send(self._request("PUT", path, query=query, content=content, headers=headers))) as answer:
+            data = self._read(answer)
+            self._refuse_problem(answer, data)
+        return json.loads(data)
+
+    def download(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of a GET from ``offset`` on, piece by piece."""
+        headers = {"Accept": "application/octet-stream, application/problem+json"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        with closing(self._send(self._request("GET", path, headers=headers))) as answer:
+            self._refuse_problem(answer, self._read(answer) if answer.status_code >= 400 else b"")
+            if (answer.status_code == 206) is not bool(offset):
+                raise ProtocolError(f"{self.context.server} does not send the range that was asked for")
+            try:
+                yield from answer.iter_bytes()
+            except httpx2.HTTPError as error:
+                raise UnavailableError(f"{self.context.server} broke off its answer: {error}") from None
 
     def items(self, path: str, *, limit: int | None = None, **query: Any) -> Iterator[JsonObject]:
         """Yield the items of a paged list, page by page.
@@ -117,6 +147,58 @@ class Api:
             self._refuse_problem(answer, self._read(answer) if answer.status_code >= 400 else b"")
             yield from _events(_lines(answer))
 
+    def sent(
+        self, method: str, path: str, pieces: Iterable[bytes], headers: Mapping[str, str],
+        silent_s: float | None = TIMEOUT_S,
+    ) -> Any:  # fmt: skip
+        """Return the JSON of a request whose body is bytes that are read while they are sent.
+
+        Args:
+            path: Whole, with its query.
+            silent_s: Seconds in which nothing goes on, after which the server counts as gone; None for ever.
+        """
+        headers = {"Content-Type": "application/octet-stream", **headers}
+        request = self._client.build_request(method, path, content=pieces, headers=headers)
+        request.extensions["timeout"] = httpx2.Timeout(silent_s, connect=CONNECT_TIMEOUT_S).as_dict()
+        with closing(self._send(request)) as answer:
+            data = self._read(answer)
+            self._refuse_problem(answer, data)
+        return json.loads(data) if data else None
+
+    @contextmanager
+    def streamed(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None, headers: Mapping[str, str],
+        silent_s: float | None = TIMEOUT_S,
+    ) -> Iterator[Callable[[int], bytes]]:  # fmt: skip
+        """Yield what reads an answer that goes on: exactly so many bytes, fewer only at its end.
+
+        Args:
+            path: Whole, with its query.
+            silent_s: Seconds without a byte after which the server counts as gone; None for ever.
+        """
+        from cli.streaming import BrokenAnswerError, Stream  # few commands need it
+
+        sent = {"Authorization": f"Bearer {self.context.token}"} if self.context.token else {}
+        stream = Stream(self.context.server, self._roots, CONNECT_TIMEOUT_S)
+
+        def read(size: int) -> bytes:
+            try:
+                return stream.read(size)
+            except BrokenAnswerError as error:
+                raise UnreachableError(f"{self.context.server} broke off its answer: {error}") from None
+
+        try:
+            try:
+                prefix = urlsplit(self.context.server).path
+                status = stream.ask(method, prefix + path, {**sent, **headers}, body, silent_s)
+                if status >= 300:
+                    self._refuse(status, stream.problem())
+            except BrokenAnswerError as error:
+                raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
+            yield read
+        finally:
+            stream.close()
+
     def _json(
         self,
         method: str,
@@ -143,21 +225,22 @@ class Api:
         *,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        content: Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Request:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         url = path if path.startswith("/") else f"/api/v1/{path}"
-        return self._client.build_request(method, url, params=given, json=body, headers=headers)
+        return self._client.build_request(method, url, params=given, json=body, content=content, headers=headers)
 
     def _send(self, request: httpx2.Request) -> httpx2.Response:
         try:
             return self._client.send(request, stream=True)
         except httpx2.ConnectError as error:
-            raise UnavailableError(f"no server answers at {self.context.server}", detail=str(error)) from None
+            raise UnreachableError(f"no server answers at {self.context.server}", detail=str(error)) from None
         except httpx2.TimeoutException:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
         except httpx2.HTTPError as error:
-            raise UnavailableError(f"{self.context.server} cannot be reached: {error}") from None
+            raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
 
     def _read(self, answer: httpx2.Response) -> bytes:
         parts: list[bytes] = []
@@ -171,18 +254,20 @@ class Api:
         except httpx2.TimeoutException:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
         except httpx2.HTTPError as error:
-            raise UnavailableError(f"{self.context.server} broke off its answer: {error}") from None
+            raise UnreachableError(f"{self.context.server} broke off its answer: {error}") from None
         return b"".join(parts)
 
     def _refuse_problem(self, answer: httpx2.Response, data: bytes) -> None:
-        if answer.status_code < 300:
-            return
+        if answer.status_code >= 300:
+            self._refuse(answer.status_code, data)
+
+    def _refuse(self, status: int, data: bytes) -> None:
         try:
             problem = json.loads(data)
         except ValueError:
             problem = None
         if not isinstance(problem, dict) or "code" not in problem:
-            text = f"{self.context.server} answered {answer.status_code} and does not look like an Outrider server"
+            text = f"{self.context.server} answered {status} and does not look like an Outrider server"
             raise ProtocolError(text)
         raise from_problem(problem)
 

@@ -61,6 +61,14 @@ def of_run(status: str, code: str | None = None) -> int:
     return RUN_STATUS.get(status, FAILURE)
 
 
+def of_hosts(statuses: Iterable[int]) -> int:
+    """Return the exit status for one command on several hosts: theirs if they agree, PARTIAL if some did it, else 1."""
+    found = set(statuses)
+    if len(found) == 1:
+        return found.pop()
+    return PARTIAL if OK in found else FAILURE
+
+
 def of_runs(runs: Iterable[tuple[str, str | None]]) -> int:
     """Return the exit status for one run on each of several hosts.
 

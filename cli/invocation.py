@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -16,7 +17,7 @@ from cli.settings import Asked, Context, find_context, find_key_path
 
 if TYPE_CHECKING:
     from cli.api import Api
-    from protocol.signing import PrivateKey
+    from protocol.signing import Signer
 
 MAX_KEY_BYTES = 4096
 
@@ -53,15 +54,21 @@ class Invocation:
         """Note what a flag said; the flag nearest to the command's end wins."""
         self.asked = replace(self.asked, **{name: value for name, value in given.items() if value is not None})
 
-    def signing_key(self) -> PrivateKey:
-        """Return the private key to sign with.
+    def signing_key(self) -> Signer:
+        """Return what to sign with: a private key in a file, or one in an SSH agent.
 
         Raises:
             ArgumentError: There is none, or its file is wrong or open to others.
+            UnavailableError: It is in an SSH agent, and none answers.
         """
-        from cli.keys import read_key
+        from cli.keys import find_signer
 
-        return read_key(find_key_path(self.asked))
+        return find_signer(find_key_path(self.asked))
+
+    @property
+    def key_path(self) -> Path:
+        """Where the private key to sign with is, or would be."""
+        return find_key_path(self.asked)
 
     def close(self) -> None:
         """Close the client, if there is one."""

@@ -68,7 +68,8 @@ def key_option(command: click.Command) -> click.Command:
     command.params.append(
         click.Option(
             ["--key"], metavar="FILE", callback=_note_asked, expose_value=False,
-            help="Private key to sign with [default: the context's, or ~/.config/outrider/key].",
+            help="Key to sign with: a file of ours or of OpenSSH, or agent:[COMMENT] for one in the SSH agent "
+            "[default: the context's, or ~/.config/outrider/key].",
         )
     )  # fmt: skip
     return command

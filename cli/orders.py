@@ -13,27 +13,40 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.ages import rfc3339
-from protocol.signing import PrivateKey, sign
+from protocol.signing import Signer, sign
 
 LIFETIME_S = 600.0  # a run's order; chosen without measurement: long enough for a queue, short for a thief
 
 
 def run_order(
-    key: PrivateKey, agents: Sequence[str], digest: str, parameters: Mapping[str, Any], now: datetime | None = None
-) -> dict[str, Any]:
+    key: Signer, agents: Sequence[str], digest: str, parameters: Mapping[str, Any], now: datetime | None = None,
+    *, dry_run: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Return the signed order to run ``digest`` once on ``agents`` (ids), as plain JSON data."""
-    return _order(
-        key, {"action": "run", "agents": sorted(agents), "digest": digest, "parameters": dict(parameters)}, now
-    )
+    body = {"action": "run", "agents": sorted(agents), "digest": digest, "parameters": dict(parameters)}
+    return _order(key, body | ({"dry_run": True} if dry_run else {}), now)
 
 
-def _order(key: PrivateKey, body: Mapping[str, Any], now: datetime | None) -> dict[str, Any]:
+def session_order(
+    key: Signer, kind: str, agents: Sequence[str], tier: str, grant: Mapping[str, Any], reason: str,
+    now: datetime | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the signed order to open one session of ``kind`` on one of ``agents`` (ids), as plain JSON data."""
+    body = {"kind": kind, "agents": sorted(agents), "tier": tier, "grant": dict(grant), "reason": reason}
+    return _signed(key, "session_order", body, now)
+
+
+def _order(key: Signer, body: Mapping[str, Any], now: datetime | None) -> dict[str, Any]:
+    return _signed(key, "order", body, now)
+
+
+def _signed(key: Signer, kind: str, body: Mapping[str, Any], now: datetime | None) -> dict[str, Any]:
     issued = now or datetime.now(UTC)
     full = {
-        "type": "order",
+        "type": kind,
         **body,
         "issued": rfc3339(issued),
         "expires": rfc3339(issued + timedelta(seconds=LIFETIME_S)),
         "nonce": secrets.token_hex(16),
     }
-    return dict(json.loads(sign("order", full, key).to_json()))
+    return dict(json.loads(sign(kind, full, key).to_json()))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import groupby
 from typing import Any
 
+from cli import side_by_side
 from cli.ages import day, since
+from cli.grants import narrowed
 from cli.output import Column, Output, field, plain
 
 NOT_READ = "not read yet"  # after an upgrade a list reads only some of the versions each time
@@ -37,6 +41,12 @@ def risks_in_short(review: dict[str, Any]) -> str:
     return ", ".join(str(risk.get("short")) for risk in review.get("risks") or [])
 
 
+def checked(review: dict[str, Any]) -> str:
+    """Return what somebody says came of checking a version, such as ``passed (bob)``; empty if nobody does."""
+    told = review.get("checked")
+    return "" if told is None else f"{'passed' if told.get('passed') else 'failed'} ({plain(told.get('by'))})"
+
+
 QUEUE = (
     field("id", "id"),
     field("script", "script"),
@@ -45,6 +55,7 @@ QUEUE = (
     field("by", "author"),
     Column("since approved", since_approved),
     Column("risk", risks_in_short),
+    Column("checked", checked),
 )
 DECIDED = (
     field("state", "state"),
@@ -60,6 +71,9 @@ def describe(output: Output, review: dict[str, Any]) -> None:
     for name in ("tier", "author", "inferred_tier", "state", "decided_by", "reason"):
         if review.get(name) is not None:
             output.line(f"{name.replace('_', ' '):<14} {plain(review[name])}")
+    if review.get("reviewers") is not None:
+        output.line(f"{'approvals':<14} {len(review.get('approved_by') or [])} of {review['reviewers']}")
+    _section(output, "approved by", [approver_text(each) for each in review.get("approved_by") or []])
     previous = review.get("previous")
     output.line(f"{'compared with':<14} {previous or 'nothing: no version of it is approved'}")
     _section(output, "permissions", changes_text(review))
@@ -71,15 +85,29 @@ def describe(output: Output, review: dict[str, Any]) -> None:
     for name in ("dynamic", "unknown", "wrong"):
         _section(output, name, review.get(name) or [])
     tests = review.get("tests") or []
-    passed = {None: "whether they passed is not known", True: "passed", False: "failed"}[review.get("tests_passed")]
-    output.line(f"{'tests':<14} {f'{plain(tests)} ({passed})' if tests else 'none'}")
+    output.line(f"{'tests':<14} {plain(tests) if tests else 'none'}")
+    output.line(f"{'checked':<14} {checked(review) or 'by nobody: outrider review check ID --comment'}")
     _section(output, "history", [_event(event) for event in review.get("history") or []])
+    _section(output, "comments", [comment_text(each) for each in review.get("comments") or []])
     show_code(output, review.get("code") or [])
 
 
 def _section(output: Output, name: str, lines: list[str]) -> None:
     for place, line in enumerate(lines):
         output.line(f"{'' if place else name:<14} {plain(line)}")
+
+
+def approver_text(approval: dict[str, Any]) -> str:
+    """Return one person's approval in a line."""
+    narrowing = narrowed(approval.get("grant"))
+    said = [f"{approval.get('name')} for {approval.get('tier')} until {day(approval.get('expires'))}"]
+    return "  ".join([*said, *([f"narrowed to {narrowing}"] if narrowing else []), str(approval.get("reason"))])
+
+
+def comment_text(comment: dict[str, Any]) -> str:
+    """Return a comment in a line."""
+    place = f" at {comment['place']}" if comment.get("place") else ""
+    return f"{day(comment.get('time'))} {comment.get('by')}{place}: {comment.get('text')}"
 
 
 def changes_text(found: dict[str, Any]) -> list[str]:
@@ -108,6 +136,7 @@ def need_text(need: dict[str, Any]) -> str:
 
 def _event(event: dict[str, Any]) -> str:
     said = [day(event.get("time")), event.get("what"), event.get("version"), f"by {event.get('by') or 'unknown'}"]
+    said += [f"on {event['host']}: {event.get('status')}, run {event.get('run')}"] if event.get("host") else []
     said += [f"for {event['tier']}"] if event.get("tier") and event.get("what") == "approved" else []
     said += [f"until {day(event['expires'])}"] if event.get("expires") else []
     said += ["narrowed"] if event.get("grant") else []
@@ -115,11 +144,32 @@ def _event(event: dict[str, Any]) -> str:
 
 
 def show_code(output: Output, parts: list[dict[str, Any]]) -> None:
-    """Write files, or their differences."""
+    """Write files, or their differences: side by side on a terminal that is wide enough, else unified."""
+    columns = shutil.get_terminal_size().columns
+    if output.on_terminal and columns >= side_by_side.MIN_COLUMNS:
+        _show_side_by_side(output, parts, columns)
+        return
     for part in parts:
-        if part.get("part") == 1:
-            what = "" if part.get("change") in ("whole", "changed") else f"  ({part.get('change')})"
-            output.line(f"\n--- {plain(part.get('path'))}{what}")
+        _name_file(output, part)
         output.raw(str(part.get("text")))
     if parts and not str(parts[-1].get("text")).endswith("\n"):
         output.line()
+
+
+def _name_file(output: Output, part: dict[str, Any]) -> None:
+    if part.get("part") == 1:
+        what = "" if part.get("change") in ("whole", "changed") else f"  ({part.get('change')})"
+        output.line(f"\n--- {plain(part.get('path'))}{what}")
+
+
+def _show_side_by_side(output: Output, parts: list[dict[str, Any]], columns: int) -> None:
+    """Write files with each difference in two columns; a file that comes in parts is put together first."""
+    for _, held in groupby(parts, key=lambda part: part.get("path")):
+        pieces = list(held)
+        _name_file(output, pieces[0])
+        text = "".join(str(part.get("text")) for part in pieces)
+        if pieces[0].get("change") != "changed":
+            output.raw(text if text.endswith("\n") or not text else f"{text}\n")
+            continue
+        for line in side_by_side.drawn(text, columns):
+            output.line(line)

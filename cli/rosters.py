@@ -13,7 +13,7 @@ from typing import Any
 from protocol.document import Document, load
 from protocol.errors import ArgumentError, DocumentError, TooLargeError
 from protocol.roster import parse
-from protocol.signing import Envelope, PrivateKey, add_signature, peek, sign
+from protocol.signing import Envelope, Signer, add_signature, peek, sign
 from protocol.timestamps import stamp
 from protocol.units import parse_duration
 
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
         raise ArgumentError("is not text in UTF-8", where=str(path)) from None
 
 
-def sign_file(path: Path, key: PrivateKey, now: datetime) -> Envelope:
+def sign_file(path: Path, key: Signer, now: datetime) -> Envelope:
     """Return the roster in a file, signed with ``key``; an envelope gets one signature more.
 
     Raises:

@@ -6,11 +6,12 @@ server's word here, as everything on this screen is. What counts on a host, the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from cli.ages import day, parse_time
+from cli.grants import narrowed
 from cli.output import Column, field
 from protocol.errors import OutriderError
 from protocol.roster import Roster, parse
@@ -53,19 +54,6 @@ def _state(signed: Envelope, kind: str, body: Mapping[str, Any], roster: Roster 
         return "no key of the roster signed it" if reason == "unknown_key" else error.message
     expires = parse_time(body.get("expires") or "")
     return "expired" if expires is not None and expires <= now else "ok"
-
-
-def narrowed(grant: object) -> str:
-    """Return what an approval narrows the script to, as text."""
-    rules = grant.get("allow") if isinstance(grant, Mapping) else None
-    if not isinstance(rules, Sequence) or isinstance(rules, str):
-        return ""
-    return "; ".join(_rule(rule) for rule in rules if isinstance(rule, Mapping))
-
-
-def _rule(rule: Mapping[str, Any]) -> str:
-    more = [str(item) for name in ("paths", "commands", "targets", "names") for item in rule.get(name) or []]
-    return " ".join([str(rule.get("call")), *more])
 
 
 APPROVALS = (

@@ -10,7 +10,7 @@ import click
 
 from cli.invocation import Invocation
 from protocol.errors import ArgumentError
-from protocol.manifest import Parameter
+from protocol.parameters import Parameter
 from protocol.units import format_duration, parse_duration
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import signal
+import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -65,10 +67,11 @@ _X86_64: Final = Architecture(
     audit=0xC000003E,
     calls={
         "read": 0, "write": 1, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12, "rt_sigreturn": 15, "mremap": 25,
+        "recvfrom": 45,
         "madvise": 28, "futex": 202, "clock_gettime": 228, "exit_group": 231, "getrandom": 318,
         "close": 3, "rt_sigaction": 13, "setsid": 112, "prctl": 157, "dup3": 292, "prlimit64": 302, "close_range": 436,
         "capset": 126, "pivot_root": 155, "seccomp": 317,
-        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "wait4": 61,
     },
     has_second_table=True,
 )  # fmt: skip
@@ -76,10 +79,11 @@ _AARCH64: Final = Architecture(
     audit=0xC00000B7,
     calls={
         "read": 63, "write": 64, "mmap": 222, "mprotect": 226, "munmap": 215, "brk": 214, "rt_sigreturn": 139,
+        "recvfrom": 207,
         "mremap": 216, "madvise": 233, "futex": 98, "clock_gettime": 113, "exit_group": 94, "getrandom": 278,
         "close": 57, "rt_sigaction": 134, "setsid": 157, "prctl": 167, "dup3": 24, "prlimit64": 261, "close_range": 436,
         "capset": 91, "pivot_root": 41, "seccomp": 277,
-        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446,
+        "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "wait4": 260,
     },
     has_second_table=False,
 )  # fmt: skip
@@ -171,6 +175,35 @@ def make(calls: Iterable[Call]) -> None:
             raise OSError(refused, f"{what}: {os.strerror(refused)}")
 
 
+class Batch(NamedTuple):
+    """Calls packed together, so that making them touches one piece of memory instead of one for each number."""
+
+    rows: bytes  # six numbers for each call
+    calls: tuple[Call, ...]  # the same ones: for the error, and to hold what arguments point to
+
+
+_ROW: Final = struct.Struct("6q")
+_rows: Final = _ROW.iter_unpack
+
+
+def batch(calls: Iterable[Call]) -> Batch:
+    """Return these calls, ready to be made one after the other by :func:`make_batch`."""
+    kept = tuple(calls)
+    rows = [_ROW.pack(call.number, call.first, call.second, call.third, call.fourth, 0) for call in kept]
+    return Batch(b"".join(rows), kept)
+
+
+def make_batch(packed: Batch) -> None:
+    """Make the calls of a batch in order; raises as :func:`make`."""
+    rows, calls = packed
+    made = 0
+    for row in _rows(rows):
+        if _syscall(*row) < 0:
+            refused = ctypes.get_errno()
+            raise OSError(refused, f"{calls[made].what}: {os.strerror(refused)}")
+        made += 1  # noqa: SIM113 - enumerate makes a tuple for each call, of which a worker copies pages
+
+
 def tell(file: str | os.PathLike[str], text: str) -> None:
     """Write ``text`` to a file of the kernel's with one plain write.
 
@@ -228,6 +261,7 @@ _CLONE_ADDRESS: Final = ctypes.addressof(_clone_arguments)
 _CLONE_SIZE: Final = 64  # CLONE_ARGS_SIZE_VER0, linux/sched.h: what every kernel that has clone3(2) takes
 _CLONE_SIZE_WITH_GROUP: Final = ctypes.sizeof(_CloneArguments)  # CLONE_ARGS_SIZE_VER2, Linux 5.7
 _CLONE3: Final = 435  # the same on all processors
+_CHILD: Final = (0, 0)
 
 
 def fork_child(group: int | None = None) -> tuple[int, int]:
@@ -255,13 +289,76 @@ def fork(group: int | None = None) -> tuple[int, int]:
     Raises:
         OSError: The kernel can start no process now, or not in ``group``.
     """
-    try:
+    if group is not None:
         return fork_child(group)
-    except OSError as error:  # no clone3 here, or a filter around us that refuses it
-        if group is not None or error.errno not in (errno.ENOSYS, errno.EPERM):
-            raise
+    _clone_arguments.flags, _clone_arguments.exit_signal = CLONE_PIDFD, signal.SIGCHLD
+    # Here and not in ``fork_child``: the child then has one frame to leave, not three.
+    pid = _syscall(_CLONE3, _CLONE_ADDRESS, _CLONE_SIZE, 0, 0, 0)
+    if pid >= 0:
+        return (pid, _pidfd.value) if pid else _CHILD
+    refused = ctypes.get_errno()
+    if refused not in (errno.ENOSYS, errno.EPERM):  # no clone3 here, or a filter around us that refuses it
+        raise OSError(refused, f"clone3: {os.strerror(refused)}")
     pid = os.fork()
     return pid, os.pidfd_open(pid) if pid else 0
+
+
+class Waited(NamedTuple):
+    """A child that has ended and was reaped."""
+
+    pid: int
+    status: int  # as waitpid(2) gives it
+    cpu_us: int  # user and system time together
+    peak_bytes: int  # largest resident set
+
+
+_WAITED: Final = struct.Struct("i4xqqqqq")  # the status, then the start of struct rusage: two times, a size in KiB
+_waited: Final = ctypes.create_string_buffer(8 + 144)  # sizeof(struct rusage) is 144 on both processors
+_WAITED_ADDRESS: Final = ctypes.addressof(_waited)
+
+
+def reap() -> Waited | None:
+    """Reap one child that has ended; None if there is none now.
+
+    ``os.wait4`` looks up a module and builds an object of 16 fields each time, of which a zygote copies pages.
+    """
+    pid = _syscall(architecture().calls["wait4"], -1, _WAITED_ADDRESS, os.WNOHANG, _WAITED_ADDRESS + 8, 0)
+    if pid <= 0:
+        return None
+    status, user_s, user_us, system_s, system_us, peak_kib = _WAITED.unpack_from(_waited)
+    return Waited(pid, status, (user_s + system_s) * 1_000_000 + user_us + system_us, peak_kib * 1024)
+
+
+_PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of 64 bytes), linux/pidfd.h; Linux 6.13
+_PID_AT: Final = struct.Struct("16xi")
+
+
+def pid_of(pidfd: int) -> int:
+    """Return the process behind ``pidfd`` as numbered here.
+
+    Raises:
+        ProcessLookupError: There is none any more.
+        OSError: It is no pidfd.
+    """
+    if pidfd < 0:
+        raise ProcessLookupError(errno.ESRCH, "it has not begun, or has ended")
+    told = bytearray(64)
+    told[0] = 1  # PIDFD_INFO_PID
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, told)
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EINVAL):  # an older kernel
+            raise
+        return _pid_in_words(pidfd)
+    return int(_PID_AT.unpack_from(told)[0])
+
+
+def _pid_in_words(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
+        pid = next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
+    if pid <= 0:
+        raise ProcessLookupError(errno.ESRCH, "it has ended")
+    return pid
 
 
 def fork_sibling() -> tuple[int, int]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import subprocess
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOWEST_KEPT: Final = 10  # of what such a process keeps open; the numbers below are for the processes that it makes
-_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"}
+_BIND_NOW: Final = "LD_BIND_NOW"  # ld.so(8): what is bound later is bound in each process that is forked from this one
+_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", _BIND_NOW: "1"}
 
 
 def start(python: str, module: str) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -23,6 +26,8 @@ def start(python: str, module: str) -> tuple[subprocess.Popen[bytes], socket.soc
     Raises:
         OSError: It cannot be started.
     """
+    import subprocess  # here: the processes that are started load this module too, and start none
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     with theirs:
@@ -46,6 +51,7 @@ def adopt() -> tuple[socket.socket, int]:
 
     Standard input is null from now on.
     """
+    os.environ.pop(_BIND_NOW, None)  # it has done its work
     control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, LOWEST_KEPT))
     opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     null = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LOWEST_KEPT)

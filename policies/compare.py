@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from policies.covers import name_covers, path_covers, path_fits, target_covers, unbound_covers_target
-from protocol.manifest import Manifest, Parameter
+from protocol.manifest import Manifest
+from protocol.parameters import Parameter
 from protocol.tiers import Tier
 
 ANYTHING, OTHERS = "anything", "and others"

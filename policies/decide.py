@@ -2,6 +2,9 @@
 
 A guarded target (``policies.targets``: loopback, cloud metadata and their like) is reached only if a layer that may
 grant it names it; a rule without targets lets it pass and does not name it. What a script asks for is no grant.
+
+Every call has a user of the host: the one as whom it starts a program, else the agent's own. Where that is not known,
+an allowance that names users does not have it, and a denial or a question that names users does.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from functools import reduce
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
 from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
+from policies.users import User
 from protocol.errors import DeniedError
 from protocol.names import fits
 
 NO_RULE = "no rule"
 _SHOWN = 120  # characters of a command in a reason
+_SHOWN_USERS = 8  # in a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,7 @@ class Effective:
     """What a session may do: every layer must allow."""
 
     layers: tuple[Layer, ...]
+    user: User | None = None  # the agent's own, as whom every call is made that starts no program as somebody else
 
     @property
     def limits(self) -> Limits:
@@ -56,15 +62,16 @@ def decide_effective(effective: Effective, call: str, facts: Facts) -> Verdict:
     verdicts = [verdict for _, verdict in explain(effective, call, facts)]
     if not verdicts:
         return Verdict(Effect.DENY, NO_RULE, "no policy applies")
-    for effect in (Effect.DENY, Effect.ASK):
-        for verdict in verdicts:
-            if verdict.effect is effect:
-                return verdict
+    for verdict in verdicts:
+        if verdict.effect is Effect.DENY:
+            return verdict
     guarded = facts.target.guarded if facts.target is not None else ""
-    if guarded and not any(layer.grants and _is_named(layer, call, facts) for layer in effective.layers):
+    user = facts.user or effective.user
+    if guarded and not any(layer.grants and _is_named(layer, call, facts, user) for layer in effective.layers):
         told = f"{facts.target} is {guarded}, which only a rule that names it allows, and a manifest cannot"
         return Verdict(Effect.DENY, f"guarded targets: {guarded}", told)
-    return verdicts[0]
+    # Last, so that a yes lets through what the rules let through but for the question, and nothing else.
+    return next((verdict for verdict in verdicts if verdict.effect is Effect.ASK), verdicts[0])
 
 
 def decide_below(effective: Effective, call: str, directory: str) -> bool | None:
@@ -72,18 +79,18 @@ def decide_below(effective: Effective, call: str, directory: str) -> bool | None
 
     None if it depends; then each object is to be decided on. A question counts as a denial, as nobody asks about each.
     """
-    verdicts = [_decide_below(layer.rules, call, directory) for layer in effective.layers]
+    verdicts = [_decide_below(layer.rules, call, directory, effective.user) for layer in effective.layers]
     if not verdicts or False in verdicts:
         return False
     return None if None in verdicts else True
 
 
-def _decide_below(rules: Iterable[Rule], call: str, directory: str) -> bool | None:
+def _decide_below(rules: Iterable[Rule], call: str, directory: str, user: User | None) -> bool | None:
     is_allowed: bool | None = False
     is_partly_denied = False
     for rule in rules:
         pathless = replace(rule, paths=(), exceptions=())
-        if not rule.names(call) or not _fits(pathless, Facts(path=directory), declared=False):
+        if not rule.names(call) or not _fits(pathless, Facts(path=directory), user, declared=False):
             continue
         reach = _reach(rule.paths, directory) if rule.paths else True
         excepted = _reach(rule.exceptions, directory)
@@ -121,40 +128,70 @@ def require_language(effective: Effective, language: str) -> None:
 
 def explain(effective: Effective, call: str, facts: Facts) -> Iterator[tuple[str, Verdict]]:
     """Yield each layer's name and its verdict, for people."""
+    user = facts.user or effective.user
     declared = (facts.target is not None or facts.name is not None) and any(
-        layer.declares and _is_named(layer, call, facts) for layer in effective.layers
+        layer.declares and _is_named(layer, call, facts, user) for layer in effective.layers
     )
     for layer in effective.layers:
-        yield layer.name, _decide(layer, call, facts, declared)
+        yield layer.name, _decide(layer, call, facts, user, declared)
 
 
-def _is_named(layer: Layer, call: str, facts: Facts) -> bool:
-    """Tell whether a rule of the layer allows the call's target, or what it names, by naming it."""
+def _is_named(layer: Layer, call: str, facts: Facts, user: User | None) -> bool:
+    """Tell whether a rule of the layer lets the call's target, or what it names, through by naming it. One that wants
+    somebody asked does, too: then a person says whether.
+    """
     return any(
-        rule.effect is Effect.ALLOW and (rule.targets or rule.named) and rule.names(call) and _fits(rule, facts, True)
+        rule.effect is not Effect.DENY
+        and (rule.targets or rule.named)
+        and rule.names(call)
+        and _fits(replace(rule, effect=Effect.ALLOW), facts, user, True)
         for rule in layer.rules
     )
 
 
-def _decide(layer: Layer, call: str, facts: Facts, declared: bool) -> Verdict:
+def _decide(layer: Layer, call: str, facts: Facts, user: User | None, declared: bool) -> Verdict:
     found: dict[Effect, Rule] = {}
     for rule in layer.rules:
-        if rule.effect not in found and rule.names(call) and _fits(rule, facts, declared, layer.narrows):
+        if rule.effect not in found and rule.names(call) and _fits(rule, facts, user, declared, layer.narrows):
             found[rule.effect] = rule
     for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW):
         rule_found = found.get(effect)
         if rule_found is not None:
+            about = user if rule_found.users else facts.user
             return Verdict(
-                effect, rule_found.text, "" if effect is Effect.ALLOW else _reason(effect, call, facts, layer.name)
+                effect,
+                rule_found.text,
+                "" if effect is Effect.ALLOW else _reason(effect, call, facts, about, layer.name),
             )
+    for_others = _for_others(layer, call, facts, declared)
+    if for_others:
+        who = user or "a user that is not known"
+        told = f"{layer.name} allows {call}{_object(facts)} as {_users_of(for_others)} only, not as {who}"
+        return Verdict(Effect.DENY, f"{for_others[0].text}: users", told)
     return Verdict(
         Effect.DENY, f"{layer.name}: {NO_RULE}", f"{layer.name} has no rule for {call}{_object(facts)}{_hint(facts)}"
     )
 
 
-def _reason(effect: Effect, call: str, facts: Facts, layer: str) -> str:
+def _for_others(layer: Layer, call: str, facts: Facts, declared: bool) -> list[Rule]:
+    """Return the rules of a layer that would let a call through for other users than its own."""
+    return [
+        rule
+        for rule in layer.rules
+        if rule.effect is Effect.ALLOW and rule.users and rule.names(call)
+        and _fits(replace(rule, users=()), facts, None, declared, layer.narrows)
+    ]  # fmt: skip
+
+
+def _users_of(rules: Iterable[Rule]) -> str:
+    """Return whom rules name, in their order, as many as a person reads."""
+    names = list(dict.fromkeys(name for rule in rules for name in rule.users))
+    return " or ".join(names if len(names) <= _SHOWN_USERS else [*names[:_SHOWN_USERS], "..."])
+
+
+def _reason(effect: Effect, call: str, facts: Facts, user: User | None, layer: str) -> str:
     word = "denies" if effect is Effect.DENY else "wants somebody asked about"
-    return f"{layer} {word} {call}{_object(facts)}"
+    return f"{layer} {word} {call}{_object(facts)}{f' as {user}' if user is not None else ''}"
 
 
 def _object(facts: Facts) -> str:
@@ -180,11 +217,13 @@ def _fit(patterns: tuple[re.Pattern[str], ...], arguments: tuple[str, ...] | Non
     return arguments is not None and all(any(p.fullmatch(argument) for p in patterns) for argument in arguments)
 
 
-def _fits(rule: Rule, facts: Facts, declared: bool, narrows: bool = False) -> bool:
+def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: bool = False) -> bool:
     """Tell whether the facts fall under the rule.
 
     A rule that names paths is about those paths only: a call without a path is neither denied nor allowed by it.
     """
+    if rule.users and not _fits_user(rule, user):
+        return False
     if rule.paths and (facts.path is None or not any(pattern.matches(facts.path) for pattern in rule.paths)):
         return False
     if facts.path is not None and any(pattern.matches(facts.path) for pattern in rule.exceptions):
@@ -204,6 +243,13 @@ def _fits(rule: Rule, facts: Facts, declared: bool, narrows: bool = False) -> bo
     if not _fits_target(rule, facts.target, narrows):
         return False
     return rule.max_bytes is None or facts.bytes is None or facts.bytes <= rule.max_bytes
+
+
+def _fits_user(rule: Rule, user: User | None) -> bool:
+    """Tell whether the user falls under the rule; every call has one, so of one that is not known the worst is held."""
+    if rule.effect is Effect.ALLOW:
+        return user is not None and user.is_allowed_by(rule.users)
+    return user is None or user.is_named_by(rule.users)
 
 
 def _fits_target(rule: Rule, target: NetTarget | None, narrows: bool) -> bool:

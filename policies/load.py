@@ -10,6 +10,7 @@ from pathlib import Path
 from policies.model import Effect, Limits, Policy, Rule
 from policies.paths import PathPattern
 from policies.targets import TargetPattern
+from policies.users import read_users
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
 from protocol.names import check_pattern
@@ -80,6 +81,7 @@ def _rules(reader: Reader, effect: Effect) -> tuple[Rule, ...]:
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
+        users_of(reader),
     )  # fmt: skip
     for key in ("max_bytes", "arguments", "except", "declared"):
         if reader.has(key) and effect is not Effect.ALLOW:
@@ -106,6 +108,16 @@ def _names(reader: Reader) -> tuple[str, ...]:
         except ArgumentError as error:
             raise reader.fail("names", error.message) from None
     return tuple(found)
+
+
+def users_of(reader: Reader) -> tuple[str, ...]:
+    """Return what a mapping has under ``users``; DocumentError if that is no list of users, or one of nobody."""
+    if not reader.has("users"):
+        return ()
+    try:
+        return read_users(reader.strings("users"), parameter="users")
+    except ArgumentError as error:
+        raise reader.fail("users", error.message.removeprefix("users: ")) from None
 
 
 def _targets(reader: Reader) -> tuple[TargetPattern, ...]:

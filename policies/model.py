@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from policies.paths import PathPattern
 from policies.targets import NetTarget, TargetPattern
+from policies.users import User
 from protocol.tiers import Tier
 
 __all__ = ["Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
@@ -50,12 +51,13 @@ class Facts:
     target: NetTarget | None = None  # one place in the network: what was asked for and what is connected to
     bytes: int | None = None  # how much it would move at most
     name: str | None = None  # of the script that would be called, or of the secret that would be used
+    user: User | None = None  # as whom a program would start; None: the agent's own (``Effective.user``)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One line of a policy. A rule that names paths, commands, programs, targets or names fits only calls with such a
-    fact.
+    fact; every call has a user.
     """
 
     effect: Effect
@@ -70,6 +72,7 @@ class Rule:
     exceptions: tuple[PathPattern, ...] = ()  # of an allowance: paths that it is not about
     declared: bool = False  # allow only targets and names that the manifest's needs or an approval name
     named: tuple[str, ...] = ()  # patterns of ``protocol.names``: scripts that may be called, secrets that may be used
+    users: tuple[str, ...] = ()  # of the host, as one of whom the call is made
 
     @property
     def text(self) -> str:

@@ -109,6 +109,11 @@ def _check_paths(files: Mapping[str, bytes]) -> None:
                 raise ArgumentError(f"{path!r} lies below a path that is a file", parameter="path")
 
 
+def is_left_out(name: str) -> bool:
+    """Tell whether a file or directory of this name is not part of a bundle, wherever the script lies."""
+    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
+
+
 def path_problem(path: str) -> str | None:
     """Return what is wrong with a path in a bundle, or None."""
     try:

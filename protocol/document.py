@@ -6,7 +6,6 @@ and anything over the bounds. An error names file, line and dotted path, such as
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,9 @@ from protocol.units import parse_duration, parse_size
 Path = tuple[str | int, ...]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
+_TEXT, _TIME, _MERGE, _MAPPING, _SEQUENCE = (
+    f"tag:yaml.org,2002:{name}" for name in ("str", "timestamp", "merge", "map", "seq")
+)
 _REQUIRED: Any = object()
 
 
@@ -58,9 +60,8 @@ def load(text: str, filename: str, *, max_bytes: int = limits.MAX_DOCUMENT_BYTES
     if len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         raise DocumentError(f"the file is over {max_bytes} bytes", where=filename)
     try:
-        node = _compose(text, filename)
         lines: dict[Path, int] = {}
-        value = _plain(node, (), filename, lines) if node is not None else {}
+        value = _Composer(text, filename, lines).document()
     except yaml.YAMLError as error:
         raise _syntax(error, filename) from None
     except RecursionError:
@@ -70,62 +71,91 @@ def load(text: str, filename: str, *, max_bytes: int = limits.MAX_DOCUMENT_BYTES
     return Document(filename, value, lines)
 
 
-def _compose(text: str, filename: str) -> Any:
-    loader = _Loader(text)
+class _Composer:
+    """Makes values of the parser's events, in one pass: what is refused is refused before anything is built on it."""
+
+    def __init__(self, text: str, filename: str, lines: dict[Path, int]) -> None:
+        self._loader = _Loader(text)
+        self._filename = filename
+        self._lines = lines
+        self._depth = 0
+
+    def document(self) -> Any:
+        """Return the value of the one document; an empty mapping if there is none."""
+        try:
+            self._next()  # the beginning of the stream
+            event, value = self._next(), {}
+            if isinstance(event, yaml.DocumentStartEvent):
+                value = self._value(self._next(), ())
+                self._next()  # the end of the document
+                event = self._next()
+            if not isinstance(event, yaml.StreamEndEvent):
+                raise _at("but found another document", self._filename, event.start_mark)
+            return value
+        finally:
+            self._loader.dispose()
+
+    def _next(self) -> Any:
+        event = self._loader.get_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise _at("anchors and aliases are not allowed", self._filename, event.start_mark)
+        return event
+
+    def _value(self, event: Any, path: Path) -> Any:
+        self._lines[path] = event.start_mark.line + 1
+        if isinstance(event, yaml.ScalarEvent):
+            return _scalar(event, self._tag(yaml.ScalarNode, event), path, self._filename)
+        self._depth += 1
+        if self._depth > limits.MAX_DOCUMENT_DEPTH:
+            raise _at(f"nested deeper than {limits.MAX_DOCUMENT_DEPTH} levels", self._filename, event.start_mark)
+        is_mapping = isinstance(event, yaml.MappingStartEvent)
+        tag = self._tag(yaml.MappingNode if is_mapping else yaml.SequenceNode, event)
+        if tag != (_MAPPING if is_mapping else _SEQUENCE):
+            raise _at(f"the tag {tag} is not allowed", self._filename, event.start_mark, path)
+        found = self._mapping(path) if is_mapping else self._sequence(path)
+        self._depth -= 1
+        return found
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            mark: Any = event.start_mark
+            if not isinstance(event, yaml.ScalarEvent) or self._tag(yaml.ScalarNode, event) == _MERGE:
+                raise _at("a key must be plain text", self._filename, mark, path)
+            key = event.value
+            if key in result:
+                raise _at(f"the key {key!r} stands twice", self._filename, mark, path)
+            inner = (*path, key)
+            result[key] = self._value(self._next(), inner)
+            self._lines[inner] = mark.line + 1
+        return result
+
+    def _sequence(self, path: Path) -> list[Any]:
+        result: list[Any] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            result.append(self._value(event, (*path, len(result))))
+        return result
+
+    def _tag(self, kind: type, event: Any) -> str:
+        """Return what a value is, as YAML's own composer finds it."""
+        if event.tag is not None and event.tag != "!":
+            return str(event.tag)
+        return str(self._loader.resolve(kind, getattr(event, "value", None), event.implicit))
+
+
+def _scalar(event: Any, tag: str, path: Path, filename: str) -> Any:
+    if tag in (_TEXT, _TIME):  # most are text; a date is text here too, and who wants a time parses it
+        return event.value
+    if tag not in _SCALARS:
+        raise _at(f"the tag {tag} is not allowed", filename, event.start_mark, path)
     try:
-        depth = 0
-        while loader.check_event():
-            event = loader.get_event()
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-                raise _at("anchors and aliases are not allowed", filename, event.start_mark)
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > limits.MAX_DOCUMENT_DEPTH:
-                raise _at(f"nested deeper than {limits.MAX_DOCUMENT_DEPTH} levels", filename, event.start_mark)
-    finally:
-        loader.dispose()
-    return yaml.compose(text, Loader=_Loader)
-
-
-def _plain(node: Any, path: Path, filename: str, lines: dict[Path, int]) -> Any:
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        if node.tag != "tag:yaml.org,2002:map":
-            raise _at(f"the tag {node.tag} is not allowed", filename, node.start_mark, path)
-        return _mapping(node, path, filename, lines)
-    if isinstance(node, yaml.SequenceNode):
-        if node.tag != "tag:yaml.org,2002:seq":
-            raise _at(f"the tag {node.tag} is not allowed", filename, node.start_mark, path)
-        return [_plain(item, (*path, index), filename, lines) for index, item in enumerate(node.value)]
-    if node.tag == "tag:yaml.org,2002:timestamp":
-        return node.value  # a date is text here; who wants a time parses it
-    if node.tag not in _SCALARS:
-        raise _at(f"the tag {node.tag} is not allowed", filename, node.start_mark, path)
-    return _scalar(node, path, filename)
-
-
-def _mapping(node: Any, path: Path, filename: str, lines: dict[Path, int]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        key = key_node.value
-        if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
-            raise _at("a key must be plain text", filename, key_node.start_mark, path)
-        if key in result:
-            raise _at(f"the key {key!r} stands twice", filename, key_node.start_mark, path)
-        result[key] = _plain(value_node, (*path, key), filename, lines)
-        lines[(*path, key)] = key_node.start_mark.line + 1
-    return result
-
-
-def _scalar(node: Any, path: Path, filename: str) -> Any:
-    constructor = yaml.SafeLoader("")
-    try:
-        value = constructor.construct_object(node)
+        value = yaml.SafeLoader("").construct_object(yaml.ScalarNode(tag, event.value))
     except (ValueError, OverflowError, LookupError, yaml.YAMLError):  # LookupError: !!int "", !!bool maybe
-        raise _at(f"{node.value[:60]!r} cannot be read", filename, node.start_mark, path) from None
+        raise _at(f"{event.value[:60]!r} cannot be read", filename, event.start_mark, path) from None
     if isinstance(value, float) and not math.isfinite(value):
-        raise _at("a number must be finite", filename, node.start_mark, path)
+        raise _at("a number must be finite", filename, event.start_mark, path)
     if isinstance(value, int) and abs(value) > 1 << 63:
-        raise _at("a number is out of range", filename, node.start_mark, path)
+        raise _at("a number is out of range", filename, event.start_mark, path)
     return value
 
 
@@ -266,6 +296,8 @@ class Reader:
         known = sorted(set(self._asked))
         for key in self._value:
             if key not in known:
+                import difflib  # only for a document that is wrong
+
                 close = difflib.get_close_matches(key, known, 1)
                 hint = f"did you mean {close[0]!r}? " if close else ""
                 raise self.fail(key, f"unknown key {key!r} ({hint}known: {', '.join(known)})")

@@ -32,6 +32,8 @@ class OutriderError(Exception):
     code: ClassVar[str] = "internal"
     fault: ClassVar[Fault] = Fault.OURS
     retryable: ClassVar[bool] = False
+    path: str | None = None  # on the host, as it was asked for, where it is about one
+    target: str | None = None  # of the network, as it was asked for, where it is about one
 
     def __init__(self, message: str, *, where: str | None = None, detail: str | None = None) -> None:
         self.message = message  # without the place, so that a form can put it beside the field
@@ -97,7 +99,7 @@ class TrustError(OutriderError):
     Reasons in use: ``unsigned``, ``bad_signature``, ``wrong_digest``, ``wrong_namespace``, ``self_approval``,
     ``not_approved``, ``rollback``, ``expired``, ``unknown_key``, ``withdrawn``, ``above_ceiling``, ``mix_and_match``,
     ``wrong_type``, ``malformed``, ``bad_token``, ``replayed_token``, ``foreign_token``, ``foreign_server``,
-    ``duplicate_agent``, ``operator_signature_required``, ``not_for_us``.
+    ``duplicate_agent``, ``operator_signature_required``, ``not_for_us``, ``revoked``, ``stale``.
     """
 
     code = "untrusted"

@@ -10,13 +10,13 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from protocol import limits
 from protocol.errors import ArgumentError, LedgerError, ProtocolError
-from protocol.frames import FlatEncoder, decode, encode
+from protocol.frames import RowEncoder, decode, encode
 from protocol.signing import Envelope, PrivateKey, PublicKey, open_envelope, sign
 from protocol.timestamps import stamp
 
@@ -33,12 +33,12 @@ REDACTED = frozenset({"password", "passwd", "secret", "token", "authorization", 
 _SECRET_WORD = re.compile(
     r"(?i)(^|[_-])(password|passwd|secret|token|authorization|cookie|api[_-]?key|private[_-]?key)$"
 )
+_MAX_REMEMBERED_CHARS = 64  # of a name; scripts choose the keys of maps
 _ARGUMENT_DEPTH = limits.MAX_DEPTH - 2  # an argument stands in the map of arguments, in the array of the record
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One entry about one call or event."""
+class Record(NamedTuple):
+    """One entry about one call or event; a tuple, as a server makes one of each record that arrives."""
 
     version: int  # of this form
     sequence: int  # from 1, without a hole
@@ -64,7 +64,9 @@ _TYPES: dict[str, type] = {
     "kind": str, "call": str, "arguments": dict, "verdict": str, "rule": str, "outcome": str, "duration_us": int,
     "bytes": int, "data": dict, "previous": bytes,
 }  # fmt: skip
-_FIELDS = tuple(item.name for item in fields(Record))
+_FIELDS = Record._fields
+_KINDS_OF_FIELDS = [_TYPES[name] for name in _FIELDS]
+_ROWS = RowEncoder(_TYPES)
 
 
 def encode_record(record: Record) -> bytes:
@@ -74,7 +76,7 @@ def encode_record(record: Record) -> bytes:
         TooLargeError: Over ``limits.MAX_RECORD_BYTES``.
         ProtocolError: It holds a value that has no place in a record.
     """
-    return encode([getattr(record, name) for name in _FIELDS], max_bytes=limits.MAX_RECORD_BYTES)
+    return encode(list(record), max_bytes=limits.MAX_RECORD_BYTES)
 
 
 def decode_record(blob: bytes) -> Record:
@@ -86,9 +88,9 @@ def decode_record(blob: bytes) -> Record:
     values = decode(blob, max_bytes=limits.MAX_RECORD_BYTES)
     if type(values) is not list or len(values) != len(_FIELDS):
         raise ProtocolError("a record does not have its fields")
-    for name, value in zip(_FIELDS, values, strict=True):
-        if type(value) is not _TYPES[name]:
-            raise ProtocolError(f"the field {name} of a record has the wrong type")
+    if list(map(type, values)) != _KINDS_OF_FIELDS:
+        names = (name for name, value in zip(_FIELDS, values, strict=True) if type(value) is not _TYPES[name])
+        raise ProtocolError(f"the field {next(names)} of a record has the wrong type")
     record = Record(*values)
     if record.version != VERSION:
         raise ProtocolError(f"a record has version {record.version}, this program knows {VERSION}")
@@ -110,7 +112,6 @@ class Chain:
     def __init__(self, next_sequence: int = 1, previous: bytes = GENESIS) -> None:
         self.next_sequence = next_sequence
         self.previous = previous  # hash of the newest record
-        self._encoder = FlatEncoder()
 
     def append(
         self,
@@ -134,10 +135,11 @@ class Chain:
         if kind not in KINDS:
             raise ArgumentError(f"{kind!r} is not a kind of record", parameter="kind")
         sequence = self.next_sequence
-        blob = self._encoder.encode(
+        blob = _ROWS.encode(
             [
-                VERSION, sequence, time_us, mono_us, session, run, principal, kind, call, dict(arguments or _NOTHING),
-                verdict, rule, outcome, duration_us, bytes, dict(data or _NOTHING), self.previous,
+                VERSION, sequence, time_us, mono_us, session, run, principal, kind, call,
+                dict(arguments) if arguments else _NOTHING, verdict, rule, outcome, duration_us, bytes,
+                dict(data) if data else _NOTHING, self.previous,
             ],
             max_bytes=limits.MAX_RECORD_BYTES,
         )  # fmt: skip
@@ -169,11 +171,11 @@ def verify_chain(blobs: Iterable[bytes], first: int = 1, previous: bytes = GENES
 
 def bound_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``arguments`` fit for a record: secrets redacted, what is long cut and told by its digest."""
-    return {_writable(name): _bounded(name, value) for name, value in arguments.items()} if arguments else {}
+    return {name if name.isascii() else _writable(name): _bounded(name, value) for name, value in arguments.items()}
 
 
 def _bounded(name: str, value: Any) -> Any:
-    if name.lower() in REDACTED or _SECRET_WORD.search(name):
+    if _is_secret(name) if len(name) > _MAX_REMEMBERED_CHARS else _is_known_secret(name):
         return "[redacted]"
     if _is_plain(value):
         return value
@@ -194,6 +196,14 @@ def _bounded(name: str, value: Any) -> Any:
         return raw.decode("utf-8", "backslashreplace") if type(value) is str else value
     head = raw[:128] if type(value) is bytes else raw[:128].decode("utf-8", "replace")
     return {"cut": head, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _is_secret(name: str) -> bool:
+    """Tell whether the value of an argument of this name is kept out of records."""
+    return name.lower() in REDACTED or _SECRET_WORD.search(name) is not None
+
+
+_is_known_secret = lru_cache(maxsize=1024)(_is_secret)  # the names of parameters; those that a script makes up pass by
 
 
 def _is_plain(value: Any) -> bool:

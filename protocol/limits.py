@@ -7,11 +7,13 @@ MAX_LINK_FRAME_BYTES = 1 << 20  # bytes; one WebSocket message between agent and
 MAX_CHANNEL_FRAME_BYTES = 1 << 20  # bytes; one frame between worker and gate; larger results stream
 MAX_DEPTH = 16  # levels; sandbox.md: "no nesting past 16"
 MAX_ITEMS = 100_000  # values in one frame; chosen so that decoding the worst frame stays under 50 ms
-MAX_STREAMS = 256  # open at once on one link; chosen without measurement
+MAX_STREAMS = 512  # open at once on one link; chosen without measurement
 MAX_REQUESTS = 256  # unanswered at once on one link, each way; chosen without measurement
 INITIAL_CREDIT_BYTES = 256 << 10  # bytes a peer may send on a new stream before it is granted more
 MAX_CREDIT_BYTES = 16 << 20  # bytes of credit outstanding on one stream; bounds memory at the receiver
-MAX_STREAM_DATA_BYTES = 64 << 10  # bytes in one data frame, so that no stream holds the link for long
+MAX_STREAM_DATA_BYTES = (
+    128 << 10
+)  # bytes in one data frame, so that no stream holds the link for long; 1 ms at 1 Gbit/s
 MAX_CONTROL_FRAMES = 4_096  # waiting to be sent; a peer that keeps its bounds and reads never makes it 1,000
 MAX_ERROR_TEXT_BYTES = 4 << 10  # bytes of an error's text on the wire
 
@@ -32,12 +34,21 @@ MAX_PATH_BYTES = 4096  # bytes of a path; PATH_MAX of Linux, limits.h
 MAX_TEXT_CHARACTERS = 4_096  # of a text parameter, chosen without measurement
 MAX_PATTERN_TEXT_CHARACTERS = 256  # of a text held against a pattern; with three repeats 3 million steps
 MAX_PATTERN_REPEATS = 3  # in a pattern, so that matching stays polynomial of a small degree
+MAX_PARAMETER_ITEMS = (
+    1_000  # of an array parameter, chosen without measurement; all parameters together are bounded by bytes
+)
+MAX_TAGS = 16  # tags, and links, of one script; people read them
 MAX_NAME_CHARACTERS = 200  # of a script's full name, chosen without measurement
+
+# --- blobs -----------------------------------------------------------------------------------------------------------
+MAX_BLOB_BYTES = 1 << 40  # bytes of one blob that can be said at all; servers and agents take far less
+MAX_BLOB_NAME_CHARACTERS = 255  # of what people call a blob; NAME_MAX of Linux, limits.h
 
 # --- trust -----------------------------------------------------------------------------------------------------------
 MAX_ENVELOPE_BYTES = 512 << 10  # bytes of a signed envelope as JSON; a roster of 1,000 keys is about 200 KiB
 MAX_SIGNATURES = 64  # on one envelope
 MAX_APPROVALS = 64  # for one digest
+MAX_REVIEWERS = 16  # different people that one tier may need; chosen without measurement
 MAX_CLOCK_SKEW_S = 300.0  # seconds a statement may lie in the future; the usual tolerance of Kerberos (RFC 4120)
 
 # --- schedules -------------------------------------------------------------------------------------------------------

@@ -162,6 +162,20 @@ class Link:
         self._out.stream(stream)
         return size
 
+    def send_at_once(self, number: int, data: bytes) -> bytes | None:
+        """Return the frame that sends all of ``data``, if nothing waits before it and the stream's credit is enough.
+
+        Whoever gets it must send it before anything else. None: nothing is to be sent, and :meth:`send` says why not.
+        """
+        stream = self._streams.get(number)
+        if stream is None or not stream.may_send or self.close_code is not None or not self._out.is_empty:
+            return None
+        return stream.at_once(data)
+
+    def credit(self, number: int) -> int:
+        """Return how many bytes the peer's credit allows on a stream now; errors as in :meth:`send`."""
+        return self._sending(number).send_credit
+
     def grant(self, number: int, credit: int) -> None:
         """Let the peer send ``credit`` more bytes, up to ``limits.MAX_CREDIT_BYTES`` in all. A gone stream: nothing."""
         stream = self._streams.get(number)
@@ -236,6 +250,11 @@ class Link:
             self._drop(stream)
         return frame
 
+    @property
+    def has_frames(self) -> bool:
+        """Is there a frame to take?"""
+        return not self._out.is_empty
+
     def take(self) -> list[bytes]:
         """Return all frames to send now, in order."""
         return list(iter(self.next_frame, None))
@@ -261,6 +280,22 @@ class Link:
             self.close_code, self.close_reason = DOORS[error.code].close_code, error.message[:100]
             raise
         return events
+
+    def receive_data(self, frame: bytes) -> tuple[int, bytes] | None:
+        """Return stream and bytes of a frame of the peer that brings some for an open stream, in few steps.
+
+        Returns:
+            None if it is anything else, or not as it must be: then :meth:`receive` takes it, and nothing has happened.
+        """
+        data = messages.data_of(frame)
+        if data is None or self.close_code is not None:
+            return None
+        stream = self._streams.get(data[0])
+        size = len(data[1])
+        if stream is None or not stream.may_receive or size > stream.receive_credit:
+            return None
+        stream.receive_credit -= size
+        return data
 
     def lost(self) -> list[Event]:
         """The connection is gone: return what every open stream and request became. Nothing is sent any more."""

@@ -7,85 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocol import limits
+from protocol import limits, versions
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
 from protocol.names import check_pattern
+from protocol.parameters import Parameter, parse_parameter
 from protocol.tiers import Tier
 
 LANGUAGES = ("lua", "luajit", "python")
 METRIC_TYPES = ("string", "gauge", "int32", "uint32", "int64", "uint64", "double")
-PARAMETER_TYPES = ("string", "integer", "number", "boolean")
+KINDS = ("script", "library")
+VISIBILITIES = ("private", "account", "public")
+RESULT_TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)+")
-_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _CALL = re.compile(r"([a-z][a-z0-9_]*)(\.([a-z][a-z0-9_]*|\*))?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One declared parameter of a script."""
-
-    name: str
-    type: str  # one of PARAMETER_TYPES
-    required: bool = False
-    default: Any = None
-    pattern: str | None = None  # the whole of a string must match
-    choices: tuple[Any, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    description: str = ""
-
-    def check(self, value: Any) -> Any:
-        """Return ``value`` if it is allowed.
-
-        Raises:
-            ArgumentError: It is not; names the parameter.
-        """
-        kinds: dict[str, tuple[type, ...]] = {
-            "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)
-        }  # fmt: skip
-        if type(value) not in kinds[self.type]:
-            raise self._refuse(f"must be {_article(self.type)}, not {value!r:.60}")
-        if type(value) in (int, float) and not -(2**63) <= value < 2**63:  # NaN is in no range
-            raise self._refuse("is not a number in range")
-        if self.choices and value not in self.choices:
-            raise self._refuse(f"must be one of {', '.join(map(str, self.choices))}")
-        if type(value) is str:
-            self._check_text(value)
-        elif type(value) is not bool:
-            self._check_range(value)
-        return value
-
-    def _check_text(self, value: str) -> None:
-        most = limits.MAX_TEXT_CHARACTERS if self.pattern is None else limits.MAX_PATTERN_TEXT_CHARACTERS
-        if len(value) > most or "\0" in value:
-            raise self._refuse(f"is longer than {most} characters or holds a NUL")
-        if self.pattern is not None and not re.fullmatch(self.pattern, value):
-            raise self._refuse(f"does not match {self.pattern}")
-
-    def _check_range(self, value: float) -> None:
-        if (self.minimum is not None and value < self.minimum) or (self.maximum is not None and value > self.maximum):
-            raise self._refuse(f"must be {self.minimum} to {self.maximum}")
-
-    def _refuse(self, message: str) -> ArgumentError:
-        return ArgumentError(f"the parameter {self.name!r} {message}", parameter=self.name)
-
-    def convert(self, text: str) -> Any:
-        """Return the value that ``text``, as typed on a command line, stands for."""
-        try:
-            match self.type:
-                case "integer":
-                    return self.check(int(text))
-                case "number":
-                    return self.check(float(text))
-                case "boolean":
-                    return self.check({"true": True, "false": False}[text.lower()])
-                case _:
-                    return self.check(text)
-        except (ValueError, KeyError):
-            raise self._refuse(f"must be {_article(self.type)}, not {text!r:.60}") from None
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}")
+_LICENCE = re.compile(r"[A-Za-z0-9.+() -]{1,100}")
+_LINK = re.compile(r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[!-~]{0,1000})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +68,14 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class Result:
+    """What a script promises to return."""
+
+    type: str  # one of RESULT_TYPES
+    fields: dict[str, str] = field(default_factory=dict)  # of an object: name -> type
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A parsed manifest. Absent limits are the tier's."""
 
@@ -146,6 +94,12 @@ class Manifest:
     requires: tuple[Requirement, ...] = ()
     tests: tuple[Test, ...] = ()
     commands: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name -> argv prefix, for proc.command
+    kind: str = "script"  # one of KINDS; a library is only for scripts that pin it
+    visibility: str = "account"  # one of VISIBILITIES: who may read it on the server
+    tags: tuple[str, ...] = ()
+    licence: str = ""  # as SPDX writes it, such as Apache-2.0
+    links: dict[str, str] = field(default_factory=dict)  # what it is -> https address
+    result: Result | None = None  # what it promises to return; None: nothing is promised
 
     def check_parameters(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters of a run: ``given``, checked, with the defaults of the others.
@@ -175,10 +129,6 @@ class Manifest:
         return self.parameters[name].convert(text)
 
 
-def _article(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
-
-
 def implied(filename: str, tier: Tier) -> Manifest:
     """Return the manifest of a bare file, such as ``peek.lua``.
 
@@ -202,18 +152,24 @@ def parse(text: str, filename: str = "manifest.yaml") -> Manifest:
     reader = Reader(load(text, filename, max_bytes=limits.MAX_MANIFEST_BYTES))
     manifest = Manifest(
         name=_matching(reader, "name", _NAME, "a path such as checks/disk", most=limits.MAX_NAME_CHARACTERS),
-        version=_matching(reader, "version", _VERSION, "a version such as 1.2.0"),
+        version=_matching(reader, "version", versions.FORM, "a version such as 1.2.0", most=versions.MAX_CHARACTERS),
         language=reader.choice("language", LANGUAGES),
         main=reader.text("main"),
         tier=Tier.parse(reader.text("tier"), where=reader.where("tier")),
         description=reader.text("description", ""),
-        parameters={name: _parameter(name, inner) for name, inner in reader.mapping("parameters").items()},
+        parameters={name: parse_parameter(name, inner) for name, inner in reader.mapping("parameters").items()},
         needs=tuple(_need(inner) for inner in reader.items("needs")),
         limits=_limits(reader.section("limits")),
         metrics=tuple(_metric(inner) for inner in reader.items("metrics")),
         requires=_requirements(reader),
         tests=tuple(_test(index, inner) for index, inner in enumerate(reader.items("tests"))),
         commands=_commands(reader),
+        kind=reader.choice("kind", KINDS, "script"),
+        visibility=reader.choice("visibility", VISIBILITIES, "account"),
+        tags=_tags(reader),
+        licence=_licence(reader),
+        links=_links(reader),
+        result=_result(reader.section("result")) if reader.has("result") else None,
     )
     reader.finish()
     return manifest
@@ -224,49 +180,6 @@ def _matching(reader: Reader, key: str, form: re.Pattern[str], what: str, most: 
     if len(value) > most or not form.fullmatch(value):
         raise reader.fail(key, f"{value!r:.80} is not {what}")
     return value
-
-
-def _parameter(name: str, reader: Reader) -> Parameter:
-    if not _WORD.fullmatch(name):
-        raise reader.document_error(f"{name!r:.60} is not a name for a parameter")
-    pattern = reader.text("pattern", None)
-    if pattern is not None:
-        _check_pattern(reader, pattern)
-    made = Parameter(
-        name=name,
-        type=reader.choice("type", PARAMETER_TYPES),
-        required=reader.boolean("required", False),
-        default=reader.raw("default", None),
-        pattern=pattern,
-        choices=tuple(reader.sequence("choices", [])),
-        minimum=reader.number("minimum", None),
-        maximum=reader.number("maximum", None),
-        description=reader.text("description", ""),
-    )
-    reader.finish()
-    if made.default is not None:
-        try:
-            made.check(made.default)
-        except ArgumentError as error:
-            raise reader.fail("default", error.message) from None
-    return made
-
-
-def _check_pattern(reader: Reader, pattern: str) -> None:
-    # The pattern runs in the agent over text that an operator chose: nested repetition could take for ever.
-    bare = re.sub(r"\\[^1-9]", "x", pattern)  # without escaped characters
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)  # a class is one letter
-    repeats = len(re.findall(r"[*+?{]", bare))
-    if len(pattern) > 256 or repeats > limits.MAX_PATTERN_REPEATS or re.search(r"[)}*+?][*+?{]|\\[1-9]|\(\?", bare):
-        most = limits.MAX_PATTERN_REPEATS
-        raise reader.fail(
-            "pattern",
-            f"only plain patterns: at most {most} repeats, none of a group, no references or look-around",
-        )
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise reader.fail("pattern", f"is not a pattern: {error}") from None
 
 
 def _need(reader: Reader) -> Need:
@@ -346,3 +259,43 @@ def _commands(reader: Reader) -> dict[str, tuple[str, ...]]:
             raise section.fail(name, "a command is a name and an argv that begins with an absolute path")
         found[name] = tuple(argv)
     return found
+
+
+def _tags(reader: Reader) -> tuple[str, ...]:
+    found: list[str] = reader.strings("tags", [])
+    for tag in found:
+        if not _TAG.fullmatch(tag):
+            raise reader.fail("tags", f"{tag!r:.60} is not a tag: up to 40 of a-z, 0-9, -, _ and .")
+    if len(found) > limits.MAX_TAGS or len(set(found)) != len(found):
+        raise reader.fail("tags", f"at most {limits.MAX_TAGS} tags, none of them twice")
+    return tuple(found)
+
+
+def _licence(reader: Reader) -> str:
+    found: str = reader.text("licence", "")
+    if found and not _LICENCE.fullmatch(found):
+        raise reader.fail("licence", f"{found!r:.60} is not a licence as SPDX writes it, such as Apache-2.0")
+    return found
+
+
+def _links(reader: Reader) -> dict[str, str]:
+    section = reader.section("links")
+    found = {}
+    for name in section.plain():
+        address = section.text(name)
+        if not _TAG.fullmatch(name) or not _LINK.fullmatch(address):  # people will follow it from a page of ours
+            raise section.fail(name, "a link is a word and an https:// address")
+        found[name] = address
+    if len(found) > limits.MAX_TAGS:
+        raise reader.fail("links", f"at most {limits.MAX_TAGS} links")
+    return found
+
+
+def _result(reader: Reader) -> Result:
+    kind = reader.choice("type", RESULT_TYPES)
+    section = reader.section("fields")
+    fields = {name: section.choice(name, RESULT_TYPES) for name in section.plain()}
+    if fields and kind != "object":
+        raise reader.fail("fields", "only an object has fields")
+    reader.finish()
+    return Result(kind, fields)

@@ -13,7 +13,7 @@ from typing import Any
 
 from protocol import limits
 from protocol.errors import ArgumentError, ProtocolError
-from protocol.frames import decode, encode
+from protocol.frames import blob_at, blob_head, decode, encode, number_at
 
 _ID = re.compile(r"[A-Za-z0-9_.:@+-]{1,128}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -41,6 +41,8 @@ class Kind(IntEnum):
     RECORDS = 30
     ACKNOWLEDGE = 31
 
+
+_DATA = bytes([0x93, Kind.DATA])  # a data frame begins so: an array of three, and its kind
 
 Check = Callable[[Any], bool]
 
@@ -115,26 +117,59 @@ REQUESTS_OF_SERVER: dict[str, dict[str, Check]] = {
     "run.start": {
         "run_id": _matching(_ID), "digest": _matching(_DIGEST), "parameters": _of(dict), "principal": _text(200),
         "reason": _text(1000), "timeout_s": _DURATION, "order": _or_none(_ENVELOPE),
+        "dry_run": _or_none(_of(bool)),
     },
     "run.cancel": {"run_id": _matching(_ID)},
     "schedules.set": {"version": _U53, "schedules": _of(list)},
     "roster.set": {"envelope": _ENVELOPE},
     "withdrawals.set": {"envelopes": _of(list)},
+    "approvals.add": {"envelopes": _of(list)},
     "secrets.set": {"secrets": _of(list)},
     "freeze.set": {"frozen": _of(bool), "reason": _text(1000)},
+    "session.open": {
+        "session": _matching(_ID), "kind": _matching(_ID), "tier": _matching(_CODE), "principal": _text(200),
+        "reason": _text(1000), "grant": _of(dict), "idle_s": _DURATION, "longest_s": _DURATION,
+        "order": _or_none(_ENVELOPE), "access": _or_none(_of(dict)), "users": _or_none(_of(list)),
+    },
+    "session.close": {"session": _matching(_ID), "reason": _text(1000)},
+    "consent.answer": {"question": _matching(_ID), "granted": _of(bool), "by": _text(200)},
+    "session.call": {"session": _matching(_ID), "call": _matching(_ID), "arguments": _of(dict)},
 }  # fmt: skip
 REQUESTS_OF_AGENT: dict[str, dict[str, Check]] = {
-    "bundle.get": {"digest": _matching(_DIGEST)},
+    "bundle.get": {"digest": _matching(_DIGEST), "offset": _or_none(_U53)},
+    "blob.offer": {
+        "hash": _matching(_DIGEST), "size": _U53, "name": _text(limits.MAX_BLOB_NAME_CHARACTERS), "run": _text(128),
+        "script": _text(limits.MAX_NAME_CHARACTERS),
+    },
+    "blob.ask": {"hash": _matching(_DIGEST)},
     "status": {
         "facts": _of(dict), "schedules_version": _U53, "running": _U53, "sealing_key": _or_none(_ENVELOPE),
     },
+    "consent.ask": {
+        "id": _matching(_ID), "text": _text(1000), "about": _matching(_ID), "session": _matching(_ID),
+        "run": _text(128), "principal": _text(200), "asked_us": _U53, "expires_us": _U53, "may_server": _of(bool),
+    },
+    "consent.settled": {"id": _matching(_ID), "outcome": _matching(_CODE), "by": _text(200)},
 }  # fmt: skip
 
 
 def pack(kind: Kind, *values: Any) -> bytes:
     """Return the frame of a message; what does not fit its form is our own mistake and refused too."""
     _check(kind, list(values))
+    if kind is Kind.DATA:
+        number, data = values
+        return data_frame(data_head(number), data)
     return encode([int(kind), *values])
+
+
+def data_head(number: int) -> bytes:
+    """Return what stands at the beginning of each data frame of a stream."""
+    return _DATA + encode(number)
+
+
+def data_frame(head: bytes, data: bytes | memoryview) -> bytes:
+    """Return a data frame, which nearly all frames are, in one step; of 1 to ``limits.MAX_STREAM_DATA_BYTES`` bytes."""
+    return b"".join((head, blob_head(len(data)), data))  # copied once
 
 
 def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
@@ -144,6 +179,9 @@ def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
         ProtocolError: Unknown kind, or a field that does not have its form.
         TooLargeError: Over the bounds.
     """
+    values = data_of(frame)
+    if values is not None:
+        return Kind.DATA, list(values)
     value = decode(frame)
     if type(value) is not list or not value or type(value[0]) is not int:
         raise ProtocolError("a frame is not a message")
@@ -153,6 +191,23 @@ def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
         raise ProtocolError(f"a message has the unknown kind {value[0]}") from None
     _check(kind, value[1:])
     return kind, value[1:]
+
+
+def data_of(frame: bytes) -> tuple[int, bytes] | None:
+    """Return stream and bytes of a data frame without a decoder; None if it is not plainly one.
+
+    What this takes, the decoder would take for the same; what it does not take, the decoder says what is wrong with.
+    """
+    if frame[:2] != _DATA:
+        return None
+    number = number_at(frame, 2)
+    place = blob_at(frame, number[1]) if number is not None else None
+    if number is None or place is None or place[1] != len(frame):
+        return None
+    begin, end = place
+    if not 0 < end - begin <= limits.MAX_STREAM_DATA_BYTES or number[0] > limits.MAX_SEQUENCE:
+        return None
+    return number[0], frame[begin:]
 
 
 def _check(kind: Kind, values: list[Any]) -> None:

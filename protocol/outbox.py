@@ -30,6 +30,11 @@ class Outbox:
         self._turn: deque[Stream | None] = deque()  # who has frames, in order of their turn; None is the records
         self._batches: deque[list[bytes]] = deque()
 
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing to take?"""
+        return not (self._turn or self._control or self._credit) and self._acknowledgement is self._pong is None
+
     def __len__(self) -> int:
         """Return how many control frames wait."""
         return len(self._control)

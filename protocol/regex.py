@@ -90,6 +90,15 @@ class Regex:
         return found
 
 
+def of_parameter(pattern: str, parameter: str) -> Regex:
+    """Return the compiled pattern that was given as ``parameter``; ``ArgumentError`` names that if it is none."""
+    try:
+        return Regex(pattern)
+    except ArgumentError as error:
+        problem = error.message.removeprefix("pattern: ")
+        raise ArgumentError(f"{parameter}: {problem}", parameter=parameter) from None
+
+
 def _refused(problem: str) -> ArgumentError:
     return ArgumentError(f"pattern: {problem}", parameter="pattern")
 

@@ -1,47 +1,50 @@
 """The roster: which key may do what, signed by the roots, and the rules by which a new one replaces an old one.
 
 As in the update framework's root role: a new roster must be signed by a threshold of the roots that are trusted now
-*and* by a threshold of the roots that it names itself; its version must grow; it must not have expired.
+*and* by a threshold of the roots that it names itself; its version must grow; it must not have expired. It also says
+what only the roots may say about everybody's statements: how many reviewers a tier needs, and which digests are
+withdrawn for good, so that no server can keep a withdrawal back for longer than an old roster is accepted.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from protocol import limits
 from protocol.errors import ArgumentError, TrustError
+from protocol.members import ROLES, Member, Role, covers, listed, only, read_members
 from protocol.signing import Envelope, PublicKey, open_envelope, peek
 from protocol.tiers import Tier
 from protocol.timestamps import moment
 
-ROLES = ("author", "reviewer", "operator", "schedule")
+__all__ = ["ROLES", "Member", "Role", "Roster", "TrustedRoster", "covers", "needed", "parse", "read_needed"]
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
-    """One thing that a key may do."""
-
-    role: str  # one of ROLES
-    namespace: str = ""  # path prefix on whole segments; empty: everywhere
-    tier: Tier = Tier.COMPUTE  # for reviewer and operator: up to which tier
+def needed(table: Mapping[Tier, int], tier: Tier) -> int:
+    """Return how many people must approve for ``tier``: at least one, and no fewer than for any lower tier."""
+    return max([1, *(count for lowest, count in table.items() if lowest <= tier)])
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One key of the roster, with the name of who holds it."""
+def read_needed(value: object, where: str) -> dict[Tier, int]:
+    """Return a table of reviewers from plain data such as ``{"operate": 2}``.
 
-    name: str
-    key: PublicKey
-    roles: tuple[Role, ...]
-    expires: datetime | None = None
-
-
-def covers(namespace: str, name: str) -> bool:
-    """Tell whether ``name`` lies in ``namespace``; whole segments only, so ``checks`` does not cover ``checksums``."""
-    return namespace == "" or name == namespace or name.startswith(namespace + "/")
+    Raises:
+        ArgumentError: It is none.
+    """
+    if not isinstance(value, dict):
+        raise ArgumentError(f"{where} must be a mapping of tiers to numbers", parameter=where)
+    table: dict[Tier, int] = {}
+    for name, count in value.items():
+        if type(count) is not int or not 1 <= count <= limits.MAX_REVIEWERS:
+            raise ArgumentError(f"{where}.{name!s:.20} must be 1 to {limits.MAX_REVIEWERS}", parameter=where)
+        table[Tier.parse(name, where=where)] = count
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,39 +57,64 @@ class Roster:
     root_threshold: int
     roots: Mapping[str, PublicKey]
     members: tuple[Member, ...]
+    reviewers_needed: Mapping[Tier, int] = field(default_factory=dict)  # by the lowest tier that it counts for
+    withdrawn: frozenset[str] = frozenset()  # digests
+    #: Members by the id of their key: several are looked for whenever a script is to run.
+    _by_id: Mapping[str, Member] = field(init=False, repr=False, compare=False)
+    _keys: Mapping[str, PublicKey] = field(init=False, repr=False, compare=False)
 
-    def _holding(self, now: datetime, suits: Callable[[Role], bool]) -> dict[str, PublicKey]:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_id", {member.key.key_id: member for member in self.members})
+        object.__setattr__(self, "_keys", {key_id: member.key for key_id, member in self._by_id.items()})
+
+    def _holding(
+        self, issued: datetime, now: datetime, among: Set[str] | None, suits: Callable[[Role], bool]
+    ) -> dict[str, PublicKey]:
+        asked = self._by_id if among is None else among & self._by_id.keys()
+        members = ((key_id, self._by_id[key_id]) for key_id in asked)
         return {
-            member.key.key_id: member.key
-            for member in self.members
-            if (member.expires is None or now < member.expires) and any(suits(role) for role in member.roles)
+            key_id: member.key
+            for key_id, member in members
+            if member.is_good(issued, now) and any(suits(role) for role in member.roles)
         }
 
-    def authors(self, name: str, now: datetime) -> dict[str, PublicKey]:
-        """Return the keys that may publish ``name``."""
-        return self._holding(now, lambda role: role.role == "author" and covers(role.namespace, name))
-
-    def reviewers(self, name: str, tier: Tier, now: datetime) -> dict[str, PublicKey]:
-        """Return the keys that may approve ``name`` for ``tier``."""
+    def authors(
+        self, name: str, now: datetime, *, issued: datetime | None = None, among: Set[str] | None = None
+    ) -> dict[str, PublicKey]:
+        """Return the keys, of all or ``among`` some, that may publish ``name``; or might have at ``issued``."""
         return self._holding(
-            now, lambda role: role.role == "reviewer" and covers(role.namespace, name) and tier <= role.tier
+            issued or now, now, among, lambda role: role.role == "author" and covers(role.namespace, name)
         )
 
-    def operators(self, tier: Tier, now: datetime) -> dict[str, PublicKey]:
-        """Return the keys that may order a run at ``tier``."""
-        return self._holding(now, lambda role: role.role == "operator" and tier <= role.tier)
+    def reviewers(
+        self, name: str, tier: Tier, now: datetime, *, issued: datetime | None = None, among: Set[str] | None = None
+    ) -> dict[str, PublicKey]:
+        """Return the keys, of all or ``among`` some, that may approve ``name`` for ``tier``; or might have then."""
+        return self._holding(
+            issued or now, now, among,
+            lambda role: role.role == "reviewer" and covers(role.namespace, name) and tier <= role.tier,
+        )  # fmt: skip
 
-    def schedulers(self, now: datetime) -> dict[str, PublicKey]:
-        """Return the keys that may order schedules."""
-        return self._holding(now, lambda role: role.role == "schedule")
+    def operators(self, tier: Tier, now: datetime, *, issued: datetime | None = None) -> dict[str, PublicKey]:
+        """Return the keys that may order a run at ``tier``; with ``issued``, that might have done so then."""
+        return self._holding(issued or now, now, None, lambda role: role.role == "operator" and tier <= role.tier)
 
-    def keys(self) -> dict[str, PublicKey]:
+    def schedulers(self, tier: Tier, now: datetime, *, issued: datetime | None = None) -> dict[str, PublicKey]:
+        """Return the keys that may order schedules of what runs at ``tier``; or might have at ``issued``."""
+        return self._holding(issued or now, now, None, lambda role: role.role == "schedule" and tier <= role.tier)
+
+    def keys(self) -> Mapping[str, PublicKey]:
         """Return every key, whatever it may do."""
-        return {member.key.key_id: member.key for member in self.members}
+        return self._keys
+
+    def member(self, key_id: str) -> Member | None:
+        """Return who holds a key, and what it may do."""
+        return self._by_id.get(key_id)
 
     def name_of(self, key_id: str) -> str | None:
         """Return who holds a key."""
-        return next((member.name for member in self.members if member.key.key_id == key_id), None)
+        member = self.member(key_id)
+        return member.name if member is not None else None
 
     def is_expired(self, now: datetime) -> bool:
         """Tell whether this roster proves nothing any more."""
@@ -133,7 +161,9 @@ class TrustedRoster:
         Args:
             envelope: The signed roster.
             now: The present.
-            accept_expired: Only for loading what was stored earlier: an expired roster still guards against rollback.
+            accept_expired: For loading what was stored earlier: an expired roster still guards against rollback. One
+                that changes the roots is taken all the same: it proves nothing, and the next one follows from it, so
+                that who was away over two changes of the roots finds the way.
 
         Raises:
             TrustError: ``unsigned``, ``unknown_key``, ``bad_signature``, ``rollback``, ``mix_and_match``, ``expired``.
@@ -144,7 +174,8 @@ class TrustedRoster:
         open_envelope(envelope, "roster", roster.roots, roster.root_threshold, what="the roster (by its own roots)")
         if self.current is not None:
             self._check_succession(envelope, roster)
-        if roster.is_expired(now) and not accept_expired:
+        is_step = self.current is not None and (roster.roots, roster.root_threshold) != (self._roots, self._threshold)
+        if roster.is_expired(now) and not accept_expired and not is_step:
             raise TrustError(f"roster version {roster.version} expired at {roster.expires:%F %T} UTC", reason="expired")
         self.current, self.envelope = roster, envelope
         self._roots, self._threshold = dict(roster.roots), roster.root_threshold
@@ -167,60 +198,27 @@ def parse(body: Mapping[str, Any]) -> Roster:
     Raises:
         ArgumentError: Names the field.
     """
-    _only(body, {"type", "version", "issued", "expires", "roots", "keys"}, "roster")
+    only(body, {"type", "version", "issued", "expires", "roots", "keys"}, "roster", {"reviewers", "withdrawn"})
     version, roots, keys = body["version"], body["roots"], body["keys"]
     if type(version) is not int or not 1 <= version <= limits.MAX_SEQUENCE:
         raise ArgumentError("the roster's version must be a whole number from 1", parameter="version")
     if not isinstance(roots, dict) or not isinstance(keys, list):
         raise ArgumentError("the roster's roots and keys have the wrong form", parameter="roots")
-    _only(roots, {"threshold", "keys"}, "roots")
-    listed = [PublicKey.from_text(text, where="roots.keys") for text in _list(roots["keys"], "roots.keys")]
-    known = {key.key_id: key for key in listed}
+    only(roots, {"threshold", "keys"}, "roots")
+    given = [PublicKey.from_text(text, where="roots.keys") for text in listed(roots["keys"], "roots.keys")]
+    known = {key.key_id: key for key in given}
     threshold = roots["threshold"]
     if type(threshold) is not int or not 1 <= threshold <= len(known):
         raise ArgumentError("the threshold of roots is impossible", parameter="roots.threshold")
-    members = tuple(_member(index, item) for index, item in enumerate(keys))
-    if len({member.key.key_id for member in members}) != len(members):
-        raise ArgumentError("a key stands twice in the roster", parameter="keys")
+    issued, expires = moment(body["issued"], parameter="issued"), moment(body["expires"], parameter="expires")
     return Roster(
-        version, moment(body["issued"], parameter="issued"), moment(body["expires"], parameter="expires"),
-        threshold, known, members,
+        version, issued, expires, threshold, known, read_members(keys),
+        read_needed(body.get("reviewers", {}), "reviewers"), _withdrawn(body.get("withdrawn", [])),
     )  # fmt: skip
 
 
-def _member(index: int, item: object) -> Member:
-    where = f"keys[{index}]"
-    if not isinstance(item, dict):
-        raise ArgumentError(f"{where} is not a mapping", parameter=where)
-    _only(item, {"name", "key", "roles"}, where, {"expires"})
-    if not isinstance(item["name"], str) or not item["name"]:
-        raise ArgumentError(f"{where}.name must be text", parameter=where)
-    roles = tuple(_role(f"{where}.roles[{at}]", role) for at, role in enumerate(_list(item["roles"], where)))
-    expires = moment(item["expires"], parameter=f"{where}.expires") if "expires" in item else None
-    return Member(item["name"], PublicKey.from_text(item["key"], where=f"{where}.key"), roles, expires)
-
-
-def _role(where: str, item: object) -> Role:
-    if not isinstance(item, dict) or item.get("role") not in ROLES:
-        raise ArgumentError(f"{where} must have a role of {', '.join(ROLES)}", parameter=where)
-    role = item["role"]
-    wanted = {"author": {"namespace"}, "reviewer": {"tier"}, "operator": {"tier"}, "schedule": set()}[role]
-    _only(item, {"role", *wanted}, where, {"namespace"} if role == "reviewer" else set())
-    namespace = item.get("namespace", "")
-    if not isinstance(namespace, str) or namespace.startswith("/") or namespace.endswith("/"):
-        raise ArgumentError(f"{where}.namespace must be a path without slashes at its ends", parameter=where)
-    tier = Tier.parse(item["tier"], where=where) if "tier" in item else Tier.COMPUTE
-    return Role(role, namespace, tier)
-
-
-def _list(value: object, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ArgumentError(f"{where} must be a list", parameter=where)
-    return value
-
-
-def _only(body: Mapping[str, Any], wanted: Set[str], where: str, optional: Set[str] = frozenset()) -> None:
-    missing, extra = wanted - set(body), set(body) - wanted - optional
-    if missing or extra:
-        told = ", ".join(sorted(missing or extra))
-        raise ArgumentError(f"{where} {'lacks' if missing else 'has the unknown key'} {told}", parameter=where)
+def _withdrawn(value: object) -> frozenset[str]:
+    digests = listed(value, "withdrawn")
+    if not all(isinstance(digest, str) and _DIGEST.fullmatch(digest) for digest in digests):
+        raise ArgumentError("withdrawn must be digests (sha256: and 64 hexadecimal digits)", parameter="withdrawn")
+    return frozenset(digests)

@@ -21,20 +21,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from protocol import limits
 from protocol.errors import ArgumentError, OutriderError, TrustError
 from protocol.names import check_pattern, fits
 from protocol.signing import Envelope, PrivateKey, PublicKey, canonical_json, decode_base64, open_envelope, sign
 from protocol.timestamps import moment, stamp
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 VERSION: Final = 1
 DOMAIN: Final = b"outrider.v1/sealed\0"
@@ -137,7 +136,7 @@ class OpeningKey:
 
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
-        self.public = SealingKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        self.public = SealingKey(key.public_key().public_bytes_raw())
 
     @classmethod
     def generate(cls) -> OpeningKey:
@@ -160,7 +159,7 @@ class OpeningKey:
 
     def to_text(self) -> str:
         """Return the text form, one line."""
-        raw = self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        raw = self._key.private_bytes_raw()
         return f"{PRIVATE_PREFIX} x25519 {base64.b64encode(raw).decode()}\n"
 
     def open(self, box: bytes, context: Context) -> bytes:
@@ -200,7 +199,7 @@ def seal(plain: bytes, key: SealingKey, context: Context) -> bytes:
     if not MIN_PLAIN_BYTES <= len(plain) <= MAX_PLAIN_BYTES:
         raise ArgumentError(f"a secret has {MIN_PLAIN_BYTES} to {MAX_PLAIN_BYTES} bytes", parameter="value")
     ephemeral = X25519PrivateKey.generate()
-    public = ephemeral.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    public = ephemeral.public_key().public_bytes_raw()
     try:
         shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(key.raw))
     except ValueError:
@@ -211,6 +210,11 @@ def seal(plain: bytes, key: SealingKey, context: Context) -> bytes:
 
 
 def _cipher(shared: bytes, ephemeral: bytes, key: SealingKey, context: Context) -> tuple[ChaCha20Poly1305, bytes]:
+    # Only where there are secrets: the ciphers are not small.
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derived = HKDF(
         algorithm=SHA256(), length=KEY_BYTES + _NONCE_BYTES, salt=ephemeral + key.raw, info=DOMAIN + context.to_bytes()
     ).derive(shared)

@@ -14,17 +14,30 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from protocol import limits
 from protocol.errors import ArgumentError, TooLargeError, TrustError
 
 PRIVATE_PREFIX = "outrider-private-v1"
 PUBLIC_PREFIX = "ed25519:"
+#: Points of small order, the sign bit away: as a public key each "verifies" signatures that nobody made. The list is
+#: that of libsodium (crypto_core/ed25519, ge25519_has_small_order); a test computes that they are what they are.
+_SMALL_ORDER = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
 MAX_REMEMBERED_BYTES = 8 << 10  # of a statement whose proof is remembered; 256 of them are 2 MiB at most
 
 
@@ -37,17 +50,19 @@ class PublicKey:
     @property
     def key_id(self) -> str:
         """SHA-256 of the raw key, in hexadecimal."""
-        return hashlib.sha256(self.raw).hexdigest()
+        return _key_id(self.raw)
 
     @classmethod
     def from_text(cls, text: object, *, where: str | None = None) -> PublicKey:
         """Return the key written as ``ed25519:<base64>``.
 
         Raises:
-            ArgumentError: Not such a text.
+            ArgumentError: Not such a text, or a point that verifies what nobody signed.
         """
         if isinstance(text, str) and text.startswith(PUBLIC_PREFIX):
             raw = decode_base64(text.removeprefix(PUBLIC_PREFIX), where=where)
+            if len(raw) == 32 and raw[:31] + bytes([raw[31] & 0x7F]) in _SMALL_ORDER:
+                raise ArgumentError("this public key proves nothing: anybody can sign for it", where=where)
             if len(raw) == 32:
                 return cls(raw)
         raise ArgumentError("not a public key (expected ed25519:<base64 of 32 bytes>)", where=where)
@@ -68,6 +83,12 @@ class PublicKey:
             raise TrustError(f"a signature by key {self.key_id[:16]} is wrong", reason="bad_signature") from None
 
 
+@lru_cache(maxsize=1024)
+def _key_id(raw: bytes) -> str:
+    """Return the id of a key; a roster asks for those of all its members, several times for each run."""
+    return hashlib.sha256(raw).hexdigest()
+
+
 def _verify(raw: bytes, signature: bytes, data: bytes) -> None:
     ed25519.Ed25519PublicKey.from_public_bytes(raw).verify(signature, data)
 
@@ -84,7 +105,7 @@ class PrivateKey:
 
     def __init__(self, key: ed25519.Ed25519PrivateKey) -> None:
         self._key = key
-        self.public = PublicKey(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        self.public = PublicKey(key.public_key().public_bytes_raw())
 
     @classmethod
     def generate(cls) -> PrivateKey:
@@ -107,7 +128,7 @@ class PrivateKey:
 
     def to_text(self, comment: str = "") -> str:
         """Return the text form, one line."""
-        seed = self._key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        seed = self._key.private_bytes_raw()
         return " ".join([PRIVATE_PREFIX, "ed25519", base64.b64encode(seed).decode(), comment]).strip() + "\n"
 
     def sign(self, data: bytes) -> bytes:
@@ -116,6 +137,15 @@ class PrivateKey:
 
     def __repr__(self) -> str:
         return f"PrivateKey(public={self.public.key_id[:16]})"
+
+
+class Signer(Protocol):
+    """What can sign: a private key, or a way to one that stays elsewhere."""
+
+    public: PublicKey
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the Ed25519 signature of ``data``, 64 bytes."""
 
 
 def decode_base64(text: object, *, where: str | None = None) -> bytes:
@@ -235,8 +265,11 @@ def _json_object(source: str | bytes, what: str) -> dict[str, Any]:
     try:
         # Decoded here: json would guess UTF-16 and UTF-32 as well.
         text = source if isinstance(source, str) else source.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate is JSON, but no text
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # a lone surrogate by an escape is JSON, but no text
+        elif isinstance(source, str):
+            text.encode("utf-8")  # nor is one that stands there as it is
     except (ValueError, RecursionError) as error:
         raise ArgumentError(f"{what} is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -255,6 +288,11 @@ def _refuse_number(text: str) -> Any:
     raise ValueError(f"{text} has no place in a signed statement")
 
 
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_float=_refuse_number, parse_constant=_refuse_number
+)  # as json.loads would make for each text
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A statement whose signatures were checked."""
@@ -263,7 +301,7 @@ class Opened:
     key_ids: frozenset[str]  # every known key whose signature is right; at least the threshold
 
 
-def sign(kind: str, body: dict[str, Any], *keys: PrivateKey) -> Envelope:
+def sign(kind: str, body: dict[str, Any], *keys: Signer) -> Envelope:
     """Return ``body`` signed by each of ``keys`` as a statement of ``kind``; ``body["type"]`` must say the same."""
     if body.get("type") != kind:
         raise ArgumentError(f"a statement of kind {kind} must have type {kind!r}", parameter="type")
@@ -273,7 +311,7 @@ def sign(kind: str, body: dict[str, Any], *keys: PrivateKey) -> Envelope:
     return unsigned
 
 
-def add_signature(envelope: Envelope, key: PrivateKey) -> Envelope:
+def add_signature(envelope: Envelope, key: Signer) -> Envelope:
     """Return ``envelope`` with the signature of ``key`` added; the same key signs only once."""
     others = tuple(item for item in envelope.signatures if item.key_id != key.public.key_id)
     value = key.sign(pae(envelope.payload_type, envelope.payload))

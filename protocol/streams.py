@@ -25,19 +25,20 @@ class Stream:
     """
 
     __slots__ = (
-        "_is_finish_due", "_waiting", "in_turn", "is_ours", "may_receive", "may_send", "number", "receive_credit",
-        "send_credit",
+        "_head", "_is_finish_due", "_waiting", "in_turn", "is_ours", "may_receive", "may_send", "number",
+        "receive_credit", "send_credit",
     )  # fmt: skip
 
     def __init__(self, number: int, *, is_ours: bool, is_two_way: bool, send_credit: int) -> None:
         self.number = number
+        self._head = messages.data_head(number)
         self.is_ours = is_ours
         self.may_send = is_ours or is_two_way
         self.may_receive = is_two_way or not is_ours
         self.send_credit = send_credit  # bytes the peer still lets us send
         self.receive_credit = limits.INITIAL_CREDIT_BYTES if self.may_receive else 0  # bytes the peer may still send
         self.in_turn = False  # stands in the link's queue of streams that have frames
-        self._waiting: deque[bytes] = deque()  # at most one data frame's bytes each
+        self._waiting: deque[bytes | memoryview] = deque()  # at most one data frame's bytes each
         self._is_finish_due = False
 
     @property
@@ -53,11 +54,29 @@ class Stream:
     def queue(self, data: bytes | memoryview) -> int:
         """Queue as much of ``data`` as the credit allows; return how many bytes that was."""
         size = min(len(data), self.send_credit)
+        if type(data) is bytes and size == len(data) <= limits.MAX_STREAM_DATA_BYTES:
+            if data:
+                self._waiting.append(data)  # as it came: whoever hands a stream on copies nothing
+            self.send_credit -= size
+            return size
         view = memoryview(data)
+        stays = type(view.obj) is bytes  # and cannot be changed by who sent it, so that parts of it need no copy
         for at in range(0, size, limits.MAX_STREAM_DATA_BYTES):
-            self._waiting.append(bytes(view[at : min(at + limits.MAX_STREAM_DATA_BYTES, size)]))
+            part = view[at : min(at + limits.MAX_STREAM_DATA_BYTES, size)]
+            self._waiting.append(part if stays else bytes(part))
         self.send_credit -= size
         return size
+
+    def at_once(self, data: bytes) -> bytes | None:
+        """Return the one frame of ``data``; None if it does not fit one or the credit, and then nothing is queued.
+
+        Nothing must wait before it.
+        """
+        size = len(data)
+        if not 0 < size <= min(self.send_credit, limits.MAX_STREAM_DATA_BYTES):
+            return None
+        self.send_credit -= size
+        return messages.data_frame(self._head, data)
 
     def finish(self) -> None:
         """Send no more after what waits."""
@@ -67,7 +86,7 @@ class Stream:
     def next_frame(self) -> bytes:
         """Return the next frame; there must be one (``has_frames``)."""
         if self._waiting:
-            return messages.pack(Kind.DATA, self.number, self._waiting.popleft())
+            return messages.data_frame(self._head, self._waiting.popleft())
         self._is_finish_due = False
         return messages.pack(Kind.FINISH, self.number)
 

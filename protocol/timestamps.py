@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from protocol.errors import ArgumentError
 
-_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+#: The hour stands here because Python from 3.14 on reads 24:00 too.
+_FORM = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 
 
 def stamp(moment: datetime) -> str:
@@ -30,7 +31,7 @@ def moment(text: object, *, parameter: str) -> datetime:
     """
     if isinstance(text, str) and _FORM.fullmatch(text):
         try:
-            return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            return datetime.fromisoformat(text)
         except ValueError:  # the 31st of February and its like
             pass
     raise ArgumentError(f"{parameter} is not a time such as 2026-11-23T13:05:07Z", parameter=parameter)

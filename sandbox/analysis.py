@@ -18,11 +18,12 @@ from typing import Any, Protocol
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from sandbox import call_tables, lua_parser, lua_syntax
-from sandbox.call_tables import Table, Tables, from_plain
+from sandbox.call_tables import Parameter, Table, Tables, from_plain
 from sandbox.flow import ANYTHING, Flow, Notes, Site
 from sandbox.joining import Pinned, joined
 from sandbox.lua_flow import LuaReader
 from sandbox.lua_lexer import LuaSyntaxError
+from sandbox.own_names import free_in
 from sandbox.python_flow import PythonReader
 from sandbox.python_policy import SourceRefused, compile_script, parse
 from sandbox.risks import Risk, risks
@@ -135,9 +136,10 @@ def analyse(
     reading = _Reading(language, Flow(tables.known))
     if main not in files:
         reading.syntax_errors.append((main, "the bundle has no such file"))
-    for name in sorted(files):
-        if name == main or name.endswith(SUFFIXES[language]):
-            reading.add(name, files[name], is_main=name == main)
+    sources = {name: files[name] for name in sorted(files) if name == main or name.endswith(SUFFIXES[language])}
+    free = free_in(tables.known.families, sources)
+    for name, source in sources.items():
+        reading.add(name, source, free[name], is_main=name == main)
     return _answer(tables, reading.notes(), reading.syntax_errors)
 
 
@@ -158,16 +160,16 @@ class _Reading:
     readers: dict[str, _Reader] = field(default_factory=dict)
     syntax_errors: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, name: str, source: bytes, *, is_main: bool) -> None:
+    def add(self, name: str, source: bytes, free: frozenset[str], *, is_main: bool) -> None:
         """Parse one file."""
         if len(source) > MAX_SOURCE_BYTES:
             self.syntax_errors.append((name, f"the file is larger than {MAX_SOURCE_BYTES} bytes"))
         elif self.language == "python":
-            self._add_python(name, source, is_main=is_main)
+            self._add_python(name, source, free, is_main=is_main)
         else:
-            self._add_lua(name, source)
+            self._add_lua(name, source, free)
 
-    def _add_lua(self, name: str, source: bytes) -> None:
+    def _add_lua(self, name: str, source: bytes, free: frozenset[str]) -> None:
         problem = lua_syntax.problem(source, name, self.language)
         if problem is not None:
             self.syntax_errors.append(problem)
@@ -177,13 +179,13 @@ class _Reading:
         except LuaSyntaxError as error:
             self.syntax_errors.append((f"{name}:{error.line}", f"cannot be analysed: {error.message}"))
             return
-        self.readers[name] = LuaReader(self.flow, chunk, name, self.language)
+        self.readers[name] = LuaReader(self.flow, chunk, name, self.language, free)
 
-    def _add_python(self, name: str, source: bytes, *, is_main: bool) -> None:
+    def _add_python(self, name: str, source: bytes, free: frozenset[str], *, is_main: bool) -> None:
         try:
             text = source.decode("utf-8")
             compile_script(text, name)
-            self.readers[name] = PythonReader(self.flow, parse(text, name), name, is_main=is_main)
+            self.readers[name] = PythonReader(self.flow, parse(text, name), name, is_main=is_main, free=free)
         except UnicodeDecodeError:
             self.syntax_errors.append((name, "the file is not valid UTF-8"))
         except SourceRefused as error:
@@ -294,10 +296,23 @@ def _need(table: Table, notes: Notes) -> Need:
             is_given = [value is not None or site.arguments.is_open for value, site in zip(given, sites, strict=True)]
             given = [value for value, may_be in zip(given, is_given, strict=True) if may_be]
         held, is_all = call_tables.texts_of([value for value in given if value is not None])
+        if parameter.below:
+            held = _with_what_lies_below(table, parameter, sites)
         found[parameter.role] += held
         is_bounded = is_bounded and is_all and None not in given
     paths, commands, targets = (tuple(sorted(set(held))) for held in found.values())
     return Need(table.name, paths, commands, targets, is_bounded)
+
+
+def _with_what_lies_below(table: Table, parameter: Parameter, sites: Sequence[Site]) -> list[str]:
+    """Return the paths that a parameter is given, each as a pattern of all below it where the call reaches that."""
+    found = []
+    for site in sites:
+        values = call_tables.bound(table, site.arguments)
+        texts, _ = call_tables.texts_of([values[parameter.name]] if parameter.name in values else [])
+        is_tree = call_tables.reaches_below(table, parameter, site.arguments)
+        found += [f"{text.rstrip('/')}/**" if is_tree else text for text in texts]
+    return found
 
 
 def _suggestions(unknown: Iterable[str], tables: Tables) -> dict[str, str]:

@@ -3,14 +3,16 @@
 A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local`` (the worker carries
 it out itself), ``gives`` (``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and
 ``parameters``, each with ``name``, ``kind``, ``required``, ``map`` and, where the kind has them, ``low``, ``high``,
-``choices`` and ``role`` (``path``, ``command`` or ``target``: what needs and policies narrow). Only what is certainly
-wrong is said: an argument of which every value that it may have is refused. The gate remains the judge.
+``choices``, ``form`` and ``told`` (a pattern for the whole of a text, or of each in a list, and what to say of one that
+it does not match) and ``role`` (``path``, ``command`` or ``target``: what needs and policies narrow). Only what is
+certainly wrong is said: an argument of which every value that it may have is refused. The gate remains the judge.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +35,9 @@ class Parameter:
     high: float | None = None
     choices: tuple[str, ...] = ()
     role: str | None = None  # path, command or target
+    below: bool | str = False  # of a path, whether all below it is meant: always, or where this parameter is true
+    form: re.Pattern[str] | None = None  # that texts have
+    told: str = ""  # of one that has it not
     is_map: bool = False  # in Lua a map in last place is its value, and no table of options
 
 
@@ -116,7 +121,8 @@ def _table(row: Mapping[str, Any]) -> Table:
     parameters = tuple(
         Parameter(
             item["name"], item["kind"], item["required"], item.get("low"), item.get("high"),
-            tuple(item.get("choices") or ()), item.get("role"), item.get("map", False),
+            tuple(item.get("choices") or ()), item.get("role"), item.get("below", False),
+            re.compile(item["form"]) if "form" in item else None, item.get("told", ""), item.get("map", False),
         )
         for item in row["parameters"]
     )  # fmt: skip
@@ -141,6 +147,18 @@ def bound(table: Table, arguments: Arguments) -> dict[str, Value]:
     return dict(zip(names, arguments.positional, strict=False)) | {
         name: value for name, value in arguments.named if name in names
     }
+
+
+def reaches_below(table: Table, parameter: Parameter, arguments: Arguments) -> bool:
+    """Tell whether a call may reach what lies below a path; it does unless that is certainly not asked for."""
+    if not isinstance(parameter.below, str):
+        return parameter.below
+    asked = bound(table, arguments).get(parameter.below)
+    if asked is not None:
+        return not asked or any(atom.kind is not Kind.CONSTANT or atom.value not in (False, None) for atom in asked)
+    required = sum(item.is_required for item in table.parameters or ())
+    rest = arguments.positional[required:]  # in Lua the last one may be the table of options
+    return arguments.is_open or (bool(rest) and (not rest[-1] or any(atom.kind not in _SHOWN for atom in rest[-1])))
 
 
 def wrong(table: Table, arguments: Arguments) -> Iterator[str]:
@@ -183,8 +201,12 @@ def _problem_of(parameter: Parameter, atom: Atom) -> str | None:
     match parameter.kind.split(" ")[0].rstrip(","):
         case "path":
             return _path_problem(atom)
-        case "text":
-            return _no_text(atom)
+        case "text" | "host" | "url":
+            return _no_text(atom) or _form_problem(parameter, atom)
+        case "octal":
+            return _mode_problem(atom)
+        case "map":
+            return None if atom.kind is Kind.CONTAINER or not _is_certain(atom) else _not("a map", atom)
         case "boolean":
             return None if _is_a(atom, "bool") else _not("true or false", atom)
         case "integer":
@@ -194,7 +216,7 @@ def _problem_of(parameter: Parameter, atom: Atom) -> str | None:
         case "data":
             return None if _is_a(atom, "str", "bytes") else _not("text or bytes", atom)
         case "list":
-            return _list_problem(parameter.kind, atom)
+            return _list_problem(parameter, atom)
         case "handle":
             return None if atom.kind in (Kind.HANDLE, Kind.CONTAINER) or not _is_certain(atom) else _not("it", atom)
     if parameter.choices and _is_certain(atom):
@@ -225,6 +247,18 @@ def _no_text(atom: Atom) -> str | None:
     return "must not hold a NUL" if atom.kind is Kind.CONSTANT and atom.name == "str" and "\0" in atom.value else None
 
 
+def _form_problem(parameter: Parameter, atom: Atom) -> str | None:
+    if parameter.form is None or atom.kind is not Kind.CONSTANT or atom.name != "str":
+        return None
+    return None if parameter.form.fullmatch(atom.value) else parameter.told
+
+
+def _mode_problem(atom: Atom) -> str | None:
+    is_known = atom.kind is Kind.CONSTANT and atom.name == "str"
+    is_wrong = is_known and not re.fullmatch(r"0?[0-7]{3}|[01][0-7]{3}", atom.value)
+    return "must be octal text such as '0644'" if is_wrong or not _is_a(atom, "str") else None
+
+
 def _path_problem(atom: Atom) -> str | None:
     if not _is_a(atom, "str", "bytes"):
         return _not("an absolute path", atom)
@@ -248,7 +282,7 @@ def _number_problem(parameter: Parameter, atom: Atom, *, is_whole: bool) -> str 
     return None
 
 
-def _list_problem(kind: str, atom: Atom) -> str | None:
+def _list_problem(parameter: Parameter, atom: Atom) -> str | None:
     if not _is_certain(atom):
         return None
     if atom.kind is not Kind.CONTAINER:
@@ -256,9 +290,9 @@ def _list_problem(kind: str, atom: Atom) -> str | None:
     items, named = atom.value
     if named:
         return "must be a list, not a map"
-    of_paths = "path" in kind
+    of_paths = "path" in parameter.kind
     for item in items:
-        problems = [_path_problem(one) if of_paths else _no_text(one) for one in item]
+        problems = [_path_problem(one) if of_paths else _no_text(one) or _form_problem(parameter, one) for one in item]
         if problems and all(problems):
             return f"has an item that {problems[0]}"
     return None

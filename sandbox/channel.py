@@ -3,8 +3,9 @@
 Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``[1, call, [arguments], {named}]``,
 ``[2, output]``, ``[3, {status, result, error, output_bytes}]``, ``[4, stream]`` (a pull: asks for what comes next),
 ``[5, handle]`` (a release, which is not answered). Gate to worker: ``[0, {the program}]``, ``[1, value]``,
-``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end, summary]]``, or, as the
-next of a stream of bytes, one frame that is no MessagePack: ``RAW`` and the bytes, so that they are only copied.
+``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end, summary]]``, ``[5,
+[[blocks], is it the end, summary]]`` (of ``protocol.columns``), or, as the next of a stream of bytes, one frame that is
+no MessagePack: ``RAW`` and the bytes, so that they are only copied.
 
 The conversation, for which :class:`Conversation` is the judge:
 
@@ -21,15 +22,19 @@ The conversation, for which :class:`Conversation` is the judge:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from protocol.columns import Columns, rows_of
 from protocol.errors import OutriderError, ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, decode_trusted, encode
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
 from sandbox.modules import NONE, Libraries
-from sandbox.runtimes import CallError, Remote, Taken
+from sandbox.runtimes import NO_CODES, CallError, Codes, Remote, Taken
 from sandbox.values import CALL_CAPS, RESULT_CAPS
 
 START: Final = 0
@@ -37,16 +42,23 @@ CALL, VALUE = 1, 1
 OUTPUT, ERROR = 2, 2
 RESULT, HANDLE = 3, 3
 PULL, BATCH = 4, 4
-RELEASE: Final = 5
+RELEASE, BLOCKS = 5, 5
 RAW: Final = b"\xc1"  # the one byte that begins no MessagePack value
 
-MAX_START_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + MAX_CHANNEL_FRAME_BYTES  # a whole bundle, and what stands around it
+MAX_CODE_BYTES: Final = 512 * 1024  # of what one text was compiled to; the code of a line takes about 60 bytes
+MAX_CODES_BYTES: Final = 1024 * 1024  # of what the files of one program were compiled to, together
+#: A whole bundle, what stands around it, and what its files were compiled to.
+MAX_START_FRAME_BYTES: Final = MAX_BUNDLE_BYTES + MAX_CHANNEL_FRAME_BYTES + MAX_CODES_BYTES
 #: In a frame from a worker: a key and a value for each element that may cross, and what stands around them. Decoding so
 #: many takes the agent's loop 60 ms on a slow machine, and a worker can send one frame after the other.
 MAX_WORKER_ITEMS: Final = 2 * max(CALL_CAPS.items, RESULT_CAPS.items) + 64
 MAX_CALL_NAME_CHARS: Final = 128  # the longest name in the catalogue has under 30
 MAX_ERROR_CHARS: Final = 4096  # of an error text; the runtimes cut there as well
 READ_BYTES: Final = 64 * 1024  # at once; more needs a fresh mapping for each read
+#: A quick call is answered in 40 us; to go to sleep and to be woken takes a worker 25 us, and the gate 8 us for waking
+#: it. So a worker listens for a moment first. Measured.
+LISTEN_NS: Final = 80_000
+MAX_REST: Final = 64  # answers that are slept for, after many moments in vain: calls are slow, or the host is busy
 
 
 def framed(body: bytes) -> bytes:
@@ -67,13 +79,25 @@ class Channel:
     Args:
         descriptor: The worker's end of the socketpair.
         ahead: Whether nobody waits at the other end yet.
+        listens: Whether to listen for an answer before sleeping for it; for hosts that have another processor for the
+            gate. The descriptor belongs to the channel then.
     """
 
-    def __init__(self, descriptor: int, *, ahead: bool = False) -> None:
+    def __init__(self, descriptor: int, *, ahead: bool = False, listens: bool = False) -> None:
         self._descriptor = descriptor
         self.ahead = ahead
+        self.gives_bytes = False  # for texts too, once the program is there: a language of byte strings needs no other
+        self._take: Callable[[int, int], bytes] | None = None
+        if listens:
+            self.listen()
+        self._rest = 0  # answers to sleep for before it listens again
+        self._next_rest = 1  # after the next moment in vain
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
         self._frames: list[bytes] = []  # whole, not yet looked at
+
+    def listen(self) -> None:
+        """From now on, listen for an answer before sleeping for it. The descriptor is open, and owned from then on."""
+        self._take = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self._descriptor).recv
 
     def receive_start(self) -> Mapping[str, Any]:
         """Return the program. Blocks until it is there.
@@ -96,11 +120,11 @@ class Channel:
             EOFError: The gate is gone.
         """
         self._send([CALL, name, args, named])
-        kind, body = self._receive(MAX_CHANNEL_FRAME_BYTES)
+        kind, body = self._answer()
         if kind == VALUE:
             return body
         if kind == HANDLE and type(body) is list and len(body) == 3:
-            return Remote(*body)
+            return Remote(body[0], _text(body[1]), body[2])
         raise _failed(kind, body)
 
     def pull(self, stream: int) -> Taken:
@@ -111,9 +135,9 @@ class Channel:
             EOFError: The gate is gone.
         """
         self._send([PULL, stream])
-        kind, body = self._receive(MAX_CHANNEL_FRAME_BYTES)
-        if kind == BATCH and type(body) is list and len(body) == 3:
-            return Taken(*body)
+        kind, body = self._answer()
+        if kind in (BATCH, BLOCKS) and type(body) is list and len(body) == 3:
+            return Taken(body[0], body[1], body[2], kind == BLOCKS)
         raise _failed(kind, body)
 
     def release(self, handle: int) -> None:
@@ -132,6 +156,12 @@ class Channel:
         """
         self._send([RESULT, outcome])
 
+    def linger(self) -> None:
+        """Wait, after the result, until the gate closes the channel or kills: it first looks at what was used."""
+        with suppress(OSError):  # reset: closed all the same
+            while os.read(self._descriptor, READ_BYTES):
+                continue
+
     def _send(self, message: list[Any]) -> None:
         self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
 
@@ -142,6 +172,30 @@ class Channel:
 
     def _read(self) -> bytes:
         return os.read(self._descriptor, READ_BYTES)
+
+    def _answer(self) -> tuple[int, Any]:
+        """Return what the gate answers."""
+        if self._take is not None and not self._frames:
+            if self._rest:
+                self._rest -= 1
+            else:
+                self._frames = _cut(self._splitter, self._listen(self._take))
+        return self._receive(MAX_CHANNEL_FRAME_BYTES)
+
+    def _listen(self, take: Callable[[int, int], bytes]) -> bytes:
+        """Return what comes within a moment, or sleep until something does."""
+        until_ns = time.monotonic_ns() + LISTEN_NS
+        while True:
+            try:
+                data = take(READ_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                if time.monotonic_ns() < until_ns:
+                    continue
+            else:
+                self._next_rest = 1
+                return data or self._read()
+            self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, MAX_REST)
+            return self._read()
 
     def _receive(self, max_bytes: int) -> tuple[int, Any]:
         while not self._frames:
@@ -154,7 +208,7 @@ class Channel:
             return BATCH, [[frame[1:]], False, None]
         if len(frame) > max_bytes:
             raise ProtocolError("a frame of the gate is too large")
-        message = decode_trusted(frame)
+        message = decode_trusted(frame, texts=not self.gives_bytes)
         if type(message) is not list or len(message) != 2:
             raise ProtocolError("a frame of the gate is malformed")
         return message[0], message[1]
@@ -163,7 +217,12 @@ class Channel:
 def _failed(kind: int, body: Any) -> CallError:
     if kind != ERROR or type(body) is not dict:
         raise ProtocolError(f"frame of kind {kind!r} is no answer")
-    return CallError(body.pop("code"), body.pop("message"), body)
+    told = {_text(key): _text(value) for key, value in body.items()}
+    return CallError(told.pop("code"), told.pop("message"), told)
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if type(value) is bytes else value
 
 
 class Loopback(Channel):
@@ -184,8 +243,7 @@ class Loopback(Channel):
         return self._answers.pop(0)
 
 
-@dataclass(frozen=True, slots=True)
-class CallMade:
+class CallMade(NamedTuple):  # made for each call; a frozen class takes three times as long
     """The worker asks for one call."""
 
     name: str
@@ -258,7 +316,6 @@ class Conversation:
         except OutriderError as error:
             events.append(Violated(error))
             self.is_over = True
-        self.is_over = self.is_over or any(type(event) is Finished for event in events)
         return events
 
     def answer(self, body: bytes) -> bytes:
@@ -275,10 +332,12 @@ class Conversation:
             raise ProtocolError("a frame came while a call was open")
         if self.is_answer_unread:
             raise ProtocolError("a frame came before the answer to the call was read")
-        match message:
-            case [1, str() as name, list() as args, dict() as named] if len(name) <= MAX_CALL_NAME_CHARS:
+        if message[0] == CALL and len(message) == 4:  # most are calls; matching a pattern takes three times as long
+            _, name, args, named = message
+            if type(name) is str and len(name) <= MAX_CALL_NAME_CHARS and type(args) is list and type(named) is dict:
                 self.is_call_open = True
                 return CallMade(name, args, named)
+        match message:
             case [4, int() as stream]:
                 self.is_call_open = True
                 return Pulled(stream)
@@ -300,19 +359,28 @@ def start_frame(
     parameters: Mapping[str, Any],
     output_bytes: int,
     libraries: Libraries = NONE,
+    codes: Codes = NO_CODES,
 ) -> bytes:
-    """Return the bytes that start a program.
+    """Return the bytes that start a program; ``codes`` is what its files were compiled to, as far as that is known.
 
     Raises:
         TooLargeError: The files, with those of its libraries, are more than a bundle may hold.
     """
-    body = {
+    body: dict[str, Any] = {
         "main": main,
         "files": dict(files),
         "parameters": dict(parameters),
         "limits": {"output_bytes": output_bytes},
         "libraries": libraries.to_plain() if libraries.requires else None,
     }
+    if codes:
+        body["codes"] = codes
+    return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
+
+
+def compile_frame(main: str, source: bytes) -> bytes:
+    """Return the bytes that have a worker compile one text, run nothing, and give the code as its result."""
+    body: dict[str, Any] = {"main": main, "files": {main: source}, "compile": True}
     return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
 
 
@@ -360,6 +428,18 @@ def batch_body(items: list[Any], is_end: bool, summary: Any) -> bytes:
         raise
     except ProtocolError:
         return encode([BATCH, [_with_bytes(items), is_end, _with_bytes(summary)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def blocks_body(blocks: list[Columns], is_end: bool, summary: Any) -> bytes:
+    """Return the encoded answer to a pull that gives rows in columns; raises as :func:`value_body`."""
+    wire = [block.to_wire() for block in blocks]
+    return encode([BLOCKS, [wire, is_end, _with_bytes(summary)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+
+
+def batch_of(body: bytes) -> Taken:
+    """Return what an answer to a pull holds, other than one of ``RAW``, as plain items."""
+    kind, (items, is_end, summary) = decode_trusted(body)
+    return Taken([row for block in items for row in rows_of(block)] if kind == BLOCKS else items, is_end, summary)
 
 
 def _with_bytes(value: Any) -> Any:

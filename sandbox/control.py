@@ -4,18 +4,24 @@ The agent: ``Setup`` once, then ``Fork`` with the worker's end of a socketpair b
 ``Failed`` once, ``Born`` perhaps before; then for each fork ``Forked`` with a pidfd beside it (or ``NotForked``) and
 ``Ended``. No message carries anything of a script. Both sides are ours, yet each message is parsed strictly: a zygote
 that speaks nonsense is ended.
+
+``Fork``, ``Forked`` and ``Ended`` are said for each worker, and so have a fixed layout: of the memory that general
+parsing uses, the zygote would copy a hundred pages for each worker, as a fork shares all of it.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from protocol.errors import ProtocolError
 from protocol.packets import MAX_PACKET_BYTES, Packets
 
 __all__ = [
-    "MAX_PACKET_BYTES", "Born", "Ended", "Failed", "Fork", "Forked", "Message", "NotForked", "Ready", "Setup", "pack",
-    "unpack",
+    "MAX_FORK_BYTES", "MAX_LANGUAGE_BYTES", "MAX_PACKET_BYTES", "Born", "Ended", "Failed", "Fork", "Forked", "Message",
+    "NotForked", "Ready", "Setup", "fork_request", "pack", "unpack",
 ]  # fmt: skip
 
 
@@ -31,12 +37,11 @@ class Setup:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(NamedTuple):
     """Asks for one worker."""
 
     run: int  # chosen by the agent, unique for this zygote
-    language: str
+    language: str  # at most MAX_LANGUAGE_BYTES of ASCII
     memory_bytes: int
     cpu_s: float
     ahead: bool  # nobody waits for it yet: it may use the time to warm itself up
@@ -61,8 +66,7 @@ class Failed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(NamedTuple):
     """The worker exists; its pidfd comes with this packet."""
 
     run: int
@@ -76,8 +80,7 @@ class NotForked:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The worker has ended and was reaped."""
 
     run: int
@@ -88,7 +91,68 @@ class Ended:
 
 Message = Setup | Fork | Born | Ready | Failed | Forked | NotForked | Ended
 
-_PACKETS: Final[Packets[Message]] = Packets({
-    0: Setup, 1: Fork, 2: Ready, 3: Failed, 4: Forked, 5: NotForked, 6: Ended, 7: Born,
+_PACKETS: Final[Packets[Setup | Ready | Failed | NotForked | Born]] = Packets({
+    0: Setup, 2: Ready, 3: Failed, 5: NotForked, 7: Born,
 })  # fmt: skip
-pack, unpack = _PACKETS.pack, _PACKETS.unpack
+
+MAX_LANGUAGE_BYTES: Final = 16
+#: The first byte begins no MessagePack value; the second one is the kind.
+_FORK, _FORKED, _ENDED = b"\xc1\x01", b"\xc1\x04", b"\xc1\x06"
+_FORK_LAYOUT: Final = struct.Struct(f"<2sqqdB{MAX_LANGUAGE_BYTES}s")
+_FORKED_LAYOUT: Final = struct.Struct("<2sq")
+_ENDED_LAYOUT: Final = struct.Struct("<2sqiqq")
+MAX_FORK_BYTES: Final = _FORK_LAYOUT.size
+
+
+def pack(message: Message) -> bytes:
+    """Return the packet of ``message``.
+
+    Raises:
+        TooLargeError: It fits no packet.
+        ProtocolError: A number or a name in it has no place there.
+    """
+    try:
+        if isinstance(message, Fork):
+            run, language, memory_bytes, cpu_s, ahead = message
+            name = language.encode("ascii")
+            if not 0 < len(name) <= MAX_LANGUAGE_BYTES or b"\0" in name:
+                raise ProtocolError(f"{language!r} cannot be asked for")
+            return _FORK_LAYOUT.pack(_FORK, run, memory_bytes, cpu_s, ahead, name)
+        if isinstance(message, Forked):
+            return _FORKED_LAYOUT.pack(_FORKED, message.run)
+        if isinstance(message, Ended):
+            return _ENDED_LAYOUT.pack(_ENDED, *message)
+    except (struct.error, UnicodeEncodeError) as error:
+        raise ProtocolError(f"a control packet cannot be made: {error}") from None
+    return _PACKETS.pack(message)
+
+
+def unpack(packet: bytes) -> Message:
+    """Return the message in ``packet``.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    if packet[:1] != b"\xc1":
+        return _PACKETS.unpack(packet)
+    kind, size = packet[:2], len(packet)
+    if kind == _FORKED and size == _FORKED_LAYOUT.size:
+        return Forked(_FORKED_LAYOUT.unpack(packet)[1])
+    if kind == _ENDED and size == _ENDED_LAYOUT.size:
+        return Ended(*_ENDED_LAYOUT.unpack(packet)[1:])
+    if kind == _FORK:
+        return fork_request(packet)
+    raise ProtocolError("a control packet is of no known kind")
+
+
+def fork_request(packet: bytes) -> Fork:
+    """Return the request in ``packet``, the only one that a zygote takes once it is ready; raises as :func:`unpack`."""
+    if len(packet) != MAX_FORK_BYTES:
+        raise ProtocolError("a packet is no request for a fork")
+    kind, run, memory_bytes, cpu_s, ahead, name = _FORK_LAYOUT.unpack(packet)
+    language = name.rstrip(b"\0")
+    if kind != _FORK or ahead > 1 or not language.isascii() or not language or b"\0" in language:
+        raise ProtocolError("a packet is no request for a fork")
+    if not math.isfinite(cpu_s):
+        raise ProtocolError("a packet is no request for a fork")
+    return Fork(run, language.decode("ascii"), memory_bytes, cpu_s, ahead == 1)

@@ -28,8 +28,9 @@ from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from sandbox import pure
 from sandbox.budget import Budget
-from sandbox.gate import CallEntry, Gate, Passage, Session
+from sandbox.gate import Gate, Passage
 from sandbox.launch import Options, Outcome, Program, Sandbox
+from sandbox.parties import CallEntry, Session
 
 Function = Callable[..., Any]
 Decide = Callable[[str, Facts], Verdict]
@@ -157,6 +158,7 @@ class _Entry:
     tier = Tier.COMPUTE
     changes = True  # so what it did is recorded before the script goes on: nothing is known of what it does
     is_blocking = False  # threads are taken care of here, as an intent needs the loop
+    looks_up = ()
     gives = "value"
 
     def __init__(self, name: str, function: Function) -> None:

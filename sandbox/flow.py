@@ -57,6 +57,8 @@ NOTHING: Final[Value] = frozenset()
 UNKNOWN_ATOM: Final = Atom(Kind.UNKNOWN)
 UNKNOWN: Final[Value] = frozenset({UNKNOWN_ATOM})
 SOME_NUMBER: Final[Value] = frozenset({Atom(Kind.NUMBER)})
+_CONSTANT: Final = Kind.CONSTANT  # a look at an enumeration costs ten times as much
+_CONTAINER: Final = Kind.CONTAINER
 _FOLLOWED_EVER: Final = frozenset(
     {Kind.CALL, Kind.FAMILY, Kind.HANDLE, Kind.ENVIRONMENT, Kind.BUILTIN, Kind.MODULE, Kind.UNKNOWN, Kind.NUMBER}
 )
@@ -78,7 +80,7 @@ def constant(value: bool | int | float | str | bytes | None) -> Value:
 
 def texts(value: Value) -> list[str] | None:
     """Return the texts among what ``value`` may be, if all of that is constant; None if it may be something else."""
-    if not value or any(atom.kind is not Kind.CONSTANT for atom in value):
+    if not value or any(atom.kind is not _CONSTANT for atom in value):
         return None
     return sorted(atom.value for atom in value if atom.name == "str")
 
@@ -151,7 +153,7 @@ def calculated(operator: str, left: Value, right: Value) -> Value:
     """Return what an operator makes of two whole numbers that are certain; else it is unknown."""
     if len(left) == 1 and len(right) == 1:
         (first,), (second,) = left, right
-        if first.kind is second.kind is Kind.CONSTANT and first.name == second.name == "int":
+        if first.kind is second.kind is _CONSTANT and first.name == second.name == "int":
             result = _calculated(operator, first.value, second.value)
             if result is not None and -(1 << 63) <= result < 1 << 63:
                 return constant(result)
@@ -287,6 +289,8 @@ class Flow:
     def assign(self, variable: Any, value: Value) -> None:
         """Note that ``variable`` may hold ``value``."""
         before = self._values.get(variable)
+        if before is not None and value <= before:  # nothing new; what a variable holds has no containers
+            return
         after = joined(before or NOTHING, _held(value))
         if before is not None and after == before:
             return
@@ -347,7 +351,10 @@ class Flow:
     def escape_all(self, values: Iterable[Value], place: str) -> None:
         """Let each of them escape."""
         for value in values:
-            self.escape(value, place)
+            for atom in value:
+                if atom.kind not in _HARMLESS:  # few are
+                    self.escape(value, place)
+                    break
 
     # What both languages do to a value
 
@@ -360,6 +367,9 @@ class Flow:
             place: Where.
             is_number: The name is certainly a number, as an index of a list is.
         """
+        if target is UNKNOWN:  # most are
+            self._ask(names, place, is_number=is_number)
+            return UNKNOWN
         found: set[Atom] = set()
         held = {name for atom in target if atom.kind is Kind.MODULE for name in atom.value}
         for atom in target:
@@ -414,7 +424,7 @@ class Flow:
 def _held(value: Value) -> Value:
     """Return what a variable holds of ``value``: a list or map may change later, so its content is not known then."""
     for atom in value:
-        if atom.kind is not Kind.CONTAINER:
+        if atom.kind is not _CONTAINER:
             continue
-        return frozenset(atom for atom in value if atom.kind is not Kind.CONTAINER) | UNKNOWN
+        return frozenset(atom for atom in value if atom.kind is not _CONTAINER) | UNKNOWN
     return value

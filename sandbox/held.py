@@ -56,6 +56,11 @@ class Held:
         """``stream``, or the family of its methods."""
         return STREAM if isinstance(self.thing, Pump) else self.thing.kind
 
+    def summary(self) -> dict[str, Any]:
+        """Return what more the record of its end tells, if it has something to tell."""
+        tell = getattr(self.thing, "summary", None)
+        return {} if tell is None or isinstance(self.thing, Pump) else dict(tell())
+
     async def close(self) -> None:
         """Close it and what its call opened. Errors are logged: nobody is left to tell.
 

@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
+_enter_task, _leave_task = asyncio.tasks._enter_task, asyncio.tasks._leave_task
 
 
 class Suspended(Generic[_T]):
@@ -68,10 +69,10 @@ def begin(task: asyncio.Task[Any], coroutine: Coroutine[Any, Any, _T]) -> tuple[
         Exception: What the coroutine raised.
     """
     loop = task.get_loop()
-    asyncio.tasks._enter_task(loop, task)
+    _enter_task(loop, task)
     try:
         return Suspended(coroutine, coroutine.send(None))
     except StopIteration as stop:
         return (stop.value,)
     finally:
-        asyncio.tasks._leave_task(loop, task)
+        _leave_task(loop, task)

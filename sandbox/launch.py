@@ -12,17 +12,22 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import UnavailableError
+from sandbox.compiled import MAX_PARTS, Compiled, Part, Text
+from sandbox.compiling import compiled_apart
 from sandbox.control import Setup
 from sandbox.gate import Gate
 from sandbox.jail.builder import NOBODY, Identity
 from sandbox.jail.walls import Wall, missing
+from sandbox.modules import modules
 from sandbox.nursery import Zygote
 from sandbox.outcome import Outcome, Usage
 from sandbox.runs import Program, Run
-from sandbox.spares import Spares
+from sandbox.spares import Kind, Spares, start
 
 if TYPE_CHECKING:
     from policies.model import Limits
@@ -31,6 +36,7 @@ __all__ = ["Options", "Outcome", "Program", "Sandbox", "Usage"]
 
 RUNS_PER_ZYGOTE: Final = 500  # a replacement costs 0.3 s of CPU beside the runs; chosen without measurement
 SPARES: Final = 2  # workers that wait locked in, each of another kind: mostly one for each language; 2 MB each
+REFILL_AFTER_S: Final = 0.01  # after a run, until the next spare is made: then its result is with whoever waits for it
 DEFAULT_ENTRY: Final = "sandbox.worker"
 
 _log = logging.getLogger("outrider.sandbox")
@@ -65,9 +71,12 @@ class Sandbox:
         )
         self._zygote: Zygote | None = None  # the one that takes runs; may have died
         self._spares: Spares | None = None  # its own
+        self._compiled = Compiled()  # by its workers, so by its interpreter
         self._starting: asyncio.Task[Zygote] | None = None  # the next one
         self._retired: set[Zygote] = set()  # those whose last runs have not ended
         self._stopping: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[Any]] = set()  # of workers whose runs have ended
+        self._compiling: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     @classmethod
@@ -113,43 +122,61 @@ class Sandbox:
         program: Program,
         gate: Gate | Callable[[], Gate],
         limits: Limits,
-        before_start: Awaitable[None] | None = None,
+        before_calls: Awaitable[None] | None = None,
     ) -> Outcome:
-        """Run one program in a worker of its own.
+        """Run one program in a worker of its own, which may be there for a moment after its result; see :meth:`reaped`.
 
         Args:
             program: What to run.
             gate: For this run alone, or a function that makes it.
             limits: What it may use; the same as the gate's budget has.
-            before_start: Waited for while the worker is made and locked; the program is sent only after it.
+            before_calls: Waited for before anything that the program asks for is looked at; till then it only computes.
 
         Raises:
             UnavailableError: No zygote can be started, or it takes no run; nothing ran.
-            OutriderError: What ``before_start`` raised; nothing ran.
+            OutriderError: What ``before_calls`` raised; nothing was done for the program.
             TooLargeError: The program is larger than a bundle may be; nothing ran.
 
         Cancellation:
             Kills the worker.
         """
         zygote, spares = await self._ready_zygote()
-        run = Run(zygote, spares, program, gate if isinstance(gate, Gate) else gate(), limits)
+        compiled, parts = self._compiled, _parts_of(program)
+        codes = compiled.codes(parts)
+        run = Run(zygote, spares, program, (lambda: gate) if isinstance(gate, Gate) else gate, limits, codes)
         try:
-            return await run.complete(before_start)
+            return await run.complete(before_calls)
         finally:
+            if run.reaped is not None and not run.reaped.done():
+                self._reaping.add(run.reaped)
+                run.reaped.add_done_callback(partial(self._is_reaped, zygote))
             self._look_after(zygote)
-            if zygote is self._zygote and zygote.is_alive and not (self._is_closed or zygote.is_suspect):
-                spares.refill(run.kind)
+            # Later: a fork and a lock take as much processor time as all that a run's end has yet to go through.
+            loop = asyncio.get_running_loop()
+            loop.call_later(REFILL_AFTER_S, self._refill, zygote, spares, run.kind)
+            due = [part.text for part in parts if not compiled.has(part.text) and compiled.is_due(part.text)]
+            if due:
+                loop.call_later(REFILL_AFTER_S, self._begin_compiling, zygote, compiled, run.kind, due)
+
+    async def reaped(self) -> None:
+        """Wait until every worker is gone whose run has ended."""
+        if self._reaping:
+            await asyncio.wait(self._reaping)
 
     async def close(self) -> None:
         """End the zygotes and every run. Idempotent."""
         self._is_closed = True
         if self._spares is not None:
             self._spares.drop_all()
+        for task in self._compiling:
+            task.cancel()
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
         zygotes = [*self._retired, *([self._zygote] if self._zygote is not None else [])]
-        await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping)
+        await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping, *self._reaping)
+        if self._compiling:
+            await asyncio.wait(self._compiling)
         self._retired.clear()
 
     async def _ready_zygote(self) -> tuple[Zygote, Spares]:
@@ -163,6 +190,7 @@ class Sandbox:
 
     def _use(self, zygote: Zygote) -> None:
         self._zygote, self._spares = zygote, Spares(zygote, self._options.spares)
+        self._compiled = Compiled()
 
     def _replacement(self) -> asyncio.Task[Zygote]:
         """Return the task that starts the next zygote, which takes over when it is ready."""
@@ -198,6 +226,32 @@ class Sandbox:
             worker.ended.add_done_callback(lambda _: self._look_after(zygote))
         self._look_after(zygote)
 
+    def _refill(self, zygote: Zygote, spares: Spares, kind: Kind) -> None:
+        if zygote is self._zygote and zygote.is_alive and not (self._is_closed or zygote.is_suspect):
+            spares.refill(kind)
+
+    def _begin_compiling(self, zygote: Zygote, compiled: Compiled, kind: Kind, due: list[Text]) -> None:
+        if zygote is self._zygote and zygote.is_alive and not (self._is_closed or zygote.is_suspect):
+            task = asyncio.get_running_loop().create_task(self._compile(zygote, compiled, kind, due))
+            self._compiling.add(task)
+            task.add_done_callback(self._compiling.discard)
+
+    async def _compile(self, zygote: Zygote, compiled: Compiled, kind: Kind, due: list[Text]) -> None:
+        for text in due:  # one after the other, each by a worker that has seen no other text
+            try:
+                started = start(zygote, kind, ahead=False)
+            except UnavailableError as error:  # the next run says it as well
+                _log.warning("nothing is compiled ahead: %s", error)
+                return
+            started.worker.ended.add_done_callback(lambda _: self._look_after(zygote))
+            code = await compiled_apart(started, text)
+            if code is not None:
+                compiled.keep(text, code)
+
+    def _is_reaped(self, zygote: Zygote, reaped: asyncio.Task[Any]) -> None:
+        self._reaping.discard(reaped)
+        self._look_after(zygote)
+
     def _look_after(self, zygote: Zygote) -> None:
         """After a run: see whether its zygote is still good for more."""
         if self._is_closed:
@@ -210,3 +264,11 @@ class Sandbox:
                 stopping.add_done_callback(self._stopping.discard)
         elif not zygote.is_alive or zygote.is_suspect or zygote.runs >= self._options.runs_per_zygote:
             self._replacement()
+
+
+def _parts_of(program: Program) -> list[Part]:
+    """Return what is worth to be compiled apart; nothing for Lua, which compiles as quickly as it would load."""
+    if program.language != "python":
+        return []
+    found = modules(program.language, program.main, program.files, program.libraries)
+    return [Part(each.unit, each.path, Text(each.shown, each.source)) for each in islice(found, MAX_PARTS)]

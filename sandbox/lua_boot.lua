@@ -63,8 +63,11 @@ local error_meta = {
   end,
 }
 
-local function failure(code, message)
-  local object = raw_setmetatable({ code = code, message = message }, error_meta)
+-- What it is about, where it is about one: a parameter, a path on the host, a target in the network.
+local function failure(code, message, parameter, path, target)
+  local object = raw_setmetatable(
+    { code = code, message = message, parameter = parameter, path = path, target = target }, error_meta
+  )
   origin[object] = { code, message, place(3) }
   return object
 end
@@ -72,13 +75,13 @@ end
 -- Calls ---------------------------------------------------------------------------------------------------------------
 
 -- `passed` is false only when the bridge itself failed (memory): its error is a live host object and goes no further.
-local function settle(passed, done, value, message, ...)
+local function settle(passed, done, value, message, ...) -- a failure: false, code, message, parameter, path, target
   host_limit(true)
   if not passed then
     error(failure("internal", "the call could not be carried out (out of memory?)"), 0)
   end
   if not done then
-    error(failure(value, message), 0)
+    error(failure(value, message, ...), 0)
   end
   return value, message, ...
 end
@@ -107,7 +110,10 @@ local families = {} -- prefix -> member -> function; those of a handle's kind ar
 
 local function release(object)
   local about = held[object]
-  if about == nil or about.is_over then return end
+  if about == nil then return end
+  about.items, about.blocks = nil, nil -- what came already and was not read is gone as well
+  about.position, about.count, about.block, about.blocks_count = 1, 0, 1, 0
+  if about.is_over then return end
   about.is_over = true
   headroom()
   host_limit(false)
@@ -118,20 +124,88 @@ local function release(object)
   end
 end
 
+-- Rows that came column by column (protocol.columns, which has the kinds): { count, { { key, kind, value, more }, ... } }.
+-- A row is made with all its keys at once, by a function that is compiled once for them: growing it key by key takes twice
+-- as long. The keys are the gate's, not a script's.
+local makers = {}
+
+local function maker(columns)
+  local fields = {}
+  for index = 1, #columns do fields[index] = raw_format("[%q]=false", columns[index][1]) end
+  local source = "return {" .. concat(fields, ",") .. "}"
+  if makers[source] == nil then makers[source] = raw_load(source, "=rows", "t", {}) end
+  return makers[source]
+end
+
+local fillers = {
+  [0] = function(rows, key, value)
+    for index = 1, #rows do rows[index][key] = value end
+  end,
+  function(rows, key, value)
+    local start = 1
+    for index = 1, #rows do
+      local stop = find(value, "\0", start, true) or #value + 1
+      rows[index][key] = sub(value, start, stop - 1)
+      start = stop + 1
+    end
+  end,
+  function(rows, key, value, more)
+    local other, before = more[1], more[2]
+    for index = 1, #rows do
+      local row = rows[index]
+      row[key] = before[byte(value, index) + 1] .. row[other]
+    end
+  end,
+  function(rows, key, value, more)
+    for index = 1, #rows do rows[index][key] = more[byte(value, index) + 1] end
+  end,
+  function(rows, key, value)
+    for index = 1, #rows do rows[index][key] = value[index] end
+  end,
+}
+fillers[5] = fillers[4]
+
+local function rows_of(block)
+  local rows, columns = {}, block[2]
+  local make = maker(columns)
+  for index = 1, block[1] do rows[index] = make() end
+  for index = 1, #columns do
+    local column = columns[index]
+    fillers[column[2]](rows, column[1], column[3], column[4])
+  end
+  return rows
+end
+
 local function take(about)
   headroom()
   host_limit(false)
   about.is_over = true -- if it fails, the gate has let it go
-  local items, count, is_end, summary = settle(pcall(host_pull, about.number))
-  about.items, about.position, about.count, about.is_over, about.summary = items, 1, count, is_end, summary
+  local items, count, is_end, summary, are_blocks = settle(pcall(host_pull, about.number))
+  about.is_over, about.summary = is_end, summary
+  if are_blocks then
+    about.blocks, about.block, about.blocks_count = items, 1, count
+  else
+    about.items, about.position, about.count = items, 1, count
+  end
+end
+
+local function next_block(about)
+  local block = about.blocks[about.block]
+  about.blocks[about.block], about.block = nil, about.block + 1
+  about.items, about.position, about.count = rows_of(block), 1, block[1]
 end
 
 local function advance(object)
   local about = held[object]
   if about == nil or about.kind ~= "stream" then error("attempt to iterate a handle that is no stream", 2) end
   while about.position > about.count do
-    if about.is_over then return nil end
-    take(about)
+    if about.block <= about.blocks_count then
+      next_block(about)
+    elseif about.is_over then
+      return nil
+    else
+      take(about)
+    end
   end
   local position = about.position
   local item = about.items[position]
@@ -166,7 +240,9 @@ local handle_meta = {
 
 local function handle(number, kind, fields)
   local object = raw_setmetatable({ ["$handle"] = number }, handle_meta)
-  held[object] = { number = number, kind = kind, fields = fields, position = 1, count = 0, is_over = false }
+  held[object] = {
+    number = number, kind = kind, fields = fields, is_over = false, position = 1, count = 0, block = 1, blocks_count = 0,
+  }
   return object
 end
 

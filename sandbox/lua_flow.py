@@ -56,10 +56,16 @@ from sandbox.lua_tree import (
     Vararg,
     While,
 )  # fmt: skip
+from sandbox.own_names import OwnNames
 
 _ENVIRONMENTS = frozenset({"_G", "_ENV"})
 _BUILTINS = frozenset({"pcall", "xpcall", "ipairs", "pairs"})
+# A look at an enumeration costs ten times as much as a look at one of these.
+_BUILTIN, _CALL, _CONTAINER, _ENVIRONMENT = Kind.BUILTIN, Kind.CALL, Kind.CONTAINER, Kind.ENVIRONMENT
+_FAMILY, _HANDLE = Kind.FAMILY, Kind.HANDLE
 _NIL = constant(None)
+_SEVERAL = (Call, Method, Vararg)  # what may give more values than one, or none
+_CALLS = (Call, Method)
 
 
 class LuaReader:
@@ -70,32 +76,41 @@ class LuaReader:
         chunk: The file.
         file: Its name.
         flavour: ``lua`` or ``luajit``.
+        free: Families that no other file names: the file may have variables of these names for its own.
     """
 
-    def __init__(self, flow: Flow, chunk: Chunk, file: str, flavour: str) -> None:
+    def __init__(self, flow: Flow, chunk: Chunk, file: str, flavour: str, free: frozenset[str] = frozenset()) -> None:
         self._flow = flow
+        self._names_of_its_own = OwnNames(flow, free if not _has_labels(chunk) else frozenset())
+        self._depth = 0  # of blocks; 1 is the chunk's own
         self._chunk = chunk
         self._file = file
         self._surface = SURFACES[flavour]
         self._names = self._surface.names
+        self._ordinary: dict[str, bool] = {}  # global name -> as _is_ordinary; all of it is known beforehand
         self._gave_one = False  # whether the newest call that was read gives exactly one value
         self.line = 1  # where reading has come to, for whoever has to say where it could not go on
+        self._here = f"{file}:1"  # that, with the file's name
 
     def read(self) -> None:
         """Read the whole file once. ``RecursionError`` if it is nested too deeply to follow."""
+        self._names_of_its_own.begin()
         for line in self._chunk.own_environments:
             self._flow.note_dynamic(f"{self._file}:{line}", "_ENV is replaced")
         self._block(self._chunk.body)
 
     def _place(self, line: int) -> str:
-        self.line = line
-        return f"{self._file}:{line}"
+        if line != self.line:
+            self.line, self._here = line, f"{self._file}:{line}"
+        return self._here
 
     # Statements
 
     def _block(self, block: Block) -> None:
+        self._depth += 1
         for statement in block.statements:
             _STATEMENTS[type(statement)](self, statement)
+        self._depth -= 1
 
     def _local(self, node: Local) -> None:
         values = self._values(node.values, len(node.variables))
@@ -110,6 +125,10 @@ class LuaReader:
         self._function(node.function)
 
     def _assign(self, node: Assign) -> None:
+        if len(node.targets) == len(node.values) == 1:  # most are
+            (source,) = node.values
+            self._store(node.targets[0], _single(_EXPRESSIONS[type(source)](self, source)))
+            return
         values = self._values(node.values, len(node.targets))
         for target, value in zip(node.targets, values, strict=True):
             self._store(target, value)
@@ -120,24 +139,42 @@ class LuaReader:
             if target.variable is not None:
                 self._flow.assign(target.variable, value)
             else:
-                self._store_global(target.name, value, place)
+                self._store_global(target.name, value, place, is_certain=self._depth == 1)
             return
         if not isinstance(target, Index):
             raise TypeError(f"cannot assign to {type(target).__name__}")
         names = self._key(target.key)
+        self._misled(target.object, names)
         held = self._object(target.object)
-        if any(atom.kind is Kind.ENVIRONMENT for atom in held):
+        if any(atom.kind is _ENVIRONMENT for atom in held):
             if names is None:
                 self._flow.note_dynamic(place, "a global is replaced under a computed name")
             for name in names or ():
                 self._store_global(name, value, place)
         for name in names or ():
             self._flow.assign(("field", name), UNKNOWN)  # so that nobody is told that string.trim does not exist
-        if not held or any(atom.kind is not Kind.ENVIRONMENT for atom in held):
+        if not held or any(atom.kind is not _ENVIRONMENT for atom in held):
             self._flow.escape(value, place)
 
-    def _store_global(self, name: str, value: Value, place: str) -> None:
+    def _misled(self, node: Expression, names: Sequence[str] | None) -> None:
+        """Note that what reads like a call of a family is a member of the script's own variable."""
+        if isinstance(node, Name) and node.variable is None:
+            self._names_of_its_own.take(node.name, names or ())
+
+    def _is_ordinary(self, name: str) -> bool:
+        """Return whether a global is a variable like any other: nothing of ours, of Lua's, or that leads to others."""
+        is_ordinary = self._ordinary.get(name)
+        if is_ordinary is None:
+            is_special = name in _ENVIRONMENTS or name in self._names or name == "load"
+            is_ordinary = self._ordinary[name] = not (is_special or self._flow.known.is_ours(name))
+        return is_ordinary
+
+    def _store_global(self, name: str, value: Value, place: str, *, is_certain: bool = False) -> None:
         self._flow.assign(("global", name), value)
+        if self._is_ordinary(name):
+            return
+        if self._names_of_its_own.store(name, place, is_certain=is_certain):
+            return
         if name in _ENVIRONMENTS:
             self._flow.note_dynamic(place, f"{name} is replaced")
         elif self._flow.known.is_guarded(name):
@@ -186,7 +223,7 @@ class LuaReader:
         if len(node.values) != 1 or not isinstance(call, Call) or len(call.arguments) != 1:
             return None
         iterator = self._value(call.function)
-        names = {atom.name for atom in iterator if atom.kind is Kind.BUILTIN}
+        names = {atom.name for atom in iterator if atom.kind is _BUILTIN}
         if len(iterator) != 1 or not names & {"ipairs", "pairs"}:
             return None
         index = SOME_NUMBER if "ipairs" in names else UNKNOWN
@@ -197,7 +234,7 @@ class LuaReader:
         item = NOTHING
         for _, element in table.fields:
             value = self._value(element)
-            if isinstance(element, Call | Method | Vararg):  # may give several
+            if isinstance(element, _SEVERAL):
                 self._flow.escape(value, self._place(element.line))
                 value = UNKNOWN
             item = joined(item, value)
@@ -217,7 +254,7 @@ class LuaReader:
         values: list[Value] = []
         for number, expression in enumerate(expressions):
             is_last = number == len(expressions) - 1
-            if is_last and number < count - 1 and isinstance(expression, Call | Method | Vararg):
+            if is_last and number < count - 1 and isinstance(expression, _SEVERAL):
                 values += self._several(expression, count - number)
             else:
                 values.append(_single(self._value(expression)))
@@ -228,7 +265,7 @@ class LuaReader:
         found = self._value(expression)
         second: Value = UNKNOWN
         for atom in found:
-            if atom.kind is Kind.CONTAINER and atom.name == "results":  # whether it went well, then what it gave
+            if atom.kind is _CONTAINER and atom.name == "results":  # whether it went well, then what it gave
                 second |= atom.value
         return [_single(found), second, *[UNKNOWN] * count][:count]
 
@@ -258,9 +295,13 @@ class LuaReader:
     def _global(self, name: str, place: str) -> Value:
         """Return what a global name may stand for; nothing if nobody defines it."""
         assigned = self._flow.value(("global", name))
+        if self._is_ordinary(name):
+            return assigned or (UNKNOWN if self._flow.is_assigned(("global", name)) else NOTHING)
         if name in _ENVIRONMENTS:
             return assigned | one(Kind.ENVIRONMENT, name)
         if self._flow.known.is_family(name):
+            if self._names_of_its_own.read(name):
+                return assigned or UNKNOWN
             return assigned | one(Kind.FAMILY, name)
         if name in self._flow.known.calls:
             return assigned | self._flow.take(name, place)
@@ -302,6 +343,7 @@ class LuaReader:
 
     def _index(self, node: Index) -> Value:
         names = self._key(node.key)
+        self._misled(node.object, names)
         if self._undefined(node.object, names):
             return UNKNOWN
         key_is_number = names is None and isinstance(node.key, Name) and self._value(node.key) <= SOME_NUMBER
@@ -309,7 +351,7 @@ class LuaReader:
         return self._member(held, names, self._place(node.line), is_number=key_is_number)
 
     def _member(self, held: Value, names: list[str] | None, place: str, *, is_number: bool = False) -> Value:
-        environments = [atom for atom in held if atom.kind is Kind.ENVIRONMENT]
+        environments = [atom for atom in held if atom.kind is _ENVIRONMENT]
         if not environments:
             return self._flow.member(held, names, place, is_number=is_number)
         if names is None:
@@ -335,7 +377,7 @@ class LuaReader:
             self._flow.escape(value, self._place(value_node.line))
             if key is None:
                 items.append(_single(value))
-                is_plain = is_plain and not isinstance(value_node, Call | Method | Vararg)
+                is_plain = is_plain and not isinstance(value_node, _SEVERAL)
             else:
                 names = self._key(key)
                 named += [(name, value) for name in names or ()]
@@ -354,7 +396,7 @@ class LuaReader:
         return UNKNOWN
 
     def _binary(self, node: Binary) -> Value:
-        values = [_single(self._value(operand)) for operand in node.operands]
+        values = [_single(_EXPRESSIONS[type(operand)](self, operand)) for operand in node.operands]
         if node.operators[0] in ("and", "or"):
             return chosen(values, is_and=node.operators[0] == "and")
         self._flow.escape_all(values, self._place(node.line))
@@ -379,7 +421,7 @@ class LuaReader:
         if not nodes:
             return values, False
         last = self._value(nodes[-1])
-        is_open = isinstance(nodes[-1], Vararg) or (isinstance(nodes[-1], Call | Method) and not self._gave_one)
+        is_open = isinstance(nodes[-1], Vararg) or (isinstance(nodes[-1], _CALLS) and not self._gave_one)
         if is_open:
             self._flow.escape(last, self._place(nodes[-1].line))
         return [*values, _single(last)], is_open
@@ -389,23 +431,23 @@ class LuaReader:
         results = NOTHING
         is_other = not called
         for atom in called:
-            if atom.kind is Kind.CALL:
+            if atom.kind is _CALL:
                 self._escape_given(arguments, place)
                 maps = self._flow.known.maps.get(atom.name, frozenset())
                 results |= self._flow.make(atom.name, place, given(arguments, is_open, maps))
-            elif atom.kind is Kind.BUILTIN and atom.name in ("pcall", "xpcall") and arguments:
+            elif atom.kind is _BUILTIN and atom.name in ("pcall", "xpcall") and arguments:
                 results |= self._protected(atom.name, arguments, is_open, place)
             else:
                 is_other = True
         if is_other:
             self._flow.escape_all(arguments, place)
-        self._gave_one = all(atom.kind is Kind.CALL and atom.name not in self._flow.known.streams for atom in called)
+        self._gave_one = all(atom.kind is _CALL and atom.name not in self._flow.known.streams for atom in called)
         return results | UNKNOWN if is_other and called else results
 
     def _escape_given(self, arguments: list[Value], place: str) -> None:
         """A call of ours hands what it is given to the host: a handle does not get out of sight by that."""
         for value in arguments:
-            self._flow.escape(frozenset(atom for atom in value if atom.kind is not Kind.HANDLE), place)
+            self._flow.escape(frozenset(atom for atom in value if atom.kind is not _HANDLE), place)
 
     def _protected(self, name: str, arguments: list[Value], is_open: bool, place: str) -> Value:
         """``pcall(f, ...)`` is ``f(...)``, ``xpcall(f, handler, ...)`` calls the handler besides."""
@@ -418,12 +460,13 @@ class LuaReader:
 
     def _method(self, node: Method) -> Value:
         place = self._place(node.line)
+        self._misled(node.object, [node.name])
         if self._undefined(node.object, [node.name]):
             held: Value = UNKNOWN
         else:
             held = self._object(node.object)
         arguments, is_open = self._arguments(node.arguments)
-        powerful = [atom for atom in held if atom.kind is Kind.FAMILY]
+        powerful = [atom for atom in held if atom.kind is _FAMILY]
         for family in powerful:
             wrong = f"{family.name}:{node.name}(...) passes {family.name} itself; write {family.name}.{node.name}(...)"
             self._flow.notes.remarks.append((place, wrong))
@@ -432,11 +475,16 @@ class LuaReader:
         if powerful:
             self._flow.escape_all(arguments, place)
             for atom in called:
-                if atom.kind is Kind.CALL:
+                if atom.kind is _CALL:
                     self._flow.make(atom.name, place, Arguments(is_open=True))
             self._gave_one = False
             return UNKNOWN
         return self._made(called, [receiver, *arguments], is_open, place)
+
+
+def _has_labels(chunk: Chunk) -> bool:
+    """Tell whether a jump can skip statements of the chunk's own block."""
+    return any(isinstance(statement, Jump) for statement in chunk.body.statements)
 
 
 def given(arguments: list[Value], is_open: bool, maps: frozenset[int]) -> Arguments:
@@ -451,7 +499,7 @@ def given(arguments: list[Value], is_open: bool, maps: frozenset[int]) -> Argume
         return Arguments(tuple(arguments), (), is_open)
     last = arguments[-1]
     for atom in last:
-        if atom.kind is Kind.CONTAINER and atom.name == "table" and len(last) == 1:
+        if atom.kind is _CONTAINER and atom.name == "table" and len(last) == 1:
             items, named = atom.value
             return Arguments(tuple(arguments[:-1]), named) if named and not items else Arguments(tuple(arguments))
     may_be_map = any(atom.kind in (Kind.UNKNOWN, Kind.CONTAINER) for atom in last)
@@ -460,9 +508,11 @@ def given(arguments: list[Value], is_open: bool, maps: frozenset[int]) -> Argume
 
 def _single(value: Value) -> Value:
     """Return the first of several results: that of a protected call says only whether it went well."""
+    if value is UNKNOWN:
+        return value
     for atom in value:
-        if atom.kind is Kind.CONTAINER and atom.name == "results":
-            return frozenset(atom for atom in value if atom.kind is not Kind.CONTAINER) | UNKNOWN
+        if atom.kind is _CONTAINER and atom.name == "results":
+            return frozenset(atom for atom in value if atom.kind is not _CONTAINER) | UNKNOWN
     return value
 
 

@@ -8,8 +8,6 @@ analysis that guesses would miss calls. Time is linear in the length of the sour
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple
 
 KEYWORDS = frozenset(
@@ -21,23 +19,20 @@ KEYWORDS = frozenset(
 MAX_CODE_POINT = (1 << 31) - 1  # of an escape \u{...}; manual, section 3.1
 
 
-class Kind(Enum):
-    """What a token is."""
-
-    NAME = "name"
-    KEYWORD = "keyword"
-    STRING = "string"
-    NUMBER = "number"
-    SYMBOL = "symbol"
-    END = "end of file"
+#: Marks of what has no fixed spelling. No keyword and no symbol is spelled like one of them.
+NAME, STRING, NUMBER, END = "<name>", "<string>", "<number>", "<end>"
 
 
-class Token(NamedTuple):
-    """One token. ``text`` is the content of a string, escapes decoded, and the spelling of everything else."""
+class Tokens(NamedTuple):
+    """All tokens of a source, column by column: an object for each of them would cost more than finding it.
 
-    kind: Kind
-    text: str
-    line: int  # of its first character, from 1
+    A mark says what a token is: a keyword or a symbol by its spelling, everything else by one of the marks above. So
+    one comparison tells a keyword from a string that reads like it.
+    """
+
+    marks: list[str]
+    texts: list[str]  # content of a string, escapes decoded, and the spelling of everything else
+    lines: list[int]  # of its first character, from 1
 
 
 class LuaSyntaxError(Exception):
@@ -50,33 +45,47 @@ class LuaSyntaxError(Exception):
 
 
 _LINE_BREAK = re.compile(r"\r\n|\n\r|\r")
+_BACKSLASH = re.compile(r"\\")
 _SPACE = re.compile(r"[ \t\n\v\f]+")
-_LONG_OPEN = re.compile(r"\[(=*)\[")
-_SPECIAL = {quote: re.compile(rf"[{quote}\\\n]") for quote in "\"'"}
 _DECIMAL = re.compile(r"[0-9]{1,3}")
+_HEX = re.compile(r"[0-9a-fA-F]{2}")
 _UNICODE = re.compile(r"u\{([0-9a-fA-F]+)\}")
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"', "'": "'",
     "\n": "\n",
 }  # fmt: skip
+_SYMBOLS = frozenset(
+    {
+        "...", "..", ".", "==", "=", "~=", "~", "<=", "<<", "<", ">=", ">>", ">", "//", "/", "::", ":", "-", "+", "*",
+        "%", "^", "#", "&", "|", "(", ")", "{", "}", "[", "]", ";", ",",
+    }
+)  # fmt: skip
+_SPELLED = {spelling: spelling for spelling in KEYWORDS | _SYMBOLS}
 
 
-def _main_pattern(more: str) -> re.Pattern[str]:
-    """Return the pattern of one token; ``more`` are the characters that names may hold besides those of Lua 5.4."""
+def _pattern(more: str) -> re.Pattern[str]:
+    """Return what finds all tokens in one go, as (token, what is between its brackets, what is no token).
+
+    ``more`` are the characters that names may hold besides those of Lua 5.4. What is no token takes all the rest with
+    it, and nothing that failed is tried in another way (``*+``): time stays linear whatever the source is.
+    """
     name = rf"[A-Za-z_{more}][A-Za-z0-9_{more}]*"
+    symbol = r"[+*%^#&|(){};,\]]|==?|\.(?:\.\.?|(?![0-9]))|<[=<]?|>[=>]?|~=?|//?|::?|-(?!-)|\[(?!=*\[)"
     number = r"0[xX](?:[pP][+-]|[0-9A-Za-z_.])*|(?:[0-9]|\.[0-9])(?:[eE][+-]|[0-9A-Za-z_.])*"
-    symbol = r"\.\.\.|\.\.|==|~=|<=|>=|<<|>>|//|::|--|[-+*/%^#&~|<>=(){};:,.\]]|\[(?!=*\[)"
-    kinds = rf"(?P<NAME>{name})|(?P<NUMBER>{number})|(?P<SYMBOL>{symbol})|(?P<QUOTE>[\"'])|(?P<LONG>\[=*\[)"
-    return re.compile(rf"[ \t]*(?:{kinds}|(?P<SPACE>[\n\v\f][ \t\n\v\f]*))")
+    text = "|".join(rf"{mark}(?:[^{mark}\\\n]++|\\z[ \t\n\v\f]*+|\\[\s\S])*+{mark}" for mark in "\"'")
+    long = r"(?:--)?\[(=*)\[[\s\S]*?\]\2\]"
+    token = rf"{name}|{symbol}|{number}|[\n\v\f][ \t\n\v\f]*|{text}|--(?!\[=*\[)[^\n]*|{long}"
+    return re.compile(rf"[ \t]*+(?:({token})|\Z|([\s\S]+))")
 
 
-_NAME, _KEYWORD, _NUMBER, _SYMBOL = Kind.NAME, Kind.KEYWORD, Kind.NUMBER, Kind.SYMBOL
-_LUA = _main_pattern("")
-_LUAJIT = _main_pattern("\x80-\xff")  # lj_char.c: every byte above ASCII belongs to a name
+_LUA = _pattern("")
+_LUAJIT = _pattern("\x80-\xff")  # lj_char.c: every byte above ASCII belongs to a name
 _MARK = "\xef\xbb\xbf"
+#: What a token is that is not one of _SPELLED, by its first character; that of a name is not here.
+_FIRST = {**dict.fromkeys("0123456789.", NUMBER), **dict.fromkeys("\"'[", STRING), **dict.fromkeys("\n\v\f-", "")}
 
 
-def tokens(source: str, flavour: str = "lua") -> list[Token]:
+def tokens(source: str, flavour: str = "lua") -> Tokens:
     """Return the tokens of ``source``, an END last.
 
     Args:
@@ -88,7 +97,34 @@ def tokens(source: str, flavour: str = "lua") -> list[Token]:
     """
     source = _LINE_BREAK.sub("\n", source)  # a lone CR ends a comment too; missing that would hide what follows it
     start = _header(source) if flavour == "luajit" else 0
-    return _Lexer(source, _LUAJIT if flavour == "luajit" else _LUA).read(start)
+    found = Tokens([], [], [])
+    add_mark, add_text, add_line = found.marks.append, found.texts.append, found.lines.append
+    marks, line = dict(_SPELLED), 1  # and of the names and numerals that were seen
+    for text, _, rest in (_LUAJIT if flavour == "luajit" else _LUA).findall(source, start):
+        mark = marks.get(text)
+        passed = 0  # line breaks within it
+        if mark is None:
+            if not text:
+                if rest:
+                    raise LuaSyntaxError(_problem(rest), line)
+                continue
+            mark = _FIRST.get(text[0], NAME)
+            if mark in (NAME, NUMBER):
+                marks[text] = mark
+            else:
+                passed = text.count("\n")
+                if not mark:
+                    line += passed
+                    continue
+                text = _quoted(text, line) if text[0] != "[" else _between_brackets(text)
+        add_mark(mark)
+        add_text(text)
+        add_line(line)
+        line += passed
+    add_mark(END)
+    add_text("<end of file>")
+    add_line(line)
+    return found
 
 
 def _header(source: str) -> int:
@@ -100,99 +136,49 @@ def _header(source: str) -> int:
     return len(source) if stop < 0 else stop
 
 
-class _Lexer:
-    def __init__(self, source: str, pattern: re.Pattern[str]) -> None:
-        self._source = source
-        self._match: Callable[[str, int], re.Match[str] | None] = pattern.match
-        self._line = 1  # of the character to be read
-        self._found: list[Token] = []
+def _problem(rest: str) -> str:
+    """Return why ``rest`` does not begin with a token."""
+    if rest[0] in "\"'":
+        return "unfinished string"
+    return "unfinished long string or comment" if rest[0] in "[-" else "unexpected character"
 
-    def read(self, position: int) -> list[Token]:
-        """Return the tokens from ``position`` on."""
-        source, found, size, matched = self._source, self._found, len(self._source), self._match
-        while position < size:
-            match = matched(source, position)
-            if match is None:
-                if not source[position:].strip(" \t"):
-                    break
-                raise LuaSyntaxError("unexpected character", self._line)
-            kind = match.lastgroup or ""
-            text, position = match[kind], match.end()
-            if kind == "SPACE":
-                self._line += text.count("\n")
-            elif kind == "NAME":
-                found.append(Token(_KEYWORD if text in KEYWORDS else _NAME, text, self._line))
-            elif text == "--":
-                position = self._comment(position)
-            elif kind == "SYMBOL":
-                found.append(Token(_SYMBOL, text, self._line))
-            elif kind == "NUMBER":
-                found.append(Token(_NUMBER, text, self._line))
-            else:
-                position = self._quoted(text, position) if kind == "QUOTE" else self._long_string(text, position)
-        found.append(Token(Kind.END, "<end of file>", self._line))
-        return found
 
-    def _comment(self, position: int) -> int:
-        opening = _LONG_OPEN.match(self._source, position)
-        if opening:
-            stop = self._long_end(opening[0], opening.end())
-            self._line += self._source.count("\n", position, stop)
-            return stop
-        stop = self._source.find("\n", position)
-        return len(self._source) if stop < 0 else stop
+def _between_brackets(text: str) -> str:
+    """Return what stands in a long string, without the line break that it may begin with."""
+    size = text.index("[", 1) + 1
+    return text[size:-size].removeprefix("\n")
 
-    def _long_end(self, opening: str, position: int) -> int:
-        closing = opening.replace("[", "]")
-        stop = self._source.find(closing, position)
-        if stop < 0:
-            raise LuaSyntaxError("unfinished long string or comment", self._line)
-        return stop + len(closing)
 
-    def _long_string(self, opening: str, position: int) -> int:
-        stop = self._long_end(opening, position)
-        content = self._source[position : stop - len(opening)]
-        self._found.append(Token(Kind.STRING, content.removeprefix("\n"), self._line))
-        self._line += content.count("\n")
-        return stop
+def _quoted(text: str, line: int) -> str:
+    """Return what a string with its quotes stands for."""
+    content = text[1:-1]
+    if "\\" not in content:
+        return content
+    parts, position = [], 0
+    while match := _BACKSLASH.search(content, position):
+        parts.append(content[position : match.start()])
+        meant, position = _escape(content, match.end(), line)
+        parts.append(meant)
+    return "".join([*parts, content[position:]])
 
-    def _quoted(self, quote: str, position: int) -> int:
-        """Read what stands behind the opening quote."""
-        source, line, parts, special = self._source, self._line, [], _SPECIAL[quote]
-        while True:
-            match = special.search(source, position)
-            if match is None or match[0] == "\n":
-                raise LuaSyntaxError("unfinished string", line)
-            parts.append(source[position : match.start()])
-            position = match.end()
-            if match[0] == quote:
-                self._found.append(Token(Kind.STRING, "".join(parts), line))
-                return position
-            text, position = self._escape(position)
-            parts.append(text)
 
-    def _escape(self, position: int) -> tuple[str, int]:
-        """Return what the escape behind a backslash stands for, and where it ends."""
-        source = self._source
-        letter = source[position : position + 1]
-        if letter == "\n":
-            self._line += 1
-        if letter in _ESCAPES:
-            return _ESCAPES[letter], position + 1
-        if letter == "z":
-            space = _SPACE.match(source, position + 1)
-            self._line += space[0].count("\n") if space else 0
-            return "", space.end() if space else position + 1
-        digits = _DECIMAL.match(source, position)
-        if digits and int(digits[0]) < 256:
-            return chr(int(digits[0])), digits.end()
-        pair = source[position + 1 : position + 3]
-        if letter == "x" and re.fullmatch("[0-9a-fA-F]{2}", pair):
-            return chr(int(pair, 16)), position + 3
-        unicode = _UNICODE.match(source, position)
-        if unicode and len(unicode[1].lstrip("0")) <= 8 and int(unicode[1], 16) <= MAX_CODE_POINT:
-            return _utf8(int(unicode[1], 16)), unicode.end()
-        raise LuaSyntaxError("invalid escape sequence", self._line)
+def _escape(source: str, position: int, line: int) -> tuple[str, int]:
+    """Return what the escape behind a backslash stands for, and where it ends."""
+    letter = source[position : position + 1]
+    if letter in _ESCAPES:
+        return _ESCAPES[letter], position + 1
+    if letter == "z":
+        space = _SPACE.match(source, position + 1)
+        return "", space.end() if space else position + 1
+    digits = _DECIMAL.match(source, position)
+    if digits and int(digits[0]) < 256:
+        return chr(int(digits[0])), digits.end()
+    if letter == "x" and (pair := _HEX.match(source, position + 1)):
+        return chr(int(pair[0], 16)), position + 3
+    unicode = _UNICODE.match(source, position)
+    if unicode and len(unicode[1].lstrip("0")) <= 8 and int(unicode[1], 16) <= MAX_CODE_POINT:
+        return _utf8(int(unicode[1], 16)), unicode.end()
+    raise LuaSyntaxError("invalid escape sequence", line + source.count("\n", 0, position))
 
 
 def _utf8(code: int) -> str:

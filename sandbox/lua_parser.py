@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sandbox.lua_lexer import Kind, LuaSyntaxError, Token, tokens
+from sandbox.lua_lexer import END, KEYWORDS, NAME, NUMBER, STRING, LuaSyntaxError, Tokens, tokens
 from sandbox.lua_tree import (
     Assign,
     Binary,
@@ -57,9 +57,13 @@ _LEVELS = (
 _STRENGTH = {operator: level for level, operators in enumerate(_LEVELS, 1) for operator in operators}
 _UNARY_STRENGTH = len(_LEVELS) + 1
 _UNARY = frozenset({"-", "#", "~", "not"})
-_BLOCK_END = frozenset({"end", "else", "elseif", "until"})
+_BLOCK_END = frozenset({"end", "else", "elseif", "until", END})
+_SUFFIXES = frozenset({".", "[", ":", "(", "{", STRING})
 _CONSTANTS = {"nil": None, "true": True, "false": False}
-_SPELLED = (Kind.SYMBOL, Kind.KEYWORD)
+_LEAVES = frozenset({NAME, NUMBER, STRING, *_CONSTANTS})  # an operand by itself, unless _GOES_ON follows
+_GOES_ON = frozenset({*_STRENGTH, "^", *_SUFFIXES})
+_CALLS = (Call, Method)  # what can stand alone
+_TARGETS = (Name, Index)  # what can be assigned
 
 
 def parse(source: str, flavour: str = "lua") -> Chunk:
@@ -73,8 +77,8 @@ def parse(source: str, flavour: str = "lua") -> Chunk:
         LuaSyntaxError: It is not Lua, or more than the bounds above; names the line.
     """
     found = tokens(source, flavour)
-    if len(found) > MAX_TOKENS:
-        raise LuaSyntaxError(f"more than {MAX_TOKENS} words and symbols", found[MAX_TOKENS].line)
+    if len(found.marks) > MAX_TOKENS:
+        raise LuaSyntaxError(f"more than {MAX_TOKENS} words and symbols", found.lines[MAX_TOKENS])
     parser = _Parser(found, flavour)
     try:
         return parser.chunk()
@@ -85,12 +89,13 @@ def parse(source: str, flavour: str = "lua") -> Chunk:
 class _Parser:
     """Each method reads one production of the grammar."""
 
-    def __init__(self, found: list[Token], flavour: str) -> None:
-        self._tokens = found
+    def __init__(self, found: Tokens, flavour: str) -> None:
+        self._marks, self._texts, self._lines = found
         self._at = 0  # index of the token to be read
         self._depth = 0
         self._is_jit = flavour == "luajit"
-        self._scopes: list[dict[str, Variable]] = [{}]  # innermost last
+        self._visible: dict[str, Variable] = {}  # what each name means here, if it is not global
+        self._hidden: list[list[tuple[str, Variable | None]]] = [[]]  # scope, innermost last -> what names meant before
         self._own_environments: list[int] = []
 
     # Tokens
@@ -98,36 +103,37 @@ class _Parser:
     @property
     def line(self) -> int:
         """Line of the token to be read."""
-        return self._tokens[self._at].line
+        return self._lines[self._at]
 
-    def _is(self, text: str) -> bool:
-        token = self._tokens[self._at]
-        return token.text == text and token.kind in _SPELLED
+    def _is(self, mark: str) -> bool:
+        return self._marks[self._at] == mark
 
-    def _accept(self, text: str) -> bool:
-        token = self._tokens[self._at]
-        if token.text == text and token.kind in _SPELLED:
+    def _accept(self, mark: str) -> bool:
+        if self._marks[self._at] == mark:
             self._at += 1
             return True
         return False
 
-    def _expect(self, text: str) -> None:
-        if not self._accept(text):
-            token = self._tokens[self._at]
-            raise LuaSyntaxError(f"{text!r} expected near {token.text[:40]!r}", token.line)
+    def _expect(self, mark: str) -> None:
+        if self._marks[self._at] != mark:
+            raise LuaSyntaxError(f"{mark!r} expected near {self._near()}", self.line)
+        self._at += 1
 
-    def _is_name(self, token: Token) -> bool:
-        return token.kind is Kind.NAME or (self._is_jit and token.text == "goto" and token.kind is Kind.KEYWORD)
+    def _near(self) -> str:
+        return repr(self._texts[self._at][:40])
 
-    def _next(self) -> Token:
-        return self._tokens[min(self._at + 1, len(self._tokens) - 1)]
+    def _is_name(self, mark: str) -> bool:
+        return mark == NAME or (self._is_jit and mark == "goto")
+
+    def _next(self) -> str:
+        return self._marks[min(self._at + 1, len(self._marks) - 1)]
 
     def _name(self) -> str:
-        token = self._tokens[self._at]
-        if not self._is_name(token):
-            raise LuaSyntaxError(f"name expected near {token.text[:40]!r}", token.line)
-        self._at += 1
-        return token.text
+        at = self._at
+        if not self._is_name(self._marks[at]):
+            raise LuaSyntaxError(f"name expected near {self._near()}", self.line)
+        self._at = at + 1
+        return self._texts[at]
 
     def _enter(self) -> None:
         self._depth += 1
@@ -143,14 +149,19 @@ class _Parser:
         if name == "_ENV":
             self._own_environments.append(line)
         variable = Variable(name, line)
-        self._scopes[-1][name] = variable
+        self._hidden[-1].append((name, self._visible.get(name)))
+        self._visible[name] = variable
         return variable
 
-    def _find(self, name: str) -> Variable | None:
-        for scope in reversed(self._scopes):
-            if name in scope:
-                return scope[name]
-        return None
+    def _open(self) -> None:
+        self._hidden.append([])
+
+    def _close(self) -> None:
+        for name, before in reversed(self._hidden.pop()):
+            if before is None:
+                del self._visible[name]
+            else:
+                self._visible[name] = before
 
     # Statements
 
@@ -158,42 +169,40 @@ class _Parser:
         """Read the whole source."""
         block = Block()
         self._statements(block)
-        token = self._tokens[self._at]
-        if token.kind is not Kind.END:
-            raise LuaSyntaxError(f"end of file expected near {token.text[:40]!r}", token.line)
+        if not self._is(END):
+            raise LuaSyntaxError(f"end of file expected near {self._near()}", self.line)
         return Chunk(block, self._own_environments)
 
     def _block(self) -> Block:
-        self._scopes.append({})
+        self._open()
         block = Block()
         self._statements(block)
-        self._scopes.pop()
+        self._close()
         return block
 
     def _statements(self, block: Block) -> None:
         self._enter()
-        while True:
-            token = self._tokens[self._at]
-            if token.kind is Kind.END or (token.kind is Kind.KEYWORD and token.text in _BLOCK_END):
-                break
-            if not self._accept(";"):
-                block.statements.append(self._statement(token))
+        while (mark := self._marks[self._at]) not in _BLOCK_END:
+            if mark == ";":
+                self._at += 1
+            else:
+                block.statements.append(self._statement(mark, self._lines[self._at]))
         self._leave()
 
-    def _statement(self, token: Token) -> Statement:
-        if token.kind is Kind.KEYWORD and not (
-            self._is_jit and token.text == "goto" and not self._is_name(self._next())
-        ):
-            reader = _READERS.get(token.text)
-            if reader is None:
-                raise LuaSyntaxError(f"unexpected {token.text!r}", token.line)
+    def _statement(self, mark: str, line: int) -> Statement:
+        if mark == NAME:
+            return self._assignment_or_call(line)
+        reader = _READERS.get(mark)
+        if reader is not None and not (mark == "goto" and self._is_jit and not self._is_name(self._next())):
             self._at += 1
-            return reader(self, token.line)
+            return reader(self, line)
+        if mark in KEYWORDS and mark != "goto":
+            raise LuaSyntaxError(f"unexpected {mark!r}", line)
         if self._accept("::"):
             name = self._name()
             self._expect("::")
-            return Jump(token.line, name)
-        return self._assignment_or_call(token.line)
+            return Jump(line, name)
+        return self._assignment_or_call(line)
 
     def _if(self, line: int) -> Statement:
         branches = [self._branch()]
@@ -229,27 +238,28 @@ class _Parser:
             self._expect("in")
         values = self._expressions()
         self._expect("do")
-        self._scopes.append({})
+        self._open()
         variables = [self._declare(name, where) for name, where in names]
-        body = self._block()
-        self._scopes.pop()
+        body = Block()
+        self._statements(body)
+        self._close()
         self._expect("end")
         return Count(line, variables[0], values, body) if is_count else ForEach(line, variables, values, body)
 
     def _repeat(self, line: int) -> Statement:
-        self._scopes.append({})  # the condition still sees the locals of the body
+        self._open()  # the condition still sees the locals of the body
         body = Block()
         self._statements(body)
         self._expect("until")
         condition = self._expression()
-        self._scopes.pop()
+        self._close()
         return Repeat(line, body, condition)
 
     def _function(self, line: int) -> Statement:
         target = self._bound_name()
         is_method = False
         while not is_method and (self._is(".") or self._is(":")):
-            is_method = self._tokens[self._at].text == ":"
+            is_method = self._marks[self._at] == ":"
             self._at += 1
             where = self.line
             target = Index(where, target, Constant(where, self._name()))
@@ -274,8 +284,8 @@ class _Parser:
         return name, attribute
 
     def _return(self, line: int) -> Statement:
-        token = self._tokens[self._at]
-        is_bare = self._is(";") or token.kind is Kind.END or (token.kind is Kind.KEYWORD and token.text in _BLOCK_END)
+        mark = self._marks[self._at]
+        is_bare = mark == ";" or mark in _BLOCK_END
         values = [] if is_bare else self._expressions()
         self._accept(";")
         return Return(line, values)
@@ -288,17 +298,17 @@ class _Parser:
 
     def _assignment_or_call(self, line: int) -> Statement:
         first = self._suffixed()
-        if not (self._is("=") or self._is(",")):
-            if not isinstance(first, Call | Method):
-                token = self._tokens[self._at]
-                raise LuaSyntaxError(f"unexpected {token.text[:40]!r}", token.line)
+        mark = self._marks[self._at]
+        if mark != "=" and mark != ",":
+            if not isinstance(first, _CALLS):
+                raise LuaSyntaxError(f"unexpected {self._near()}", self.line)
             return Evaluate(line, first)
         targets = [first]
         while self._accept(","):
             targets.append(self._suffixed())
         self._expect("=")
         for target in targets:
-            if not isinstance(target, Name | Index):
+            if not isinstance(target, _TARGETS):
                 raise LuaSyntaxError("cannot assign to this", target.line)
         return Assign(line, targets, self._expressions())
 
@@ -306,106 +316,108 @@ class _Parser:
 
     def _expressions(self) -> list[Expression]:
         found = [self._expression()]
-        while self._accept(","):
+        while self._marks[self._at] == ",":
+            self._at += 1
             found.append(self._expression())
         return found
 
     def _expression(self, weakest: int = 1) -> Expression:
         """Read operands joined by operators no weaker than ``weakest``."""
+        at, marks = self._at, self._marks
+        if (mark := marks[at]) in _LEAVES and marks[at + 1] not in _GOES_ON and self._depth < MAX_DEPTH:
+            return self._leaf(mark, at)  # most are; what follows shows that nothing hangs on it
         self._enter()
         left = self._operand()
-        while True:
-            token = self._tokens[self._at]
-            strength = _STRENGTH.get(token.text, 0) if token.kind in _SPELLED else 0
-            if strength < weakest or not strength:
-                break
+        while (strength := _STRENGTH.get(self._marks[self._at], 0)) >= weakest:
             left = self._operators(left, strength)
         self._leave()
         return left
 
+    def _leaf(self, mark: str, at: int) -> Expression:
+        """Read an operand of one token, the one at ``at``."""
+        text, line = self._texts[at], self._lines[at]
+        self._at = at + 1
+        if mark == NAME:
+            return Name(line, text, self._visible.get(text))
+        if mark == NUMBER:
+            value = _number(text)
+            return OddNumber(line) if value is None else Constant(line, value)
+        return Constant(line, text if mark == STRING else _CONSTANTS[mark])
+
     def _operators(self, left: Expression, strength: int) -> Expression:
         """Read all that follows with operators of one strength, as one node."""
         node = Binary(self.line, [left], [])
-        while True:
-            token = self._tokens[self._at]
-            if token.kind not in _SPELLED or _STRENGTH.get(token.text) != strength:
-                return node
+        while _STRENGTH.get(mark := self._marks[self._at]) == strength:
             self._at += 1
-            node.operators.append(token.text)
+            node.operators.append(mark)
             node.operands.append(self._expression(strength + 1))
+        return node
 
     def _operand(self) -> Expression:
         """Read an operand with its unary operators and its power, which is stronger than they are to its left."""
-        token = self._tokens[self._at]
-        if token.text in _UNARY and token.kind in _SPELLED:
+        mark, line = self._marks[self._at], self._lines[self._at]
+        if mark in _UNARY:
             self._at += 1
-            return Unary(token.line, token.text, self._expression(_UNARY_STRENGTH))
-        base = self._simple(token)
-        if self._accept("^"):
-            return Binary(token.line, [base, self._expression(_UNARY_STRENGTH)], ["^"])
+            return Unary(line, mark, self._expression(_UNARY_STRENGTH))
+        base = self._suffixed() if mark == NAME else self._simple(mark, line)
+        if self._marks[self._at] == "^":
+            self._at += 1
+            return Binary(line, [base, self._expression(_UNARY_STRENGTH)], ["^"])
         return base
 
-    def _simple(self, token: Token) -> Expression:
-        kind, text, line = token
-        if kind is Kind.STRING:
-            self._at += 1
-            return Constant(line, text)
-        if kind is Kind.NUMBER:
-            self._at += 1
-            value = _number(text)
-            return OddNumber(line) if value is None else Constant(line, value)
-        if kind is Kind.KEYWORD and text in _CONSTANTS:
-            self._at += 1
-            return Constant(line, _CONSTANTS[text])
-        if kind is Kind.KEYWORD and text == "function":
+    def _simple(self, mark: str, line: int) -> Expression:
+        if mark in _LEAVES:
+            return self._leaf(mark, self._at)
+        if mark == "function":
             self._at += 1
             return self._body(line, is_method=False)
-        if kind is Kind.SYMBOL and text == "...":
+        if mark == "...":
             self._at += 1
             return Vararg(line)
-        if kind is Kind.SYMBOL and text == "{":
+        if mark == "{":
             return self._table()
         return self._suffixed()
 
     def _bound_name(self) -> Expression:
         line, name = self.line, self._name()
-        return Name(line, name, self._find(name))
+        return Name(line, name, self._visible.get(name))
 
     def _suffixed(self) -> Expression:
         """Read a name or bracketed expression with the fields, indexes and calls that hang on it."""
         line = self.line
-        if self._accept("("):
-            found: Expression = Group(line, self._expression())
+        found: Expression
+        if self._is(NAME):
+            found = self._leaf(NAME, self._at)
+        elif self._accept("("):
+            found = Group(line, self._expression())
             self._expect(")")
         else:
             found = self._bound_name()
         for _ in range(MAX_SUFFIXES):
-            kind, text, line = self._tokens[self._at]
-            if kind is Kind.STRING or (kind is Kind.SYMBOL and text in "({"):
-                found = Call(line, found, self._arguments())
-            elif kind is not Kind.SYMBOL:
+            mark = self._marks[self._at]
+            if mark not in _SUFFIXES:
                 return found
-            elif text == ".":
+            line = self.line
+            if mark == ".":
                 self._at += 1
                 found = Index(line, found, Constant(line, self._name()))
-            elif text == "[":
+            elif mark == "[":
                 self._at += 1
                 found = Index(line, found, self._expression())
                 self._expect("]")
-            elif text == ":":
+            elif mark == ":":
                 self._at += 1
                 name = self._name()
                 found = Method(line, found, name, self._arguments())
             else:
-                return found
+                found = Call(line, found, self._arguments())
         raise LuaSyntaxError(f"more than {MAX_SUFFIXES} fields, indexes and calls of one value", line)
 
     def _arguments(self) -> list[Expression]:
-        kind, text, line = self._tokens[self._at]
-        if kind is Kind.STRING:
-            self._at += 1
-            return [Constant(line, text)]
-        if self._is("{"):
+        mark = self._marks[self._at]
+        if mark == STRING:
+            return [self._leaf(mark, self._at)]
+        if mark == "{":
             return [self._table()]
         self._expect("(")
         if self._accept(")"):
@@ -427,19 +439,19 @@ class _Parser:
         return node
 
     def _field(self) -> tuple[Expression | None, Expression]:
-        token, after = self._tokens[self._at], self._next()
+        at = self._at
         key: Expression | None = None
         if self._accept("["):
             key = self._expression()
             self._expect("]")
             self._expect("=")
-        elif self._is_name(token) and after.kind is Kind.SYMBOL and after.text == "=":
-            key = Constant(token.line, token.text)
+        elif self._is_name(self._marks[at]) and self._next() == "=":
+            key = Constant(self._lines[at], self._texts[at])
             self._at += 2
         return key, self._expression()
 
     def _body(self, line: int, *, is_method: bool) -> Function:
-        self._scopes.append({})
+        self._open()
         parameters = [self._declare("self", line)] if is_method else []
         has_vararg = False
         self._expect("(")
@@ -451,8 +463,9 @@ class _Parser:
             if not self._accept(","):
                 self._expect(")")
                 break
-        body = self._block()
-        self._scopes.pop()
+        body = Block()
+        self._statements(body)
+        self._close()
         self._expect("end")
         return Function(line, parameters, has_vararg, body)
 
@@ -473,6 +486,8 @@ _READERS: dict[str, Callable[[_Parser, int], Statement]] = {
 
 def _number(text: str) -> int | float | None:
     """Return the value of a numeral of Lua 5.4 (manual, 3.1); None for what only LuaJIT has."""
+    if len(text) < 19 and text.isdecimal():  # most are
+        return int(text)
     is_hex = text[:2] in ("0x", "0X")
     try:
         if is_hex and not any(letter in text for letter in ".pP"):

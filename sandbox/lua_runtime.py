@@ -15,10 +15,12 @@ Its guards are those of Lua 5.4. Deep recursion through callbacks can crash it (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from protocol.columns import unpacked
 from protocol.errors import ArgumentError, UnavailableError
 from sandbox import pure
 from sandbox.lua_syntax import MODULES, module
@@ -27,20 +29,24 @@ from sandbox.modules import NONE, Finder, Libraries
 from sandbox.runtimes import (
     HANDLE_KEY,
     MAX_SOURCE_BYTES,
+    NO_CODES,
+    PLACES,
     Binding,
     CallError,
     ChannelLike,
+    Codes,
     Nowhere,
     Remote,
     Result,
     RuntimeLimits,
     failed,
 )
-from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Caps, ValueRefused
+from sandbox.values import ARGUMENT, CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Budget, Caps, ValueRefused, in_the_name_of
 
 BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
 
 _PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
+MAX_NAME_BYTES = 64  # of a key that is named in a refusal
 FLAVOURS = tuple(MODULES)  # Lua 5.4, LuaJIT 2.1
 FIND = "=find"  # what the boot chunk calls for ``require``; no call of a script can have this name
 _boots: dict[str, bytes] = {}  # flavour -> the boot chunk, compiled, from preload on
@@ -101,6 +107,8 @@ def prepare(bindings: Sequence[Binding], flavour: str = "lua") -> LuaRuntime:
 class LuaRuntime:
     """One Lua state, for one program. See ``runtimes.Runtime``."""
 
+    takes_bytes = True
+
     def __init__(self, bindings: Sequence[Binding], flavour: str) -> None:
         self._error: type[Exception] = module(flavour).LuaError
         self._channel: ChannelLike = Nowhere()
@@ -109,6 +117,7 @@ class LuaRuntime:
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
         self._maps = {binding.name: binding.maps for binding in bindings if binding.maps}
+        self._names = {binding.name: binding.parameters for binding in bindings}
         self._finder = Finder("lua", {}, NONE)  # of the run; set when the program arrives
         self._memory_bytes = 0  # of Lua's own allocator, while a script runs
         self._state = _new_state(flavour)
@@ -134,10 +143,21 @@ class LuaRuntime:
         )  # fmt: skip
         return run
 
+    def compiled(self, main: str, files: Mapping[str, bytes]) -> Result:
+        """Refuse: Lua compiles quickly, and loads no bytecode."""
+        del files
+        return failed("Lua is not compiled apart", main)
+
     def execute(
-        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+        self,
+        main: str,
+        files: Mapping[str, bytes],
+        parameters: Mapping[str, Any],
+        libraries: Libraries = NONE,
+        codes: Codes = NO_CODES,
     ) -> Result:
         """Run ``main``; its value is the first one that the chunk returns."""
+        del codes  # there are none
         if self._seeds is None:
             raise RuntimeError("a runtime runs only after it was attached")
         self._parameters = parameters
@@ -187,13 +207,14 @@ class LuaRuntime:
         return self._settled(name, call)
 
     def _host_pull(self, stream: int) -> tuple[Any, ...]:
-        """Take what comes next of a stream: ``True, items, how many, whether that is all, summary``."""
+        """Take what comes next of a stream: ``True, items, how many, is that all, summary, are they blocks``."""
 
         def pull() -> tuple[Any, ...]:
             taken = self._channel.pull(stream)
+            items = map(unpacked, taken.items) if taken.is_blocks else taken.items
             return (
-                True, to_lua(self._state, taken.items), len(taken.items), taken.is_end,
-                to_lua(self._state, taken.summary),
+                True, to_lua(self._state, list(items)), len(taken.items), taken.is_end,
+                to_lua(self._state, taken.summary), taken.is_blocks,
             )  # fmt: skip
 
         return self._settled(b"", pull)
@@ -202,7 +223,7 @@ class LuaRuntime:
         self._channel.release(handle)
 
     def _settled(self, name: bytes, perform: Callable[[], tuple[Any, ...]]) -> tuple[Any, ...]:
-        """Return what ``perform`` returns, or ``False, code, message``.
+        """Return what ``perform`` returns, or ``False, code, message`` and what of ``PLACES`` it is about.
 
         Never raises: an exception would arrive in Lua as a live object.
         """
@@ -210,9 +231,12 @@ class LuaRuntime:
             return perform()
         except CallError as error:
             self._failed_call = name
-            return False, error.code.encode(), error.message.encode("utf-8", "replace")
+            found = [error.fields.get(name) for name in PLACES]
+            places = [None if each is None else str(each).encode("utf-8", "replace") for each in found]
+            return False, error.code.encode(), error.message.encode("utf-8", "replace"), *places
         except ValueRefused as error:
-            return False, b"invalid_argument", str(error).encode("utf-8", "replace")
+            parameter = None if error.parameter is None else error.parameter.encode("utf-8", "replace")
+            return False, b"invalid_argument", str(error).encode("utf-8", "replace"), parameter
         except MemoryError:
             return False, b"budget", b"not enough memory"
         except Exception:  # noqa: BLE001 - whatever it is, its text and its object stay on this side
@@ -224,8 +248,8 @@ class LuaRuntime:
             found = self._finder.find(unit, wanted)
             return [found.unit, found.path, found.shown, found.source]
         if name in self._locals:
-            return pure.PURE[name](self._parameters, self._plain(args, LOCAL_CAPS), {})
-        positional = self._plain(args, CALL_CAPS)
+            return pure.PURE[name](self._parameters, self._arguments(name, args, LOCAL_CAPS), {})
+        positional = self._arguments(name, args, CALL_CAPS)
         named: dict[str, Any] = {}
         if self._is_options(name, positional):
             named = positional.pop()
@@ -238,9 +262,29 @@ class LuaRuntime:
             return False
         return len(positional) - 1 not in self._maps.get(name, ())
 
+    def _arguments(self, name: str, args: tuple[Any, ...], caps: Caps) -> list[Any]:
+        try:
+            return self._plain(args, caps)
+        except ValueRefused as refused:
+            raise in_the_name_of(refused, self._each(name, args), caps) from None
+
+    def _each(self, name: str, args: tuple[Any, ...]) -> Iterator[tuple[str | None, Callable[[Budget], Any]]]:
+        """Yield the parameter that each argument is for, and what copies it; for one that was refused."""
+        parameters, maps = self._names.get(name, ()), self._maps.get(name, ())
+        for place, arg in enumerate(args):
+            if type(arg) is self._table_type and place == len(args) - 1 and place not in maps:  # options, perhaps
+                for key, item in arg.items():
+                    if type(key) is bytes:
+                        yield _readable_name(key), partial(from_lua, item, self._table_type)
+            yield parameters[place] if place < len(parameters) else None, partial(from_lua, arg, self._table_type)
+
     def _plain(self, args: tuple[Any, ...], caps: Caps) -> list[Any]:
-        budget = caps.budget("an argument")
+        budget = caps.budget(ARGUMENT)
         return [from_lua(arg, self._table_type, budget) for arg in args]
+
+
+def _readable_name(key: bytes) -> str:
+    return key[:MAX_NAME_BYTES].decode("utf-8", "replace")
 
 
 def _only_tail_call(source: bytes, call: bytes, main: str) -> str | None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from sandbox.values import INT_MAX, INT_MIN, Budget, ValueRefused
 
+_BYTES = frozenset({bytes})
+_SCALARS = frozenset({type(None), bool, int, float, bytes})
 _AS_IT_IS = frozenset({type(None), bool, float, bytes})
 
 
@@ -30,11 +32,16 @@ def to_lua(state: Any, value: Any) -> Any:
         return value if INT_MIN <= value <= INT_MAX else _as_float(value)
     if kind is list:
         return state.table_from([to_lua(state, item) for item in value])
+    if kind is dict and _BYTES.issuperset(map(type, value)) and _SCALARS.issuperset(map(type, value.values())):
+        try:
+            return state.table_from(value)
+        except OverflowError:  # an integer that Lua cannot hold
+            pass
     if kind is dict:  # long results are lists of small ones, so that a call for each text would be most of the work
         return state.table_from({
-            key.encode("utf-8", "surrogateescape"):
-                item.encode("utf-8", "surrogateescape") if type(item) is str
-                else item if type(item) in _AS_IT_IS else to_lua(state, item)
+            key if type(key) is bytes else key.encode("utf-8", "surrogateescape"):
+                item if type(item) in _AS_IT_IS or (type(item) is int and INT_MIN <= item <= INT_MAX)
+                else to_lua(state, item)
             for key, item in value.items()
         })  # fmt: skip
     raise TypeError(f"{kind.__name__} is not a plain value")

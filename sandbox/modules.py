@@ -7,7 +7,7 @@ Everything was fetched, proved and bounded before the worker got it: nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -69,6 +69,20 @@ class Module(NamedTuple):
     path: str  # within that bundle
     shown: str  # how errors name it
     source: bytes
+
+
+def modules(language: str, main: str, files: Mapping[str, bytes], libraries: Libraries) -> Iterator[Module]:
+    """Yield all that a program may run: its main file, then what can be required, each file once, in a fixed order."""
+    suffix = _SUFFIXES[language]
+    if main in files:
+        yield Module(PROGRAM, main, main, files[main])
+    for path in sorted(files):
+        if path != main and path.endswith(suffix):
+            yield Module(PROGRAM, path, path, files[path])
+    for digest, library in sorted(libraries.held.items()):
+        for path in sorted(library.files):
+            if path == library.main or path.endswith(suffix):
+                yield Module(digest, path, f"{library.name}/{path}", library.files[path])
 
 
 class Finder:

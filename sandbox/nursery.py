@@ -7,9 +7,9 @@ reaches a stranger who got the same number. The zygote's stderr is the agent's; 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
+import re
 import select
 import signal
 import socket
@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
+import kernel
 from kernel import offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.control import MAX_PACKET_BYTES, Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
@@ -28,6 +29,8 @@ from sandbox.outcome import Ended as WorkerEnded
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.3 s when warm
 STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes milliseconds
 
+_STATUS_BYTES: Final = 8192  # more than there is; 1.5 KB, and two numbers for each processor
+_HIGH_WATER: Final = re.compile(rb"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 _SUSPECT: Final = frozenset(
     -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
 )
@@ -53,9 +56,25 @@ class Worker:
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
         try:
-            return time.clock_gettime(_cpu_clock(_pid_of(self._pidfd)))
+            return time.clock_gettime(_cpu_clock(kernel.pid_of(self._pidfd)))
         except OSError:
             return None
+
+    def measured(self) -> WorkerEnded | None:
+        """Return what it has used so far, as it will be told at its end; None if it has ended or it cannot be told.
+
+        Source:
+            proc(5): ``VmHWM`` in ``status`` is what ``ru_maxrss`` will be, in KiB; it is gone once the end has begun.
+        """
+        try:
+            pid = kernel.pid_of(self._pidfd)
+            cpu_s = time.clock_gettime(_cpu_clock(pid))
+            told = _HIGH_WATER.search(_status(pid))
+        except OSError:
+            return None
+        if told is None or self.has_ended():  # only until then is the number sure to mean this process
+            return None
+        return WorkerEnded(0, round(cpu_s * 1_000_000), int(told[1]) * 1024)
 
     def has_ended(self) -> bool:
         """Return whether the process has ended, also if the zygote has not said so yet."""
@@ -80,13 +99,12 @@ class Worker:
             self.ended.set_result(ended)
 
 
-def _pid_of(pidfd: int) -> int:
-    """Return the process behind ``pidfd`` as numbered here; ``OSError`` if there is none any more."""
-    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
-        pid = next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
-    if pid <= 0:
-        raise ProcessLookupError(errno.ESRCH, "it has ended")
-    return pid
+def _status(pid: int) -> bytes:
+    descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)  # an object for the file takes longer
+    try:
+        return os.read(descriptor, _STATUS_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _cpu_clock(pid: int) -> int:
@@ -122,7 +140,7 @@ class Zygote:
             UnavailableError: It cannot work here; says why.
         """
         try:
-            process, ours = offspring.start(python, "sandbox.zygote")
+            process, ours = offspring.start(python, "sandbox.seed")
         except OSError as error:
             raise UnavailableError(f"the sandbox cannot be started: {error}") from None
         zygote = cls(asyncio.get_running_loop(), process, ours)
@@ -140,7 +158,7 @@ class Zygote:
     @property
     def pid(self) -> int:
         """The zygote; where the kernel cannot put it beside the process that was started, that one."""
-        return _pid_of(self._held[-1]) if self._held else self._process.pid
+        return kernel.pid_of(self._held[-1]) if self._held else self._process.pid
 
     @property
     def active(self) -> int:

@@ -17,14 +17,16 @@ from protocol.errors import BudgetError, DeniedError, OutriderError
 from protocol.redaction import Redactor
 from sandbox.budget import CPU, MEMORY, exceeded
 from sandbox.channel import Finished
-from sandbox.gate import CallSummary
 from sandbox.jail.walls import Wall, missing
+from sandbox.parties import CallSummary
 
 if TYPE_CHECKING:
     from policies.model import Limits
 
 LOST: Final = "sandbox worker lost"
 EXIT_NOT_LOCKED: Final = 71  # sandbox.worker.EXIT_NOT_LOCKED, which is not imported: it would load the runtimes
+
+_KILLED_FROM: Final = 0.8  # of the limit of CPU time, from which on a kill is taken to be for that
 
 #: How the two runtimes report that the script's memory is used up. A script can say the same words of its own accord;
 #: then its run counts as killed by a limit, which harms nobody.
@@ -35,8 +37,8 @@ _OUT_OF_MEMORY: Final = ("not enough memory", "MemoryError")
 class Usage:
     """What a run used."""
 
-    wall_ms: float = 0.0  # from acceptance to the worker's end
-    cpu_ms: float = 0.0  # user and system time of the worker, fork and locking included
+    wall_ms: float = 0.0  # from acceptance to the result, or to the worker's end if it sent none
+    cpu_ms: float = 0.0  # user and system time of the worker until then, fork and locking included
     peak_bytes: int = 0  # largest resident set of the worker, interpreter included
     calls: int = 0
 
@@ -52,9 +54,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the kernel says about a worker that is gone."""
+    """What the kernel says about a worker that is gone, or that has sent its result and waits to be ended."""
 
-    status: int  # as waitpid(2) gives it
+    status: int  # as waitpid(2) gives it; 0 of one that waits
     cpu_us: int
     peak_bytes: int
 
@@ -141,9 +143,13 @@ def by_wait_status(ended: Ended, limits: Limits) -> str:
 
 
 def cpu_error(ended: Ended, limits: Limits) -> BudgetError | None:
-    """Return the verdict on the worker's CPU time. The kernel kills in steps of seconds and ticks, not exactly."""
+    """Return the verdict on the worker's CPU time.
+
+    The kernel kills by whole seconds and by counting ticks; what it tells afterwards is exact. On a busy virtual
+    machine the two were 11 % apart.
+    """
     used_s = ended.cpu_us / 1_000_000
-    if used_s < 0.95 * min(limits.cpu_s, math.ceil(limits.cpu_s)):
+    if used_s < _KILLED_FROM * min(limits.cpu_s, math.ceil(limits.cpu_s)):
         return None
     return exceeded(CPU, used_s, limits.cpu_s)
 

@@ -1,8 +1,9 @@
 """Takes what a stream's source gives and packs it into answers, a bounded batch for each pull.
 
 A source is an iterator that may block (driven on a thread) or an asynchronous iterator (driven on the loop). It gives
-items; a list stands for several of them at once, ``bytes`` go as they are. Nothing is asked of a source before the
-script wants it, except that a quick one is kept one batch ahead: so a script that stops reading costs that much.
+items; a list stands for several of them at once, ``Columns`` for rows, ``bytes`` go as they are. Nothing is asked of a
+source before the script wants it, except that a quick one is kept one batch ahead: so a script that stops reading costs
+that much.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from protocol.columns import Columns
 from protocol.errors import InternalError, OutriderError
 from protocol.redaction import Redactor
-from sandbox.channel import batch_body, raw_body
+from sandbox.channel import batch_body, blocks_body, raw_body
 
 BATCH_ITEMS: Final = 512
+BATCH_ROWS: Final = 4096  # of blocks of columns, which cost a fifth
 BATCH_BYTES: Final = 128 * 1024  # about: texts are counted, and something for each item
 BATCH_NS: Final = 10_000_000  # a slow source is not waited for when there is something to give
 ITEM_BYTES: Final = 64  # what an item counts for beside its texts
@@ -37,6 +40,7 @@ class Batch:
     body: bytes
     items: int
     is_end: bool
+    is_quick: bool = False  # it holds so much that its source is likely to have the next one soon
 
 
 @dataclass(slots=True)
@@ -44,24 +48,44 @@ class _Filling:
     """Items on their way into one batch."""
 
     items: list[Any] = field(default_factory=list)
+    blocks: list[Columns] = field(default_factory=list)  # in place of items; a batch has one or the other
+    rows: int = 0  # of all blocks
     size_bytes: int = 0
     until_ns: int = field(default_factory=lambda: time.monotonic_ns() + BATCH_NS)
 
+    def has_room_for(self, item: Any) -> bool:
+        kind = type(item)
+        if kind is bytes:
+            return not self.items and not self.blocks
+        return not self.items if kind is Columns else not self.blocks
+
     def add(self, item: Any) -> None:
+        if type(item) is Columns:
+            if item.count:
+                self.blocks.append(item)
+                self.rows += item.count
+                self.size_bytes += ITEM_BYTES + item.size_bytes
+            return
         for one in item if type(item) is list else (item,):
             self.items.append(one)
             self.size_bytes += ITEM_BYTES + _size(one)
 
     @property
     def is_full(self) -> bool:
-        return len(self.items) >= BATCH_ITEMS or self.size_bytes >= BATCH_BYTES
+        return len(self.items) >= BATCH_ITEMS or self.rows >= BATCH_ROWS or self.size_bytes >= BATCH_BYTES
+
+    @property
+    def is_quick(self) -> bool:
+        return self.is_full or self.rows >= BATCH_ITEMS
 
     @property
     def is_due(self) -> bool:
         return self.is_full or time.monotonic_ns() >= self.until_ns
 
     def batch(self, *, is_end: bool = False, summary: Any = None) -> Batch:
-        return Batch(batch_body(self.items, is_end, summary), len(self.items), is_end)
+        if self.blocks:
+            return Batch(blocks_body(self.blocks, is_end, summary), self.rows, is_end, self.is_quick)
+        return Batch(batch_body(self.items, is_end, summary), len(self.items), is_end, self.is_quick)
 
 
 def _size(item: Any) -> int:
@@ -118,7 +142,7 @@ class Pump:
         if batch is None:
             batch = await asyncio.shield(self._ahead or self._start(self._source))
             self._ahead = None
-        if not batch.is_end and not self._failed and (batch.items >= BATCH_ITEMS or len(batch.body) >= BATCH_BYTES):
+        if batch.is_quick and not batch.is_end and not self._failed:
             self._ahead = self._start(self._source)
         return batch
 
@@ -146,23 +170,23 @@ class Pump:
         item, self._carried = self._carried, None
         try:
             while not filling.is_due:
-                item = next(source) if item is None else item
-                if type(item) is bytes and filling.items:
+                item = self._plain(next(source)) if item is None else item
+                if not filling.has_room_for(item):
                     self._carried = item
                     break
                 if type(item) is bytes and item:
                     item = self._clean(item)
                     if item:
-                        return Batch(raw_body(item), 1, False)
+                        return Batch(raw_body(item), 1, False, len(item) >= BATCH_BYTES)
                 else:
-                    filling.add(self._redactor.plain(item))
+                    filling.add(item)
                 item = None
         except StopIteration as stop:
             self._end(filling)
             return filling.batch(is_end=True, summary=self._redactor.plain(stop.value))
         except Exception as error:  # noqa: BLE001 - a fault of ours in one stream; its text must not reach the script
             self._failed = _ours(error)
-            if not filling.items:
+            if not filling.items and not filling.blocks:
                 raise self._failed from None
         return filling.batch()
 
@@ -173,17 +197,24 @@ class Pump:
             while type(item) is bytes and item:
                 item = self._clean(item)
                 if item:
-                    return Batch(raw_body(item), 1, False)
+                    return Batch(raw_body(item), 1, False, len(item) >= BATCH_BYTES)
                 item = await anext(source)
         except StopAsyncIteration:
             self._end(filling)
-            return filling.batch(is_end=True)
+            tell = getattr(source, "summary", None)
+            return filling.batch(is_end=True, summary=None if tell is None else self._redactor.plain(tell()))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             raise _ours(error) from None
         filling.add(self._redactor.plain(item))
         return filling.batch()
+
+    def _plain(self, item: Any) -> Any:
+        """Return an item without secrets; bytes are cleaned piece by piece."""
+        if type(item) is bytes or self._redactor.is_idle:
+            return item
+        return self._redactor.plain(item.rows() if type(item) is Columns else item)
 
     def _clean(self, data: bytes) -> bytes:
         """Return what of ``data`` can be given now; the rest comes with the next piece, or at the end."""

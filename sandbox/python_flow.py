@@ -29,6 +29,7 @@ from sandbox.flow import (
     one,
     texts,
 )  # fmt: skip
+from sandbox.own_names import OwnNames
 from sandbox.python_scopes import Comprehension, Function, Scope, Variable, around, parameters, scopes
 
 _GLOBALS = (
@@ -52,10 +53,15 @@ class PythonReader:
         tree: The file.
         file: Its name.
         is_main: Whether it is what runs. What another file leaves in its globals is for others to take.
+        free: Families that no other file names: the file may have variables of these names for its own.
     """
 
-    def __init__(self, flow: Flow, tree: ast.Module, file: str, *, is_main: bool) -> None:
+    def __init__(
+        self, flow: Flow, tree: ast.Module, file: str, *, is_main: bool, free: frozenset[str] = frozenset()
+    ) -> None:
         self._flow = flow
+        self._names_of_its_own = OwnNames(flow, free - _deleted(tree))
+        self._certain = frozenset(map(id, _certain_targets(tree)))  # nodes that bind for sure when the file is run
         self._tree = tree
         self._file = file
         self._is_main = is_main
@@ -67,6 +73,7 @@ class PythonReader:
     def read(self) -> None:
         """Read the whole file once. ``RecursionError`` if it is nested too deeply to follow."""
         self._scope = self._scopes[self._tree]
+        self._names_of_its_own.begin()
         self._statements(self._tree.body)
         if not self._is_main:
             self.leave()
@@ -95,7 +102,7 @@ class PythonReader:
         found: Value = NOTHING
         for variable in self._scope.variables(name):
             found |= self._flow.value(self._key(variable))
-            if variable[0] == 0:
+            if variable[0] == 0 and not (self._flow.known.is_family(name) and self._names_of_its_own.read(name)):
                 found |= self._builtin(name, place)
         if not found and self._flow.has_read_once:
             return UNKNOWN  # bound by something that was not read as binding it: then nothing is known of it
@@ -110,15 +117,22 @@ class PythonReader:
             return one(Kind.BUILTIN, name) if name in _BUILTINS else UNKNOWN
         return NOTHING
 
-    def _bind(self, name: str, value: Value, place: str) -> None:
+    def _bind(self, name: str, value: Value, place: str, node: ast.AST | None = None) -> None:
         variable = self._scope.variable(name)
         self._flow.assign(self._key(variable), value)
         if self._scope.kind == "class" and variable[0] == self._scope.number:
             self._flow.escape(value, place)  # whoever has the class has its attributes
         elif variable[0] == 0 and self._flow.known.is_guarded(name):
+            if self._names_of_its_own.store(name, place, is_certain=id(node) in self._certain):
+                return
             is_same = bool(value) and all(atom.kind is Kind.MODULE and atom.name == name for atom in value)
             if not is_same:
                 self._flow.note_dynamic(place, f"{name} is replaced", name)
+
+    def _misled(self, node: ast.Attribute) -> None:
+        """Note that what reads like a call of a family is a member of the script's own variable."""
+        if isinstance(node.value, ast.Name) and self._scope.variables(node.value.id)[-1][0] == 0:
+            self._names_of_its_own.take(node.value.id, (node.attr,))
 
     def _is_undefined(self, node: ast.expr, member: str | None) -> bool:
         """Note a name that nobody defines, with the member that is taken of it."""
@@ -170,12 +184,13 @@ class PythonReader:
         place = self._place(target)
         match target:
             case ast.Name():
-                self._bind(target.id, value, place)
+                self._bind(target.id, value, place, target)
             case ast.Tuple() | ast.List():
                 self._flow.escape(value, place)
                 for item in target.elts:
                     self._store(item.value if isinstance(item, ast.Starred) else item, UNKNOWN)
             case ast.Attribute():
+                self._misled(target)
                 self._flow.escape(self._value(target.value), place)
                 self._flow.escape(value, place)
             case ast.Subscript():
@@ -260,7 +275,7 @@ class PythonReader:
         self._function(node, node.body)
         for decorator in reversed(node.decorator_list):
             self._made(self._value(decorator), Arguments((UNKNOWN,)), self._place(decorator))
-        self._bind(node.name, UNKNOWN, place)
+        self._bind(node.name, UNKNOWN, place, node)
 
     def _function(self, node: Function, body: Sequence[ast.stmt]) -> None:
         defaults = [*node.args.defaults, *(value for value in node.args.kw_defaults if value is not None)]
@@ -306,6 +321,7 @@ class PythonReader:
         return self._read_name(node.id, self._place(node))
 
     def _attribute(self, node: ast.Attribute) -> Value:
+        self._misled(node)
         if self._is_undefined(node.value, node.attr):
             return UNKNOWN
         return self._flow.member(self._value(node.value), [node.attr], self._place(node))
@@ -471,6 +487,27 @@ class PythonReader:
             self._flow.escape(target, place)
             return UNKNOWN
         return self._flow.member(target, texts(name), place).union(*rest)
+
+
+def _certain_targets(tree: ast.Module) -> Iterator[ast.AST]:
+    """Give what binds a name whenever the file is run to there: plain assignments and functions of its outermost level.
+
+    Not the names of ``a, b = b, a``, which are read here item by item and not after all of the right side.
+    """
+    for statement in tree.body:
+        match statement:
+            case ast.Assign():
+                yield from (target for target in statement.targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(), value=ast.expr()):
+                yield statement.target
+            case ast.FunctionDef():
+                yield statement
+
+
+def _deleted(tree: ast.Module) -> set[str]:
+    """Return the names that are unbound somewhere, after which they stand for a family again."""
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
+    return found | {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name}
 
 
 def _written_out(node: ast.expr) -> list[ast.expr] | None:

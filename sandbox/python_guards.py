@@ -13,7 +13,8 @@ import ipaddress
 import operator
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from RestrictedPython.Guards import safer_getattr_raise
@@ -22,7 +23,7 @@ from sandbox import python_methods, python_text
 from sandbox.python_collections import DefaultDict, OrderedDict, RecordType
 from sandbox.python_proxies import Module
 from sandbox.python_surface import ATTRIBUTES, CLASS_ATTRIBUTES, EXCEPTION, EXCEPTIONS, HOST_ERROR
-from sandbox.runtimes import CallError
+from sandbox.runtimes import PLACES, CallError
 from sandbox.values import ValueRefused
 
 _MISSING = object()
@@ -37,30 +38,36 @@ class HostError(Exception):
     Only the runtime makes one: a forged ``denied`` would end a run as denied although nothing was.
     """
 
-    def __init__(self, seal: object, code: str = "", message: str = "") -> None:
+    def __init__(
+        self, seal: object, code: str = "", message: str = "", places: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         if seal is not _SEAL:
             raise TypeError("scripts cannot make a HostError; raise an exception of your own")
         self.code = code
         self.message = message
+        self.parameter, self.path, self.target = map(places.get, PLACES)  # None where it is about none
         super().__init__(f"{code}: {message}")
 
 
-def host_error(code: str, message: str) -> HostError:
+def host_error(code: str, message: str, places: Mapping[str, str] = MappingProxyType({})) -> HostError:
     """Return a fresh error with text only."""
-    return HostError(_SEAL, code, message)
+    return HostError(_SEAL, code, message, places)
 
 
 def as_call(perform: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Callable[..., Any]:
     """Return ``perform`` as a function of scripts: what it refuses is a fresh ``HostError``."""
 
     def call(*args: Any, **named: Any) -> Any:
+        places: dict[str, str] = {}
         try:
             return perform(args, named)
         except CallError as error:
             problem = (error.code, error.message)
+            places = {name: str(error.fields[name]) for name in PLACES if name in error.fields}
         except ValueRefused as error:
             problem = ("invalid_argument", str(error))
-        raise host_error(*problem)  # outside the handlers: without context, text only
+            places = {} if error.parameter is None else {"parameter": error.parameter}
+        raise host_error(*problem, places)  # outside the handlers: without context, text only
 
     return call
 

@@ -7,8 +7,10 @@ changed. A stream that the script forgets is given back with the next thing that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
+from protocol.columns import rows_of
 from sandbox.python_guards import Api, as_call
 from sandbox.runtimes import HANDLE_KEY, Remote, Taken
 
@@ -72,6 +74,11 @@ class Stream(HandleObject):
         if self._release is not None:  # not now: this can come in the middle of a call, which has the channel
             self._dropped.append(self._number)
 
+    def close(self) -> None:
+        """Give it back; what came already and was not read is gone as well. Idempotent."""
+        self._items = iter(())
+        super().close()
+
     def _take(self) -> None:
         taken: Taken | None = None
         try:
@@ -79,7 +86,8 @@ class Stream(HandleObject):
         finally:
             if taken is None or taken.is_end:  # the gate has let it go
                 self._release = None
-        self._items, self._summary = iter(taken.items), taken.summary
+        self._items = chain.from_iterable(map(rows_of, taken.items)) if taken.is_blocks else iter(taken.items)
+        self._summary = taken.summary
 
     def summary(self) -> Any:
         """Return what the call says about the whole of it; None before its end."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sandbox import pure
+from sandbox.pure.declared import SIGNATURES
 from sandbox.python_collections import COLLECTIONS
 from sandbox.python_dates import DATETIME
 from sandbox.python_formats import BASE64, CSV, HASHLIB, JSON, TEXTWRAP
@@ -20,7 +21,7 @@ from sandbox.python_iteration import ITERTOOLS
 from sandbox.python_numbers import MATH, STATISTICS
 from sandbox.python_proxies import Module, listed, module, words
 from sandbox.python_regex import RE
-from sandbox.values import LOCAL_CAPS, to_plain
+from sandbox.values import LOCAL_CAPS, arguments
 
 
 def _local_calls(family: str) -> dict[str, Callable[..., Any]]:
@@ -31,8 +32,7 @@ def _local_calls(family: str) -> dict[str, Callable[..., Any]]:
 def _local_call(name: str) -> Callable[..., Any]:
 
     def perform(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        budget = LOCAL_CAPS.budget("an argument")
-        return pure.PURE[name]({}, to_plain(args, budget), to_plain(named, budget))
+        return pure.PURE[name]({}, *arguments(list(SIGNATURES[name]), args, named, LOCAL_CAPS))
 
     return as_call(perform)
 

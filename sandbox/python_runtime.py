@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import builtins
 import codecs
+import marshal
 import types
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,10 +35,12 @@ from sandbox.python_proxies import Module, module
 from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
 from sandbox.runtimes import (
     MAX_SOURCE_BYTES,
+    NO_CODES,
     STREAM,
     Binding,
     CallError,
     ChannelLike,
+    Codes,
     Nowhere,
     Remote,
     Result,
@@ -45,7 +48,7 @@ from sandbox.runtimes import (
     Taken,
     failed,
 )
-from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, to_plain
+from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, arguments, to_plain
 
 MAX_ENDINGS = 1000  # functions for the end of the program
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
@@ -114,6 +117,8 @@ def _simpler(value: Any) -> Any:
 class PythonRuntime:
     """One namespace, for one program. See ``runtimes.Runtime``."""
 
+    takes_bytes = False
+
     def __init__(self, bindings: Sequence[Binding]) -> None:
         self._channel: ChannelLike = Nowhere()
         self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
@@ -121,6 +126,7 @@ class PythonRuntime:
         self._dropped: list[int] = []  # streams that the script forgot before their end
         self._kinds: dict[str, type] = {}  # of handles
         self._finder = Finder("python", {}, NONE)  # of the run; set when the program arrives
+        self._codes: Codes = NO_CODES  # of the run, what was compiled apart; set when the program arrives
         self._modules: dict[tuple[str, str], Module | None] = {}  # by unit and path; None while it is being run
         self._shown: set[str] = set()  # the names of all files of the script that ran, in tracebacks
         self._namespace = self._build(bindings)
@@ -131,27 +137,41 @@ class PythonRuntime:
         del limits, randomness
         self._channel = channel
 
+    def compiled(self, main: str, files: Mapping[str, bytes]) -> Result:
+        """Compile ``main`` and return its code."""
+        code = self._compile(main, files)
+        return code if isinstance(code, Result) else Result(ok=True, value=marshal.dumps(code))
+
     def execute(
-        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+        self,
+        main: str,
+        files: Mapping[str, bytes],
+        parameters: Mapping[str, Any],
+        libraries: Libraries = NONE,
+        codes: Codes = NO_CODES,
     ) -> Result:
-        """Compile and run ``main``."""
+        """Compile ``main``, unless that was done, and run it."""
         self._parameters = parameters
         self._finder = Finder("python", files, libraries)
+        self._codes = codes
         self._shown.add(main)
+        made = _loaded(codes, PROGRAM, main) or self._compile(main, files)
+        return made if isinstance(made, Result) else self._run(made)
+
+    def _compile(self, main: str, files: Mapping[str, bytes]) -> types.CodeType | Result:
         source = files.get(main)
         if source is None:
             return failed(f"the bundle has no file {main}")
         if len(source) > MAX_SOURCE_BYTES:
             return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
         try:
-            code = compile_script(source.decode("utf-8"), main)
+            return compile_script(source.decode("utf-8"), main)
         except SourceRefused as error:
             return failed(error.message, main if error.line is None else f"{main}:{error.line}")
         except UnicodeDecodeError:
             return failed("the file is not valid UTF-8", main)
         except MemoryError:
             return failed("not enough memory to compile the file", main)
-        return self._run(code)
 
     def _run(self, code: types.CodeType) -> Result:
         result = self._attempt(lambda: self._main(code))
@@ -198,6 +218,7 @@ class PythonRuntime:
         namespace: dict[str, Any] = {"__builtins__": visible, "__name__": "script"}
         namespace |= _HOOKS
         namespace["_print_"] = _printer(self._send_output)
+        self._known = {binding.name: binding for binding in bindings}
         families: dict[str, dict[str, Any]] = {}
         for binding in bindings:
             if binding.family:
@@ -228,7 +249,7 @@ class PythonRuntime:
             if known is None:
                 raise CallError("conflict", f"{found.shown} requires itself")
             return known
-        code = _compiled(found)
+        code = _loaded(self._codes, *key) or _compiled(found)
         self._shown.add(found.shown)
         namespace = dict(self._pristine)
         if found.unit != PROGRAM:
@@ -257,18 +278,17 @@ class PythonRuntime:
         return api
 
     def _kind(self, family: str, members: Mapping[str, Any]) -> type:
-        methods = {name: self._function(Binding(f"{family}.{name}", ())) for name in members}
+        methods = {name: self._function(self._known[f"{family}.{name}"]) for name in members}
         return handle_class(family, methods, lambda name: self._function(Binding(f"{family}.{name}", ())))
 
     def _function(self, binding: Binding) -> Callable[..., Any]:
-        name, perform = binding.name, self._call_local if binding.is_local else self._call_host
-        return as_call(lambda args, named: perform(name, args, named))
+        perform = self._call_local if binding.is_local else self._call_host
+        return as_call(lambda args, named: perform(binding, args, named))
 
-    def _call_host(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        budget = CALL_CAPS.budget("an argument")
-        given, options = to_plain(args, budget, simpler=_simpler), to_plain(named, budget, simpler=_simpler)
+    def _call_host(self, binding: Binding, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        given, options = arguments(binding.parameters, args, named, CALL_CAPS, _simpler)
         self._give_back()
-        value = self._channel.call(name, given, options)
+        value = self._channel.call(binding.name, given, options)
         return self._object(value) if type(value) is Remote else value
 
     def _object(self, remote: Remote) -> HandleObject:
@@ -291,11 +311,22 @@ class PythonRuntime:
         while self._dropped:
             self._channel.release(self._dropped.pop())
 
-    def _call_local(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        budget = LOCAL_CAPS.budget("an argument")
-        return pure.PURE[name](
-            self._parameters, to_plain(args, budget, simpler=simpler), to_plain(named, budget, simpler=simpler)
+    def _call_local(self, binding: Binding, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return pure.PURE[binding.name](
+            self._parameters, *arguments(binding.parameters, args, named, LOCAL_CAPS, simpler)
         )
+
+
+def _loaded(codes: Codes, unit: str, path: str) -> types.CodeType | None:
+    """Return the code that was compiled apart; None if there is none. What is broken was broken by its own text."""
+    code = codes.get(unit, {}).get(path)
+    if code is None:
+        return None
+    try:
+        loaded = marshal.loads(code)  # noqa: S302 - in the jail, and of the text that is about to run here
+    except (EOFError, ValueError, TypeError):
+        return None
+    return loaded if type(loaded) is types.CodeType else None
 
 
 def _printer(output: Callable[[bytes], None]) -> Callable[..., None]:

@@ -155,7 +155,7 @@ CLASS_ATTRIBUTES: dict[type, frozenset[str]] = {
 
 #: Attributes of exceptions; a HostError also has those of HOST_ERROR.
 EXCEPTION = _words("args value")
-HOST_ERROR = _words("code message")
+HOST_ERROR = _words("code message parameter path target")
 
 #: Builtins that are the interpreter's own.
 STOCK = _words(

@@ -30,7 +30,15 @@ WRITES: Final = (
     "fs.chown", "fs.extract", "fs.fetch", "fs.open", "fs.undo", "file.write",
 )  # fmt: skip
 READS: Final = ("fs.read", "fs.read_stream", "fs.lines", "fs.tail", "fs.grep", "fs.open", "fs.archive", "file.read")
-RUNS: Final = ("proc.command", "proc.exec", "proc.spawn", "tty.open", "sys.service_control", "sys.cron_set")
+RUNS: Final = (
+    "proc.command",
+    "proc.exec",
+    "proc.spawn",
+    "proc.start",
+    "tty.open",
+    "sys.service_control",
+    "sys.cron_set",
+)
 SENDS: Final = (
     "net.http", "net.connect", "net.udp", "net.forward", "net.unix", "net.tcp_check", "net.listen", "net.resolve",
     "fs.upload",

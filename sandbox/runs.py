@@ -1,9 +1,13 @@
 """One run of one program: from the fork to what is known at its end.
 
-The order at the end is fixed: kill the worker if it has not ended by itself, close its socket, so that nothing that it
-sent late is acted on, wait until it is reaped, and only then judge. The wall deadline counts from the moment the run
-was accepted, and is enforced from here, by SIGKILL; nothing in the worker is trusted to stop. CPU time is looked at
-when it can first have reached its limit, and again when it can first have used up the rest.
+The order at the end is fixed. A worker that has sent its result has nothing left to do and waits: look at what it has
+used, kill it, close its socket, and judge; that it is reaped is seen to beside, as it takes longer than many a run. If
+there is no result, or the worker cannot be looked at: kill it if it has not ended by itself, close its socket, wait
+until it is reaped, and only then judge. Nothing that it sent late is acted on.
+
+The wall deadline counts from the moment the run was accepted, and is enforced from here, by SIGKILL; nothing in the
+worker is trusted to stop. CPU time is looked at when it can first have reached its limit, and again when it can first
+have used up the rest.
 """
 
 from __future__ import annotations
@@ -11,17 +15,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import DeadlineError, InternalError, OutriderError
 from sandbox.channel import Asked, CallMade, Finished, Printed, Pulled, Released, Violated, start_frame
-from sandbox.gate import Gate, Reply
+from sandbox.gate import Gate
 from sandbox.inline import Suspended, begin
 from sandbox.modules import NONE, Libraries
 from sandbox.nursery import Worker, Zygote
 from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
+from sandbox.replies import Reply
+from sandbox.runtimes import NO_CODES, Codes
 from sandbox.spares import Kind, Spares
 from sandbox.wire import Wire
 
@@ -53,21 +59,33 @@ class Run:
         zygote: Alive.
         spares: Gives the worker.
         program: What to run.
-        gate: Takes the calls; belongs to this run alone.
+        admit: Returns what takes the calls; it belongs to this run alone. Called once.
         limits: What the run may use.
+        codes: What the program's files were compiled to, as far as that is known.
     """
 
-    def __init__(self, zygote: Zygote, spares: Spares, program: Program, gate: Gate, limits: Limits) -> None:
+    def __init__(
+        self,
+        zygote: Zygote,
+        spares: Spares,
+        program: Program,
+        admit: Callable[[], Gate],
+        limits: Limits,
+        codes: Codes = NO_CODES,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._zygote = zygote
         self._spares = spares
         self._program = program
-        self._gate = gate
+        self._admit = admit
+        self._gate: Gate  # from the time on when the worker is being made
         self._limits = limits
+        self._codes = codes
         self._output = bytearray()
         self._started_s = time.monotonic()
         self._stopped: OutriderError | None = None  # why this side ended the run
         self._is_over = False  # the worker's end was seen while a call was open
+        self.reaped: asyncio.Task[Ended | None] | None = None  # when the worker is; perhaps after the run
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
 
     @property
@@ -75,31 +93,39 @@ class Run:
         """Of the worker that this run needs."""
         return Kind(self._program.language, self._limits.memory_bytes, float(self._limits.cpu_s))
 
-    async def complete(self, before_start: Awaitable[None] | None = None) -> Outcome:
+    async def complete(self, before_calls: Awaitable[None] | None = None) -> Outcome:
         """Run to the end.
 
         Args:
-            before_start: Waited for while the worker is made and locked; the program is sent only after it.
+            before_calls: Waited for while the worker reads its program and begins; until then nothing that comes from
+                it is looked at, so that all it can have done is to compute.
 
         Raises:
-            TooLargeError: The program is larger than a bundle may be; nothing was started.
-            UnavailableError: The zygote takes no run; nothing was started.
-            OutriderError: What ``before_start`` raised; nothing was started.
+            TooLargeError: The program is larger than a bundle may be; nothing ran.
+            UnavailableError: The zygote takes no run; nothing ran.
+            OutriderError: What ``before_calls`` raised; nothing was done for the program, and nothing of it is known.
 
         Cancellation:
             Kills the worker; the run's calls are recorded as cut short.
         """
-        start = self._start_frame()
-        worker, sock = self._spares.take(self.kind)
-        wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble)
+        worker, sock = self._spares.take(self.kind)  # first: while it is made, all else is made ready here
         try:
-            if before_start is not None:
-                await before_start
+            self._gate = self._admit()
+            start = self._start_frame()
+            wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble)
+            wire.send(start)
+        except BaseException:
+            worker.kill()
+            sock.close()
+            raise
+        try:
+            if before_calls is not None:
+                await before_calls
         except BaseException:
             worker.kill()
             wire.close()
             raise
-        wire.send(start)
+        wire.listen()
         try:
             return await self._attend(worker, wire)
         finally:  # in a task of its own: what a run holds is given back however the run ends
@@ -113,6 +139,7 @@ class Run:
             parameters=program.parameters,
             output_bytes=self._limits.output_bytes,
             libraries=program.libraries,
+            codes=self._codes,
         )
 
     async def _attend(self, worker: Worker, wire: Wire) -> Outcome:
@@ -123,15 +150,20 @@ class Run:
         ]
         self._timers = timers
         finished: Finished | None = None
+        ended: Ended | None = None
         try:
             finished = await self._serve_interruptibly(wire)
         finally:
-            if finished is None or self._stopped is not None:
+            if finished is not None and self._stopped is None:
+                ended = worker.measured()
+            if ended is not None or finished is None or self._stopped is not None:
                 worker.kill()
             wire.close()
             for timer in self._timers:
                 timer.cancel()
-        ended = await self._reaped(worker)
+        self.reaped = self._loop.create_task(self._reaped(worker))
+        if ended is None:
+            ended = await asyncio.shield(self.reaped)
         return self._outcome(worker, finished, ended)
 
     async def _serve_interruptibly(self, wire: Wire) -> Finished | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from sandbox.modules import Libraries
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 MAX_SOURCE_BYTES = (
     256 * 1024
 )  # of one file; compiling 200 dense lines of Python costs 11 ms, so this bounds it to ~0.5 s
+PLACES = ("parameter", "path", "target")  # what an error is about, where it is about one: texts that a script may read
 MAX_ERROR_BYTES = 4 * 1024  # of one error text that leaves a runtime; more than that helps nobody who reads it
+
+
+#: What files were compiled to: by the bundle that they are of (a ``Module.unit``) and their path in it.
+Codes = Mapping[str, Mapping[str, bytes]]
+NO_CODES: Final[Codes] = {}
 
 
 class CallError(Exception):
@@ -55,6 +61,7 @@ class Taken(NamedTuple):
     items: list[Any]
     is_end: bool
     summary: Any  # of the whole stream; None before its end
+    is_blocks: bool = False  # the items are blocks of rows on the wire (``protocol.columns``)
 
 
 STREAM = "stream"  # the kind of a handle that is read by pulling
@@ -153,6 +160,8 @@ class Result:
 class Runtime(Protocol):
     """One language, ready to run one program once."""
 
+    takes_bytes: bool  # its texts are bytes, so that what comes from calls need not be decoded for it
+
     def attach(self, channel: ChannelLike, limits: RuntimeLimits, randomness: bytes) -> None:
         """Give the runtime what belongs to the one run it is for. Called once, before ``execute``.
 
@@ -163,7 +172,12 @@ class Runtime(Protocol):
         """
 
     def execute(
-        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = ...
+        self,
+        main: str,
+        files: Mapping[str, bytes],
+        parameters: Mapping[str, Any],
+        libraries: Libraries = ...,
+        codes: Codes = ...,
     ) -> Result:
         """Run file ``main`` of ``files`` to its end. Never raises for what a script does.
 
@@ -172,7 +186,11 @@ class Runtime(Protocol):
             files: Of the bundle; those of its language can be required.
             parameters: Of the run.
             libraries: What can be required beside; none without it.
+            codes: What :meth:`compiled` gave for these very files, so that they need not be compiled again.
         """
+
+    def compiled(self, main: str, files: Mapping[str, bytes]) -> Result:
+        """Compile file ``main`` of ``files``, run nothing, and return its code as bytes. Never raises for a text."""
 
 
 def failed(message: str, where: str | None = None, code: str | None = None) -> Result:

@@ -8,15 +8,27 @@ built. Everything refused raises ``ValueRefused`` with a text that names what it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
+ARGUMENT = "an argument"  # what refusals call one whose parameter is not known
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1  # what Lua and MessagePack both hold without loss
 
 
 class ValueRefused(Exception):
-    """A value may not cross."""
+    """A value may not cross.
+
+    Args:
+        message: Names what it was.
+        parameter: The one that it was given for; None where it is for none, or it is not known which.
+    """
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,24 @@ class Budget:
         return ValueRefused(f"{self._what} holds a {kind}; only plain values can cross")
 
 
+def in_the_name_of(
+    refused: ValueRefused, each: Iterable[tuple[str | None, Callable[[Budget], Any]]], caps: Caps
+) -> ValueRefused:
+    """Return the refusal of the first of several arguments that is refused by itself, in its own name.
+
+    Args:
+        refused: The refusal of all of them together; returned if none is too much by itself.
+        each: The parameter that each is for, None where that is not known, and what copies it.
+        caps: Of each.
+    """
+    for parameter, copy in each:
+        try:
+            copy(caps.budget(parameter or ARGUMENT))
+        except ValueRefused as error:
+            return ValueRefused(str(error), parameter)
+    return refused
+
+
 def _as_it_is(value: Any) -> Any:
     return value
 
@@ -122,6 +152,38 @@ def to_plain(value: Any, budget: Budget, depth: int = 0, simpler: Callable[[Any]
     if type(simple) in (list, tuple, dict):
         return to_plain(simple, budget, depth, simpler)
     raise budget.other(kind.__name__)
+
+
+def arguments(
+    parameters: Sequence[str],
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+    caps: Caps,
+    simpler: Callable[[Any], Any] = _as_it_is,
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return fresh copies of the arguments of one call, as of :func:`to_plain`.
+
+    Args:
+        parameters: Their names, in positional order, as far as they are known.
+        args: Given by place.
+        named: Given by name.
+        caps: Of all of them together.
+        simpler: See :func:`to_plain`.
+
+    Raises:
+        ValueRefused: Names the parameter of the one that is refused by itself.
+    """
+    budget = caps.budget(ARGUMENT)
+    try:
+        return to_plain(args, budget, simpler=simpler), to_plain(named, budget, simpler=simpler)
+    except ValueRefused as refused:
+        each = [*zip_longest(parameters[: len(args)], args), *named.items()]
+        copies = [(parameter, partial(_copied, value, simpler)) for parameter, value in each]
+        raise in_the_name_of(refused, copies, caps) from None
+
+
+def _copied(value: Any, simpler: Callable[[Any], Any], budget: Budget) -> Any:
+    return to_plain(value, budget, simpler=simpler)
 
 
 def _key(key: Any, budget: Budget) -> str:

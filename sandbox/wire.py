@@ -1,6 +1,7 @@
 """The gate's end of one worker's socket: bytes between the loop and the conversation, and nothing else.
 
-It never blocks and never raises for what a worker does. Events wait in order until they are taken. While the run is
+It never blocks and never raises for what a worker does. Until it is told to listen it reads nothing, so that a worker
+which speaks meanwhile fills its socket and no memory here. Events wait in order until they are taken. While the run is
 busy with a call it takes no events; then whatever ends the conversation is told at once through ``on_trouble``. A call
 that comes while the run waits is offered to ``on_call`` at once.
 """
@@ -15,8 +16,8 @@ from collections.abc import Callable
 from typing import Final
 
 from sandbox.channel import READ_BYTES, Asked, CallMade, Conversation, Event, Pulled, Violated
-from sandbox.gate import Reply
 from sandbox.inline import Suspended
+from sandbox.replies import Reply
 
 # Waking up costs more than a call: 30 us on a virtual machine, against 15 us until an honest script calls again. So a
 # run that calls briskly is listened to for a moment instead; this costs less CPU than the sleep would. Measured.
@@ -54,9 +55,14 @@ class Wire:
         self._waiter: asyncio.Future[None] | None = None
         self._answered_ns = 0  # monotonic; when the last turn ended
         self._unsent: bytes | memoryview = b""  # what the socket did not take at once
+        self._is_listening = False
         self._is_ended = False  # the worker's end is closed
         self._is_closed = False
-        loop.add_reader(sock.fileno(), self._on_readable)
+
+    def listen(self) -> None:
+        """Begin to read what the worker says. Once."""
+        self._is_listening = True
+        self._loop.add_reader(self._sock.fileno(), self._on_readable)
 
     async def next(self) -> Event | Suspended[Reply] | None:
         """Return the next event; None when the worker's end is closed.
@@ -84,8 +90,12 @@ class Wire:
         if self._unsent:
             self._unsent = bytes(self._unsent) + data
             return
-        self._unsent = self._send_some(memoryview(data))  # so that what is left of a large answer is not copied
-        if self._unsent:
+        try:
+            sent = self._sock.send(data)
+        except OSError as error:  # not now, or the worker is gone, which is seen by reading
+            sent = 0 if isinstance(error, _TRANSIENT) else len(data)
+        if sent < len(data):
+            self._unsent = memoryview(data)[sent:]  # so that what is left of a large answer is not copied
             self._loop.add_writer(self._sock.fileno(), self._on_writable)
 
     def answer(self, body: bytes) -> None:
@@ -98,7 +108,8 @@ class Wire:
         if self._is_closed:
             return
         self._is_closed = True
-        self._loop.remove_reader(self._sock.fileno())
+        if self._is_listening:
+            self._loop.remove_reader(self._sock.fileno())
         if self._unsent:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()

@@ -1,25 +1,39 @@
 """The confined process that runs one script once.
 
 The order is the security of it: create the runtime, lock, and only then receive the program. Not one byte of the script
-is in this process before the lock is shut. At the end one bounded result is sent and the process leaves by ``_exit``:
-no finaliser, no exit handler and no close of a runtime runs. If the channel is gone there is nobody to work for, and
-the worker leaves at once.
+is in this process before the lock is shut. At the end one bounded result is sent, and the process waits to be measured
+and killed; if the channel is closed instead it leaves by ``_exit``. Either way no finaliser, no exit handler and no
+close of a runtime runs. If the channel is gone there is nobody to work for, and the worker leaves at once.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from protocol.errors import ArgumentError, OutriderError, TooLargeError
+from protocol.frames import encode
 from sandbox import lua_runtime, python_runtime
-from sandbox.channel import Loopback, start_frame
+from sandbox.channel import VALUE, Channel, Loopback, framed, start_frame
 from sandbox.modules import NONE, Libraries
-from sandbox.runtimes import Binding, CallError, ChannelLike, Result, Runtime, RuntimeLimits, Taken, failed
+from sandbox.runtimes import (
+    NO_CODES,
+    Binding,
+    CallError,
+    ChannelLike,
+    Codes,
+    Result,
+    Runtime,
+    RuntimeLimits,
+    Taken,
+    failed,
+)
 
 EXIT_DONE = 0
 EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
@@ -32,7 +46,10 @@ REHEARSED = {
     "python": b"try:\n    log.info('')\nexcept Exception:\n    pass\n",
 }
 REHEARSALS = 24  # CPython 3.11 to 3.13 have adapted their code by then
+REHEARSALS_AHEAD = 2  # Lua copies 170 pages in the first, 87 in the second and 2 in the third
 REHEARSAL_BYTES = 64 * 1024 * 1024
+
+NO_ANSWER = framed(encode([VALUE, None]))
 
 _prepared: dict[str, Runtime] = {}  # language -> made by ``prepare``
 _rehearsed = {
@@ -45,6 +62,8 @@ _is_quiet = False
 class WorkerChannel(ChannelLike, Protocol):
     """The worker's end of the socketpair, framed."""
 
+    gives_bytes: bool  # in place of texts, from now on
+
     @property
     def ahead(self) -> bool:
         """Whether nobody waits for this worker yet."""
@@ -54,6 +73,9 @@ class WorkerChannel(ChannelLike, Protocol):
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Send the one result. ``TooLargeError`` if it does not fit a frame."""
+
+    def linger(self) -> None:
+        """Wait until the gate closes the channel."""
 
 
 def preload() -> None:
@@ -71,14 +93,27 @@ def preload() -> None:
 def prepare(bindings: Sequence[Mapping[str, Any]]) -> None:
     """Make, in the zygote, one runtime of each language. Each worker then has its own copy of it, and uses one once.
 
-    Before, others of them run a short program over and over: what the interpreter writes into its own code the first
+    Before, another of them runs a short program over and over: what the interpreter writes into its own code the first
     times that it runs, each worker would otherwise write into a copy of its own.
     """
     rows = Binding.from_plain(bindings)
     for language in REHEARSED:
+        used = make(language, rows)  # one for all: a Lua state that Python functions are known to is never freed
         for _ in range(REHEARSALS):
-            rehearse(language, make(language, rows))
+            _rehearse_over_socket(language, used)
         _prepared[language] = make(language, rows)
+
+
+def _rehearse_over_socket(language: str, runtime: Runtime) -> None:
+    """Rehearse over a socket: the interpreter adapts its code to the very class and calls that a worker will use."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # each read takes one frame, as in a run
+    with ours, theirs:
+        ours.send(_rehearsed[language])
+        ours.send(NO_ANSWER)
+        channel = Channel(theirs.fileno())
+        meter = OutputMeter(channel)
+        runtime.attach(meter, RuntimeLimits(REHEARSAL_BYTES), os.urandom(16))
+        serve(channel, meter, runtime)
 
 
 def rehearse(language: str, runtime: Runtime) -> None:
@@ -123,19 +158,47 @@ def main(
         memory_bytes: What the script may hold.
         lock: Shuts the process in; returns only if every required wall stands.
     """
-    meter = OutputMeter(channel)
+    ready(channel, language=language, bindings=bindings, memory_bytes=memory_bytes, lock=lock)()
+
+
+def ready(
+    channel: WorkerChannel,
+    *,
+    language: str,
+    bindings: Sequence[Mapping[str, Any]],
+    memory_bytes: int,
+    lock: Callable[[], None],
+) -> Callable[[], NoReturn]:
+    """Return :func:`main` with these arguments and all that can be made of them in the zygote, before the fork."""
+    meter, limits = OutputMeter(channel), RuntimeLimits(memory_bytes)
+    return partial(_live, channel, meter, limits, language, bindings, lock, _prepared.get(language))
+
+
+def _live(
+    channel: WorkerChannel,
+    meter: OutputMeter,
+    limits: RuntimeLimits,
+    language: str,
+    bindings: Sequence[Mapping[str, Any]],
+    lock: Callable[[], None],
+    runtime: Runtime | None,
+) -> NoReturn:
     try:
-        quieten()
-        runtime = _make_or_refuse(language, bindings)
-        limits, randomness = RuntimeLimits(memory_bytes), os.urandom(16)
+        if not _is_quiet:
+            quieten()
+        if runtime is None:
+            runtime = _make_or_refuse(language, bindings)
+        randomness = os.urandom(16)
         lock()
         if channel.ahead and language in REHEARSED:
-            rehearse(language, runtime)
+            for _ in range(REHEARSALS_AHEAD):
+                rehearse(language, runtime)
         runtime.attach(meter, limits, randomness)
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
         os._exit(EXIT_NOT_LOCKED)
     try:
         serve(channel, meter, runtime)
+        channel.linger()
     except BaseException:  # noqa: BLE001 - anything here means that the channel is gone or broken; nobody is left to tell
         os._exit(EXIT_CHANNEL_LOST)
     os._exit(EXIT_DONE)
@@ -144,15 +207,18 @@ def main(
 def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
     """Receive the program, run it and send what came of it. Raises what the channel raises."""
     start = channel.receive_start()
+    if "compile" in start:
+        send(channel, meter, runtime.compiled(start["main"], start["files"]))
+        return
+    channel.gives_bytes = runtime.takes_bytes
     meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
     told = start.get("libraries")
     libraries = NONE if told is None else Libraries.from_plain(told)
-    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"], libraries))
+    codes = start.get("codes", NO_CODES)
+    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"], libraries, codes))
 
 
 def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Runtime:
-    if language in _prepared:
-        return _prepared.pop(language)
     try:
         return make(language, Binding.from_plain(bindings))
     except OutriderError as error:
@@ -227,6 +293,8 @@ class OutputMeter:
 class Refusing:
     """Stands in for a runtime that could not be made, so that the reason travels the usual way."""
 
+    takes_bytes = False
+
     def __init__(self, message: str, code: str) -> None:
         self._result = failed(message, None, code)
 
@@ -235,10 +303,20 @@ class Refusing:
         del channel, limits, randomness
 
     def execute(
-        self, main: str, files: Mapping[str, bytes], parameters: Mapping[str, Any], libraries: Libraries = NONE
+        self,
+        main: str,
+        files: Mapping[str, bytes],
+        parameters: Mapping[str, Any],
+        libraries: Libraries = NONE,
+        codes: Codes = NO_CODES,
     ) -> Result:
         """Return the refusal."""
-        del main, files, parameters, libraries
+        del main, files, parameters, libraries, codes
+        return self._result
+
+    def compiled(self, main: str, files: Mapping[str, bytes]) -> Result:
+        """Return the refusal."""
+        del main, files
         return self._result
 
 

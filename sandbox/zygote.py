@@ -17,16 +17,22 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from functools import partial
+from os import getppid
+from types import ModuleType
+from typing import Any, Final, NamedTuple, NoReturn
 
 import kernel
 from kernel import offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
+from sandbox import heap
 from sandbox.channel import Channel
 from sandbox.control import (
+    MAX_FORK_BYTES,
     MAX_PACKET_BYTES,
     Born,
     Ended,
@@ -37,16 +43,20 @@ from sandbox.control import (
     NotForked,
     Ready,
     Setup,
+    fork_request,
     pack,
     unpack,
 )
-from sandbox.heap import fill_holes
 from sandbox.jail import descriptors, privileges
-from sandbox.jail.builder import Builder, Identity, Locking
+from sandbox.jail.builder import Builder, Identity
 from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES
 
 EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing was received
+_MAX_MAKINGS: Final = 64  # different kinds of workers; more than that are made ready anew
+_DESCRIPTOR: Final = struct.Struct("i")
+_BESIDE_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTOR.size)
+_REQUEST_BYTES: Final = MAX_FORK_BYTES + 1  # one more, so that a packet that is too long is seen to be
 
 
 def main() -> NoReturn:
@@ -77,7 +87,9 @@ def main() -> NoReturn:
     if quieten is not None:
         quieten()
     gc.collect()
-    fill_holes()
+    heap.part_arenas()
+    heap.fill_holes()
+    heap.join_pages()
     gc.freeze()  # what exists now is shared by all workers; a collection that touched it would copy it into each
     gc.disable()
     try:
@@ -85,7 +97,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the agent went away while it started us
         os._exit(0)
     try:
-        Zygote(control, null, builder, entry.main, setup.bindings).serve()
+        Zygote(control, null, builder, entry, setup.bindings).serve()
     except BaseException:  # noqa: BLE001 - the interpreter was told to be quiet, so this is said here, on the agent's stderr
         traceback.print_exc()
         os._exit(1)
@@ -118,6 +130,14 @@ def _continue_in_child(control: socket.socket) -> None:
     os._exit(0)
 
 
+class _Making(NamedTuple):
+    """All that workers of one kind are made of, ready before the fork: what a worker makes, it makes in fresh pages."""
+
+    first: kernel.Batch  # to be made right after the fork
+    channel: Channel  # of a descriptor that only the worker has
+    work: Callable[[], NoReturn]
+
+
 class Zygote:
     """Forks and reaps workers.
 
@@ -125,7 +145,7 @@ class Zygote:
         control: The socket to the agent.
         null: A descriptor of null.
         builder: With the zygote's own walls raised.
-        work: What a worker does, ``sandbox.worker.main``.
+        entry: The module that says what a worker does, ``sandbox.worker``.
         bindings: Passed to it.
     """
 
@@ -134,16 +154,18 @@ class Zygote:
         control: socket.socket,
         null: int,
         builder: Builder,
-        work: Callable[..., NoReturn],
+        entry: ModuleType,
         bindings: list[dict[str, Any]],
     ) -> None:
         self._control = control
         self._null = null
         self._builder = builder
-        self._work = work
+        self._ready = getattr(entry, "ready", None) or partial(partial, entry.main)  # a test's own worker has a main
         self._bindings = bindings
         self._pid = os.getpid()
         self._closes_range = descriptors.has_close_range()
+        self._listens = len(os.sched_getaffinity(0)) > 1
+        self._makings: dict[tuple[object, ...], _Making] = {}  # most workers are alike
         self._runs: dict[int, tuple[int, int]] = {}  # pid -> run and pidfd
         self._poller = select.poll()
 
@@ -153,10 +175,15 @@ class Zygote:
         self._poller.register(control, select.POLLIN)
         is_open = True
         while is_open:
-            ready = {descriptor for descriptor, _ in self._poller.poll()}
-            if ready - {control}:
+            is_asked = has_ended = False
+            for descriptor, _ in self._poller.poll():
+                if descriptor == control:
+                    is_asked = True
+                else:
+                    has_ended = True
+            if has_ended:
                 self._reap()
-            if control in ready:
+            if is_asked:
                 is_open = self._take_request()
         for _, pidfd in self._runs.values():
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -165,86 +192,101 @@ class Zygote:
     def _take_request(self) -> bool:
         """Serve one packet; return whether the agent is still there."""
         try:
-            packet, received, _, _ = socket.recv_fds(self._control, MAX_PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            packet, beside, _, _ = self._control.recvmsg(_REQUEST_BYTES, _BESIDE_BYTES, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:  # the agent closed it and has not read all that we said
             return False
         if not packet:
             return False
-        message = unpack(packet)
-        if not isinstance(message, Fork) or len(received) != 1:
-            raise ProtocolError("a packet is no request for a fork")
+        request = fork_request(packet)
+        if len(beside) != 1 or len(beside[0][2]) != _DESCRIPTOR.size:
+            raise ProtocolError("a request for a fork comes with one descriptor")
+        (channel,) = _DESCRIPTOR.unpack(beside[0][2])
         try:
-            self._fork(message, received[0])
+            self._fork(request, channel)
         finally:
-            os.close(received[0])
+            os.close(channel)
         return True
 
     def _fork(self, request: Fork, channel: int) -> None:
         try:
-            limits = WorkerLimits(request.memory_bytes, request.cpu_s)
-            locking = self._builder.locking(limits, channel, self._null)
+            making = self._making(request, channel)
             pid, pidfd = kernel.fork()
         except OSError as error:
             self._say(NotForked(request.run, f"the host cannot start a process: {error.strerror or error}"))
             return
         if pid == 0:
-            self._be_worker(request, locking)
+            self._be_worker(making)
         self._runs[pid] = (request.run, pidfd)
         self._poller.register(pidfd, select.POLLIN)
         self._say(Forked(request.run), pidfd)
 
-    def _be_worker(self, request: Fork, locking: Locking) -> NoReturn:
+    def _making(self, request: Fork, channel: int) -> _Making:
+        """Return what a worker for this request is made of.
+
+        Raises:
+            OSError: A limit is no number, or a descriptor is in the way.
+        """
+        _, language, memory_bytes, cpu_s, ahead = request
+        kind = (language, memory_bytes, cpu_s, ahead, channel)
+        making = self._makings.get(kind)
+        if making is None:
+            if len(self._makings) >= _MAX_MAKINGS:
+                self._makings.clear()
+            locking = self._builder.locking(WorkerLimits(memory_bytes, cpu_s), channel, self._null)
+            own = Channel(descriptors.CHANNEL, ahead=ahead)
+            making = self._makings[kind] = _Making(
+                locking.first,
+                own,
+                self._ready(
+                    own,
+                    language=language,
+                    bindings=self._bindings,
+                    memory_bytes=memory_bytes,
+                    lock=partial(_or_tell, locking.last),
+                ),
+            )
+        return making
+
+    def _be_worker(self, making: _Making) -> NoReturn:
+        first, channel, work = making
         try:
-            _or_tell(locking.first)
+            _or_tell(first)
             if not self._closes_range:
                 descriptors.close_others()
-            if os.getppid() != self._pid:  # the zygote ended before the signal was asked for
+            if getppid() != self._pid:  # the zygote ended before the signal was asked for
                 os._exit(EXIT_NOT_LOCKED)
+            if self._listens:
+                channel.listen()
             gc.enable()
-            self._work(
-                Channel(descriptors.CHANNEL, ahead=request.ahead),
-                language=request.language,
-                bindings=self._bindings,
-                memory_bytes=request.memory_bytes,
-                lock=lambda: _or_tell(locking.last),
-            )
+            work()
         finally:
             os._exit(EXIT_NOT_LOCKED)  # whatever happened: a worker never goes on as a zygote
 
     def _reap(self) -> None:
         """Reap every child that has ended; those that are no workers were orphans of one."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        while (reaped := kernel.reap()) is not None:
+            pid, status, cpu_us, peak_bytes = reaped
             if pid not in self._runs:
                 continue
             run, pidfd = self._runs.pop(pid)
             self._poller.unregister(pidfd)
             os.close(pidfd)
-            cpu_us = round((usage.ru_utime + usage.ru_stime) * 1_000_000)
-            self._say(Ended(run, status, cpu_us, usage.ru_maxrss * 1024))
+            self._say(Ended(run, status, cpu_us, peak_bytes))
 
-    def _say(self, message: Message, *descriptors_sent: int) -> None:
+    def _say(self, message: Message, descriptor: int | None = None) -> None:
+        beside = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
         try:
-            socket.send_fds(self._control, [pack(message)], descriptors_sent)
+            self._control.sendmsg([pack(message)], beside)
         except (BrokenPipeError, ConnectionResetError):
             return  # the agent is gone; the next look at the control socket says so and ends everything
 
 
-def _or_tell(calls: tuple[kernel.Call, ...]) -> None:
+def _or_tell(calls: kernel.Batch) -> None:
     """Raise walls; if one does not stand, tell the gate why, and raise the error again, which ends the worker."""
     try:
-        kernel.make(calls)
+        kernel.make_batch(calls)
     except OSError as error:
         message = f"the worker could not be locked in, so it received nothing: {error}"
         told = {"message": message, "where": None, "code": UnavailableError.code}
         Channel(descriptors.CHANNEL).finish({"status": "error", "result": None, "error": told, "output_bytes": 0})
         raise
-
-
-if __name__ == "__main__":
-    main()

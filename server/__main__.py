@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import signal
 import sys
@@ -16,9 +15,11 @@ from typing import Any
 import click
 
 from protocol.errors import DOORS, ConflictError, OutriderError, UnavailableError
+from protocol.freed_memory import keep_freed
 from protocol.limits import MAX_LINK_FRAME_BYTES
 from protocol.units import parse_duration
 from server import config, limits
+from server.memory import settle
 
 DIRECTORY = click.option(
     "--dir", "directory", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
@@ -64,7 +65,10 @@ def _admin_token(connection: Any) -> str:
 @click.option("--role", "roles", required=True, multiple=True, metavar="ROLE", help="May be given again.")
 @click.option("--ttl", default="90d", show_default=True, metavar="DURATION", help="The token ends after this.")
 def token(directory: Path, principal: str, roles: tuple[str, ...], ttl: str) -> None:
-    """Make a token and print it. Roles: viewer, auditor, operator, author, reviewer, admin."""
+    """Make a token and print it. Roles: viewer, auditor, operator, support, moderator, author, reviewer, admin.
+
+    Besides, @groups that `outrider grant` names, such as --role viewer --role @helpdesk.
+    """
     from server import access  # as in init
     from server.ledger import OwnLedger
     from server.store.database import Database
@@ -85,6 +89,13 @@ def token(directory: Path, principal: str, roles: tuple[str, ...], ttl: str) -> 
         click.echo(database.submit(make).result())
     finally:
         database.close()
+
+
+@root.command()
+@DIRECTORY
+def fingerprint(directory: Path) -> None:
+    """Print the fingerprint of the server's key, for people to compare when they sign in (outrider login)."""
+    click.echo(config.read_key(directory).public.key_id)
 
 
 @root.command()
@@ -123,13 +134,14 @@ def _serve(read: config.Config, key: Any) -> None:
     from server.app import build
     from server.core import Core
     from server.ledger import OwnLedger
+    from server.line_protocol import LineProtocol
     from server.metrics import Metrics
     from server.repository import Repository
     from server.store.database import Database
 
     core = Core(read, key, Database(read.database), Repository(read.repository), OwnLedger(key), Metrics())
     settings = uvicorn.Config(
-        build(core), read.host, read.port, http="httptools", ws="websockets-sansio", ws_max_size=MAX_LINK_FRAME_BYTES,
+        build(core), read.host, read.port, http="httptools", ws=LineProtocol, ws_max_size=MAX_LINK_FRAME_BYTES,
         ws_per_message_deflate=False, lifespan="on", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=round(limits.SHUTDOWN_S),
         ssl_certfile=read.certificate, ssl_keyfile=read.key,
@@ -150,11 +162,9 @@ def _serve(read: config.Config, key: Any) -> None:
             core.is_ending.set()
             super().handle_exit(sig, frame)
 
+    keep_freed()
     server = Server(settings)
-    # What is loaded now stays: a full collection would walk through all of it, some 70 ms in which nobody is answered.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*limits.GC_THRESHOLDS)
+    settle()
     with suppress(SystemExit):  # uvicorn's way to say that it could not begin; the log holds its reason
         server.run()
     if not server.started:

@@ -2,7 +2,8 @@
 
 - A token is ``ort_`` and 43 characters of 32 random bytes; only its SHA-256 is kept. It carries the name of a principal
   and roles, and it ends.
-- Roles say which doors of the API open. They never make a script run: for that agents ask for signatures.
+- Roles say which doors of the API open; groups (``@helpdesk``) are only there for grants to name. Neither makes a
+  script run: for that agents ask for signatures.
 - No token, or one that is unknown, expired or revoked: refused alike, so that nobody learns which.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -22,17 +24,24 @@ from server.store.prepared import Prepared
 from server.store.tables import tokens
 
 PREFIX = "ort_"
-READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN = (
-    "read", "records", "run", "schedule", "publish", "review", "admin",
+_GROUP = re.compile(r"@[a-z0-9][a-z0-9_-]{0,39}")
+READ, RECORDS, RUN, SCHEDULE, SESSION, WATCH, MODERATE, PUBLISH, REVIEW, APPROVE, AUDIT, ADMIN = (
+    "read", "records", "run", "schedule", "session", "watch", "moderate", "publish", "review", "approve", "audit",
+    "admin",
 )  # fmt: skip
 _BY_HASH = Prepared(select(tokens).where(tokens.c.hash == bindparam("given")))
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({READ}),
-    "auditor": frozenset({READ, RECORDS}),
-    "operator": frozenset({READ, RECORDS, RUN, SCHEDULE}),
+    "auditor": frozenset({READ, RECORDS, WATCH, AUDIT}),  # reads names of private scripts in records, not the scripts
+    "operator": frozenset({READ, RECORDS, RUN, SCHEDULE, SESSION, WATCH}),
+    "support": frozenset({READ, RECORDS, SESSION, WATCH}),
+    "moderator": frozenset({READ, RECORDS, WATCH, MODERATE}),
     "author": frozenset({READ, RECORDS, PUBLISH}),
     "reviewer": frozenset({READ, RECORDS, REVIEW}),
-    "admin": frozenset({READ, RECORDS, RUN, SCHEDULE, PUBLISH, REVIEW, ADMIN}),
+    "approver": frozenset({READ, RECORDS, APPROVE}),  # says whether others may open sessions
+    "admin": frozenset(
+        {READ, RECORDS, RUN, SCHEDULE, SESSION, WATCH, MODERATE, PUBLISH, REVIEW, APPROVE, AUDIT, ADMIN}
+    ),
 }
 
 
@@ -44,6 +53,11 @@ class Caller:
     principal: str
     roles: tuple[str, ...]
     expires_us: int
+    groups: tuple[str, ...] = ()  # such as @helpdesk: they open no door by themselves, grants name them
+
+    def may(self, permission: str) -> bool:
+        """Tell whether one of the roles gives ``permission``."""
+        return any(permission in ROLES[role] for role in self.roles)
 
     def require(self, permission: str) -> None:
         """Return if one of the roles gives ``permission``.
@@ -51,7 +65,7 @@ class Caller:
         Raises:
             DeniedError: None does; says which would.
         """
-        if not any(permission in ROLES[role] for role in self.roles):
+        if not self.may(permission):
             able = ", ".join(role for role, gives in ROLES.items() if permission in gives)
             raise DeniedError(
                 f"{self.principal} has the roles {', '.join(self.roles) or 'none'}; this needs one of: {able}",
@@ -65,9 +79,12 @@ def make(connection: Connection, principal: str, roles: list[str], ttl_s: float)
     Raises:
         ArgumentError: A role is unknown, or the principal is empty.
     """
-    unknown = sorted(set(roles) - set(ROLES))
-    if unknown or not roles:
-        raise ArgumentError(f"{unknown[:1] or 'no role'} is not a role (known: {', '.join(ROLES)})", parameter="roles")
+    unknown = sorted(role for role in set(roles) - set(ROLES) if not _GROUP.fullmatch(role))
+    if unknown or not set(roles) & set(ROLES):
+        raise ArgumentError(
+            f"{unknown[:1] or 'no role'} is not a role (known: {', '.join(ROLES)}; and @groups beside one of them)",
+            parameter="roles",
+        )
     if not principal.strip() or len(principal) > 100 or not principal.isprintable():
         raise ArgumentError("a principal has 1 to 100 printable characters", parameter="principal")
     text = PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
@@ -94,7 +111,19 @@ def find(connection: Connection, text: str) -> Caller:
         row = _BY_HASH.first(connection, given=_hash(text))
     if row is None or row.revoked_us is not None or row.expires_us <= clock.now_us():
         raise UnauthenticatedError("the token is not valid here, or not any more")
-    return Caller(row.id, row.principal, tuple(row.roles), row.expires_us)
+    roles = tuple(role for role in row.roles if role in ROLES)
+    return Caller(row.id, row.principal, roles, row.expires_us, tuple(set(row.roles) - set(roles)))
+
+
+def check_still(connection: Connection, caller: Caller) -> None:
+    """Return if the token that ``caller`` came with is still good, for what goes on longer than one request.
+
+    Raises:
+        UnauthenticatedError: It has ended or was revoked.
+    """
+    row = connection.execute(select(tokens).where(tokens.c.id == caller.token_id)).first()
+    if row is None or row.revoked_us is not None or row.expires_us <= clock.now_us():
+        raise UnauthenticatedError("the token is not valid any more")
 
 
 def listing(connection: Connection) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,9 +24,36 @@ from protocol.errors import (
     TrustError,
     UnavailableError,
 )
-from server import limits, refusals
+from server import courier, limits, quarantine, record_tree, refusals
 from server.access import Caller
-from server.api import agents, health, overview, records, repeats, runs, schedules, scripts, secrets, trust
+from server.api import (
+    access_grants,
+    agents,
+    attach,
+    blobs,
+    consents,
+    forward,
+    git,
+    grants,
+    health,
+    identity,
+    overview,
+    recordings,
+    records,
+    repeats,
+    requests,
+    reviewing,
+    runs,
+    schedules,
+    scripts,
+    secrets,
+    session_commands,
+    session_events,
+    session_files,
+    sessions,
+    trust,
+    webhooks,
+)
 from server.api.asking import bearer
 from server.api.description import PREFIX, TITLE, describe
 from server.api.door import Door
@@ -33,12 +61,40 @@ from server.api.express import Express
 from server.api.problems import problem
 from server.core import Core
 from server.endpoint import joining
-from server.services import roster
+from server.services import access_grants as access_service
+from server.services import blobs as blob_service
+from server.services import grants as grant_service
+from server.services import live, namespace, open_pipes, roster, standing
 from server.services import runs as run_service
+from server.services import scripts as scripts_service
+from server.services import webhooks as webhook_service
+from server.sessions import hall
 from server.version import VERSION
 
 LOG = structlog.get_logger()
-_ROUTERS = (overview, agents, scripts, secrets, schedules, runs, records, trust)
+_ROUTERS = (
+    overview,
+    identity,
+    agents,
+    blobs,
+    scripts,
+    grants,
+    reviewing,
+    secrets,
+    schedules,
+    runs,
+    recordings,
+    sessions,
+    session_commands,
+    session_events,
+    session_files,
+    consents,
+    access_grants,
+    requests,
+    records,
+    trust,
+    webhooks,
+)
 
 
 class _App(FastAPI):
@@ -68,8 +124,11 @@ def routed() -> FastAPI:
     for module in _ROUTERS:
         app.include_router(module.router, prefix=PREFIX, dependencies=[Depends(bearer)])
     app.include_router(health.router)
+    app.router.routes.extend(git.ROUTES)
     app.router.routes.append(Route("/agent/v1/enroll", joining.enroll, methods=["POST"]))
     app.router.routes.append(WebSocketRoute("/agent/v1/link", joining.link))
+    app.router.routes.append(WebSocketRoute(f"{PREFIX}/sessions/{{identity}}/attach", attach.attach))
+    app.router.routes.append(WebSocketRoute(f"{PREFIX}/sessions/{{identity}}/forward", forward.forward))
     app.add_exception_handler(OutriderError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -80,23 +139,58 @@ def routed() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core: Core = app.state.core
+    core.ledger.listeners = [webhook_service.enqueue]
     core.trusted = await core.database.read(roster.resume)
+    await standing.take_up(core)
+    await _complete_repository(core)
+    while await core.database.write(record_tree.grow):
+        pass  # of a release that kept no tree yet
     lost = await core.database.write(run_service.forget_unanswered)
+    await core.database.write(live.forget_unanswered)
     core.background(_forget_old_answers(core))
+    core.background(_sign_tree_heads(core))
+    core.background(access_service.watch(core))
+    core.background(open_pipes.watch(core))
+    core.background(grant_service.watch(core))
+    core.background(courier.run(core))
+    core.background(standing.look_ahead(core))
+    core.background(blob_service.tidy_up(core))
+    await hall.resume(core)
     LOG.info("server started", version=VERSION, url=core.config.url, runs_lost=lost)
     yield
     core.is_ending.set()
+    hall.dismiss(core)
     await core.stop_background()
+    await standing.put_by(core)
     with suppress(UnavailableError):  # a full disk must not keep the server from ending
         await core.database.write(core.ledger.checkpoint)
+        await core.database.write(partial(record_tree.sign_newest, key=core.key))
     core.database.close()
     LOG.info("server ended")
+
+
+async def _complete_repository(core: Core) -> None:
+    """Bring git and database together after a crash, or after an older version of this server."""
+    known = await core.database.read(scripts_service.commits)
+    left = await asyncio.to_thread(core.repository.reconcile, known)
+    await asyncio.to_thread(quarantine.clear, core.config.directory)
+    read = await core.database.write(lambda connection: namespace.complete(core, connection))
+    if left or read:
+        LOG.info("repository completed", tags_of_nothing=left, versions_read=read)
+
+
+async def _sign_tree_heads(core: Core) -> None:
+    while True:
+        await asyncio.sleep(limits.TREE_HEAD_EVERY_S)
+        with suppress(UnavailableError):  # a full disk; the next time will do
+            await core.database.write(partial(record_tree.sign_newest, key=core.key))
 
 
 async def _forget_old_answers(core: Core) -> None:
     while True:
         with suppress(UnavailableError):  # a full disk; the next time will do
             await core.database.write(repeats.forget_old)
+            await core.database.write(webhook_service.forget_old)
         await asyncio.sleep(limits.FORGET_EVERY_S)
 
 
@@ -113,7 +207,9 @@ async def _on_error(request: Request, error: Any) -> Response:
         )
     if error.detail or isinstance(error, InternalError):
         LOG.error("request failed", request_id=request.state.request_id, why=str(error), detail=error.detail)
-    return problem(error, request.state.request_id)
+    # Git asks its user for a token only if it is offered the one way that it knows.
+    scheme = "Basic" if request.url.path.startswith(git.PATH) else "Bearer"
+    return problem(error, request.state.request_id, scheme=scheme)
 
 
 async def _on_invalid(request: Request, error: Any) -> Response:

@@ -10,20 +10,46 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from policies.targets import TargetPattern, each
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, UnavailableError
+from protocol.limits import MAX_BLOB_BYTES, MAX_REVIEWERS
+from protocol.roster import read_needed
 from protocol.signing import PrivateKey
+from protocol.tiers import Tier
 
 CONFIG = "config.yaml"
 KEY = "server.key"
 DATABASE = "server.sqlite"
 REPOSITORY = "scripts.git"
+RECORDINGS = "recordings"
 ADMIN_FILE = "admin.token"
+BLOBS = "blobs"
 DEFAULT_LISTEN = "127.0.0.1:7443"
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+)):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobLimits:
+    """How much of what scripts and people put here is kept, and for how long."""
+
+    max_bytes: int = 1 << 30  # of one blob
+    per_source_bytes: int = 8 << 30  # of all that one agent, or one person, has put here
+    total_bytes: int = 64 << 30
+    keep_s: float = 30 * 86_400.0  # after it was last put or fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """What the section ``sessions`` says of terminals of people."""
+
+    record_input: bool = False  # what is typed, where the host's kernel echoes it; never passwords
+    moderators: int = 0  # that must be there before anything typed goes through
+    moderated_tier: Tier = Tier.ADMIN  # from which tier on
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +61,22 @@ class Config:
     port: int
     certificate: Path | None = None  # PEM chain; with ``key`` the server speaks TLS
     key: Path | None = None
-    reviewers_needed: int = 1  # different people who must approve a version
+    reviewers_needed: Mapping[Tier, int] = field(default_factory=dict)  # people who must approve, by the lowest tier
+    reason_from: Tier = Tier.OPERATE  # the lowest tier at which a session of a person needs a reason
+    blob_limits: BlobLimits = BlobLimits()
+    public_reading: bool = False  # whether what authors made public is read without a token
+    webhook_targets: tuple[TargetPattern, ...] = ()  # guarded targets, or such without TLS, that webhooks may go to
+    sessions: Sessions = Sessions()
+
+    @property
+    def blobs(self) -> Path:
+        """Where the content of blobs lies."""
+        return self.directory / BLOBS
+
+    @property
+    def recordings(self) -> Path:
+        """Where terminals are recorded."""
+        return self.directory / RECORDINGS
 
     @property
     def database(self) -> Path:
@@ -72,18 +113,79 @@ def read(directory: Path) -> Config:
         raise UnavailableError(f"{path} cannot be read: {error}") from error
     reader = Reader(load(text, str(path)))
     listen = reader.text("listen", DEFAULT_LISTEN)
-    needed = reader.integer("reviewers_needed", 1, low=1, high=16)
+    needed = _reviewers(reader)
+    try:
+        reason_from = Tier.parse(reader.text("reason_from", Tier.OPERATE.label))
+    except ArgumentError as error:
+        raise reader.fail("reason_from", error.message) from None
     certificate = key = None
     if reader.has("tls"):
         tls = reader.section("tls")
         certificate, key = _file(tls, "certificate", directory), _file(tls, "key", directory)
         tls.finish()
+    blob_limits = _blob_limits(reader.section("blobs")) if reader.has("blobs") else BlobLimits()
+    public_reading = reader.boolean("public_reading", False)
+    try:
+        webhook_targets = tuple(each(reader.strings("webhook_targets", [])))
+    except ArgumentError as error:
+        raise reader.fail("webhook_targets", error.message) from None
+    sessions = _sessions(reader)
     reader.finish()
     try:
         host, port = parse_listen(listen, is_tls=certificate is not None)
     except ArgumentError as error:
         raise reader.fail("listen", error.message) from None
-    return Config(directory, host, port, certificate, key, needed)
+    return Config(
+        directory,
+        host,
+        port,
+        certificate,
+        key,
+        needed,
+        reason_from,
+        blob_limits,
+        public_reading,
+        webhook_targets,
+        sessions,
+    )
+
+
+def _blob_limits(reader: Reader) -> BlobLimits:
+    default = BlobLimits()
+    found = BlobLimits(
+        reader.size("max", default.max_bytes), reader.size("per_source", default.per_source_bytes),
+        reader.size("total", default.total_bytes), reader.duration("keep", default.keep_s),
+    )  # fmt: skip
+    if found.max_bytes > MAX_BLOB_BYTES:
+        raise reader.fail("max", f"a blob has at most {MAX_BLOB_BYTES} bytes")
+    reader.finish()
+    return found
+
+
+def _reviewers(reader: Reader) -> dict[Tier, int]:
+    """Return how many must approve, from one number for every tier or a mapping such as ``{operate: 2}``.
+
+    It is for people to see early; hosts go by the roster and their ceilings, and not by this server.
+    """
+    if isinstance(reader.raw("reviewers_needed", {}), dict):
+        try:
+            return read_needed(reader.raw("reviewers_needed", {}), "reviewers_needed")
+        except ArgumentError as error:
+            raise reader.fail("reviewers_needed", error.message) from None
+    return {Tier.COMPUTE: reader.integer("reviewers_needed", low=1, high=MAX_REVIEWERS)}
+
+
+def _sessions(reader: Reader) -> Sessions:
+    if not reader.has("sessions"):
+        return Sessions()
+    section, default = reader.section("sessions"), Sessions()
+    read = Sessions(
+        section.boolean("record_input", default.record_input),
+        section.integer("moderators", default.moderators, low=0, high=4),
+        Tier.parse(section.text("moderated_tier", default.moderated_tier.label), where=section.where("moderated_tier")),
+    )
+    section.finish()
+    return read
 
 
 def _file(reader: Reader, name: str, directory: Path) -> Path:

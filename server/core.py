@@ -14,14 +14,19 @@ from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import PrivateKey
 from server.allowance import Allowance
+from server.blobs import BlobFiles
 from server.config import Config
 from server.endpoint.links import Links
 from server.ledger import OwnLedger
 from server.metrics import Metrics
 from server.probe import Probe
+from server.questions import Pending
 from server.repository import Repository
+from server.services.editing import Editing
+from server.services.open_pipes import OpenPipes
 from server.signals import Bell, Endings
 from server.store.database import Database
+from server.views import Views
 
 LOG = structlog.get_logger()
 
@@ -40,14 +45,29 @@ class Core:
     records_arrived: Bell = field(default_factory=Bell)
     endings: Endings = field(default_factory=Endings)
     trusted: TrustedRoster | None = None  # None until the first roster
+    roster_changed: Bell = field(default_factory=Bell)
     roster_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    publishing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held from looking for a place until it is taken
+    access_changed: Bell = field(default_factory=Bell)
+    consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
     strangers: Allowance = field(default_factory=Allowance)
     unproved: int = 0  # connections of agents that have not proved a key yet
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
     proofs: Proofs = field(default_factory=Proofs)
     probe: Probe = field(default_factory=Probe)
+    editing: Editing = field(default_factory=Editing)
+    open_pipes: OpenPipes = field(default_factory=OpenPipes)
+    terminals: dict[str, Any] = field(default_factory=dict)  # that are open, by session; server.sessions.hall's
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
+    blobs: BlobFiles = field(init=False)
+    blobs_reserved: dict[tuple[str, str], int] = field(default_factory=dict)  # source and hash -> bytes on their way
+    blobs_moving: asyncio.Lock = field(default_factory=asyncio.Lock)  # between a place on the disk and its row
+    views: Views = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.blobs = BlobFiles(self.config.blobs)
+        self.views = Views(self.config.directory, self.repository)
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do ``work`` even if nobody waits for it; its failure is logged. It ends with the server."""

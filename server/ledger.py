@@ -1,14 +1,14 @@
 """The records: those of agents are taken in exactly as they were hashed; the server writes its own ledger beside them.
 
 - A batch of an agent is taken only if it continues the chain that is held; otherwise all of it is refused.
-- What is derived from records (runs, what to search by) is written in the same transaction as their bytes.
+- What is derived from records (runs, what to search by, the tree) is written in the same transaction as their bytes.
 - The server's own ledger is the agent called ``server``: publications, approvals, tokens, refusals. Its records are
   appended by commands in the writer, and every thousandth is followed by a checkpoint signed with the server's key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -16,11 +16,12 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from protocol.errors import LedgerError, ProtocolError, TooLargeError
 from protocol.ledger import GENESIS, Chain, Record, bound_arguments, decode_record, make_checkpoint, record_hash
 from protocol.signing import PrivateKey
-from server import clock, limits
+from server import clock, limits, record_tree
 from server.store.prepared import Prepared
-from server.store.tables import agents, meta, records, runs
+from server.store.tables import agents, meta, records, runs, sessions
 
 SERVER = "server"
+_CLOSED = {"ok": "ended", "killed": "killed", "lost": "lost"}  # outcome of session.close -> status of the session
 ENDED = ("ok", "error", "denied", "killed", "lost", "refused")  # what a run can come to
 
 _HEAD = Prepared(
@@ -72,6 +73,8 @@ class OwnLedger:
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
+        #: Told of every event within its commit: call, arguments and principal.
+        self.listeners: list[Callable[[Connection, str, Mapping[str, Any], str], None]] = []
 
     def append(
         self,
@@ -96,6 +99,9 @@ class OwnLedger:
         sequence = self._append(connection, chain, fields)
         if sequence % limits.CHECKPOINT_RECORDS == 0:
             self._checkpoint(connection, chain)
+        if kind == "event":
+            for listener in self.listeners:
+                listener(connection, call, fields["arguments"], fields["principal"])
         return sequence
 
     def checkpoint(self, connection: Connection) -> None:
@@ -121,6 +127,7 @@ class OwnLedger:
             "kind": fields["kind"], "call": fields.get("call", ""), "run": fields.get("run", ""),
         }  # fmt: skip
         _ADD.add(connection, [row])
+        record_tree.grow(connection)
         end = _end(sequence, digest)
         if not _MOVE_END.change(connection, end=end):
             connection.execute(insert(meta).values(key=_END_KEY, value=end))
@@ -189,6 +196,7 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
         if not _is_time(record.time_us):
             raise LedgerError(f"record {record.sequence} has an impossible time", sequence=record.sequence)
     _ADD.add(connection, [record_row(agent, *each) for each in batch])
+    record_tree.grow(connection)
     newest, _, digest = batch[-1]
     _MOVE.change(connection, of=agent, sequence=newest.sequence, hash=digest, seen_us=clock.now_us())
     for record, _, _ in batch:
@@ -196,6 +204,12 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
             _run_started(connection, agent, record)
         elif record.kind == "run.end":
             _run_ended(connection, agent, record)
+        elif record.kind == "session.open":
+            _session_opened(connection, agent, record)
+        elif record.kind == "session.close":
+            _session_closed(connection, agent, record)
+        elif record.kind == "refusal" and record.session and not record.run:
+            _session_refused(connection, agent, record)
     return [record for record, _, _ in batch]
 
 
@@ -218,6 +232,38 @@ def _run_ended(connection: Connection, agent: str, record: Record) -> None:
     )  # fmt: skip
     if not changed:
         _add_unknown(connection, agent, record, ended)
+
+
+def _session_opened(connection: Connection, agent: str, record: Record) -> None:
+    """A session that this server knows nothing of was asked for by one whose disk was lost; its records tell of it."""
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == record.session, sessions.c.agent == agent, sessions.c.ended_us.is_(None))
+        .values(status="open", opened_us=record.time_us, about=plain(record.data))
+    )
+
+
+def _session_closed(connection: Connection, agent: str, record: Record) -> None:
+    connection.execute(
+        update(sessions)
+        .where(sessions.c.id == record.session, sessions.c.agent == agent)
+        .values(
+            status=_CLOSED.get(record.outcome, "ended"), reason=_text(record.data.get("reason")),
+            ended_us=record.time_us, about=plain(record.data),
+        )
+    )  # fmt: skip
+
+
+def _session_refused(connection: Connection, agent: str, record: Record) -> None:
+    """One that had been opened before stays as it is: somebody asked for its id again."""
+    connection.execute(
+        update(sessions)
+        .where(
+            sessions.c.id == record.session, sessions.c.agent == agent, sessions.c.opened_us.is_(None),
+            sessions.c.ended_us.is_(None),
+        )
+        .values(status="refused", reason=_text(record.data.get("message")), ended_us=record.time_us)
+    )  # fmt: skip
 
 
 def _add_unknown(connection: Connection, agent: str, record: Record, values: dict[str, Any]) -> None:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from typing import Annotated, Any, Protocol, get_args, get_origin, get_type_hints
+from functools import cache, cached_property, partial
+from typing import Annotated, Any, NamedTuple, Protocol, get_args, get_origin, get_type_hints
 
 from policies.model import Facts
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, OutriderError
 from protocol.tiers import Tier
 from stdlib.handles import Handle, Private
 from stdlib.host import Command, Host, RunContext, declared_command
@@ -31,14 +31,16 @@ from stdlib.places import Place, place
 
 #: The modules that declare calls; a family may have several.
 FAMILIES = (
-    "check", "data", "data_bytes", "data_names", "fs", "fs_content", "fs_entries", "fs_lines", "fs_open",
-    "fs_open_write", "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch", "fs_write", "log",
-    "net_firewall", "net_http", "net_probes", "net_services", "net_sockets", "net_streams", "net_tables", "proc",
-    "run", "script", "secrets", "state", "sys", "sys_changes", "sys_clock", "sys_containers", "sys_cron",
-    "sys_disks", "sys_hardware", "sys_kernel", "sys_logs", "sys_packages", "sys_services", "sys_users", "time",
-    "tty",
+    "check", "consent", "data", "data_bytes", "data_names", "fs", "fs_blobs", "fs_content", "fs_entries",
+    "fs_lines", "fs_open", "fs_open_write", "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch",
+    "fs_write", "log", "net_databases", "net_download", "net_firewall", "net_forward", "net_http", "net_probes",
+    "net_services", "net_sockets", "net_streams", "net_tables", "proc", "run", "script", "secrets", "state", "sys",
+    "sys_audit", "sys_changes", "sys_clock", "sys_containers", "sys_cron", "sys_disks", "sys_hardware", "sys_kernel",
+    "sys_logs", "sys_packages", "sys_services", "sys_users", "time", "tty", "tty_login", "tty_people",
 )  # fmt: skip
 NO_FACTS = (Facts(),)
+INJECTED = ("host", "run", "permit")  # what implementations may want, by the names of their parameters
+PATH = "path"  # what opening calls the parameter that it is about
 _SOURCES = (Iterator, Generator, AsyncIterator)
 _declared: dict[str, CallSpec] = {}
 
@@ -51,6 +53,9 @@ class Permit(Protocol):
 
     def require(self, facts: Facts) -> None:
         """Return if the call is allowed on one more object; else ``DeniedError``, and the record says which rule."""
+
+    async def settle(self, facts: Facts) -> None:
+        """Do as ``require``, and ask a person where the policy wants that; for calls that run inline."""
 
     def below(self, directory: str) -> bool | None:
         """Tell whether all (True) or nothing (False) below a real directory is permitted; None if it depends."""
@@ -81,8 +86,7 @@ class Decided:
 Decides = Callable[[Host, Mapping[str, Any]], Decided]
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A call whose targets are open."""
 
     facts: tuple[Facts, ...]
@@ -102,13 +106,16 @@ class CallSpec:
     follows: bool = True  # whether its paths follow a last symlink
     command: str | None = None  # the parameter that names a declared command; its arguments are in ``args``
     decides: Decides | None = None  # what else it is decided on
+    looks_up: bool | tuple[str, ...] = ()  # whether ``decides`` may block: always, or where one of these is given
     under: str | None = None  # the call that gave the handle; its intent covers what this one changes
+    dry: Mapping[str, Any] | None = None  # fields of the map that it gives in a dry run
     gives: str = "value"  # value, stream or handle
     gives_kind: str = ""  # of the handle
     wants: tuple[str, ...] = ()  # "host", "run", "permit": what is injected, in order
     doc: str = ""
     examples: Mapping[str, str] = field(default_factory=dict)  # language -> source
     result: str = ""  # of a call without an implementation: its type, as a Python annotation
+    below: bool | str = False  # whether it reaches all below its paths: always, or where this parameter is true
 
     @property
     def family(self) -> str:
@@ -130,6 +137,14 @@ class CallSpec:
         """Whether the worker carries it out itself, without the gate."""
         return self.implementation is None
 
+    def dry_result(self, facts: tuple[Facts, ...]) -> Any:
+        """Return what stands for the result in a dry run (``stdlib.dry``)."""
+        from stdlib.dry import Unreal, value_of
+
+        if self.gives == "stream":
+            return iter(())
+        return Unreal(self.gives_kind, facts[0]) if self.gives == "handle" else value_of(self.implementation, self.dry)
+
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, with defaults.
 
@@ -140,20 +155,20 @@ class CallSpec:
             raise ArgumentError(f"{self.name} takes at most {len(self.parameters)} arguments, not {len(args)}")
         if not self.parameters and not named:
             return {}
-        given = dict(zip((item.name for item in self.parameters), args, strict=False))
+        given = dict(zip(self._names, args, strict=False))
         for name, value in named.items():
             if name in given:
                 raise ArgumentError(f"{name}: given twice", parameter=name)
             given[name] = value
         bound = {}
-        for item in self.parameters:
-            if item.name in given:
-                value = given.pop(item.name)
-                bound[item.name] = item.accept(_odd_path(value) if item.is_path else value)
+        for name, item in zip(self._names, self.parameters, strict=True):
+            if name in given:
+                value = given.pop(name)
+                bound[name] = item.accept(_odd_path(value) if item.is_path else value)
             elif item.is_required:
-                raise ArgumentError(f"{item.name}: is missing", parameter=item.name)
+                raise ArgumentError(f"{name}: is missing", parameter=name)
             else:
-                bound[item.name] = item.default
+                bound[name] = item.default
         if given:
             known = ", ".join(item.name for item in self.parameters) or "none"
             name = min(given)
@@ -162,11 +177,11 @@ class CallSpec:
 
     def prepare(
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
-    ) -> AbstractContextManager[Prepared]:
+    ) -> AbstractContextManager[Prepared | AtHand]:
         """Return a context in which the targets of the call are open, ready for the decision; it closes them."""
         if self._is_plain:
-            return _AtHand(Prepared(NO_FACTS, self._performer(host, run, passage, bound)))
-        arguments, facts = self._things(passage, bound)
+            return AtHand(NO_FACTS, self.performer(host, run, passage, bound))
+        arguments, facts = self._things(passage, bound) if self._has_things else (dict(bound), [])
         if self.decides is not None:
             decided = self.decides(host, arguments)
             arguments |= decided.arguments
@@ -175,9 +190,27 @@ class CallSpec:
             command = declared_command(host, bound[self.command], bound["args"])
             arguments[self.command] = command
             facts.append(command.facts)
-        if any(item.is_path for item in self.parameters):
-            return self._open(host, run, passage, arguments, facts)
-        return _AtHand(Prepared(tuple(facts) or NO_FACTS, self._performer(host, run, passage, arguments)))
+        if self._has_paths:
+            return _Opened(self, host, run, passage, arguments, facts)
+        ready, performer = tuple(facts) or NO_FACTS, self.performer(host, run, passage, arguments)
+        return _Reaching(ready, performer, self._target_of(bound)) if self.has_target else AtHand(ready, performer)
+
+    def _target_of(self, bound: Mapping[str, Any]) -> str | None:
+        """Return where the call reaches, as an error says it."""
+        asked = next((bound[item.name] for item in self.parameters if item.is_target), None)
+        return f"{asked}:{bound['port']}" if isinstance(asked, str) and "port" in bound else asked
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self.parameters)
+
+    @cached_property
+    def _has_paths(self) -> bool:
+        return any(item.is_path for item in self.parameters)
+
+    @cached_property
+    def _has_things(self) -> bool:
+        return any(item.handle is not None or item.is_private for item in self.parameters)
 
     @cached_property
     def _is_plain(self) -> bool:
@@ -197,35 +230,16 @@ class CallSpec:
                 arguments[item.name] = _in_private(passage, bound[item.name], item)
         return arguments, facts
 
-    @contextmanager
-    def _open(
-        self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any], facts: list[Facts]
-    ) -> Iterator[Prepared]:
-        with ExitStack() as open_targets:
-
-            def opened(item: Parameter, path: str) -> Target | Place:
-                target: Target | Place
-                if item.is_place:
-                    target = open_targets.enter_context(place(path, follow=self.follows))
-                else:
-                    target = open_targets.enter_context(resolve(path, follow=self.follows))
-                facts.append(Facts(path=target.real, bytes=arguments.get("length")))
-                return target
-
-            for item in self.parameters:
-                if item.is_path and arguments[item.name] is not None:
-                    given = arguments[item.name]
-                    is_list = type(given) is list
-                    arguments[item.name] = [opened(item, path) for path in given] if is_list else opened(item, given)
-            yield Prepared(tuple(facts) or NO_FACTS, self._performer(host, run, passage, arguments))
-
-    def _performer(self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any]) -> Callable[[], Any]:
+    def performer(self, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any]) -> Callable[[], Any]:
         implementation = self.implementation
         if implementation is None:
             raise ArgumentError(f"{self.name} is carried out by the worker, not by the gate")
-        given = {"host": host, "run": run, "permit": passage}
-        injected = [given[want] for want in self.wants]
-        return lambda: implementation(*injected, **arguments)
+        given = (host, run, passage)
+        return partial(implementation, *[given[place] for place in self._injected], **arguments)
+
+    @cached_property
+    def _injected(self) -> tuple[int, ...]:
+        return tuple(INJECTED.index(want) for want in self.wants)
 
 
 def _in_private(passage: Passage, value: Any, item: Parameter) -> Any:
@@ -253,19 +267,113 @@ def _odd_path(value: Any) -> Any:
     return value
 
 
-class _AtHand:
-    """The context of a call that has nothing to open; contextlib's own would cost as much as the whole call."""
+class AtHand:
+    """A call that has nothing to open, and its own context; contextlib's would cost as much as the whole call."""
 
-    __slots__ = ("_prepared",)
+    __slots__ = ("facts", "perform")
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    def __init__(self, facts: tuple[Facts, ...], perform: Callable[[], Any]) -> None:
+        self.facts = facts
+        self.perform = perform
+
+    def __enter__(self) -> AtHand:
+        return self
+
+    def __exit__(self, _kind: object, _error: object, _trace: object) -> None:
+        return None
+
+
+class _Reaching(AtHand):
+    """The same for one that reaches into the network: what goes wrong says where."""
+
+    __slots__ = ("_target",)
+
+    def __init__(self, facts: tuple[Facts, ...], perform: Callable[[], Any], target: str | None) -> None:
+        super().__init__(facts, perform)
+        self._target = target
+
+    def __exit__(self, _kind: object, _error: object, _trace: object) -> None:
+        if isinstance(_error, OutriderError) and _error.target is None:
+            _error.target = self._target
+
+
+class _Opened:
+    """The context of a call with paths: they are open in it. Written out, as contextlib's would take half of the time.
+
+    Args:
+        spec: The call.
+        host: Of the call, as the next two.
+        run: See ``host``.
+        passage: See ``host``.
+        arguments: With paths as texts; what was opened takes their place.
+        facts: What the call is decided on, beside what is opened.
+    """
+
+    __slots__ = ("_arguments", "_asked", "_contexts", "_facts", "_host", "_passage", "_run", "_spec")
+
+    def __init__(
+        self, spec: CallSpec, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any],
+        facts: list[Facts],
+    ) -> None:  # fmt: skip
+        self._spec = spec
+        self._host = host
+        self._run = run
+        self._passage = passage
+        self._arguments = arguments
+        self._facts = facts
+        self._asked: list[str] = []  # paths
+        self._contexts: list[AbstractContextManager[Any]] = []  # entered
 
     def __enter__(self) -> Prepared:
-        return self._prepared
+        spec, arguments = self._spec, self._arguments
+        try:
+            for item in spec.parameters:
+                if item.is_path and arguments[item.name] is not None:
+                    given = arguments[item.name]
+                    is_list = type(given) is list
+                    arguments[item.name] = (
+                        [self._open(item, it) for it in given] if is_list else self._open(item, given)
+                    )
+            performer = spec.performer(self._host, self._run, self._passage, arguments)
+            return Prepared(tuple(self._facts) or NO_FACTS, performer)
+        except BaseException as error:
+            self._say_where(error)
+            self._close()
+            raise
 
-    def __exit__(self, *_: object) -> None:
-        return None
+    def _say_where(self, error: object) -> None:
+        """Have an error say which path it is about, if the call was given one only, or if it is about that alone."""
+        if isinstance(error, OutriderError) and error.path is None and len(self._asked) == 1:
+            error.path = self._asked[0]
+
+    def _open(self, item: Parameter, path: str) -> Target | Place:
+        opening: Callable[..., AbstractContextManager[Target | Place]] = place if item.is_place else resolve
+        self._asked.append(path)
+        context = opening(path, follow=self._spec.follows)
+        try:
+            target = context.__enter__()
+        except ArgumentError as error:  # who opens knows a path, not which parameter it is
+            told = error.message.removeprefix(f"{PATH}: ")
+            raise ArgumentError(f"{item.name}: {told}", parameter=item.name) from None
+        self._contexts.append(context)
+        self._facts.append(Facts(path=target.real, bytes=self._arguments.get("length")))
+        return target
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        self._say_where(error)
+        self._close()
+
+    def _close(self) -> None:
+        """Close all, the last first; what one of them raises keeps none of the others open, and none is forgotten."""
+        failed: Exception | None = None
+        while self._contexts:
+            try:
+                self._contexts.pop().__exit__(None, None, None)
+            except Exception as error:  # noqa: BLE001 - raised below
+                error.__context__ = failed
+                failed = error
+        if failed is not None:
+            raise failed
 
 
 def call(
@@ -276,7 +384,10 @@ def call(
     follows: bool = True,
     command: str | None = None,
     decides: Decides | None = None,
+    looks_up: bool | tuple[str, ...] = (),
     under: str | None = None,
+    dry: Mapping[str, Any] | None = None,
+    below: bool | str = False,
     lua: str = "",
     python: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -289,7 +400,12 @@ def call(
         follows: Whether its paths follow a last symlink.
         command: The parameter that names a declared command; what that stands for is decided on, with ``args``.
         decides: Makes the facts from the arguments, for what is neither a path nor a declared command.
+        looks_up: Whether ``decides`` may block, and is put on a thread: always, or where one of these parameters is
+            given.
         under: For a method that changes what its handle stands for: the call that gave it, whose intent covers it.
+        dry: Fields of the map that it gives in a dry run, beside ``dry_run``.
+        below: Whether it reaches what lies below its paths: always, or where the parameter of this name is true. Only
+            said to those who read a script; the call itself asks about everything that it comes to.
         lua: An example.
         python: An example; that of Lua if it reads the same.
     """
@@ -298,8 +414,9 @@ def call(
         wants, parameters = _signature(function)
         is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         _add(CallSpec(
-            name, tier, parameters, function, changes, not is_async, follows, command, decides, under,
+            name, tier, parameters, function, changes, not is_async, follows, command, decides, looks_up, under, dry,
             *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
+            below=below,
         ))  # fmt: skip
         return function
 
@@ -355,8 +472,9 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
                 annotation = list[HostPath]
             elif get_origin(annotation) is Annotated and get_args(annotation)[0] is Command:
                 annotation = Annotated[str, *get_args(annotation)[1:]]  # scripts give its name
-            bounds, choices = limits_of(annotation)
-            parameters.append(replace(parameter(name, annotation, default), bounds=bounds, choices=choices))
+            bounds, choices, form = limits_of(annotation)
+            item_of = parameter(name, annotation, default)
+            parameters.append(replace(item_of, bounds=bounds, choices=choices, form=form))
     return tuple(wants), tuple(parameters)
 
 
@@ -368,8 +486,20 @@ def _add(spec: CallSpec) -> None:
     _declared[spec.name] = spec
 
 
+def declared(name: str) -> CallSpec | None:
+    """Return the call of that name if its module is loaded."""
+    return _declared.get(name)
+
+
+def withdraw(module: str) -> None:
+    """Forget the calls that a module has declared, as it could not be loaded to its end."""
+    for name, spec in list(_declared.items()):
+        if spec.implementation is not None and spec.implementation.__module__ == module:
+            del _declared[name]
+
+
 class Catalogue:
-    """All calls, by name."""
+    """All calls, by name. The agent, which must be small, has ``stdlib.index.Index`` in its place."""
 
     def __init__(self, specs: Mapping[str, CallSpec]) -> None:
         self._specs = dict(sorted(specs.items()))
@@ -420,8 +550,12 @@ def _row(spec: CallSpec, item: Parameter) -> dict[str, Any]:
         row |= {"low": item.bounds.low, "high": item.bounds.high}
     if item.choices:
         row["choices"] = list(item.choices)
+    if item.form is not None:
+        row |= {"form": item.form.pattern, "told": item.form.told}
     if item.is_path or item.is_target:
         row["role"] = "path" if item.is_path else "target"
+        if item.is_path and spec.below:
+            row["below"] = spec.below
     elif item.name == spec.command:
         row["role"] = "command"
     return row

@@ -10,6 +10,7 @@ from typing import Any
 from croniter import croniter
 
 from protocol.errors import ArgumentError
+from stdlib.parameters import Form
 from stdlib.redaction import redacted
 
 MARK = "# Written by Outrider (sys.cron_set); changes by hand are lost."
@@ -19,8 +20,27 @@ _SETTING = re.compile(r"\s*[\"']?[A-Za-z_][A-Za-z0-9_]*[\"']?\s*=")
 _FIELDS = ("m", "h", "dom", "mon", "dow")
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DAYS = "sun|mon|tue|wed|thu|fri|sat"
-_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # cron passes over names with a dot
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")  # useradd(8)
+
+
+def _field(values: str) -> str:
+    """Return the form of a field: a list of stars, values and ranges, with steps of stars and ranges."""
+    item = rf"(?:\*(?:/[0-9]{{1,2}})?|(?:{values})(?:-(?:{values})(?:/[0-9]{{1,2}})?)?)"
+    return f"{item}(?:,{item}){{0,59}}"
+
+
+_FIVE_FIELDS = " ".join(map(_field, (
+    "[0-5]?[0-9]", "[01]?[0-9]|2[0-3]", "0?[1-9]|[12][0-9]|3[01]", f"0?[1-9]|1[0-2]|{_MONTHS}", f"0?[0-7]|{_DAYS}",
+)))  # fmt: skip
+NAME = Form(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "is no name of a job: 1 to 64 letters, digits, - and _")  # of no dot
+SCHEDULE = Form(
+    rf"{'|'.join(SPECIAL)}|(?i:{_FIVE_FIELDS})",
+    "must be five fields of crontab(5), or one of its words",
+    # croniter knows which ranges and steps are none, but also more than cron does: only what crontab(5) has reaches it.
+    lambda text: text in SPECIAL or croniter.is_valid(text),
+)
+USER = Form(r"[a-z_][a-z0-9_-]{0,30}\$?", "cannot be the name of a user")  # useradd(8)
+# A line's end in an argument would begin a line of its own.
+ARGUMENT = Form(r"[^\x00-\x1f\x7f]*", "holds control characters or undecodable bytes", str.isprintable, is_shown=False)
 
 
 def jobs(text: str, file: str, user: str | None) -> Iterator[dict[str, Any]]:
@@ -68,53 +88,19 @@ def script_job(path: str, file: str, period: str) -> dict[str, Any]:
     return {"file": file, "user": "root", **dict.fromkeys(_FIELDS), "special": f"@{period}", "command": path}
 
 
-def file_name(name: str) -> str:
-    """Return ``name`` if cron reads a file of that name in /etc/cron.d.
-
-    Raises:
-        ArgumentError: It does not, or the name is not one.
-    """
-    if not _FILE.fullmatch(name):
-        raise ArgumentError("name: must be 1 to 64 letters, digits, - and _", parameter="name")
-    return name
-
-
 def content(schedule: str, user: str, program: str, arguments: Sequence[str]) -> str:
     """Return what a file in /etc/cron.d holds for one job.
 
     Raises:
         ArgumentError: ``schedule`` is none, ``user`` is no name, or the command does not fit into a line.
     """
-    if not _USER.fullmatch(user):
-        raise ArgumentError(f"user: {user!r:.80} cannot be the name of a user", parameter="user")
-    return f"{MARK}\n{_schedule(schedule)} {user} {_command(program, arguments)}\n"
-
-
-def _schedule(text: str) -> str:
-    if text in SPECIAL:
-        return text
-    fields = text.split(" ")
-    # croniter knows the ranges, but also more than cron does: only what crontab(5) has reaches it.
-    has_form = len(fields) == len(_FORMS) and all(map(re.Pattern.fullmatch, _FORMS, fields))
-    if not has_form or not croniter.is_valid(text):
-        raise ArgumentError("schedule: must be five fields of crontab(5), or one of its words", parameter="schedule")
-    return text
-
-
-def _form(names: str = "") -> re.Pattern[str]:
-    """Return the form of a field: a list of stars, values and ranges, with steps of stars and ranges."""
-    value = rf"(?:[0-9]{{1,2}}{f'|{names}' if names else ''})"
-    item = rf"(?:\*(?:/[0-9]{{1,2}})?|{value}(?:-{value}(?:/[0-9]{{1,2}})?)?)"
-    return re.compile(rf"(?i:{item}(?:,{item}){{0,59}})")
-
-
-_FORMS = (_form(), _form(), _form(), _form(_MONTHS), _form(_DAYS))
+    USER.require(user, "user")
+    return f"{MARK}\n{SCHEDULE.require(schedule, 'schedule')} {user} {_command(program, arguments)}\n"
 
 
 def _command(program: str, arguments: Sequence[str]) -> str:
     for item in (program, *arguments):
-        if not item.isprintable():  # a line's end in it would begin a line of its own
-            raise ArgumentError("args: must not hold control characters or undecodable bytes", parameter="args")
+        ARGUMENT.require(item, "args")
     # cron makes a line's end of a percent sign, and takes the backslash before it away, before the shell sees anything.
     command = shlex.join((program, *arguments)).replace("%", "\\%")
     if len(command) > MAX_COMMAND_CHARACTERS:

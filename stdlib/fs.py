@@ -67,7 +67,7 @@ def status(path: Target) -> dict[str, Any] | None:
     ``type``, ``size`` (bytes), ``mode`` (octal text), ``uid``, ``gid``, ``owner``, ``group``, ``atime``, ``mtime``,
     ``ctime`` (seconds since 1970 UTC), ``inode``, ``nlink``.
     """
-    return described(path.status()) if path.exists else None
+    return described(os.fstat(path.fd)) if path.exists else None
 
 
 @call(
@@ -150,7 +150,7 @@ def entries(
     limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 1000,
     hidden: bool = True,
 ) -> dict[str, Any]:
-    """Return ``{entries, more}``: the names in a directory, sorted, each with its ``type``, from ``offset`` on."""
+    """Return ``{entries, more}``: what is in a directory, sorted by ``name``, each with its ``type``."""
     if not stat.S_ISDIR(path.status().st_mode):
         raise ArgumentError(f"path: {path.asked} is not a directory", parameter="path")
     with path.opened(os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as found:

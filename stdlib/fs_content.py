@@ -10,8 +10,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, DeadlineError
@@ -19,37 +18,53 @@ from protocol.tiers import Tier
 from stdlib.catalogue import Permit, call
 from stdlib.fs_magic import HEAD_BYTES, mime_of
 from stdlib.parameters import Bounds
-from stdlib.paths import Target, failure
+from stdlib.paths import Opened, Target, failure
 
 MAX_READ_BYTES = 512 << 10  # of one call: a frame of the worker's channel holds twice that
 MAX_CHUNK_BYTES = 512 << 10  # of a stream: one batch of it; a frame holds twice that
 HASH_BYTES = 1 << 20  # at once
+MAX_GROWN_BYTES = 4096  # read beyond what a file was a moment ago; a longer one is read on by whoever wants it all
 MAX_ATTRIBUTES = 256  # of one file
 MAX_ATTRIBUTE_BYTES = 64 << 10  # of one; XATTR_SIZE_MAX, linux/limits.h
 MAX_ATTRIBUTES_BYTES = 512 << 10  # of all of them
 _SHOWN_NAMESPACES = ("user.", "security.", "system.")  # trusted.* is the kernel's own business (xattr(7))
 
-Offset = Annotated[int, Bounds(0, 1 << 53, "bytes")]
+MAX_OFFSET = 1 << 53  # what scripts can say exactly
+Offset = Annotated[int, Bounds(0, MAX_OFFSET, "bytes")]
 Encoding = Literal["auto", "utf-8", "latin-1", "utf-16", "bytes"]
 
 
-@contextmanager
-def opened_file(path: Target) -> Iterator[int]:
-    """Yield a descriptor of a regular file, for reading.
+def opened_file(path: Target, status: os.stat_result | None = None) -> Opened:
+    """Return a context of a descriptor of a regular file, for reading.
+
+    Args:
+        path: Of the file.
+        status: What it is, where that was asked already.
 
     Raises:
         NotFoundError: There is nothing.
         ArgumentError: It is no regular file.
     """
-    if not stat.S_ISREG(path.status().st_mode):
+    status = status or path.status()
+    if not stat.S_ISREG(status.st_mode):
         raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
-    with path.opened(os.O_RDONLY) as fd:
-        yield fd
+    return path.opened(os.O_RDONLY, status)
 
 
-def read_at(fd: int, length: int, offset: int, shown: str) -> bytes:
-    """Return what is there, at most ``length`` bytes; what the system says against it is an error of ours."""
+def read_at(fd: int, length: int, offset: int, shown: str, size: int | None = None) -> bytes:
+    """Return what is there, at most ``length`` bytes; what the system says against it is an error of ours.
+
+    Args:
+        fd: Open for reading.
+        length: In bytes.
+        offset: In bytes.
+        shown: What an error calls it.
+        size: How long the file was a moment ago, in bytes; asked here if None.
+    """
     try:
+        size = os.fstat(fd).st_size if size is None else size
+        if size:  # room for half a MiB, of which a small file fills a little, costs more than to read that file
+            length = min(length, max(size - offset, MAX_GROWN_BYTES))
         return os.pread(fd, length, offset)
     except OSError as error:
         raise failure(error, shown) from None
@@ -83,8 +98,9 @@ def read(
     """
     if not path.exists:
         return None
-    with opened_file(path) as fd:
-        return decoded(read_at(fd, int(length), int(offset), path.asked), encoding)
+    status = path.status()
+    with opened_file(path, status) as fd:
+        return decoded(read_at(fd, int(length), int(offset), path.asked, status.st_size), encoding)
 
 
 @call(
@@ -94,18 +110,30 @@ def read(
     python='size = 0\nfor chunk in fs.read_stream("/etc/passwd"):\n    size += len(chunk)',
 )
 def read_stream(
-    path: Target, chunk: Annotated[int, Bounds(1, MAX_CHUNK_BYTES, "bytes")] = MAX_CHUNK_BYTES, offset: Offset = 0
+    path: Target,
+    chunk: Annotated[int, Bounds(1, MAX_CHUNK_BYTES, "bytes")] = MAX_CHUNK_BYTES,
+    offset: Offset = 0,
+    length: Offset | None = None,
+    hash: bool = False,
 ) -> Generator[bytes, None, dict[str, Any]]:
     """Give a regular file from ``offset`` on as bytes, ``chunk`` of them at a time, to where it ends by then.
 
-    The summary has ``bytes``, how many were given.
+    At most ``length`` bytes. The summary has ``bytes``, how many were given; ``changed``, whether the file was written
+    to meanwhile; with ``hash`` also ``sha256`` of what was given, in hexadecimal digits.
     """
-    given = 0
+    given, made = 0, hashlib.sha256() if hash else None
+    most = MAX_OFFSET if length is None else int(length)
     with opened_file(path) as fd:
-        while data := read_at(fd, int(chunk), int(offset) + given, path.asked):
+        before = os.fstat(fd)
+        while given < most and (data := read_at(fd, min(int(chunk), most - given), int(offset) + given, path.asked)):
             given += len(data)
+            if made is not None:
+                made.update(data)
             yield data
-    return {"bytes": given}
+        after = os.fstat(fd)
+    changed = (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+    summary: dict[str, Any] = {"bytes": given, "changed": changed}
+    return summary if made is None else summary | {"sha256": made.hexdigest()}
 
 
 @call(
@@ -114,15 +142,21 @@ def read_stream(
     lua='local digits = fs.hash("/etc/hostname", "sha256")',
     python='digits = fs.hash("/etc/hostname", "sha256")',
 )
-def digest(permit: Permit, path: Target, algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256") -> str:
+def digest(
+    permit: Permit,
+    path: Target,
+    algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256",
+    length: Offset | None = None,
+) -> str:
     """Return the hash of a regular file's content, in hexadecimal digits; ``blake2b`` is that of 64 bytes.
 
-    MD5 and SHA-1 are broken: only for what others hashed with them.
+    With ``length`` only that of its first bytes. MD5 and SHA-1 are broken: only for what others hashed with them.
     """
     made = hashlib.new(algo, usedforsecurity=False)
+    most = MAX_OFFSET if length is None else int(length)
     with opened_file(path) as fd:
         offset = 0
-        while data := read_at(fd, HASH_BYTES, offset, path.asked):
+        while offset < most and (data := read_at(fd, min(HASH_BYTES, most - offset), offset, path.asked)):
             made.update(data)
             offset += len(data)
             if permit.is_over:

@@ -5,40 +5,42 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from kernel.files import RENAME_NOREPLACE, rename_at
 from policies.model import Facts
-from protocol.errors import (
-    ArgumentError,
-    ConflictError,
-    DeadlineError,
-    DeniedError,
-    NotFoundError,
-    OutriderError,
-    TooLargeError,
-)
+from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
 from protocol.limits import MAX_PATH_BYTES
 from protocol.tiers import Tier
 from stdlib.catalogue import Permit, call
 from stdlib.host import Host
-from stdlib.journal import MAX_ENTRY_BYTES
-from stdlib.parameters import Bounds, FileMode, Length
+from stdlib.journal import MAX_ENTRY_BYTES, NO_JOURNAL, TOO_LARGE
+from stdlib.parameters import Bounds, FileMode, Form, Length
 from stdlib.paths import Target, failure, resolve
 from stdlib.places import Place
+from stdlib.removing import DIRECTORY, Removal
 from stdlib.replacing import hash_of, pieces_of
+from stdlib.undoing import keep_attributes, keep_renamed
+from stdlib.undoing_entries import (
+    keep_emptied,
+    keep_made,
+    keep_name,
+    keep_removed,
+    keep_symlink,
+    keep_unlinked,
+)
 
-MAX_DEPTH = 100  # of what is removed with all below it; each level holds a descriptor
-MAX_GROWTH = 1000  # entries that come while a directory is removed
 MAX_ID = (1 << 32) - 2  # the last number stands for "leave it" (chown(2))
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SOME = Form(r"(?s:.+)", "is empty")
 
 
 @call("fs.mkdir", tier=Tier.OPERATE, changes=True, lua='local made = fs.mkdir("/tmp/new/deep", {parents = true})',
       python='made = fs.mkdir("/tmp/new/deep", parents=True)')  # fmt: skip
-def mkdir(permit: Permit, path: Target, parents: bool = False, mode: FileMode | None = None) -> bool:
-    """Make a directory (mode 0755), with those above it if ``parents``; return whether it was not there."""
+def mkdir(host: Host, permit: Permit, path: Target, parents: bool = False, mode: FileMode | None = None) -> bool:
+    """Make a directory (mode 0755), with those above it if ``parents``; return whether it was not there.
+
+    ``fs.undo`` removes those that were made and are empty; ``fs.changes`` tells the journal.
+    """
     if path.exists:
         if not stat.S_ISDIR(path.status().st_mode):
             raise ConflictError(f"{path.asked} is there and no directory")
@@ -49,16 +51,18 @@ def mkdir(permit: Permit, path: Target, parents: bool = False, mode: FileMode | 
         raise NotFoundError(f"the directory of {path.asked} does not exist")
     if any(name in ("", ".", "..") for name in names):
         raise ArgumentError(f"path: {path.asked} has an empty, . or .. part below what exists", parameter="path")
+    real = base.rstrip("/")
+    for place in range(len(names)):
+        permit.require(Facts(path=f"{real}/{'/'.join(names[: place + 1])}"))
     with resolve(base, follow=False) as top:
         holds = os.dup(top.present().fd)
-    real = base.rstrip("/")
+    if host.journal is not None:
+        keep_made(host.journal, f"{real}/{'/'.join(names)}", len(names))
     try:
         for name in names:
-            real = f"{real}/{name}"
-            permit.require(Facts(path=real))
             try:
                 os.mkdir(name, bits, dir_fd=holds)
-                below = os.open(name, _DIRECTORY, dir_fd=holds)
+                below = os.open(name, DIRECTORY, dir_fd=holds)
             except OSError as error:
                 raise failure(error, path.asked) from None
             os.close(holds)
@@ -85,14 +89,19 @@ def _missing_part(path: Target) -> tuple[str, list[str]]:
 @call("fs.rename", tier=Tier.OPERATE, changes=True, follows=False,
       lua='fs.write("/tmp/one", "1")\nfs.rename("/tmp/one", "/tmp/two", {overwrite = true})',
       python='fs.write("/tmp/one", "1")\nfs.rename("/tmp/one", "/tmp/two", overwrite=True)')  # fmt: skip
-def rename(permit: Permit, source: Place, path: Place, overwrite: bool = False) -> None:
+def rename(host: Host, permit: Permit, source: Place, path: Place, overwrite: bool = False) -> None:
     """Move an entry, itself and not what it leads to, within one file system. Both places are decided on.
 
     A directory moves only if all below it is permitted at both places. ``overwrite`` is for files and links.
+    ``fs.undo`` moves it back, unless it took the place of something; ``fs.changes`` tells the journal.
     """
     status = source.present()
     if stat.S_ISDIR(status.st_mode) and not (permit.below(source.real) and permit.below(path.real)):
         raise DeniedError(f"not everything below {source.asked} may be moved", rule="all below a directory")
+    if host.journal is not None and path.status() is None:
+        keep_renamed(host.journal, source, path, status)
+    elif host.journal is not None:
+        host.journal.cannot(source.real, "fs.rename", "it took the place of something")
     try:
         flags = 0 if overwrite else RENAME_NOREPLACE
         rename_at(source.held().directory, source.name, path.held().directory, path.name, flags)
@@ -108,10 +117,15 @@ def rename(permit: Permit, source: Place, path: Place, overwrite: bool = False) 
 
 @call("fs.symlink", tier=Tier.OPERATE, changes=True, follows=False,
       lua='fs.symlink("one", "/tmp/link")')  # fmt: skip
-def symlink(target: Annotated[str, Length(MAX_PATH_BYTES - 1)], path: Place) -> None:
-    """Make a symlink at ``path`` with the text ``target``; a ``conflict`` error if something is there."""
-    if not target:
-        raise ArgumentError("target: is empty", parameter="target")
+def symlink(host: Host, target: Annotated[str, Length(MAX_PATH_BYTES - 1), _SOME], path: Place) -> None:
+    """Make a symlink at ``path`` with the text ``target``; a ``conflict`` error if something is there.
+
+    ``fs.undo`` removes it; ``fs.changes`` tells the journal.
+    """
+    if path.status() is not None:
+        raise ConflictError(f"{path.asked} is there already")
+    if host.journal is not None:
+        keep_symlink(host.journal, path, target)
     try:
         os.symlink(target, path.name, dir_fd=path.held().directory)
     except FileExistsError:
@@ -122,10 +136,17 @@ def symlink(target: Annotated[str, Length(MAX_PATH_BYTES - 1)], path: Place) -> 
 
 @call("fs.link", tier=Tier.OPERATE, changes=True, follows=False,
       lua='fs.write("/tmp/one", "1")\nfs.link("/tmp/one", "/tmp/same")')  # fmt: skip
-def link(source: Place, path: Place) -> None:
-    """Make a hard link at ``path`` to the regular file ``source``; both places are decided on."""
-    source.present()
+def link(host: Host, source: Place, path: Place) -> None:
+    """Make a hard link at ``path`` to the regular file ``source``; both places are decided on.
+
+    ``fs.undo`` removes it, as long as the file has another name; ``fs.changes`` tells the journal.
+    """
+    status = source.present()
     source.regular()
+    if path.status() is not None:
+        raise ConflictError(f"{path.asked} is there already")
+    if host.journal is not None:
+        keep_name(host.journal, path, status)
     try:
         os.link(source.name, path.name, src_dir_fd=source.directory, dst_dir_fd=path.held().directory,
                 follow_symlinks=False)  # fmt: skip
@@ -145,32 +166,54 @@ def link(source: Place, path: Place) -> None:
 def unlink(host: Host, path: Place) -> dict[str, Any]:
     """Remove a file or a link, itself and not what it leads to. Returns ``existed`` and, for ``fs.undo``, ``journal``.
 
-    Only regular files of at most 16 MiB with one name can be brought back.
+    Links and regular files of at most 16 MiB can be brought back; of other things ``no_undo`` says why not. What had
+    other names comes back as a file of its own.
     """
     status = path.status()
     if status is None:
-        return {"existed": False, "journal": None}
+        return {"existed": False, "journal": None, "no_undo": "there was nothing"}
     if stat.S_ISDIR(status.st_mode):
         raise ArgumentError(f"path: {path.asked} is a directory", parameter="path")
-    journal = None
-    if host.journal is not None and stat.S_ISREG(status.st_mode) and status.st_size <= MAX_ENTRY_BYTES:
-        with path.opened(os.O_RDONLY) as fd:
-            entry = host.journal.make(path.real, "fs.unlink", status, hash_of(fd), None)
-            journal = host.journal.begin(entry, pieces_of(fd))
+    journal, why = _kept("fs.unlink", host, path, status)
     try:
         os.unlink(path.name, dir_fd=path.directory)
     except FileNotFoundError:
-        return {"existed": False, "journal": None}
+        return {"existed": False, "journal": None, "no_undo": "there was nothing"}
     except OSError as error:
         raise failure(error, path.asked) from None
-    return {"existed": True, "journal": journal}
+    return {"existed": True, "journal": journal, "no_undo": why}
+
+
+def _kept(call: str, host: Host, path: Place, status: os.stat_result) -> tuple[str | None, str | None]:
+    """Keep what is about to be removed and is no directory; return its journal, or why it cannot be brought back."""
+    if host.journal is None:
+        return None, NO_JOURNAL
+    if stat.S_ISLNK(status.st_mode):
+        return keep_unlinked(host.journal, call, path, status), None
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_ENTRY_BYTES:
+        why = TOO_LARGE if stat.S_ISREG(status.st_mode) else "it was neither a file nor a link"
+        host.journal.cannot(path.real, call, why)
+        return None, why
+    with path.opened(os.O_RDONLY) as fd:
+        entry = host.journal.make(path.real, call, status, hash_of(fd), None)
+        return host.journal.begin(entry, pieces_of(fd)), None
 
 
 @call("fs.rmdir", tier=Tier.OPERATE, changes=True, follows=False,
       lua='fs.mkdir("/tmp/empty")\nlocal existed = fs.rmdir("/tmp/empty")',
       python='fs.mkdir("/tmp/empty")\nexisted = fs.rmdir("/tmp/empty")')  # fmt: skip
-def rmdir(path: Place) -> bool:
-    """Remove an empty directory; return whether there was one."""
+def rmdir(host: Host, path: Place) -> bool:
+    """Remove an empty directory; return whether there was one.
+
+    ``fs.undo`` makes it anew; ``fs.changes`` tells the journal.
+    """
+    status = path.status()
+    if status is None:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        raise ArgumentError(f"path: {path.asked} is not a directory", parameter="path")
+    if host.journal is not None:
+        keep_emptied(host.journal, "fs.rmdir", path, status)
     try:
         os.rmdir(path.name, dir_fd=path.held().directory)
     except FileNotFoundError:
@@ -186,11 +229,16 @@ def rmdir(path: Place) -> bool:
 
 @call("fs.chmod", tier=Tier.OPERATE, changes=True,
       lua='fs.write("/tmp/one", "1")\nfs.chmod("/tmp/one", "0600")')  # fmt: skip
-def chmod(path: Target, mode: FileMode) -> str:
-    """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody."""
+def chmod(host: Host, path: Target, mode: FileMode) -> str:
+    """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
+
+    ``fs.undo`` sets those before (but not setuid and setgid); ``fs.changes`` tells the journal.
+    """
     before = path.present().status().st_mode
     if stat.S_ISLNK(before):
         raise ArgumentError(f"path: {path.asked} is a symlink", parameter="path")
+    if host.journal is not None:
+        keep_attributes(host.journal, "fs.chmod", path.real, path.status(), {"mode": mode})
     try:
         os.chmod(f"/proc/self/fd/{path.fd}", mode)
     except OSError as error:
@@ -203,11 +251,16 @@ _Seconds = Annotated[float, Bounds(-(10**10), 10**10, "seconds since 1970 UTC")]
 
 @call("fs.utime", tier=Tier.OPERATE, changes=True,
       lua='fs.write("/tmp/one", "1")\nfs.utime("/tmp/one", 0, 1700000000)')  # fmt: skip
-def utime(path: Target, atime: _Seconds, mtime: _Seconds) -> None:
-    """Set when a file was last read and last changed, as it says of itself."""
-    path.present()
+def utime(host: Host, path: Target, atime: _Seconds, mtime: _Seconds) -> None:
+    """Set when a file was last read and last changed, as it says of itself.
+
+    ``fs.undo`` sets what it said before, as long as nobody has read or changed it; ``fs.changes`` tells the journal.
+    """
+    status, times = path.status(), (int(atime * 1e9), int(mtime * 1e9))
+    if host.journal is not None:
+        keep_attributes(host.journal, "fs.utime", path.real, status, {"times": list(times)})
     try:
-        os.utime(f"/proc/self/fd/{path.fd}", ns=(int(atime * 1e9), int(mtime * 1e9)))
+        os.utime(f"/proc/self/fd/{path.fd}", ns=times)
     except OSError as error:
         raise failure(error, path.asked) from None
 
@@ -215,10 +268,15 @@ def utime(path: Target, atime: _Seconds, mtime: _Seconds) -> None:
 @call("fs.chown", tier=Tier.ADMIN, changes=True, follows=False,
       lua='fs.write("/tmp/one", "1")\nfs.chown("/tmp/one", 0, 0)')  # fmt: skip
 def chown(
-    path: Place, uid: Annotated[int, Bounds(0, MAX_ID)], gid: Annotated[int, Bounds(0, MAX_ID)]
+    host: Host, path: Place, uid: Annotated[int, Bounds(0, MAX_ID)], gid: Annotated[int, Bounds(0, MAX_ID)]
 ) -> dict[str, int]:
-    """Give an entry, itself and not what it leads to, to a user and a group; return the ``uid`` and ``gid`` before."""
+    """Give an entry, itself and not what it leads to, to a user and a group; return the ``uid`` and ``gid`` before.
+
+    ``fs.undo`` gives it back; ``fs.changes`` tells the journal.
+    """
     before = path.present()
+    if host.journal is not None:
+        keep_attributes(host.journal, "fs.chown", path.real, before, {"owner": [int(uid), int(gid)]})
     try:
         os.chown(path.name, int(uid), int(gid), dir_fd=path.directory, follow_symlinks=False)
     except OSError as error:
@@ -226,98 +284,42 @@ def chown(
     return {"uid": before.st_uid, "gid": before.st_gid}
 
 
-@dataclass(slots=True)
-class _Removal:
-    """Removes a directory with all below it: counts and decides first, so that it removes all or nothing."""
-
-    permit: Permit
-    device: int
-    most: int
-    seen: int = 0
-
-    def count(self, parent: int, name: str, real: str, depth: int) -> None:
-        """Look at everything below; raise if there is too much, too deep, on another file system or not permitted."""
-        is_all = self.permit.below(real)
-        with _Opened(parent, name, real, self.device) as fd:
-            for entry in _entries(fd):
-                self.seen += 1
-                inside = f"{real}/{entry.name}"
-                if self.seen > self.most:
-                    raise TooLargeError(f"{real} holds more than max_entries ({self.most})")
-                if self.permit.is_over:
-                    raise DeadlineError("fs.remove was cut short")
-                if not is_all:
-                    self.permit.require(Facts(path=inside))
-                if entry.is_dir(follow_symlinks=False):
-                    if depth >= MAX_DEPTH:
-                        raise TooLargeError(f"{inside} is more than {MAX_DEPTH} directories deep")
-                    self.count(fd, entry.name, inside, depth + 1)
-
-    def remove(self, parent: int, name: str, real: str, depth: int) -> None:
-        """Remove it. What came since the count is removed only within the same bounds."""
-        with _Opened(parent, name, real, self.device) as fd:
-            for entry in _entries(fd):
-                self.seen -= 1
-                if self.seen < -MAX_GROWTH or depth > MAX_DEPTH:
-                    raise ConflictError(f"{real} grows while it is removed")
-                inside = f"{real}/{entry.name}"
-                if self.permit.below(real) is not True:
-                    self.permit.require(Facts(path=inside))
-                if entry.is_dir(follow_symlinks=False):
-                    self.remove(fd, entry.name, inside, depth + 1)
-                else:
-                    os.unlink(entry.name, dir_fd=fd)
-        os.rmdir(name, dir_fd=parent)
-
-
-def _entries(fd: int) -> list[os.DirEntry[str]]:
-    with os.scandir(fd) as found:
-        return list(found)
-
-
-class _Opened:
-    """A directory below a held one, never through a link and never on another file system."""
-
-    def __init__(self, parent: int, name: str, real: str, device: int) -> None:
-        self._fd = os.open(name, _DIRECTORY, dir_fd=parent)
-        if os.fstat(self._fd).st_dev != device:
-            os.close(self._fd)
-            raise ConflictError(f"{real} is on another file system")
-
-    def __enter__(self) -> int:
-        return self._fd
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-
-@call("fs.remove", tier=Tier.ADMIN, changes=True, follows=False,
+@call("fs.remove", tier=Tier.ADMIN, changes=True, follows=False, below="recursive",
       lua='fs.mkdir("/tmp/old/deep", {parents = true})\n'
       'local removed = fs.remove("/tmp/old", {recursive = true, max_entries = 100})',
       python='fs.mkdir("/tmp/old/deep", parents=True)\n'
       'removed = fs.remove("/tmp/old", recursive=True, max_entries=100)')  # fmt: skip
 def remove(
-    permit: Permit, path: Place, recursive: bool = False,
+    host: Host, permit: Permit, path: Place, recursive: bool = False,
     max_entries: Annotated[int, Bounds(1, 1_000_000, "entries")] = 10_000,
 ) -> int:  # fmt: skip
     """Remove a file, a link or an empty directory; with ``recursive`` a directory with all below it.
 
     Links are removed and not followed, other file systems not entered. What is below is counted and decided on first;
     over ``max_entries``, or if one of them is denied, nothing is removed. Returns how many entries were removed.
+
+    ``fs.undo`` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,
+    directories and links of 16 MiB together, without extended attributes; ``fs.changes`` tells the journal, or why
+    there is none.
     """
     status = path.status()
     if status is None:
         return 0
     try:
         if not stat.S_ISDIR(status.st_mode):
+            _kept("fs.remove", host, path, status)
             os.unlink(path.name, dir_fd=path.directory)
             return 1
         if not recursive:
+            if host.journal is not None:
+                keep_emptied(host.journal, "fs.remove", path, status)
             os.rmdir(path.name, dir_fd=path.directory)
             return 1
-        removal = _Removal(permit, status.st_dev, int(max_entries))
+        removal = Removal(permit, status.st_dev, int(max_entries))
         removal.count(path.directory, path.name, path.real, 0)
         count = removal.seen
+        if host.journal is not None:
+            keep_removed(host.journal, path, status)
         removal.remove(path.directory, path.name, path.real, 0)
         return count + 1
     except OutriderError:

@@ -7,8 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from protocol.errors import ArgumentError
-from protocol.regex import Regex
+from protocol.regex import Regex, of_parameter
 from protocol.tiers import Tier
 from stdlib.catalogue import Permit, call
 from stdlib.fs_content import decoded, opened_file, read_at
@@ -55,17 +54,8 @@ def lines(
     The summary is ``lines`` (given), ``cut`` (how many of those), ``truncated`` (``limit`` ended it
     before the file did).
     """
-    regex = None if match is None else pattern(match, "match")
+    regex = None if match is None else of_parameter(match, "match")
     return _lines(permit, path, from_end, None if limit is None else int(limit), regex)
-
-
-def pattern(text: str, parameter: str) -> Regex:
-    """Return a compiled pattern of a script's; ``ArgumentError`` names ``parameter`` if it is none."""
-    try:
-        return Regex(text)
-    except ArgumentError as error:
-        problem = error.message.removeprefix("pattern: ")
-        raise ArgumentError(f"{parameter}: {problem}", parameter=parameter) from None
 
 
 def _lines(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -68,14 +68,14 @@ class File(Handle):
             if self._is_closed and not self._users:
                 os.close(self._descriptor)
 
-    def close(self) -> None:
+    def close(self) -> Awaitable[None] | None:
         """Close it; whoever is in the middle of a read or write closes it behind them."""
         with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            if not self._users:
-                os.close(self._descriptor)
+            if not self._is_closed:
+                self._is_closed = True
+                if not self._users:
+                    os.close(self._descriptor)
+        return None
 
 
 @call(

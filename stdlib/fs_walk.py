@@ -5,10 +5,13 @@ from __future__ import annotations
 import heapq
 import os
 import stat as modes
-from collections.abc import Callable, Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from itertools import islice, repeat
+from typing import Annotated, Any, Literal, NamedTuple
 
+from protocol.columns import MAX_PLACES, Columns
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from stdlib.catalogue import Permit, call
@@ -37,11 +40,14 @@ MAX_LINKED = 200_000  # files with several names that are remembered, so that ea
 WHOLE: Any = "/"  # a default; opened by the catalogue like what a script gives
 BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are; stat(2)
 FAR = float(1 << 53)
+BLOCK_S = 0.005  # that entries which were found wait for others
 
 Depth = Annotated[int, Bounds(1, MAX_DEPTH)]
 Size = Annotated[int, Bounds(0, 1 << 53, "bytes")]
 Rows = list[dict[str, Any]]
 Kind = Literal["file", "directory", "symlink", "other"]
+KINDS = ["file", "directory", "symlink", "other"]
+FILE, DIRECTORY = 0, 1  # their places
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Wanted:
         return self.matches is None and self.kind is None and not self.needs_status
 
 
-def _matcher(pattern: str | None) -> Callable[[str, str], bool] | None:
+def matcher(pattern: str | None) -> Callable[[str, str], bool] | None:
     """Return what tells whether a name, or the path to it if the pattern has a slash, fits."""
     if pattern is None:
         return None
@@ -89,6 +95,7 @@ def _matcher(pattern: str | None) -> Callable[[str, str], bool] | None:
 @call(
     "fs.walk",
     tier=Tier.OBSERVE,
+    below=True,
     lua='for entry in fs.walk("/etc/default", {match = "*.conf"}) do print(entry.path, entry.size) end',
     python='for entry in fs.walk("/etc/default", match="*.conf"):\n    print(entry["path"], entry["size"])',
 )
@@ -103,7 +110,7 @@ def walk(
     newer: Annotated[float, Bounds(-FAR, FAR, "seconds")] | None = None,
     limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 1_000_000,
     stat: bool = True,
-) -> Generator[list[dict[str, Any]], None, dict[str, Any]]:
+) -> Generator[Columns, None, dict[str, Any]]:
     """Give everything below a directory, in no order, as ``path``, ``name``, ``type``, ``depth``, ``size``, ``mtime``.
 
     ``size`` (bytes) and ``mtime`` (seconds since 1970 UTC) need a look at each entry and are left out if ``stat`` is
@@ -118,7 +125,7 @@ def walk(
     policy), ``deeper`` (directories not entered for their depth), ``failed``, and ``errors``, the first of those, each
     with ``code`` and ``message``.
     """
-    wanted = Wanted(_matcher(match), type, int(min_size), newer)
+    wanted = Wanted(matcher(match), type, int(min_size), newer)
     require_directory(root)
     return _walk(Tree(root, permit, one_fs=one_fs), wanted, int(depth), int(limit), stat)
 
@@ -136,57 +143,172 @@ def require_directory(root: Target) -> None:
 
 def _walk(
     tree: Tree, wanted: Wanted, most_depth: int, limit: int, with_status: bool
-) -> Generator[Rows, None, dict[str, Any]]:
+) -> Generator[Columns, None, dict[str, Any]]:
     account, given = tree.account, 0
-    rows: Rows = []
-    waiting = Waiting(account, most_depth)
-    looks = with_status or wanted.needs_status
-    is_all = wanted.is_all
-    for directory, entries in _directories(tree, waiting):
-        shown, depth, is_free = directory.shown, directory.place.depth, directory.is_free
-        for entry in entries:
-            account.seen += 1
-            if account.seen % LOOKED_AT == 0:
-                if tree.is_over:
-                    return account.summary()
-                yield rows
-                rows = []
-            name = entry.name
-            if not is_free and not tree.permits(directory.real + name):
-                account.denied += 1
-                continue
-            kind = kind_of(entry)
-            if kind == "directory":
-                waiting.add(directory, name)
-            status = _status(entry, shown, account) if looks else None
-            if looks and status is None:
-                continue
-            if not is_all and not wanted.admits(directory, name, kind, status):
-                continue
-            if given >= limit:
-                account.truncated = True
-                yield rows
-                return account.summary()
-            given += 1
-            row: dict[str, Any] = {"path": shown + name, "name": name, "type": kind, "depth": depth}
-            if with_status and status is not None:
-                row["size"], row["mtime"] = status.st_size, status.st_mtime
-            rows.append(row)
-            if len(rows) >= ROWS:
-                yield rows
-                rows = []
-    yield rows
+    block = Block(with_status=with_status)
+    for directory, some in _found(tree, wanted, most_depth, with_status):
+        room = limit - given
+        if len(some.entries) > room:
+            account.truncated = True
+            block.add(directory, some.take(range(room)))
+            break
+        given += len(some.entries)
+        block.add(directory, some)
+        if block.is_due:
+            yield block.columns()
+            block = Block(with_status=with_status)
+    yield block.columns()
     return account.summary()
 
 
-def _directories(tree: Tree, waiting: Waiting) -> Iterator[tuple[Directory, Iterator[os.DirEntry[str]]]]:
-    """Give every directory that is to be entered, with what it holds."""
+def _found(tree: Tree, wanted: Wanted, most_depth: int, with_status: bool) -> Iterator[tuple[Directory, Portion]]:
+    """Give what is wanted of a tree, some entries of one directory at a time; of many directories that is nothing."""
+    account = tree.account
+    waiting = Waiting(account, most_depth)
+    looks = with_status or wanted.needs_status
+    for directory in directories(tree, waiting):
+        for some in _listed_by_many(tree, directory):
+            if tree.is_over:
+                return
+            account.seen += len(some)
+            portion = Portion.of(some if directory.is_free else _permitted(tree, directory, some))
+            if DIRECTORY in portion.kinds:
+                for place, kind in enumerate(portion.kinds):
+                    if kind == DIRECTORY:
+                        waiting.add(directory, portion.entries[place].name)
+            if looks:
+                portion = portion.looked_at(directory.shown, account)
+            yield directory, portion if wanted.is_all else portion.wanted(wanted, directory)
+
+
+def _listed_by_many(tree: Tree, directory: Directory) -> Iterator[list[os.DirEntry[str]]]:
+    """Give what ``listed`` does, up to ``ROWS`` at a time."""
+    some: list[os.DirEntry[str]] = []
+    try:
+        with os.scandir(directory.fd) as entries:
+            some.extend(islice(entries, ROWS))
+            while len(some) == ROWS:
+                yield some
+                some = []
+                some.extend(islice(entries, ROWS))
+    except OSError as error:  # what was read before it is given all the same
+        tree.account.fail(directory.shown, error)
+    if some:
+        yield some
+
+
+def _permitted(tree: Tree, directory: Directory, some: list[os.DirEntry[str]]) -> list[os.DirEntry[str]]:
+    permitted = [entry for entry in some if tree.permits(directory.real + entry.name)]
+    tree.account.denied += len(some) - len(permitted)
+    return permitted
+
+
+class Portion(NamedTuple):
+    """Some entries of one directory, and what is known of each, in step: a map for each of them would take longer."""
+
+    entries: list[os.DirEntry[str]]
+    kinds: bytes  # places in KINDS
+    statuses: list[os.stat_result]  # empty unless they were looked at
+
+    @classmethod
+    def of(cls, entries: list[os.DirEntry[str]]) -> Portion:
+        """Return entries that were not looked at."""
+        kinds = bytes([FILE if entry.is_file(follow_symlinks=False) else _place_of(entry) for entry in entries])
+        return cls(entries, kinds, [])
+
+    def looked_at(self, shown: str, account: Account) -> Portion:
+        """Look at each; those that are gone meanwhile or cannot be looked at are left out."""
+        found = [_status(entry, shown, account) for entry in self.entries]
+        statuses = [status for status in found if status is not None]
+        if len(statuses) == len(found):
+            return Portion(self.entries, self.kinds, statuses)
+        there = self.take(place for place, status in enumerate(found) if status is not None)
+        return Portion(there.entries, there.kinds, statuses)
+
+    def wanted(self, wanted: Wanted, directory: Directory) -> Portion:
+        """Return those that are wanted."""
+        statuses: Iterable[os.stat_result | None] = self.statuses or repeat(None)
+        rows = zip(self.entries, self.kinds, statuses, strict=False)
+        return self.take([
+            place for place, (entry, kind, status) in enumerate(rows)
+            if wanted.admits(directory, entry.name, KINDS[kind], status)
+        ])  # fmt: skip
+
+    def take(self, places: Iterable[int]) -> Portion:
+        """Return those at some places."""
+        chosen = list(places)
+        return Portion(
+            [self.entries[place] for place in chosen], bytes([self.kinds[place] for place in chosen]),
+            [self.statuses[place] for place in chosen] if self.statuses else [],
+        )  # fmt: skip
+
+
+class Block:
+    """Portions of some directories on their way to a script as one block of rows: most directories hold little.
+
+    Args:
+        with_status: Whether sizes and times are told.
+    """
+
+    def __init__(self, *, with_status: bool) -> None:
+        self._with_status = with_status
+        self._until_s = time.monotonic() + BLOCK_S
+        self._names: list[str] = []
+        self._kinds = bytearray()
+        self._statuses: list[os.stat_result] = []
+        self._places = bytearray()  # of each row, that of its directory
+        self._directories: list[str] = []
+        self._depths: list[int] = []
+        self._looked = 0  # portions, also those that nothing is given of
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is to be given: it is full, or whoever waits for it has waited long enough."""
+        is_full = len(self._names) >= ROWS or len(self._directories) >= MAX_PLACES
+        return is_full or self._looked >= MAX_PLACES or time.monotonic() >= self._until_s
+
+    def add(self, directory: Directory, some: Portion) -> None:
+        """Add what is given of one directory."""
+        self._looked += 1
+        if not some.entries:
+            return
+        self._places += bytes([len(self._directories)]) * len(some.entries)
+        self._directories.append(directory.shown)
+        self._depths.append(directory.place.depth)
+        self._names += [entry.name for entry in some.entries]
+        self._kinds += some.kinds
+        if self._with_status:
+            self._statuses += some.statuses
+
+    def columns(self) -> Columns:
+        """Return it as rows for scripts."""
+        made, places = Columns(len(self._names)), bytes(self._places)
+        made.texts("name", self._names)
+        made.below("path", "name", places, self._directories)
+        made.words("type", bytes(self._kinds), KINDS)
+        made.words("depth", places, self._depths)
+        if self._with_status:
+            made.integers("size", [status.st_size for status in self._statuses])
+            made.reals("mtime", [status.st_mtime for status in self._statuses])
+        return made
+
+
+def _place_of(entry: os.DirEntry[str]) -> int:
+    return KINDS.index(kind_of(entry))
+
+
+def directories(tree: Tree, waiting: Waiting) -> Iterator[Directory]:
+    """Give every directory that is to be entered, open until the next is asked for."""
     for place in waiting:
         if tree.is_over:
             return
-        with tree.entered(place) as directory:
-            if directory is not None:
-                yield directory, listed(tree, directory)
+        directory = tree.enter(place)
+        if directory is None:
+            continue
+        try:
+            yield directory
+        finally:
+            os.close(directory.fd)
 
 
 def _status(entry: os.DirEntry[str], shown: str, account: Account) -> os.stat_result | None:
@@ -202,6 +324,7 @@ def _status(entry: os.DirEntry[str], shown: str, account: Account) -> os.stat_re
 @call(
     "fs.glob",
     tier=Tier.OBSERVE,
+    below=True,
     lua='for found in fs.glob({"etc/host*", "etc/default/*"}) do print(found.path, found.size) end',
     python='for found in fs.glob(["etc/host*", "etc/default/*"]):\n    print(found["path"], found["size"])',
 )
@@ -229,9 +352,9 @@ def _glob(tree: Tree, globs: list[Glob], limit: int) -> Generator[Rows, None, di
     rows: Rows = []
     waiting = Waiting(account, MAX_DEPTH)
     states = {"": [one.start for one in globs]}  # of each directory that waits
-    for directory, entries in _directories(tree, waiting):
+    for directory in directories(tree, waiting):
         here = states.pop(directory.place.relative)
-        for entry in entries:
+        for entry in listed(tree, directory):
             account.seen += 1
             if account.seen % LOOKED_AT == 0:
                 if tree.is_over:
@@ -270,6 +393,7 @@ def _glob(tree: Tree, globs: list[Glob], limit: int) -> Generator[Rows, None, di
 @call(
     "fs.largest",
     tier=Tier.OBSERVE,
+    below=True,
     lua='local files = fs.largest("/etc/default", {limit = 3})',
     python='files = fs.largest("/etc/default", limit=3)',
 )
@@ -288,12 +412,14 @@ def largest(
     require_directory(root)
     tree = Tree(root, permit, one_fs=one_fs)
     found: list[tuple[int, str]] = []
-    walked = _walk(tree, Wanted(None, "file", int(min_size), None), MAX_DEPTH, MAX_ENTRIES, with_status=True)
-    for rows in walked:
-        for row in rows:
-            heapq.heappush(found, (row["size"], row["path"]))
+    for directory, some in _found(tree, Wanted(None, "file", int(min_size), None), MAX_DEPTH, with_status=True):
+        for entry, status in zip(some.entries, some.statuses, strict=True):
+            heapq.heappush(found, (status.st_size, directory.shown + entry.name))
             if len(found) > limit:
                 heapq.heappop(found)
+        if tree.account.seen > MAX_ENTRIES:
+            tree.account.truncated = True
+            break
     ordered = sorted(found, key=lambda item: (-item[0], item[1]))
     return {"files": [{"path": path, "size": size} for size, path in ordered], **tree.account.summary()}
 
@@ -312,6 +438,7 @@ class _Sum:
 @call(
     "fs.disk_usage",
     tier=Tier.OBSERVE,
+    below=True,
     lua='local used = fs.disk_usage("/etc/default", {depth = 1})\n'
     "for part in used do print(part.path, part.bytes) end\nprint(used:summary().bytes)",
     python='used = fs.disk_usage("/etc/default", depth=1)\nfor part in used:\n    print(part["path"], part["bytes"])\n'

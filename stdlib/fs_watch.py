@@ -50,6 +50,7 @@ _log = logging.getLogger("outrider.stdlib")
 @call(
     "fs.watch",
     tier=Tier.INSPECT,
+    below="recursive",
     lua='local changes = fs.watch("/etc/default", {events = {"written", "deleted"}})\nchanges:close()',
     python='changes = fs.watch("/etc/default", events=["written", "deleted"])\nchanges.close()',
 )

@@ -12,20 +12,22 @@ from protocol.errors import ArgumentError, ConflictError, DeadlineError, TooLarg
 from protocol.tiers import Tier
 from stdlib import patching
 from stdlib.catalogue import Decided, Permit, call
+from stdlib.dry import CHANGED
 from stdlib.handles import Handle
-from stdlib.host import Host
+from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
 from stdlib.parameters import Bounds, Data, FileMode, Length
 from stdlib.paths import Target, failure
 from stdlib.places import Place, place
-from stdlib.replacing import NEW_MODE, Replacement, expected_hash, hash_of, pieces_of
+from stdlib.replacing import EXPECTED, NEW_MODE, Replacement, expected_hash, hash_of, pieces_of
+from stdlib.undoing import keep_appended, keep_truncated, places_of, take_back
 
 MAX_PATCHED_BYTES = 1 << 20  # of a file that is patched
-IfHash = Annotated[str, Length(80)] | None
+IfHash = Annotated[str, Length(80), EXPECTED] | None
 
 
 @call(
-    "fs.write", tier=Tier.OPERATE, changes=True,
+    "fs.write", tier=Tier.OPERATE, dry=CHANGED, changes=True,
     lua='local done = fs.write("/tmp/motd", "welcome\\n", {mode = "0644"})',
     python='done = fs.write("/tmp/motd", "welcome\\n", mode="0644")',
 )  # fmt: skip
@@ -34,7 +36,7 @@ def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_
 
     ``mode`` is octal text, 0644 for a new file. ``if_hash``: only if the sha256 of what is there is this, or
     ``"absent"``; else a ``conflict`` error. Returns ``created``, ``old_hash`` (nothing for a large file), ``new_hash``
-    and ``journal`` for ``fs.undo`` (nothing if it cannot be undone).
+    and ``journal`` for ``fs.undo`` (nothing if it cannot be undone; ``no_undo`` says why).
     """
     expected = expected_hash(if_hash)
     replacement = Replacement(path, mode=mode)
@@ -51,9 +53,14 @@ def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_
     lua='local size = fs.append("/tmp/notes", "one more line\\n")',
     python='size = fs.append("/tmp/notes", "one more line\\n")',
 )  # fmt: skip
-def append(path: Place, data: Data) -> int:
-    """Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it."""
-    path.regular()
+def append(host: Host, path: Place, data: Data) -> int:
+    """Append to a file, which is made if it is missing; return its new size in bytes.
+
+    ``fs.undo`` cuts it off again, as long as nothing came behind it; ``fs.changes`` tells the journal.
+    """
+    status = path.regular()
+    if host.journal is not None and data:
+        keep_appended(host.journal, path, status, data)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with path.opened(flags, NEW_MODE) as fd:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -85,6 +92,10 @@ class Writer(Handle):
         if self.is_over:
             raise ConflictError("this writer has finished")
         return self.replacement
+
+    def take(self, data: bytes) -> None:
+        """Append what comes another way than by calls (:meth:`sandbox.gate.Gate.push`). May block."""
+        self.open().write(data)
 
     def close(self) -> None:
         """Forget what was not finished."""
@@ -119,19 +130,25 @@ def writer_write(writer: Writer, data: Data) -> int:
 
 
 @call(
-    "writer.finish", tier=Tier.OPERATE, changes=True,
+    "writer.finish", tier=Tier.OPERATE, dry=CHANGED, changes=True,
     lua='local w = fs.write_stream("/tmp/big")\nlocal done = w:finish()',
     python='w = fs.write_stream("/tmp/big")\ndone = w.finish()',
 )  # fmt: skip
-def writer_finish(writer: Writer) -> dict[str, Any]:
-    """Put the new content in its place; returns what ``fs.write`` returns."""
+def writer_finish(writer: Writer, hash: Annotated[str, Length(80)] | None = None) -> dict[str, Any]:
+    """Put the new content in its place; returns what ``fs.write`` returns.
+
+    With ``hash`` only if the sha256 of what was written is this; else a ``conflict`` error, and nothing has changed.
+    """
+    meant = expected_hash(hash)
     replacement = writer.open()
+    if meant is not None and meant != replacement.hash:
+        raise ConflictError(f"what was written is not what was meant: its sha256 is {replacement.hash}")
     writer.is_over = True
     return replacement.commit("fs.write_stream", writer.journal, writer.expected).to_plain()
 
 
 @call(
-    "fs.patch", tier=Tier.OPERATE, changes=True,
+    "fs.patch", tier=Tier.OPERATE, dry=CHANGED, changes=True,
     lua='fs.write("/tmp/motd", "old\\n")\n'
     'local done = fs.patch("/tmp/motd", "@@ -1 +1 @@\\n-old\\n+new\\n", {dry_run = true})',
     python='fs.write("/tmp/motd", "old\\n")\n'
@@ -140,8 +157,8 @@ def writer_finish(writer: Writer) -> dict[str, Any]:
 def patch(host: Host, path: Place, diff: str, if_hash: IfHash = None, dry_run: bool = False) -> dict[str, Any]:
     """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-    With ``dry_run`` nothing changes. Returns ``diff`` (what it came to), ``new_hash`` and ``journal``; a hunk that
-    does not fit is a ``conflict`` error that names its line.
+    With ``dry_run`` nothing changes. Returns ``diff`` (what it came to), ``new_hash``, ``journal`` and ``no_undo`` as
+    ``fs.write``; a hunk that does not fit is a ``conflict`` error that names its line.
     """
     expected = expected_hash(if_hash)
     status = path.present()
@@ -164,9 +181,11 @@ def patch(host: Host, path: Place, diff: str, if_hash: IfHash = None, dry_run: b
     told = patching.make(old, new, path.real)
     if dry_run:
         replacement.abort()
-        return {"diff": told, "new_hash": None, "journal": None}
+        return {"diff": told, "new_hash": None, "journal": None, "no_undo": "a dry run"}
     changed = replacement.commit("fs.patch", host.journal, old_hash)
-    return {"diff": told, "new_hash": changed.new_hash, "journal": changed.journal}
+    return {
+        "diff": told, "new_hash": changed.new_hash, "journal": changed.journal, "no_undo": changed.no_undo,
+    }  # fmt: skip
 
 
 def _text(octets: bytes, path: str) -> str:
@@ -181,7 +200,7 @@ def _journalled(host: Host, bound: Mapping[str, Any]) -> Decided:
     if host.journal is None:
         raise UnavailableError("there is no undo journal here")
     entry = host.journal.find(bound["journal"])
-    return Decided((Facts(path=entry.path),))
+    return Decided(tuple(Facts(path=path) for path in places_of(entry)))
 
 
 @call(
@@ -192,11 +211,18 @@ def _journalled(host: Host, bound: Mapping[str, Any]) -> Decided:
 def undo(host: Host, permit: Permit, journal: Annotated[str, Length(64)]) -> str | None:
     """Take a change back: the file gets the content, mode and owner that it had, or is removed if it was made.
 
-    Only if nobody has changed it since; else a ``conflict`` error. Returns the hash of what is there now.
+    Of other changes: what was appended is cut off, what was cut off is written back, what was renamed goes back, and
+    permission bits, owner or times are set as they were. Directories and links that were made go, and those that were
+    removed come back, also with all below them; what was unpacked goes; a file that was changed in place gets back what
+    it held. Only if nobody has changed it since; else a ``conflict``
+    error. Returns the hash of what is there now, nothing where that is not looked at.
     """
     if host.journal is None:
         raise UnavailableError("there is no undo journal here")
     entry = host.journal.find(journal)
+    if entry.kind != "content":
+        take_back(host.journal, permit, entry)
+        return None
     with place(entry.path, follow=False) as held:
         if held.real != entry.path:
             raise ConflictError(f"{entry.path} is reached another way now: {held.real}")
@@ -224,7 +250,7 @@ def _hash(held: Place) -> str:
 
 
 @call(
-    "fs.copy", tier=Tier.OPERATE, changes=True, follows=True,
+    "fs.copy", tier=Tier.OPERATE, dry=CHANGED, changes=True, follows=True,
     lua='fs.write("/tmp/one", "1")\nlocal done = fs.copy("/tmp/one", "/tmp/two", {overwrite = true})',
     python='fs.write("/tmp/one", "1")\ndone = fs.copy("/tmp/one", "/tmp/two", overwrite=True)',
 )  # fmt: skip
@@ -255,13 +281,32 @@ def copy(host: Host, permit: Permit, source: Target, path: Place, overwrite: boo
     "fs.truncate", tier=Tier.OPERATE, changes=True,
     lua='fs.write("/tmp/log", "12345")\nfs.truncate("/tmp/log", 2)',
 )  # fmt: skip
-def truncate(path: Target, size: Annotated[int, Bounds(0, 1 << 53, "bytes")]) -> None:
-    """Cut a regular file, or lengthen it with zeros, to ``size`` bytes. There is no undo for it."""
+def truncate(host: Host, path: Target, size: Annotated[int, Bounds(0, 1 << 53, "bytes")]) -> None:
+    """Cut a regular file, or lengthen it with zeros, to ``size`` bytes.
+
+    ``fs.undo`` writes back what was cut off, up to 16 MiB; ``fs.changes`` tells the journal.
+    """
     if not stat.S_ISREG(path.present().status().st_mode):
         raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
-    with path.opened(os.O_WRONLY) as fd:
+    with path.opened(os.O_WRONLY if host.journal is None else os.O_RDWR) as fd:
+        if host.journal is not None:
+            keep_truncated(host.journal, path.real, fd, int(size))
         try:
             os.ftruncate(fd, int(size))
             os.fsync(fd)
         except OSError as error:
             raise failure(error, path.asked) from None
+
+
+@call("fs.changes", tier=Tier.OBSERVE, lua="local count = #fs.changes()", python="count = len(fs.changes())")
+async def changes(run: RunContext) -> list[dict[str, Any]]:
+    """Return what this run has changed in files, the newest first: ``journal``, ``call``, ``path``, ``no_undo``.
+
+    ``fs.undo`` takes each ``journal``; where there is none, ``no_undo`` says why it cannot be taken back. To undo them
+    in this order brings everything back, as long as nobody else has changed the same. A change that has failed may be
+    among them; to undo it is a ``conflict``. At most the first 1000 are told.
+    """
+    return [
+        {"journal": entry.id or None, "call": entry.call, "path": entry.path, "no_undo": entry.about.get("why")}
+        for entry in reversed(run.changes)
+    ]

@@ -7,21 +7,26 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from policies.model import Facts
 from protocol.errors import UnavailableError
 from protocol.redaction import Redactor
-from stdlib.journal import Journal
+from stdlib.journal import Entry, Journal
 from stdlib.store import KeyValue
 
 if TYPE_CHECKING:
+    from stdlib.blobs import Blobs
     from stdlib.processes.start import Processes
     from stdlib.script import ScriptCaller
     from stdlib.secrets import SecretSource
 
 READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
+#: Files of the kernel's that stay open. Each is made in one piece whenever it is read from its beginning (single_open
+#: in Linux's fs/seq_file.c), so one system call does for which opening, reading, reading the end and closing are four.
+KEPT = frozenset({"/proc/uptime", "/proc/loadavg", "/proc/meminfo"})
+KEPT_BYTES = 8 * 1024  # the longest of them has 1.6 KiB
 MAX_METRICS = 1000  # of one run
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
@@ -29,6 +34,20 @@ MAX_ROWS = 1000  # that one run emits
 MAX_ROWS_BYTES = 32 * 1024  # of all of them, encoded; a run's end is one record of 64 KiB, and its result is in it too
 
 _log = logging.getLogger("outrider.stdlib")
+_kept: dict[str, int] = {}  # path -> descriptor
+
+
+class PeopleHere(Protocol):
+    """The sessions of people on this host."""
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """Return those that are open, oldest first."""
+
+    def notice(self, session: str, text: str) -> None:
+        """Show a line to who watches a terminal; NotFoundError if there is none."""
+
+    def client(self, session: str, action: str, path: str) -> None:
+        """Propose to who watches a terminal to open a path; NotFoundError if there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,7 @@ class Host:
     journal: Journal | None = None  # what changes of files are undone from; None: they cannot be
     scripts: Mapping[str, str] = field(default_factory=dict)  # what the manifest pins in requires: name -> digest
     processes: Processes | None = None  # what starts programs; None: nothing does
+    people: PeopleHere | None = None  # who have sessions here; None: nobody can
 
 
 @dataclass(frozen=True)
@@ -79,6 +99,24 @@ def declared_command(host: Host, name: str, args: Sequence[str]) -> Command:
     return Command(name, declared[0], os.path.realpath(declared[0]), (*declared[1:], *args))
 
 
+def _reread(path: str) -> str | None:
+    """Return the text of one of ``KEPT``, whose descriptor stays open; None if that cannot be told in one read.
+
+    Safe from any thread: nothing has a position, and who opens it a second time closes that again.
+    """
+    descriptor = _kept.get(path)
+    try:
+        if descriptor is None:
+            fresh = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = _kept.setdefault(path, fresh)
+            if descriptor != fresh:
+                os.close(fresh)
+        data = os.pread(descriptor, KEPT_BYTES, 0)
+    except OSError:
+        return None
+    return data.decode("utf-8", "surrogateescape") if 0 < len(data) < KEPT_BYTES else None
+
+
 def read_kernel(host: Host, name: str) -> str:
     """Return the text of a small file of the kernel's under ``host.proc``; undecodable bytes as surrogates (PEP 383).
 
@@ -88,6 +126,10 @@ def read_kernel(host: Host, name: str) -> str:
         UnavailableError: It cannot be read; says why.
     """
     path = f"{host.proc}/{name}"
+    if path in KEPT:
+        text = _reread(path)
+        if text is not None:
+            return text
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -111,9 +153,11 @@ class RunContext:
     status_text: str = ""
     timestamp_ms: int | None = None
     logs: list[dict[str, str]] = field(default_factory=list)
+    changes: list[Entry] = field(default_factory=list)  # of files, that the undo journal holds; oldest first
     temporaries: int = 0  # files and directories that end with the run
     store: KeyValue | None = None  # what this script keeps on this host; None if nothing is kept
     secrets: SecretSource | None = None  # what this script may use; None if there are none
+    blobs: Blobs | None = None  # where it puts and gets them; None if nowhere
     scripts: ScriptCaller | None = None  # calls other scripts; None if there is nobody to do so
     redactor: Redactor = field(default_factory=Redactor)  # knows the values of those that were opened
     rows: list[dict[str, Any]] = field(default_factory=list)  # what the script emitted
@@ -121,8 +165,10 @@ class RunContext:
     progress: dict[str, Any] | None = None  # the newest: ``pct`` and ``text``
     principal: str = ""  # who runs it; these words come from the agent
     reason: str = ""  # why: a ticket, a schedule
+    is_dry: bool = False  # changes are decided and recorded, and not carried out
     ends_s: float | None = None  # on the host's monotonic clock: when the run is ended; None if nothing ends it
     left: Callable[[], Mapping[str, int]] = dict  # what the run may still use, by name
+    ask: Callable[[str, float], Awaitable[Any]] | None = None  # the host's owner: a text, seconds; None: nobody
     _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
     def on_end(self, ending: Callable[[], Awaitable[None] | None]) -> None:
@@ -138,3 +184,8 @@ class RunContext:
                     await waits
             except Exception:  # noqa: BLE001 - one that fails must not keep the others from being undone
                 _log.exception("something could not be undone at the end of a run")
+
+
+def host_of_run(host: Host, run: RunContext) -> Host:
+    """Return the host as one run or session uses it: what it changes of files is listed in ``run.changes``."""
+    return host if host.journal is None else replace(host, journal=host.journal.noting(run.changes))

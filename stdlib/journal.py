@@ -17,19 +17,23 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from protocol.errors import ArgumentError, NotFoundError, UnavailableError
 
 MAX_ENTRY_BYTES: Final = 16 << 20  # of the old content of one file
 MAX_ENTRIES: Final = 10_000
+MAX_NOTED: Final = 1000  # changes of one run that it can list
 MAX_TOTAL_BYTES: Final = 1 << 30
 TRIM_EVERY: Final = 64  # entries
 MAX_AGE_S: Final = 30 * 24 * 3600.0
+NONE: Final = "none"  # the kind of a change that cannot be taken back; only noted
+TOO_LARGE: Final = f"what was there has more than {MAX_ENTRY_BYTES >> 20} MiB"
+NO_JOURNAL: Final = "there is no undo journal here"
 _ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{20}")
-_ABOUT_BYTES: Final = 16 << 10
+_ABOUT_BYTES: Final = 128 << 10  # two paths of 4 KiB, each byte of which may take six characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Entry:
     mode: int  # of what was there
     uid: int
     gid: int
+    kind: str = "content"  # what was changed; stdlib.undoing and stdlib.undoing_entries have the others
+    about: dict[str, Any] = field(default_factory=dict)  # what more must be known to take it back (stdlib.undoing)
 
 
 class Journal:
@@ -59,7 +65,13 @@ class Journal:
     def __init__(self, directory: str | os.PathLike[str], clock: Callable[[], float] = time.time) -> None:
         self.directory = Path(directory)
         self._clock = clock
-        self._begun = 0
+        self._noted: list[Entry] | None = None
+
+    def noting(self, changes: list[Entry]) -> Journal:
+        """Return the same store for one run: what it keeps is appended to ``changes``, up to MAX_NOTED."""
+        own = Journal(self.directory, self._clock)
+        own._noted = changes
+        return own
 
     def begin(self, entry: Entry, old: Iterator[bytes] | None) -> str:
         """Keep an entry durably; return its id. What is over the bounds of the store goes, oldest first.
@@ -74,12 +86,62 @@ class Journal:
             about = json.dumps(asdict(entry), ensure_ascii=True).encode("ascii")
             self._write(f"{entry.id}.json", iter([about]))
             self._sync()
-            if self._begun % TRIM_EVERY == 0:
+            if int(entry.id[-4:], 16) % TRIM_EVERY == 0:  # by chance: each run has a view of its own
                 self._trim()
-            self._begun += 1
         except OSError as error:
             raise UnavailableError(f"the undo journal cannot be written: {error.strerror}") from None
+        self._note(entry)
         return entry.id
+
+    def begin_hashed(self, entry: Entry, old: Iterator[bytes]) -> str:
+        """Keep an entry whose bytes are hashed as they come, as :meth:`begin`; if ``old`` raises, nothing is kept."""
+        digest = hashlib.sha256()
+
+        def hashed() -> Iterator[bytes]:
+            for piece in old:
+                digest.update(piece)
+                yield piece
+
+        name = f"{entry.id}.old"
+        try:
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._write(name, hashed())
+        except OSError as error:
+            self._forget(name)
+            raise UnavailableError(f"the undo journal cannot be written: {error.strerror}") from None
+        except BaseException:
+            self._forget(name)
+            raise
+        return self.begin(self.with_content(entry, digest.hexdigest()), None)
+
+    def finish(self, entry_id: str, about: dict[str, Any]) -> None:
+        """Add to an entry what is known only once its change is over.
+
+        Raises:
+            NotFoundError: It is gone.
+            UnavailableError: It cannot be written.
+        """
+        entry = self.find(entry_id)
+        whole = json.dumps(asdict(replace(entry, about=entry.about | about)), ensure_ascii=True).encode("ascii")
+        name = f"{entry_id}.new"
+        try:
+            self._write(name, iter([whole]))
+            os.replace(self.directory / name, self.directory / f"{entry_id}.json")
+            self._sync()
+        except OSError as error:
+            raise UnavailableError(f"the undo journal cannot be written: {error.strerror}") from None
+
+    def cannot(self, path: str, call: str, why: str) -> None:
+        """Note for the run that a change cannot be taken back, and why."""
+        self._note(replace(self.made(path, call, None, NONE, {"why": why}), id=""))
+
+    def _note(self, entry: Entry) -> None:
+        if self._noted is not None and len(self._noted) < MAX_NOTED:
+            self._noted.append(entry)
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self.directory / name)
 
     def make(
         self, path: str, call: str, status: os.stat_result | None, old_hash: str | None, new_hash: str | None
@@ -89,6 +151,14 @@ class Journal:
         name = f"{int(now_s * 1000) & ((1 << 48) - 1):012x}-{secrets.token_hex(10)}"
         mode, uid, gid = (status.st_mode & 0o7777, status.st_uid, status.st_gid) if status else (0, 0, 0)
         return Entry(name, path, now_s, call, status is not None, old_hash, new_hash, mode, uid, gid)
+
+    def made(self, path: str, call: str, status: os.stat_result | None, kind: str, about: dict[str, Any]) -> Entry:
+        """Return a new entry about another change than one of content as a whole."""
+        return replace(self.make(path, call, status, None, None), kind=kind, about=about)
+
+    def with_content(self, entry: Entry, old_hash: str) -> Entry:
+        """Return an entry that comes with bytes that were there, which have this hash."""
+        return replace(entry, old_hash=old_hash)
 
     def find(self, entry_id: str) -> Entry:
         """Return the entry of that id.

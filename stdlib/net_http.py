@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal
@@ -12,9 +13,9 @@ from protocol.tiers import Tier
 from stdlib.catalogue import Decided, Permit, call
 from stdlib.handles import Private
 from stdlib.host import Host
-from stdlib.net_probes import AuthorityText, Timeout
+from stdlib.net_probes import AuthorityText, Timeout, pattern_of
 from stdlib.network.connection import Connection
-from stdlib.network.http import Request, Response, check_headers, exchange
+from stdlib.network.http import Keep, Request, Response, check_headers, exchange
 from stdlib.network.reach import Timings, endpoints, facts, within
 from stdlib.network.readings import status_page
 from stdlib.network.trust import secure
@@ -25,29 +26,33 @@ from stdlib.parameters import Url as UrlKind
 MAX_BODY_BYTES: Final = 512 << 10  # of an answer; what fits into one frame with all around it
 MAX_SENT_BYTES: Final = 512 << 10
 MAX_REDIRECTS: Final = 10
+MAX_PATTERNS: Final = 20  # for one body of at most 512 KiB
 MAX_PAGE_BYTES: Final = 64 << 10  # of a status page
 
 UrlText = Annotated[str, UrlKind()]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
-def _requesting(_system: Host, arguments: Mapping[str, Any]) -> Decided:
+def requesting(_system: Host, arguments: Mapping[str, Any]) -> Decided:
     url = Url.parse(arguments["url"])
     method = arguments.get("method")
     return Decided((facts(NetTarget.of(url.host, url.port), *([method] if method else [])),))
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered:
+class Answered:
     """What one hop came to."""
 
     response: Response | None  # None: who answers could not prove who it is
     ip: str | None
     cert: dict[str, Any] | None
+    url: Url
+    timings: dict[str, float | None]
+    followed: int = 0  # redirects before it
 
 
 @dataclass(frozen=True, slots=True)
-class _Hopper:
+class Hopper:
     """Makes one request after the other; each is decided anew."""
 
     system: Host
@@ -56,31 +61,42 @@ class _Hopper:
     max_body: int
     timeout_s: float
     is_method_decided: bool  # net.http is decided on it; other calls only read
+    keep: Keep | None = None  # takes the body of the answer
 
-    async def ask(self, request: Request, timings: Timings) -> _Answered:
+    async def follow(self, request: Request, redirects: int) -> Answered:
+        """Ask, and follow at most so many redirects; raises as ``redirected`` and what connecting raises."""
+        for followed in range(redirects + 1):
+            answered = await self.ask(request, Timings(self.system.monotonic))
+            if answered.response is None or not answered.response.is_redirect or followed == redirects:
+                break
+            request = redirected(request, answered.response)
+        return replace(answered, followed=followed)
+
+    async def ask(self, request: Request, timings: Timings) -> Answered:
+        """Make one request."""
         url = request.url
         words = (request.method,) if self.is_method_decided else ()
         found = await endpoints(self.system, self.permit, NetTarget.of(url.host, url.port), *words, timings=timings)
         if not url.is_secure:
             async with await Connection.open(found, timings, self.timeout_s) as plain:
-                response = await exchange(plain, request, self.max_body, timings)
-            return _Answered(response, plain.ip, None)
+                response = await exchange(plain, request, self.max_body, timings, self.keep)
+            return Answered(response, plain.ip, None, url, timings.told)
         secured = await secure(
             found, url.host, ca=self.ca, protocols=("http/1.1",), timings=timings, timeout_s=self.timeout_s,
             now=self.system.clock(),
         )  # fmt: skip
         if secured.connection is None:
-            return _Answered(None, secured.ip, secured.cert)
+            return Answered(None, secured.ip, secured.cert, url, timings.told)
         async with secured.connection as connection:
-            response = await exchange(connection, request, self.max_body, timings)
-        return _Answered(response, secured.ip, secured.cert)
+            response = await exchange(connection, request, self.max_body, timings, self.keep)
+        return Answered(response, secured.ip, secured.cert, url, timings.told)
 
 
 @call(
     "net.http",
     tier=Tier.INSPECT,
     changes=True,
-    decides=_requesting,
+    decides=requesting,
     lua='local code = net.http("https://www.example.org/health").code',
     python='code = net.http("https://www.example.org/health")["code"]',
 )
@@ -96,46 +112,65 @@ async def http(
     max_body: Annotated[int, Bounds(0, MAX_BODY_BYTES, "bytes")] = 64 << 10,
     match: Annotated[list[str], Length(256)] = [],  # noqa: B006 - as above
     ca: AuthorityText = "",
+    auth: dict[str, Private] = {},  # noqa: B006 - as above
 ) -> dict[str, Any]:
     """Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
 
     ``code``, ``url`` (where the answer came from), ``redirects`` (how many were followed), ``headers`` (names in lower
     case), ``body`` (text if it is UTF-8, at most ``max_body`` bytes, as it came: nothing is decompressed), ``bytes``,
-    ``truncated``, ``matches`` (for each text in ``match``, whether the body holds it), ``ip``, ``cert`` (as
+    ``truncated``, ``matches`` (for each RE2 pattern in ``match``, whether the body has it), ``ip``, ``cert`` (as
     ``net.tls_peer``), ``error``, ``duration``, and of the last request ``tt_resolve``, ``tt_connect``, ``tt_tls``,
     ``tt_firstbyte`` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: ``code`` is
     nothing and ``error`` says why.
 
     ``GET`` and ``HEAD`` are for tier ``inspect``, other methods for ``operate``. Another origin gets none of the
-    ``headers``. Their values and the ``body`` can be secrets. No proxy is used. There is no way from https back to
+    ``headers`` and no ``auth``. Their values and the ``body`` can be secrets. ``auth`` is a map of ``user`` and
+    ``password`` (Basic, RFC 7617) or of ``bearer`` (RFC 6750). No proxy is used. There is no way from https back to
     http.
     """
     place = Url.parse(url)
-    revealed = {name: _header(name, item) for name, item in headers.items()}
+    if len(match or []) > MAX_PATTERNS:
+        raise ArgumentError(f"match: more than {MAX_PATTERNS} patterns", parameter="match")
+    for text in match or []:
+        pattern_of(text, "match")  # before anything is sent
+    revealed = {name: _header(name, item, "headers") for name, item in headers.items()}
+    if auth and any(name.lower() == "authorization" for name in revealed):
+        raise ArgumentError("auth: headers has an authorization already", parameter="auth")
+    revealed |= _authorization(auth)
     request = Request(method, place, check_headers(revealed), body.reveal() if body is not None else b"")
-    hopper = _Hopper(system, permit, ca, int(max_body), timeout, is_method_decided=True)
+    hopper = Hopper(system, permit, ca, int(max_body), timeout, is_method_decided=True)
     started = system.monotonic()
     async with within(timeout, f"{method} {place.authority}"):
-        for followed in range(int(redirects) + 1):
-            timings = Timings(system.monotonic)
-            answered = await hopper.ask(request, timings)
-            if answered.response is None or not answered.response.is_redirect or followed == int(redirects):
-                break
-            request = _redirected(request, answered.response)
+        answered = await hopper.follow(request, int(redirects))
     return {
-        "url": str(request.url), "redirects": followed, **_told(answered, match),
-        **timings.told, "duration": timings.since(started),
+        "url": str(answered.url), "redirects": answered.followed, **_told(answered, match),
+        **answered.timings, "duration": Timings(system.monotonic).since(started),
     }  # fmt: skip
 
 
-def _header(name: str, item: Private) -> str:
+def _header(name: str, item: Private, parameter: str) -> str:
     try:
         return item.reveal().decode("utf-8")
     except UnicodeDecodeError:
-        raise ArgumentError(f"headers: {name!r:.60} is not text in UTF-8", parameter="headers") from None
+        raise ArgumentError(f"{parameter}: {name!r:.60} is not text in UTF-8", parameter=parameter) from None
 
 
-def _redirected(request: Request, response: Response) -> Request:
+def _authorization(auth: Mapping[str, Private]) -> dict[str, str]:
+    """Return the header of an ``auth`` argument; none without one."""
+    if not auth:
+        return {}
+    told = {name: _header(name, item, "auth") for name, item in auth.items()}
+    if set(told) == {"bearer"} and told["bearer"]:
+        return {"authorization": f"Bearer {told['bearer']}"}
+    if set(told) != {"user", "password"}:
+        raise ArgumentError("auth: must be user and password, or bearer", parameter="auth")
+    if ":" in told["user"]:  # RFC 7617 section 2: what comes after it would belong to the password
+        raise ArgumentError("auth: a user has no colon", parameter="auth")
+    pair = base64.b64encode(f"{told['user']}:{told['password']}".encode()).decode("ascii")
+    return {"authorization": f"Basic {pair}"}
+
+
+def redirected(request: Request, response: Response) -> Request:
     """Return what to ask next.
 
     Raises:
@@ -157,7 +192,11 @@ def _redirected(request: Request, response: Response) -> Request:
     return Request("GET", url, tuple(item for item in headers if not item[0].lower().startswith("content-")))
 
 
-def _told(answered: _Answered, match: list[str]) -> dict[str, Any]:
+def _has(body: bytes, pattern: str) -> bool:
+    return pattern_of(pattern, "match").search(body) is not None
+
+
+def _told(answered: Answered, match: list[str]) -> dict[str, Any]:
     response, cert = answered.response, answered.cert
     if response is None:
         return {
@@ -170,7 +209,7 @@ def _told(answered: _Answered, match: list[str]) -> dict[str, Any]:
         body = response.body
     return {
         "code": response.code, "headers": dict(response.headers), "body": body, "bytes": len(response.body),
-        "truncated": response.truncated, "matches": {text: text.encode() in response.body for text in match or []},
+        "truncated": response.truncated, "matches": {text: _has(response.body, text) for text in match or []},
         "cert": cert, "ip": answered.ip, "error": None,
     }  # fmt: skip
 
@@ -178,7 +217,7 @@ def _told(answered: _Answered, match: list[str]) -> dict[str, Any]:
 @call(
     "net.http_status_page",
     tier=Tier.INSPECT,
-    decides=_requesting,
+    decides=requesting,
     lua='local busy = net.http_status_page("http://www.example.org/server-status?auto").busy_workers',
     python='busy = net.http_status_page("http://www.example.org/server-status?auto")["busy_workers"]',
 )
@@ -198,7 +237,7 @@ async def http_status_page(
     (``stub_status``): ``active``, ``accepts``, ``handled``, ``requests``, ``reading``, ``writing``, ``waiting``.
     """
     place = Url.parse(url)
-    hopper = _Hopper(system, permit, ca, MAX_PAGE_BYTES, timeout, is_method_decided=False)
+    hopper = Hopper(system, permit, ca, MAX_PAGE_BYTES, timeout, is_method_decided=False)
     async with within(timeout, f"GET {place.authority}"):
         answered = await hopper.ask(Request("GET", place), Timings(system.monotonic))
     if answered.response is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from policies.targets import NetTarget, read_address
 from protocol.errors import ArgumentError
@@ -23,10 +23,14 @@ from stdlib.network.reach import Family, Timings, endpoints, facts, look_up, wit
 from stdlib.network.trust import Secured, secure
 from stdlib.parameters import Bounds, Data, Hostname, Length
 
+if TYPE_CHECKING:
+    from protocol.regex import Regex
+
 MAX_PINGS: Final = 15
 MAX_HOPS: Final = 64
 MAX_BANNER_BYTES: Final = 4096
 MAX_EXPECT_BYTES: Final = 64 << 10  # read while waiting for a text
+MAX_SEARCHED_BYTES: Final = 16 << 20  # in all searches of one probe; milliseconds
 
 HostText = Annotated[str, Hostname()]
 Port = Annotated[int, Bounds(1, 65_535)]
@@ -143,7 +147,8 @@ async def ping(
     """Send ``count`` echo requests and return what came back in ``timeout`` seconds for all of them.
 
     ``sent``, ``received``, ``available`` (percent answered), ``min``, ``avg`` and ``max`` (milliseconds; nothing if
-    none came back), ``ip``, ``method`` (``datagram`` or ``raw`` socket), ``error`` (what the network said, or nothing).
+    none came back), ``ip``, ``method`` (``datagram`` or ``raw`` socket), ``error`` (what the network said, or nothing),
+    ``tt_resolve`` (milliseconds).
     """
     timings = Timings(system.monotonic)
     started = timings.clock()
@@ -214,13 +219,15 @@ async def tcp_check(
     """Connect to ``port`` of ``host``, wait for a ``banner`` line, ``send``, wait until ``expect`` came, and close.
 
     ``ip``, ``port``, ``tt_resolve``, ``tt_connect``, ``tt_tls``, ``tt_firstbyte`` and ``duration`` (milliseconds),
-    ``banner`` (what came first, or nothing), ``match`` (whether ``expect`` came in time; nothing if there is none),
+    ``banner`` (what came first, or nothing), ``match`` (whether the RE2 pattern ``expect`` came; nothing without one),
     ``tls`` (the version), ``cert`` (as ``net.tls_peer``). With ``tls`` the peer must prove to be ``sni``, or ``host``
     if that is not given, by the system's authorities or those in ``ca`` (PEM); if it cannot, nothing is sent,
     ``cert.error`` says why, and ``tls`` is nothing.
     """
     timings = Timings(system.monotonic)
     started = timings.clock()
+    if expect:
+        pattern_of(expect, "expect")  # before anything is sent
     asked = _asked(host, port, "tcp")
     secured: Secured | None = None
     async with within(timeout, f"connecting to {asked}"):
@@ -259,7 +266,15 @@ async def _converse(
         heard.extend(data)
         return bool(data)
 
-    wanted = expect.encode()
+    wanted = pattern_of(expect, "expect") if expect else None
+    is_found, searched = False, 0
+
+    def is_there() -> bool:
+        nonlocal is_found, searched
+        searched += len(heard)  # a peer that says one byte at a time must not have all of it searched each time
+        is_found = wanted is not None and searched < MAX_SEARCHED_BYTES and wanted.search(bytes(heard)) is not None
+        return is_found
+
     with suppress(TimeoutError):  # then it did not come
         async with asyncio.timeout(left_s):
             if banner:
@@ -267,10 +282,17 @@ async def _converse(
                     first = bytes(heard[:MAX_BANNER_BYTES])
             if send:
                 await connection.send(send)
-            while wanted and wanted not in heard and len(heard) < MAX_EXPECT_BYTES and await hear(16 << 10):
+            while wanted and not is_there() and len(heard) < MAX_EXPECT_BYTES and await hear(16 << 10):
                 first = first or bytes(heard[:MAX_BANNER_BYTES])
     shown = first.decode("utf-8", "replace").rstrip("\r\n") if first else None
-    return shown, (wanted in heard if wanted else None)
+    return shown, (is_found if wanted else None)
+
+
+def pattern_of(text: str, parameter: str) -> Regex:
+    """Return a compiled pattern; ArgumentError that names the parameter if it is none."""
+    from protocol.regex import of_parameter  # the library is 3 MB, and few probes need it
+
+    return of_parameter(text, parameter)
 
 
 def _bytes(data: Any) -> bytes:

@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
 from policies.targets import NetTarget, read_address
-from protocol.errors import ArgumentError, UnavailableError
+from protocol.errors import ArgumentError, BudgetError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.catalogue import Decided, Permit, call
 from stdlib.handles import Handle
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place
 from stdlib.network.connection import Connection, failure
+from stdlib.network.meter import Meter
 from stdlib.network.reach import Family, Timings, endpoints, facts, within
 from stdlib.network.trust import secure
 from stdlib.parameters import Bounds, Data, Hostname, Length
@@ -39,13 +40,36 @@ class NetConnection(Handle):
 
     kind: ClassVar[str] = "connection"
 
-    def __init__(self, connection: Connection, fields: Mapping[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, fields: Mapping[str, Any], meter: Meter | None = None, ends_s: float | None = None
+    ) -> None:
         self.connection = connection
+        self.meter = meter or Meter()
+        self.shared: Meter | None = None  # of others as well
+        self.ends_s = ends_s  # on the host's monotonic clock; None: with its run
         self._fields = dict(fields)
 
     def fields(self) -> dict[str, Any]:
         """Return what scripts see of it."""
         return self._fields
+
+    def counted(self, *, sent: int = 0, received: int = 0) -> None:
+        """Count bytes before they go on; at the bound it is closed.
+
+        Raises:
+            BudgetError: They are more than may go.
+        """
+        try:
+            if self.shared is not None:
+                self.shared.count(sent, received)
+            self.meter.count(sent, received)
+        except BudgetError:
+            self.close()
+            raise
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the record of its end tells."""
+        return {**self._fields, "sent": self.meter.sent, "received": self.meter.received}
 
     def close(self) -> None:
         """Close it at once."""
@@ -238,7 +262,9 @@ async def read(
     What did not come in time comes to the next call.
     """
     async with within(timeout, "reading"):
-        return await connection.connection.receive(int(length)) or None
+        data = await connection.connection.receive(int(length))
+    connection.counted(received=len(data))
+    return data or None
 
 
 @call(
@@ -254,7 +280,8 @@ async def write(
     timeout: Annotated[float, Bounds(0.01, 600, "seconds")] = 30.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> int:
     """Send all of ``data`` and return its length; after a ``deadline`` nobody knows how much went, so it is closed."""
-    body = _bytes(data)
+    body = bytes_of(data)
+    connection.counted(sent=len(body))
     try:
         async with within(timeout, "writing"):
             await connection.connection.send(body)
@@ -285,7 +312,7 @@ async def finish(connection: NetConnection) -> None:
 )
 async def send(datagrams: Datagrams, data: Annotated[Data, Length(MAX_DATAGRAM_BYTES)]) -> int:
     """Send one datagram and return its length. Nobody knows whether it arrives."""
-    body = _bytes(data)
+    body = bytes_of(data)
     try:
         await asyncio.get_running_loop().sock_sendall(datagrams.socket, body)
     except OSError as error:
@@ -337,7 +364,8 @@ def _peer(handle: Datagrams) -> str:
     return f"{told.get('ip', told.get('address'))}:{told['port']}"
 
 
-def _bytes(data: object) -> bytes:
+def bytes_of(data: object) -> bytes:
+    """Return what a script gave as bytes; ArgumentError if it is neither text nor bytes."""
     if not isinstance(data, bytes):
         raise ArgumentError("data: must be text or bytes", parameter="data")
     return data

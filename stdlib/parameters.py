@@ -63,6 +63,37 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """Annotation of a text, or of a list of texts for each of them: the form without which the call refuses it.
+
+    It is checked with the kind, so also in a dry run, and by who reads a script and runs nothing.
+    """
+
+    pattern: str  # of ``re``, for the whole text; what has it not is refused, also in static analysis
+    told: str  # what is said of a text without it, such as ``cannot be the name of a user``
+    holds: Callable[[str], bool] | None = None  # what no pattern can say, of a text that matches; not static
+    is_shown: bool = True  # whether the text itself may stand in the refusal; not where it may hold a password
+
+    def problem(self, value: str) -> str | None:
+        """Return what is wrong with a text, or None."""
+        has_form = re.fullmatch(self.pattern, value) is not None and (self.holds is None or self.holds(value))
+        if has_form:
+            return None
+        return f"{value!r:.80} {self.told}" if self.is_shown else self.told
+
+    def require(self, value: str, parameter: str) -> str:
+        """Return ``value`` if it has the form, else raise the ArgumentError that names ``parameter``."""
+        problem = self.problem(value)
+        if problem:
+            raise ArgumentError(f"{parameter}: {problem}", parameter=parameter)
+        return value
+
+
+ABSOLUTE = Form(r"(?s:/.*)", "must be an absolute path")
+SAID = Form(r"(?s:.*\S.*)", "is empty", is_shown=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Hostname:
     """Annotation of a text: the name or address of a host; what it leads to is decided before anything is sent."""
 
@@ -87,6 +118,7 @@ class Parameter:
     handle: str | None = None  # the kind of the handle that it takes
     bounds: Bounds | None = None  # of a number
     choices: tuple[str, ...] = ()  # of a text that is one of a few
+    form: Form | None = None  # of a text, or of each in a list
     is_private: bool = False  # the implementation gets a ``Private``, or a map of them
 
     @property
@@ -135,18 +167,22 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
         return Parameter(name, " | ".join(map(repr, choices)), _one_of(choices), default)
     kind, check = _plain(annotation, extra)
     is_private = annotation in (Private, dict[str, Private])
-    is_map = is_private or annotation in (dict[str, str], dict[str, Any], Any)
+    is_map = annotation in (dict[str, Private], dict[str, str], dict[str, Any], Any)  # a secret alone is seen as one
     read = _as_bytes if annotation is Data else None
     return Parameter(name, kind, check, default, is_map=is_map, read=read, is_private=is_private)
 
 
-def limits_of(annotation: Any) -> tuple[Bounds | None, tuple[str, ...]]:
-    """Return the bounds and the choices that an annotation declares, for whoever checks arguments by a table."""
+def limits_of(annotation: Any) -> tuple[Bounds | None, tuple[str, ...], Form | None]:
+    """Return bounds, choices and form that an annotation declares, for whoever checks arguments by a table."""
     annotation = _without_none(annotation)
     if get_origin(annotation) is Literal:
-        return None, tuple(map(str, get_args(annotation)))
+        return None, tuple(map(str, get_args(annotation))), None
     extra = get_args(annotation) if get_origin(annotation) is Annotated else ()
-    return next((item for item in extra if isinstance(item, Bounds)), None), ()
+    return next((item for item in extra if isinstance(item, Bounds)), None), (), _form_in(extra)
+
+
+def _form_in(extra: tuple[Any, ...]) -> Form | None:
+    return next((item for item in extra if isinstance(item, Form)), None)
 
 
 def _without_none(annotation: Any) -> Any:
@@ -165,7 +201,7 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
     if annotation is str and Url() in extra:
         return "url", _url
     if annotation is str:
-        return "text", _text(length.most)
+        return "text", _text(length.most, _form_in(extra))
     if annotation is bool:
         return "boolean", lambda value: None if type(value) is bool else _not("true or false", value)
     if annotation is int and bounds is not None:
@@ -187,14 +223,22 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
     if annotation is Any:
         return "plain value", _plain_value
     if annotation == list[str]:
-        return "list of texts", _texts(length.most)
+        return "list of texts", _texts(length.most, _form_in(extra))
     if annotation is object:
         return "value", _value
     raise TypeError(f"no kind of parameter: {annotation!r}")
 
 
+#: Kinds of values as both languages would say them.
+_WORDS = {
+    bool: "a boolean", int: "a number", str: "text", bytes: "bytes", list: "a list", dict: "a map",
+    type(None): "nothing",
+}  # fmt: skip
+
+
 def _not(wanted: str, value: Any) -> str:
-    return f"must be {wanted}, not {type(value).__name__}"
+    told = repr(value) if type(value) is float else _WORDS.get(type(value), type(value).__name__)
+    return f"must be {wanted}, not {told}"
 
 
 def _path(value: Any) -> str | None:
@@ -313,8 +357,13 @@ def _url(value: Any) -> str | None:
     return None
 
 
-def _text(most: int) -> Callable[[Any], str | None]:
-    return lambda value: text_problem(value, most) if type(value) is str else _not("text", value)
+def _text(most: int, form: Form | None) -> Callable[[Any], str | None]:
+    def check(value: Any) -> str | None:
+        if type(value) is not str:
+            return _not("text", value)
+        return text_problem(value, most) or (form.problem(value) if form is not None else None)
+
+    return check
 
 
 def _integer(bounds: Bounds) -> Callable[[Any], str | None]:
@@ -344,14 +393,16 @@ def _one_of(choices: tuple[Any, ...]) -> Callable[[Any], str | None]:
     return lambda value: None if type(value) is str and value in choices else f"must be one of {told}"
 
 
-def _texts(most: int) -> Callable[[Any], str | None]:
+def _texts(most: int, form: Form | None) -> Callable[[Any], str | None]:
+    of_item = _text(most, form)
+
     def check(value: Any) -> str | None:
         if value == {}:  # Lua cannot tell an empty list from an empty map
             return None
         if type(value) is not list or len(value) > MAX_LIST_ITEMS:
             return f"must be a list of at most {MAX_LIST_ITEMS} texts"
         for item in value:
-            problem = text_problem(item, most) if type(item) is str else _not("text", item)
+            problem = of_item(item)
             if problem:
                 return f"an item {problem}"
         return None

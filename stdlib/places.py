@@ -17,6 +17,7 @@ from kernel.files import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, o
 from protocol.errors import ArgumentError, NotFoundError
 from stdlib.paths import failure, real_of, resolve
 
+MAX_NAME_BYTES = 255  # NAME_MAX, linux/limits.h; every file system that we know of has this or less
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
@@ -118,6 +119,8 @@ def _place(path: str, follow: bool) -> Place:
     head, _, name = path.rpartition("/")
     if name in ("", ".", ".."):
         raise ArgumentError(f"path: {path} must end in the name of an entry", parameter="path")
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise ArgumentError(f"path: {path}: the name is longer than {MAX_NAME_BYTES} bytes", parameter="path")
     if follow:
         with resolve(path) as target:
             if target.exists:

@@ -9,33 +9,45 @@ Whatever came of it has ended when the call returns.
 from __future__ import annotations
 
 import asyncio
-import grp
 import os
-import pwd
 import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
+from protocol.errors import ArgumentError, ConflictError, DeniedError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.catalogue import Decided, call
+from stdlib.dry import RAN
+from stdlib.handles import Private
 from stdlib.host import Command, Host
-from stdlib.parameters import Bounds, Data, Length
+from stdlib.identities import Account as Somebody
+from stdlib.identities import check_can_become, identify
+from stdlib.parameters import Bounds, Length
+from stdlib.proc_parameters import (
+    Account,
+    Argv,
+    Directory,
+    Environment,
+    Input,
+    Timeout,
+    revealed_environment,
+    revealed_input,
+)
 
 if TYPE_CHECKING:
     from stdlib.processes.pipes import Reader
     from stdlib.processes.process import Process
-    from stdlib.processes.start import Identity, Processes, Program
+    from stdlib.processes.start import Processes, Program
 
 MAX_OUTPUT_BYTES: Final = 256 << 10  # of each of a program's two outputs, unless proc.exec is told more
 MAX_WANTED_BYTES: Final = 350 << 10  # both together fit into one frame
 MAX_COMMAND_BYTES: Final = 64 << 10  # of a declared command's arguments
+WHO: Final = ("user", "group")  # parameters that the host's databases are asked about before the decision
 LAST_OUTPUT_S: Final = 1.0  # for what is still in the pipes when all is over
-Timeout = Annotated[float, Bounds(0.01, 600, "seconds")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +56,22 @@ class Chosen:
 
     program: str  # absolute, links resolved
     arguments: tuple[str, ...]  # the first is the name as it was given
+    account: Somebody | None = None  # as whom it starts; None: as the agent's own user, with the agent's groups
+
+    @property
+    def facts(self) -> Facts:
+        """What it is decided on."""
+        name = os.path.basename(self.arguments[0]).removeprefix("-")
+        user = None if self.account is None else self.account.user
+        return Facts(command=name, program=self.program, arguments=self.arguments[1:], user=user)
+
+    @property
+    def quiet_facts(self) -> Facts:
+        """What methods of it are decided on; without the command, as they start nothing that would count again."""
+        return replace(self.facts, command=None)
 
 
-def choose(argv: list[str]) -> Chosen:
+def choose(argv: list[str], account: Somebody | None = None) -> Chosen:
     """Return the program that ``argv`` means. A bare name is looked for where our programs' own PATH leads.
 
     Raises:
@@ -63,15 +88,15 @@ def choose(argv: list[str]) -> Chosen:
     path = name if name.startswith("/") else shutil.which(name, path=ENVIRONMENT["PATH"])
     if path is None:
         raise UnavailableError(f"{name} is not a program on this host")
-    return Chosen(os.path.realpath(path), tuple(argv))
+    return Chosen(os.path.realpath(path), tuple(argv), account)
 
 
 def program_facts(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """Return what a program that was not declared is decided on: itself, resolved, and every argument."""
+    """Return what a program that was not declared is decided on: itself, resolved, every argument, and as whom."""
     del host
-    chosen = choose(arguments["argv"])
-    name = os.path.basename(chosen.arguments[0])
-    return Decided((Facts(command=name, program=chosen.program, arguments=chosen.arguments[1:]),), {"argv": chosen})
+    user, group = arguments.get("user") or "", arguments.get("group") or ""
+    chosen = choose(arguments["argv"], identify(user, group) if user or group else None)
+    return Decided((chosen.facts,), {"argv": chosen})
 
 
 def starter(host: Host) -> Processes:
@@ -88,6 +113,7 @@ def starter(host: Host) -> Processes:
 @call(
     "proc.command",
     tier=Tier.INSPECT,
+    dry=RAN,
     changes=True,
     command="name",
     lua='local done = proc.command("df", {"-P"})',
@@ -98,9 +124,11 @@ async def command(
     name: Annotated[Command, Length(64)],
     args: Annotated[list[str], Length(4096)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
     timeout: Timeout = 10.0,  # noqa: ASYNC109 - the name that scripts use
-    stdin: Annotated[Data, Length(256 << 10)] = b"",
+    stdin: Annotated[Private, Length(256 << 10)] | None = None,
 ) -> dict[str, Any]:
     """Run the declared command ``name`` with ``args`` after what the manifest puts first, and ``stdin`` to read.
+
+    ``stdin`` can be a secret; what the program repeats of it reads ``[secret NAME]``.
 
     Returns ``code`` and ``signal`` (one of them is nothing), ``stdout``, ``stderr``, ``truncated``, ``ms``. What
     outlasts ``timeout`` is killed and ends with signal 9; whatever it left running is ended with it.
@@ -115,32 +143,35 @@ async def command(
     if sum(len(item) for item in name.arguments) > MAX_COMMAND_BYTES:
         raise ArgumentError("args: are longer than 64 KiB together", parameter="args")
     program = Program(name.program, (name.shown, *name.arguments))
-    return await run(starter(host), program, timeout, octets(stdin, "stdin"), MAX_OUTPUT_BYTES)
+    return await run(starter(host), program, timeout, revealed_input(stdin), MAX_OUTPUT_BYTES)
 
 
 @call(
     "proc.exec",
     tier=Tier.ADMIN,
+    dry=RAN,
     changes=True,
     decides=program_facts,
+    looks_up=WHO,
     lua='local done = proc.exec({"/bin/cat"}, {stdin = "hello", timeout = 5})',
     python='done = proc.exec(["/bin/cat"], stdin="hello", timeout=5)',
 )
 async def execute(
     host: Host,
-    argv: Annotated[list[str], Length(32 << 10)],
-    stdin: Annotated[Data, Length(512 << 10)] = b"",
-    env: Annotated[dict[str, str], Length(32 << 10)] = {},  # noqa: B006 - never changed
-    cwd: Annotated[str, Length(4095)] = "/",
-    user: Annotated[str, Length(64)] = "",
-    group: Annotated[str, Length(64)] = "",
+    argv: Argv,
+    stdin: Input | None = None,
+    env: Environment = {},  # noqa: B006 - never changed
+    cwd: Directory = "/",
+    user: Account = "",
+    group: Account = "",
     timeout: Timeout = 10.0,  # noqa: ASYNC109 - the name that scripts use
     max_output: Annotated[int, Bounds(1, MAX_WANTED_BYTES, "bytes")] = MAX_OUTPUT_BYTES,
 ) -> dict[str, Any]:
     """Run any program: ``argv`` begins with its path, or its name to be found on the usual path; there is no shell.
 
-    ``env`` is added to a small environment of ours. ``user`` and ``group`` are names or numbers; only an agent that is
-    root can take them. ``max_output`` is for each of the two outputs. Returns what ``proc.command`` returns.
+    ``env`` is added to a small environment of ours; its values and ``stdin`` can be secrets. ``user`` and ``group`` are
+    names or numbers; only an agent that is root can take them. ``max_output`` is for each of the two outputs. Returns
+    what ``proc.command`` returns.
 
     Raises:
         NotFoundError: There is no such program, directory, user or group.
@@ -148,57 +179,30 @@ async def execute(
         UnavailableError: No program can be started now.
         BudgetError: It had more than 256 processes at once, and was killed.
     """
-    program = await undeclared(argv, env, cwd, user, group)
-    return await run(starter(host), program, timeout, octets(stdin, "stdin"), int(max_output))
+    del user, group  # they are in what was decided on
+    program = undeclared(argv, revealed_environment(env), cwd)
+    return await run(starter(host), program, timeout, revealed_input(stdin), int(max_output))
 
 
-async def undeclared(argv: Any, env: Mapping[str, str], cwd: str, user: str, group: str) -> Program:
-    """Return a program that was not declared, ready to be started.
+def undeclared(argv: Any, env: Mapping[str, str], cwd: str) -> Program:
+    """Return a program that was not declared, ready to be started as whoever was decided on.
 
     Raises:
         ArgumentError: Names the parameter.
-        NotFoundError: There is no such user or group.
         DeniedError: Only root becomes somebody else.
     """
     from stdlib.processes.start import ENVIRONMENT, Program
 
     if not isinstance(argv, Chosen):
         raise ArgumentError("argv: was not decided on", parameter="argv")
-    if not cwd.startswith("/"):
-        raise ArgumentError("cwd: must be an absolute path", parameter="cwd")
-    for name in env or ():
-        if not name or "=" in name:
-            raise ArgumentError(f"env: {name!r:.60} is no name of a variable", parameter="env")
-    identity, about = await asyncio.to_thread(identify, user, group) if user or group else (None, {})
+    account = argv.account
+    if account is None:
+        return Program(argv.program, argv.arguments, {**ENVIRONMENT, **env}, cwd)
+    check_can_become(account)
+    about = account.environment
     return Program(
-        argv.program, argv.arguments, {**ENVIRONMENT, **about, **(env or {})}, cwd, identity=identity,
-        may_gain=identity is not None,
-    )  # fmt: skip
-
-
-def identify(user: str, group: str) -> tuple[Identity, dict[str, str]]:
-    """Return who is meant, and what their environment says of them. Asks the host's databases, so it may block.
-
-    Raises:
-        NotFoundError: There is no such user or group.
-        DeniedError: The agent is not root, and this is somebody else.
-    """
-    from stdlib.processes.start import Identity
-
-    try:
-        entry = pwd.getpwuid(int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid if user else os.getuid())
-    except (KeyError, OverflowError):
-        raise NotFoundError(f"there is no user {user!r:.64}") from None
-    try:
-        gid = entry.pw_gid if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-        grp.getgrgid(gid)
-    except (KeyError, OverflowError):
-        raise NotFoundError(f"there is no group {group!r:.64}") from None
-    if os.getuid() != 0 and (entry.pw_uid, gid) != (os.getuid(), os.getgid()):
-        raise DeniedError(f"only an agent that is root can run programs as {entry.pw_name}", rule="the host")
-    groups = tuple(os.getgrouplist(entry.pw_name, gid))
-    about = {"HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name, "SHELL": entry.pw_shell}
-    return Identity(entry.pw_uid, gid, groups), about
+        argv.program, argv.arguments, {**ENVIRONMENT, **about, **env}, cwd, identity=account.identity, may_gain=True
+    )
 
 
 def octets(data: Any, parameter: str) -> bytes:

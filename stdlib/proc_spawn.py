@@ -15,10 +15,12 @@ from policies.model import Facts
 from protocol.errors import ConflictError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
+from stdlib.dry import ENDED
 from stdlib.handles import Handle
 from stdlib.host import Host
-from stdlib.parameters import Bounds, Data, Length
-from stdlib.proc_run import Chosen, octets, program_facts, starter, undeclared
+from stdlib.parameters import Bounds
+from stdlib.proc_parameters import Account, Argv, Directory, Environment, Input, revealed_environment
+from stdlib.proc_run import WHO, Chosen, program_facts, starter, undeclared
 
 if TYPE_CHECKING:
     from stdlib.processes.pipes import Reader
@@ -39,10 +41,15 @@ class Process(Handle):
         self.started = started
         self._chosen = chosen
         self._readers: set[str] = set()  # outputs that a stream of lines reads
+        self.about: dict[str, Any] = {}  # what is known of its end, for the record of it
 
     def fields(self) -> dict[str, Any]:
         """Return its pid and program."""
         return {"pid": self.started.pid, "program": self._chosen.program}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the record of its end tells beside."""
+        return self.about
 
     def close(self) -> Awaitable[None]:
         """Kill the tree if it is still there."""
@@ -85,16 +92,17 @@ class Process(Handle):
     tier=Tier.ADMIN,
     changes=True,
     decides=program_facts,
+    looks_up=WHO,
     lua='local child = proc.spawn({"/bin/cat"})\nprint(child.pid, child.program)',
     python='child = proc.spawn(["/bin/cat"])\nprint(child.pid, child.program)',
 )
 async def spawn(
     host: Host,
-    argv: Annotated[list[str], Length(32 << 10)],
-    env: Annotated[dict[str, str], Length(32 << 10)] = {},  # noqa: B006 - never changed
-    cwd: Annotated[str, Length(4095)] = "/",
-    user: Annotated[str, Length(64)] = "",
-    group: Annotated[str, Length(64)] = "",
+    argv: Argv,
+    env: Environment = {},  # noqa: B006 - never changed
+    cwd: Directory = "/",
+    user: Account = "",
+    group: Account = "",
     merge: bool = False,
 ) -> Process:
     """Start any program, as ``proc.exec`` does, and go on; ``merge`` sends its errors where its output goes.
@@ -109,16 +117,32 @@ async def spawn(
     """
     from stdlib.processes.start import Stream
 
-    program = await undeclared(argv, env, cwd, user, group)
+    del user, group  # they are in what was decided on
+    program = undeclared(argv, revealed_environment(env), cwd)
     chosen: Any = argv
-    facts = program_facts(host, {"argv": list(chosen.arguments)}).facts[0]
     errors = Stream.STDOUT if merge else Stream.PIPE
-    return Process(await starter(host).start(program, Stream.PIPE, Stream.PIPE, errors), chosen, quiet(facts))
+    return Process(await starter(host).start(program, Stream.PIPE, Stream.PIPE, errors), chosen, chosen.quiet_facts)
 
 
-def quiet(facts: Facts) -> Facts:
-    """Return what methods are decided on; without the command, as they start nothing that would count again."""
-    return Facts(program=facts.program, arguments=facts.arguments)
+@call(
+    "proc.start",
+    tier=Tier.INSPECT,
+    changes=True,
+    decides=program_facts,
+    lua='local child = proc.start({"/bin/df", "-P"})\nprint(child.pid, child.program)',
+    python='child = proc.start(["/bin/df", "-P"])\nprint(child.pid, child.program)',
+)
+async def start(host: Host, argv: Argv, merge: bool = False) -> Process:
+    """Start a command that the policy names, by its program and each of its arguments, and go on as ``proc.spawn``.
+
+    It runs as the agent's own user, in ``/``, with a small environment of ours.
+
+    Raises:
+        NotFoundError: There is no such program.
+        UnavailableError: No program can be started now.
+    """
+    given: Process = await spawn(host, argv, merge=merge)
+    return given
 
 
 _SPAWN = 'local child = proc.spawn({"/bin/cat"})\n'
@@ -127,7 +151,7 @@ _SPAWN_PY = 'child = proc.spawn(["/bin/cat"])\n'
 
 @call(
     "process.write",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     changes=True,
     under="proc.spawn",
     lua=f'{_SPAWN}child:write("hello\\n")',
@@ -135,15 +159,17 @@ _SPAWN_PY = 'child = proc.spawn(["/bin/cat"])\n'
 )
 async def write(
     process: Process,
-    data: Annotated[Data, Length(512 << 10)],
+    data: Input,
     timeout: Annotated[float, Bounds(0.01, 600, "seconds")] = 10.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> int:
     """Write to what the program reads; returns how many bytes went, fewer than all if ``timeout`` came first.
 
+    ``data`` can be a secret.
+
     Raises:
         ConflictError: Its input is closed.
     """
-    given = octets(data, "data")
+    given = data.reveal()
     stdin = process.started.stdin
     if stdin is None:
         raise ConflictError("the program has no input")
@@ -158,7 +184,7 @@ async def write(
 
 @call(
     "process.close_stdin",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     changes=True,
     under="proc.spawn",
     lua=f"{_SPAWN}child:close_stdin()",
@@ -172,7 +198,7 @@ async def close_stdin(process: Process) -> None:
 
 @call(
     "process.read",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     under="proc.spawn",
     lua='local child = proc.spawn({"/bin/echo", "hello"})\nlocal some = child:read()',
     python='child = proc.spawn(["/bin/echo", "hello"])\nsome = child.read()',
@@ -198,7 +224,7 @@ async def read(
 
 @call(
     "process.lines",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     under="proc.spawn",
     lua='local child = proc.spawn({"/bin/echo", "hello"})\nfor line in child:lines() do print(line) end',
     python='child = proc.spawn(["/bin/echo", "hello"])\nfor line in child.lines():\n    print(line)',
@@ -217,7 +243,7 @@ async def lines(process: Process, output: Literal["stdout", "stderr"] = "stdout"
 
 @call(
     "process.signal",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     changes=True,
     under="proc.spawn",
     lua=f'{_SPAWN}child:signal("TERM")',
@@ -230,7 +256,7 @@ async def send(process: Process, sig: Signal, to_group: bool = False) -> bool:
 
 @call(
     "process.kill",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
     changes=True,
     under="proc.spawn",
     lua=f"{_SPAWN}child:kill()",
@@ -243,7 +269,8 @@ async def kill(process: Process, grace: Annotated[float, Bounds(0, 60, "seconds"
 
 @call(
     "process.wait",
-    tier=Tier.ADMIN,
+    tier=Tier.INSPECT,
+    dry=ENDED,
     under="proc.spawn",
     lua='local child = proc.spawn({"/bin/true"})\nlocal ended = child:wait({timeout = 5})',
     python='child = proc.spawn(["/bin/true"])\nended = child.wait(timeout=5)',

@@ -1,7 +1,8 @@
 """What people and editors read about the calls, written from their declarations, so that it cannot differ from them.
 
-``python -m stdlib.reference`` writes ``docs/calls.md`` and the stubs for editors: ``stdlib/lua/outrider.lua`` (LuaCATS
-annotations) and ``stdlib/python/outrider.pyi``. ``--check`` only compares, and names what is stale.
+``python -m stdlib.reference`` writes ``docs/calls.md``, the stubs for editors, ``stdlib/lua/outrider.lua`` (LuaCATS
+annotations) and ``stdlib/python/outrider.pyi``, the agent's index of the calls, ``stdlib/calls.json``, and the server's
+tables of them, ``stdlib/tables.json``. ``--check`` only compares, and names what is stale.
 """
 
 from __future__ import annotations
@@ -16,22 +17,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from protocol import errors
+from stdlib import index, shapes, tables
 from stdlib.catalogue import CallSpec, load
 from stdlib.host import MAX_LOG_CHARACTERS
 from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Length, Parameter
+from stdlib.raising import errors_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python -m stdlib.reference"
 WIDTH = 120
-
-#: Modules whose names in a declaration are no helpers of it.
-_DECLARING = {"stdlib.catalogue", "stdlib.parameters", "stdlib.handles", "stdlib.host"}
-
-#: What the helpers of paths raise, which nobody sees in the implementation that uses them.
-_RAISED_BY_TARGET = {
-    "present": {"not_found"}, "status": {"not_found"}, "opened": {"not_found", "denied", "unavailable"},
-}  # fmt: skip
 
 _LUA_TYPES = {
     "str": "string", "bytes": "string", "int": "integer", "float": "number", "bool": "boolean", "None": "nil",
@@ -65,7 +59,8 @@ In Lua, optional parameters can be given by name in a table at the end (`fs.list
 keywords. Lua's `nil` and Python's `None` stand for nothing, Lua's tables and Python's `dict` and `list` for maps and
 lists. Beside what is listed, each call can fail with `invalid_argument` (names the parameter), `denied` (names the
 rule), `budget`, `deadline`, `too_large` (the result does not fit into one frame) and `internal`. A failed call raises
-an error with a `code` and a `message`:
+an error with a `code` and a `message`, and with what it is about, where it is about one: `parameter`, `path` (as it was
+given) or `target` (`host:port` or the URL):
 
 ```lua
 {CATCHING["lua"]}
@@ -76,10 +71,10 @@ an error with a `code` and a `message`:
 ```
 
 A call that gives a *stream* is iterated (`for entry in fs.walk("/etc") do`, `for entry in fs.walk("/etc"):`); it asks
-for more as the script reads, `close()` gives it back early, and after its end `summary()` returns what the call says
-about the whole. A call that gives a *handle* gives an object whose methods are the calls of that family:
-`writer.write` is called as `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to the run, count against
-`open_files`, and are closed by `close()` or at the run's end.
+for more as the script reads, `close()` gives it back early, after which nothing more comes of it, and after its end
+`summary()` returns what the call says about the whole. A call that gives a *handle* gives an object whose methods are
+the calls of that family: `writer.write` is called as `w:write("x")` in Lua and `w.write("x")` in Python. Both belong to
+the run, count against `open_files`, and are closed by `close()` or at the run's end.
 
 `atexit(f)` has a function called when the program has ended, however it ended unless a limit killed it; last come,
 first called. What goes wrong in one fails the run, if nothing else did.
@@ -112,7 +107,9 @@ def result_of(spec: CallSpec) -> str:
 
 
 def _one_of_many(item: ast.expr) -> ast.expr:
-    """Return the type of one item of a stream: a list that is yielded stands for several of them."""
+    """Return the type of one item of a stream: a list or columns that are yielded stand for several of them."""
+    if ast.unparse(item) == "Columns":
+        return ast.parse("dict[str, Any]", mode="eval").body
     if isinstance(item, ast.Subscript) and ast.unparse(item.value) == "list":
         return item.slice
     return item
@@ -121,58 +118,6 @@ def _one_of_many(item: ast.expr) -> ast.expr:
 def kinds() -> set[str]:
     """Return the kinds of handles that have methods, which are the families of those names."""
     return {spec.gives_kind for spec in load() if spec.gives == "handle"} & {spec.family for spec in load()}
-
-
-def errors_of(spec: CallSpec) -> list[str]:
-    """Return the codes of the errors that a call raises itself, read from its implementation and its helpers."""
-    if spec.implementation is None:
-        return []
-    found = {"unavailable"} if any(item.is_path for item in spec.parameters) else set()
-    found |= {"not_found", "unavailable"} if spec.has_target else set()  # what ``stdlib.network`` raises
-    waiting: list[Callable[..., Any]] = [spec.implementation]
-    seen: set[Callable[..., Any]] = set()
-    while waiting:
-        function = waiting.pop()
-        if function in seen:
-            continue
-        seen.add(function)
-        codes, names = _read(function)
-        found |= codes
-        known = inspect.unwrap(function).__globals__
-        waiting += [helper for name in names if name in known for helper in _helpers(known[name])]
-    return sorted(found - {"invalid_argument", "denied", "internal"})
-
-
-def _helpers(item: Any) -> list[Callable[..., Any]]:
-    """Return the functions of ours that a name in an implementation stands for; a class stands for its methods."""
-    module = getattr(item, "__module__", None)
-    if not isinstance(module, str) or not module.startswith("stdlib.") or module in _DECLARING:
-        return []
-    item = inspect.unwrap(item)
-    if inspect.isfunction(item):
-        return [item]
-    if inspect.isclass(item) and not issubclass(item, errors.OutriderError):
-        return [method for method in vars(item).values() if inspect.isfunction(method) and _is_written(method, module)]
-    return []
-
-
-def _is_written(method: Callable[..., Any], module: str) -> bool:
-    """Tell apart what is written in a module from what dataclasses make."""
-    return method.__code__.co_filename == sys.modules[module].__file__
-
-
-def _read(function: Callable[..., Any]) -> tuple[set[str], set[str]]:
-    """Return the codes that a function's own text raises, and the names it uses."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    known = (getattr(errors, name, None) for name in names)
-    codes = {item.code for item in known if isinstance(item, type) and issubclass(item, errors.OutriderError)}
-    if "path" in inspect.signature(function).parameters:
-        codes |= set().union(*(_RAISED_BY_TARGET.get(name, set()) for name in used))
-        if "exists" in used:  # it looks first, and answers with nothing
-            codes.discard("not_found")
-    return codes, names
 
 
 def allowed(spec: CallSpec, item: Parameter) -> str:
@@ -283,7 +228,7 @@ def _section(spec: CallSpec) -> str:
 def _result(spec: CallSpec) -> str:
     if spec.gives == "handle":
         return f"handle `{spec.gives_kind}`"
-    return _in_words(ast.parse(result_of(spec), mode="eval").body)
+    return in_words(ast.parse(result_of(spec), mode="eval").body)
 
 
 def _row(spec: CallSpec, item: Parameter) -> str:
@@ -306,19 +251,23 @@ def signature(spec: CallSpec) -> str:
     return f"{spec.name}({required}{optional if required else optional.replace('[, ', '[', 1)})"
 
 
-def _in_words(node: ast.expr) -> str:
-    """Return a Python annotation as both languages would say it."""
+def in_words(node: ast.expr) -> str:
+    """Return a Python annotation, or a shape, as both languages would say it."""
     if isinstance(node, ast.BinOp):
-        return f"{_in_words(node.left)} or {_in_words(node.right)}"
+        return f"{in_words(node.left)} or {in_words(node.right)}"
+    if isinstance(node, ast.Dict) or (isinstance(node, ast.Name) and node.id in shapes.NAMED):
+        return "map"
+    if isinstance(node, ast.List):
+        return f"list of {in_words(node.elts[0]).replace('map', 'maps', 1)}"
     if not isinstance(node, ast.Subscript):
         name = ast.unparse(node)
         return f"handle `{name}`" if name in kinds() else _WORDS[name]
     if ast.unparse(node.value) == "Stream":
-        return f"stream of {_in_words(node.slice).replace('map', 'maps', 1)}"
+        return f"stream of {in_words(node.slice).replace('map', 'maps', 1)}"
     if isinstance(node.slice, ast.Tuple):  # dict; its keys are always texts
-        value = _in_words(node.slice.elts[1])
+        value = in_words(node.slice.elts[1])
         return "map" if value == "any value" else f"map of {value}s"
-    return f"list of {_in_words(node.slice).replace('map', 'maps', 1)}"
+    return f"list of {in_words(node.slice).replace('map', 'maps', 1)}"
 
 
 def _markdown(doc: str) -> str:
@@ -478,6 +427,8 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/calls.md": page,
     "stdlib/lua/outrider.lua": lua_stub,
     "stdlib/python/outrider.pyi": python_stub,
+    "stdlib/calls.json": index.text,
+    "stdlib/tables.json": tables.text,
 }
 
 

@@ -10,22 +10,23 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, rename_at
-from protocol.errors import ArgumentError, ConflictError
-from stdlib.journal import MAX_ENTRY_BYTES, Journal
+from protocol.errors import ConflictError
+from stdlib.journal import MAX_ENTRY_BYTES, NO_JOURNAL, TOO_LARGE, Journal
+from stdlib.parameters import Form
 from stdlib.paths import failure
 from stdlib.places import Place
 
 NEW_MODE: Final = 0o644
 ABSENT: Final = "absent"
 PIECE_BYTES: Final = 1 << 20
-_HASH = re.compile(r"(sha256:)?[0-9a-f]{64}")
+#: The hash that a file must have: sha256 in hex, or that there is no file.
+EXPECTED = Form(rf"(sha256:)?[0-9a-f]{{64}}|{ABSENT}", f"must be a sha256 in hex, or {ABSENT!r}")
 _NOT_KEPT: Final = {"security.capability"}
 
 
@@ -37,11 +38,13 @@ class Changed:
     old_hash: str | None  # None if there was nothing, or more than is looked through without need
     new_hash: str
     journal: str | None  # None if it cannot be undone
+    no_undo: str | None = None  # why not
 
     def to_plain(self) -> dict[str, Any]:
         """Return it for scripts."""
         return {
             "created": self.created, "old_hash": self.old_hash, "new_hash": self.new_hash, "journal": self.journal,
+            "no_undo": self.no_undo,
         }  # fmt: skip
 
 
@@ -53,9 +56,7 @@ def expected_hash(if_hash: str | None) -> str | None:
     """
     if if_hash is None or if_hash == ABSENT:
         return if_hash
-    if not _HASH.fullmatch(if_hash):
-        raise ArgumentError("if_hash: must be a sha256 in hex, or 'absent'", parameter="if_hash")
-    return if_hash.removeprefix("sha256:")
+    return EXPECTED.require(if_hash, "if_hash").removeprefix("sha256:")
 
 
 def pieces_of(fd: int) -> Iterator[bytes]:
@@ -101,6 +102,11 @@ class Replacement:
             )  # fmt: skip
         except OSError as error:
             raise failure(error, place.asked) from None
+
+    @property
+    def hash(self) -> str:
+        """The sha256 of what was written so far, in hex."""
+        return self._digest.copy().hexdigest()
 
     def write(self, piece: bytes) -> None:
         """Append to the new content."""
@@ -149,10 +155,10 @@ class Replacement:
             if self._owner is not None:
                 os.fchown(self._fd, *self._owner)
             os.fchmod(self._fd, NEW_MODE if self._mode is None else self._mode)
-            entry = self._keep(call, journal, None, None, new_hash)
+            entry, why = self._keep(call, journal, None, None, new_hash)
             os.fsync(self._fd)
             self._take_place(RENAME_NOREPLACE)
-            return Changed(True, None, new_hash, entry)
+            return Changed(True, None, new_hash, entry, why)
         with place.opened(os.O_RDONLY) as old:
             if not os.path.samestat(os.fstat(old), status):
                 raise ConflictError(f"{place.asked} was replaced meanwhile")
@@ -160,22 +166,25 @@ class Replacement:
             if if_hash is not None and if_hash != old_hash:
                 raise ConflictError(f"{place.asked} is not what it was: its sha256 is {old_hash}")
             self._resemble(old, status)
-            entry = self._keep(call, journal, old if old_hash is not None else None, old_hash, new_hash)
+            entry, why = self._keep(call, journal, old if old_hash is not None else None, old_hash, new_hash)
         os.fsync(self._fd)
         if if_hash is None:
             self._take_place(0)
         else:
             self._swap(if_hash)
-        return Changed(False, old_hash, new_hash, entry)
+        return Changed(False, old_hash, new_hash, entry, why)
 
     def _keep(
         self, call: str, journal: Journal | None, old: int | None, old_hash: str | None, new_hash: str
-    ) -> str | None:
-        is_whole = self._status is None or (old is not None and self._status.st_size <= MAX_ENTRY_BYTES)
-        if journal is None or not is_whole:
-            return None
+    ) -> tuple[str | None, str | None]:
+        """Return the journal, or why there is none."""
+        if journal is None:
+            return None, NO_JOURNAL
+        if self._status is not None and (old is None or self._status.st_size > MAX_ENTRY_BYTES):
+            journal.cannot(self._place.real, call, TOO_LARGE)
+            return None, TOO_LARGE
         entry = journal.make(self._place.real, call, self._status, old_hash, new_hash)
-        return journal.begin(entry, None if old is None else pieces_of(old))
+        return journal.begin(entry, None if old is None else pieces_of(old)), None
 
     def _resemble(self, old: int, status: os.stat_result) -> None:
         """Give the new file what is kept of the old one."""

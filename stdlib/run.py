@@ -74,6 +74,11 @@ async def reason(run: RunContext) -> str:
 
 
 @call("ctx.dry_run", tier=Tier.COMPUTE, lua="local is_dry = ctx.dry_run()", python="is_dry = ctx.dry_run()")
-async def dry_run() -> bool:
-    """Tell whether changes are only to be shown. There are no dry runs yet, so this is false."""
-    return False
+async def dry_run(run: RunContext) -> bool:
+    """Tell whether this is a dry run: what changes anything is decided and recorded, and not carried out.
+
+    Calls that only read are carried out, declared commands and ``net.http`` among them as far as tier ``inspect``
+    allows them. Every other gives what has the form of its result: a map has ``dry_run`` set, a handle stands for
+    nothing, other values are 0, true or empty. What scripts remember begins empty, and is forgotten at the end.
+    """
+    return run.is_dry

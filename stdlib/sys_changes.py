@@ -18,21 +18,29 @@ from protocol.tiers import Tier
 from stdlib import accounts, sys_packages, sys_services, sys_users, trees, units
 from stdlib.catalogue import Decided, call
 from stdlib.host import Host
-from stdlib.parameters import Bounds, Length
+from stdlib.parameters import Bounds, Form, Length
 from stdlib.tools import find_tool, run_tool
 
 MAX_NAMES = 50  # packages of one call
 MAX_CHANGES = 500  # packages of one answer
-_DEB = re.compile(r"[a-z0-9][a-z0-9+.-]{0,99}[a-z0-9+](:[a-z0-9-]{1,20})?(=[0-9][A-Za-z0-9.+:~-]{0,99})?")
-_RPM = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+.:~^-]{0,199}")
-_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}")  # of users and groups, useradd(8)
-_PATH = re.compile(r"(/[A-Za-z0-9_+.@-]{1,64}){1,16}")
+_DEB = r"[a-z0-9][a-z0-9+.-]{0,99}[a-z0-9+](:[a-z0-9-]{1,20})?(=[0-9][A-Za-z0-9.+:~-]{0,99})?"
+_RPM = r"[A-Za-z0-9_][A-Za-z0-9_+.:~^-]{0,199}"
+_PACKAGE = Form(f"{_DEB}|{_RPM}", "cannot be the name of a package")  # which of the two, the host decides
+_USER = Form(r"[a-z_][a-z0-9_-]{0,30}", "cannot be the name of an account")  # useradd(8)
+_GROUP = Form(_USER.pattern, "cannot be the name of a group")
+_FULL_NAME = Form(r"[^\x00-\x1f\x7f:,=]*", "must be printable, without : , and =", str.isprintable)
+_PATH = Form(r"(?!.*/\.\.)(/[A-Za-z0-9_+.@-]{1,64}){1,16}", "must be a plain absolute path")
+_REASON = Form(
+    r"[^\W_][^\x00-\x1f\x7f]*", "must be printable and begin with a letter or digit",
+    lambda text: text.isprintable() and text[0].isalnum(),
+)  # fmt: skip
 _APT = (
     "-y", "-q", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold",
     "-o", "DPkg::Lock::Timeout=60",
     "-o", "APT::Cmd::Pattern-Only=true",  # a name with a dot that is no package is no pattern either
 )  # fmt: skip
 _APT_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "APT_LISTCHANGES_FRONTEND": "none"}
+_MOST_PROCESSES = 1024  # of a package manager: what packages bring builds indexes and images on every processor
 _GRACE_S = 60.0  # for a package manager to finish the package it is at
 
 
@@ -53,7 +61,7 @@ def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
 )
 async def service_control(
     host: Host,
-    name: Annotated[str, Length(256)],
+    name: Annotated[str, Length(256), units.NAME],
     action: Literal["start", "stop", "restart", "reload", "enable", "disable", "mask", "unmask"],
     timeout: Annotated[float, Bounds(1, 600, "seconds")] = 90.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> dict[str, Any]:
@@ -101,7 +109,7 @@ def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:
 )
 async def package_install(
     host: Host,
-    names: Annotated[list[str], Length(200)],
+    names: Annotated[list[str], Length(200), _PACKAGE],
     refresh: bool = False,
     timeout: Annotated[float, Bounds(10, 3600, "seconds")] = 900.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> dict[str, Any]:
@@ -110,7 +118,8 @@ async def package_install(
     At most 50 ``names``; with apt, ``name=version`` asks for a version. ``refresh`` fetches the lists first. Existing
     configuration files are kept, nobody is asked. Returns ``manager`` (apt or dnf) and ``changed`` (each with name,
     before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the package
-    manager is asked to stop and has a minute for that.
+    manager is asked to stop and has a minute for that. What a package starts otherwise than by the service manager is
+    ended with the call.
 
     Raises:
         UnavailableError: There is no apt or dnf here, or it failed; says what it said.
@@ -129,16 +138,16 @@ async def package_install(
     for step in steps:
         await run_tool(
             host, manager, *step, timeout_s=float(timeout), most_bytes=64 << 10, grace_s=_GRACE_S,
-            environment=_APT_ENVIRONMENT,
+            environment=_APT_ENVIRONMENT, most_memory_bytes=None, most_processes=_MOST_PROCESSES,
         )  # fmt: skip
     return {"manager": "apt" if apt else "dnf", "changed": _changed(before, await _versions(host))}
 
 
-def _check_names(names: list[str], form: re.Pattern[str]) -> None:
+def _check_names(names: list[str], form: str) -> None:
     if not names or len(names) > MAX_NAMES:
         raise ArgumentError(f"names: must be 1 to {MAX_NAMES} packages", parameter="names")
     for name in names:
-        if not form.fullmatch(name):
+        if not re.fullmatch(form, name):
             raise ArgumentError(f"names: {name!r:.80} cannot be the name of a package", parameter="names")
 
 
@@ -159,6 +168,9 @@ def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
     """A rule may name accounts as ``commands``, and action and groups as ``arguments``."""
     del host
     groups = arguments["groups"] or []
+    changes = (*(arguments[name] for name in ("full_name", "home", "shell")), groups or None)
+    if arguments["action"] == "change" and all(item is None for item in changes):
+        raise ArgumentError("action: nothing is said that is to be changed", parameter="action")
     return Decided((Facts(command=arguments["name"], arguments=(arguments["action"], *groups)),), {"groups": groups})
 
 
@@ -172,12 +184,12 @@ def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
 )
 async def user_change(
     host: Host,
-    name: Annotated[str, Length(32)],
+    name: Annotated[str, Length(32), _USER],
     action: Literal["create", "change", "lock", "unlock", "delete"],
-    full_name: Annotated[str, Length(200)] | None = None,
-    home: Annotated[str, Length(1024)] | None = None,
-    shell: Annotated[str, Length(1024)] | None = None,
-    groups: Annotated[list[str], Length(32)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
+    full_name: Annotated[str, Length(200), _FULL_NAME] | None = None,
+    home: Annotated[str, Length(1024), _PATH] | None = None,
+    shell: Annotated[str, Length(1024), _PATH] | None = None,
+    groups: Annotated[list[str], Length(32), _GROUP] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
     system: bool = False,
     remove_home: bool = False,
 ) -> dict[str, Any] | None:
@@ -193,7 +205,7 @@ async def user_change(
         NotFoundError: It does not exist, or a group does not.
         UnavailableError: The tool is missing or failed; says what it said.
     """
-    options = _options(action, full_name, home, shell, groups)
+    options = _options(action, full_name, home, shell)
     await asyncio.to_thread(_check_account, host, name, action, groups)
     if action == "create":
         kind = ["--system"] if system else ["--create-home"]
@@ -204,35 +216,19 @@ async def user_change(
         return None
     elif action == "change":
         lists = ["--append", f"--groups={','.join(groups)}"] if groups else []
-        if not options and not lists:
-            raise ArgumentError("action: nothing is said that is to be changed", parameter="action")
         await run_tool(host, "usermod", *options, *lists, "--", name, grace_s=5.0)
     else:
         await run_tool(host, "usermod", f"--{action}", "--", name, grace_s=5.0)
     return await asyncio.to_thread(sys_users.user, host, name)
 
 
-def _options(action: str, full_name: str | None, home: str | None, shell: str | None, groups: list[str]) -> list[str]:
-    options = []
-    if full_name is not None:
-        if not full_name.isprintable() or set(full_name) & set(":,="):
-            raise ArgumentError("full_name: must be printable, without : , and =", parameter="full_name")
-        options.append(f"--comment={full_name}")
+def _options(action: str, full_name: str | None, home: str | None, shell: str | None) -> list[str]:
     where = "--home-dir" if action == "create" else "--home"  # the two tools differ
-    for parameter, option, path in (("home", where, home), ("shell", "--shell", shell)):
-        if path is not None:
-            if not _PATH.fullmatch(path) or "/.." in path:
-                raise ArgumentError(f"{parameter}: must be a plain absolute path", parameter=parameter)
-            options.append(f"{option}={path}")
-    for group in groups:
-        if not _NAME.fullmatch(group):
-            raise ArgumentError(f"groups: {group!r:.80} cannot be the name of a group", parameter="groups")
-    return options
+    given = (("--comment", full_name), (where, home), ("--shell", shell))
+    return [f"{option}={value}" for option, value in given if value is not None]
 
 
 def _check_account(host: Host, name: str, action: str, groups: list[str]) -> None:
-    if not _NAME.fullmatch(name):
-        raise ArgumentError("name: cannot be the name of an account", parameter="name")
     known = {row["name"]: row for row in accounts.users(trees.text_of(f"{host.etc}/passwd", 8 << 20))}
     if action == "create" and name in known:
         raise ConflictError(f"there is a user {name} already")
@@ -255,7 +251,7 @@ def _check_account(host: Host, name: str, action: str, groups: list[str]) -> Non
 )
 async def reboot(
     host: Host,
-    reason: Annotated[str, Length(200)],
+    reason: Annotated[str, Length(200), _REASON],
     delay: Annotated[float, Bounds(60, 86400, "seconds")] = 60.0,
     cancel: bool = False,
 ) -> dict[str, Any]:
@@ -267,8 +263,6 @@ async def reboot(
     Raises:
         UnavailableError: There is no shutdown here, or it failed; says what it said.
     """
-    if not reason.isprintable() or not reason[:1].isalnum():
-        raise ArgumentError("reason: must be printable and begin with a letter or digit", parameter="reason")
     if cancel:
         await run_tool(host, "shutdown", "-c", reason)
         return {"at": None}

@@ -77,11 +77,11 @@ def _text(path: str) -> str:
 )
 def cron_set(
     host: Host,
-    name: Annotated[str, Length(64)],
-    schedule: Annotated[str, Length(256)],
+    name: Annotated[str, Length(64), crontabs.NAME],
+    schedule: Annotated[str, Length(256), crontabs.SCHEDULE],
     command: Annotated[Command, Length(64)],
-    args: Annotated[list[str], Length(900)] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
-    user: Annotated[str, Length(32)] = "root",
+    args: Annotated[list[str], Length(900), crontabs.ARGUMENT] = [],  # noqa: B006 - never changed; the catalogue needs the value itself
+    user: Annotated[str, Length(32), crontabs.USER] = "root",
 ) -> dict[str, Any]:
     """Have cron run the declared ``command`` with ``args`` after what the manifest puts first.
 
@@ -96,7 +96,6 @@ def cron_set(
         UnavailableError: There is no /etc/cron.d, or it cannot be written.
     """
     del args  # they are in the command, which is what was decided on
-    crontabs.file_name(name)
     if not command.shown:
         raise DeniedError(f"the manifest declares no command {command.name!r:.80}", rule="manifest: commands")
     text = crontabs.content(schedule, user, command.program, command.arguments)
@@ -115,14 +114,14 @@ def cron_set(
     lua='local existed = sys.cron_remove("report-disks")',
     python='existed = sys.cron_remove("report-disks")',
 )
-def cron_remove(host: Host, name: Annotated[str, Length(64)]) -> bool:
+def cron_remove(host: Host, name: Annotated[str, Length(64), crontabs.NAME]) -> bool:
     """Remove the job ``name`` that sys.cron_set wrote; tell whether there was one.
 
     Raises:
         ConflictError: Somebody else wrote a file by that name.
         UnavailableError: There is no /etc/cron.d, or it cannot be written.
     """
-    path = f"{_writable(host)}/{crontabs.file_name(name)}"
+    path = f"{_writable(host)}/{name}"
     if not _is_ours(path):
         return False
     try:

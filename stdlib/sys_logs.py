@@ -1,7 +1,7 @@
-"""``sys.*`` of logs: systemd's journal, the kernel's ring buffer, and the audit log. Only what is asked for, bounded.
+"""``sys.*`` of logs: systemd's journal and the kernel's ring buffer. Only what is asked for, bounded.
 
 The journal's files have no format that is promised; ``journalctl`` reads them, with fixed options and values that were
-checked. Lines of the kernel can hold addresses of memory and audit records what people typed: neither is told.
+checked. Lines of the kernel can hold addresses of memory, which are not told.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
-from stdlib import audit_log, trees, units
+from stdlib import trees, units
 from stdlib.catalogue import call
 from stdlib.host import Host, read_kernel
 from stdlib.parameters import Bounds, Length
@@ -28,7 +28,6 @@ MAX_ROWS = 5_000  # of one answer
 MAX_MESSAGE_CHARACTERS = 4_096
 _SCANNED = 20_000  # entries that are looked through for a match
 _MAX_JOURNAL_BYTES = 24 << 20
-_MAX_AUDIT_BYTES = 8 << 20
 _KMSG_BYTES = 8192  # of one record with its fields: CONSOLE_EXT_LOG_MAX, include/linux/printk.h
 _MAX_KMSG_RECORDS = 100_000
 _PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
@@ -209,51 +208,3 @@ def _unescaped(match: re.Match[str]) -> str:
     """Undo the kernel's escape of one byte, where it is a plain character; control characters stay escaped."""
     found = chr(int(match[1], 16))
     return found if found.isprintable() and found.isascii() else match[0]
-
-
-@call(
-    "sys.audit_events",
-    tier=Tier.INSPECT,
-    lua='local logins = sys.audit_events({type = "USER_LOGIN"}).events',
-    python='logins = sys.audit_events(type="USER_LOGIN")["events"]',
-)
-def audit_events(
-    host: Host,
-    type: Annotated[str, Length(40)] = "",
-    key: Annotated[str, Length(100)] = "",
-    since: Annotated[float, Bounds(0, 1e11, "seconds")] = 0.0,
-    limit: Annotated[int, Bounds(1, 2_000)] = 200,
-) -> dict[str, Any]:
-    """Return ``{events, more}``: the newest records of the kernel's audit log, oldest first.
-
-    ``type`` narrows to one type of record (such as USER_LOGIN or AVC), ``key`` to those of a rule's key, ``since`` to a
-    time (seconds since 1970 UTC). The last 8 MiB of the log are looked through.
-
-    Each is ``time``, ``serial`` (records of one event share it), ``type`` and ``fields`` (a map of texts). What was
-    typed at a terminal is left out, and what looks like a secret in command lines is replaced.
-    Source: /var/log/audit/audit.log, auditd(8).
-
-    Raises:
-        UnavailableError: There is no such log, or this agent may not read it.
-    """
-    path = f"{host.var}/log/audit/audit.log"
-    try:
-        read = trees.read(path, _MAX_AUDIT_BYTES, from_end=True, follow=False)
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
-    text = read.data.decode("utf-8", "replace")
-    lines = text.split("\n")[1 if read.truncated else 0 :]
-    wanted = (item for item in map(audit_log.event, reversed(lines)) if item is not None)
-    rows = (item for item in wanted if _is_asked(item, type, key, since))
-    found: list[dict[str, Any]] = []
-    for item in rows:
-        if len(found) == int(limit):
-            return {"events": found[::-1], "more": True}
-        found.append(item)
-    return {"events": found[::-1], "more": read.truncated}
-
-
-def _is_asked(item: dict[str, Any], kind: str, key: str, since: float) -> bool:
-    if kind and item["type"] != kind:
-        return False
-    return (not key or bool(item["fields"].get("key") == key)) and bool(item["time"] >= since)

@@ -100,7 +100,7 @@ def _description(path: str) -> str:
     lua='local found = sys.service("cron").state',
     python='found = sys.service("cron")["state"]',
 )
-async def service(host: Host, name: Annotated[str, Length(256)]) -> dict[str, Any]:
+async def service(host: Host, name: Annotated[str, Length(256), units.NAME]) -> dict[str, Any]:
     """Return what systemd tells of the unit ``name``; ``.service`` may be left out.
 
     What sys.services gives (``name``, ``description``, ``load``, ``state``, ``sub``, ``enabled``, ``pid``, ``since``)

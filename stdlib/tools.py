@@ -2,25 +2,33 @@
 
 Which program, with which arguments, is written in the implementation of a call; a script gives at most single values,
 which that call has checked. The program is found in the fixed directories of the host, must belong to root (or to the
-agent's own user) and be writable by nobody else. There is no shell, its environment is ours, its input is empty, it has
-a session of its own that is killed as a whole, and its output is bounded.
+agent's own user) and be writable by nobody else. It is started like every other program (``stdlib.processes``): no
+shell, an environment of ours, an empty input, limits of its own, and whatever comes of it, also what it sends into the
+background, has ended when the call returns. Its output is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
-import signal
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from protocol.errors import DeadlineError, UnavailableError
+from protocol.errors import BudgetError, DeadlineError, UnavailableError
 from stdlib.host import Host
+
+if TYPE_CHECKING:
+    from stdlib.processes.pipes import Reader
+    from stdlib.processes.start import Program
 
 MAX_OUTPUT_BYTES = 4 << 20  # of a tool's standard output, unless a call says less
 MAX_ERROR_BYTES = 16 << 10
+MAX_MEMORY_BYTES = 4 << 30  # address space of each of its processes, unless a call says else; journalctl maps files
+MAX_PROCESSES = 64  # of its tree at once, unless a call says else
+LAST_OUTPUT_S = 1.0  # for what is still in the pipes when all is over
 _MAX_REASON_CHARACTERS = 300
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/", "TZ": "UTC",
@@ -71,6 +79,8 @@ async def run_tool(
     codes: tuple[int, ...] = (0,),
     grace_s: float = 0.0,
     environment: Mapping[str, str] | None = None,
+    most_memory_bytes: int | None = MAX_MEMORY_BYTES,
+    most_processes: int = MAX_PROCESSES,
 ) -> Ended:
     """Run a tool of the distribution to its end.
 
@@ -84,86 +94,72 @@ async def run_tool(
         grace_s: How long it may take to end by itself after SIGTERM when its time is over or the run ends, for tools
             that leave something half done otherwise.
         environment: Added to ours.
+        most_memory_bytes: Address space that each of its processes may have; None: no limit.
+        most_processes: How many it may have at once; with more it is killed.
 
     Raises:
-        UnavailableError: This host has no such tool, or it failed; says why.
+        UnavailableError: This host has no such tool, no program can be started now, or it failed; says why.
         DeadlineError: It took too long.
+        BudgetError: It had too many processes.
 
     Cancellation:
         Ends the tool like a deadline does.
     """
+    from stdlib.processes.limits import Limits
+    from stdlib.processes.start import Program
+
     program = find_tool(host, name)
     if program is None:
         raise UnavailableError(f"this host has no {name} (looked in {', '.join(host.tools)})")
-    ended = await _run([program, *args], {**_ENVIRONMENT, **(environment or {})}, timeout_s, most_bytes, grace_s)
+    limits = Limits(math.ceil(timeout_s) + 1, most_memory_bytes, processes=most_processes)
+    what = Program(program, (program, *args), {**_ENVIRONMENT, **(environment or {})}, limits=limits)
+    ended = await _run(host, what, timeout_s, most_bytes, grace_s)
     if ended.code not in codes:
         raise UnavailableError(f"{name} failed: {ended.reason}")
     return ended
 
 
-async def _run(
-    argv: list[str], environment: Mapping[str, str], timeout_s: float, most_bytes: int, grace_s: float
-) -> Ended:
-    process = await _start(argv, environment)
+async def _run(host: Host, program: Program, timeout_s: float, most_bytes: int, grace_s: float) -> Ended:
+    from stdlib.processes.start import Stream
+
+    if host.processes is None:
+        raise UnavailableError("no programs are started here")
+    process = await host.processes.start(program, Stream.NULL, Stream.PIPE, Stream.PIPE)
     bounds = ((process.stdout, most_bytes), (process.stderr, MAX_ERROR_BYTES))
-    readers = [asyncio.ensure_future(_read(stream, most)) for stream, most in bounds]
+    readers = [asyncio.ensure_future(_read(reader, most)) for reader, most in bounds]
     is_over = False
     try:
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.wait(readers)
-                await process.wait()
+                ended = await process.wait()
         except TimeoutError:
             is_over = True
-        finally:
-            if process.returncode is None and grace_s:
-                await _ask_to_end(process, grace_s)
+            process.kill_tree(grace_s)
+            ended = await process.wait()
+        except asyncio.CancelledError:
+            process.kill_tree(grace_s)
+            with suppress(BudgetError, UnavailableError):
+                await process.wait()
+            raise
+        await asyncio.wait(readers, timeout=LAST_OUTPUT_S)
     finally:
-        await _kill(process)
-        done, stuck = await asyncio.wait(readers, timeout=1.0)
-        for reader in stuck:  # somebody left the session and holds the pipe; what was read so far is lost with it
+        for reader in readers:
             reader.cancel()
+        await process.close()
     if is_over:
-        raise DeadlineError(f"{argv[0]} did not end within {timeout_s:g} s")
-    (output, cut), (errors, _) = (reader.result() if reader in done else (b"", True) for reader in readers)
-    return Ended(process.returncode or 0, output, cut, errors.decode("utf-8", "replace"))
+        raise DeadlineError(f"{program.executable} did not end within {timeout_s:g} s")
+    # All of its tree is gone, so the pipes have ended; one that has not is held by somebody outside, and what was read
+    # so far is lost with it.
+    (output, cut), (errors, _) = (
+        reader.result() if reader.done() and not reader.cancelled() else (b"", True) for reader in readers
+    )
+    code = ended.code if ended.code is not None else -(ended.signal or 0)
+    return Ended(code, output, cut, errors.decode("utf-8", "replace"))
 
 
-async def _start(argv: list[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env=environment, cwd="/", start_new_session=True, close_fds=True,
-        )
-    )  # fmt: skip
-    try:
-        return await asyncio.shield(starting)
-    except OSError as error:
-        raise UnavailableError(f"{argv[0]} cannot be started: {error.strerror}") from None
-    except asyncio.CancelledError:
-        # It may be running already and have children, of which asyncio knows nothing: wait for it, then end them all.
-        with suppress(OSError):
-            await _kill(await starting)
-        raise
-
-
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-async def _ask_to_end(process: asyncio.subprocess.Process, grace_s: float) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(grace_s):
-            await process.wait()
-
-
-async def _read(stream: asyncio.StreamReader | None, most_bytes: int) -> tuple[bytes, bool]:
+async def _read(reader: Reader | None, most_bytes: int) -> tuple[bytes, bool]:
     kept, cut = bytearray(), False
-    while stream is not None and (data := await stream.read(64 << 10)):
+    while reader is not None and (data := await reader.read()):
         room = most_bytes - len(kept)
         kept += data[:room]
         cut = cut or len(data) > room

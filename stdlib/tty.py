@@ -1,27 +1,26 @@
 """``tty.*``: terminals that scripts drive: open, type, wait for a prompt, look at the screen.
 
-The program is decided on like one of ``proc.exec``. Live sessions of people (``tty.sessions``, ``tty.notice``,
-``tty.client``) and their recordings are no part of this.
+The program is decided on like one of ``proc.exec``. How people's terminals begin is ``tty_login``.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from protocol.errors import ArgumentError, UnavailableError
+from protocol.errors import ArgumentError, TooLargeError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Data, Length
-from stdlib.proc_run import octets, program_facts, starter, undeclared
-from stdlib.proc_spawn import exit_of, quiet
+from stdlib.proc_parameters import Account, Argv, Directory, Environment, revealed_environment
+from stdlib.proc_run import WHO, octets, program_facts, undeclared
+from stdlib.proc_spawn import exit_of
 from stdlib.secrets import Secret
 from stdlib.tty_screen import Size
-from stdlib.tty_terminal import Terminal, compiled, set_size
+from stdlib.tty_start import opened
+from stdlib.tty_terminal import Terminal, compiled
 
 MAX_COLS, MAX_ROWS = 500, 200
 MAX_READ_BYTES = 256 << 10
@@ -39,18 +38,19 @@ _ECHO_PY = 't = tty.open(["/bin/echo", "login:"])\n'
     tier=Tier.ADMIN,
     changes=True,
     decides=program_facts,
+    looks_up=WHO,
     lua='local t = tty.open({"/bin/sh"}, {cols = 100, rows = 30})',
     python='t = tty.open(["/bin/sh"], cols=100, rows=30)',
 )
 async def open_terminal(
     host: Host,
-    argv: Annotated[list[str], Length(32 << 10)],
+    argv: Argv,
     cols: Cols = 80,
     rows: Rows = 24,
-    env: Annotated[dict[str, str], Length(32 << 10)] = {},  # noqa: B006 - never changed
-    cwd: Annotated[str, Length(4095)] = "/",
-    user: Annotated[str, Length(64)] = "",
-    group: Annotated[str, Length(64)] = "",
+    env: Environment = {},  # noqa: B006 - never changed
+    cwd: Directory = "/",
+    user: Account = "",
+    group: Account = "",
 ) -> Terminal:
     """Start any program, as ``proc.exec`` does, in a terminal of its own; ``TERM`` is ``xterm-256color``.
 
@@ -62,28 +62,10 @@ async def open_terminal(
         DeniedError: The user may not run it, or the agent cannot become that user.
         UnavailableError: No program can be started now.
     """
-    program = await undeclared(argv, {"TERM": "xterm-256color", **(env or {})}, cwd, user, group)
+    del user, group  # they are in what was decided on
+    program = undeclared(argv, {"TERM": "xterm-256color", **revealed_environment(env)}, cwd)
     chosen: Any = argv
-    facts = quiet(program_facts(host, {"argv": list(chosen.arguments)}).facts[0])
-    size = Size(int(cols), int(rows))
-    try:
-        master, slave = os.openpty()
-    except OSError as error:
-        raise UnavailableError(f"no terminal can be had now: {error.strerror}") from None
-    try:
-        try:
-            os.set_inheritable(master, False)
-            set_size(slave, size)
-            if program.identity is not None:
-                with suppress(PermissionError):  # root without that right; they have it open in any case
-                    os.fchown(slave, program.identity.uid, -1)  # so that they can open it by name
-            started = await starter(host).start(program, terminal=slave)
-        finally:
-            os.close(slave)
-    except BaseException:
-        os.close(master)
-        raise
-    return Terminal(started, master, size, chosen.program, facts)
+    return await opened(host, program, Size(int(cols), int(rows)), chosen.program, chosen.quiet_facts)
 
 
 @call(
@@ -196,6 +178,8 @@ async def screen(
     Raises:
         UnavailableError: The library that renders screens is not installed.
     """
+    if tty.size.cols * tty.size.rows > MAX_COLS * MAX_ROWS:  # a cell costs a hundred bytes
+        raise TooLargeError(f"a screen of more than {MAX_COLS * MAX_ROWS} cells is not rendered")
     return await tty.screen(settle, timeout)
 
 

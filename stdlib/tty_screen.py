@@ -2,16 +2,19 @@
 
 The emulator is pyte (LGPL), imported when a screen is first wanted. It has no alternate screen, so that is kept here:
 private modes 47, 1047 and 1049 of xterm (ctlseqs, "Private Modes"). Whatever a program prints, the parser holds no more
-than MAX_SEQUENCE_CHARACTERS of a control sequence that does not end, and an error of its own makes it begin anew.
+than MAX_SEQUENCE_CHARACTERS of a title that does not end. What the emulator does not know it is not given
+(:mod:`stdlib.tty_sequences`); what it fails to carry out is ignored, as a terminal does, and the rest goes on.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from protocol.errors import UnavailableError
+from stdlib.tty_sequences import Sequences
 
 MAX_SEQUENCE_CHARACTERS: Final = 16 << 10  # a title, a colour or a key of a terminal is far below
 MAX_TITLE_CHARACTERS: Final = 256
@@ -37,7 +40,9 @@ class Display:
         except ImportError:
             raise UnavailableError("pyte is not installed, so no screen can be rendered") from None
         self._screen = _screen_class(pyte)(size.cols, size.rows)
-        self._stream = pyte.Stream(self._screen)
+        listener: Any = _Lenient(self._screen)
+        self._stream = pyte.Stream(listener)
+        self._sequences = Sequences()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = 0  # characters of a control sequence that has not ended
 
@@ -49,7 +54,7 @@ class Display:
                 continue
             text = self._decoder.decode(item)
             for begin in range(0, len(text), _SLICE):
-                self._feed(text[begin : begin + _SLICE])
+                self._feed(self._sequences.known(text[begin : begin + _SLICE]))
 
     def _feed(self, text: str) -> None:
         try:
@@ -74,6 +79,24 @@ class Display:
                        "hidden": bool(screen.cursor.hidden)},
             "title": screen.title[:MAX_TITLE_CHARACTERS], "alternate": screen.is_alternate,
         }  # fmt: skip
+
+
+class _Lenient:
+    """A screen of which a sequence that it cannot carry out (one with too many numbers, say) leaves nothing."""
+
+    def __init__(self, screen: Any) -> None:
+        self._screen = screen
+
+    def __getattr__(self, name: str) -> Any:
+        act = getattr(self._screen, name)
+        if not callable(act):
+            return act
+
+        def carry_out(*args: Any, **how: Any) -> None:
+            with suppress(Exception):  # whatever a program printed, it is no error of ours
+                act(*args, **how)
+
+        return carry_out
 
 
 def _screen_class(pyte: Any) -> Any:

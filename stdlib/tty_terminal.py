@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import struct
 import termios
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError
-from protocol.regex import Found, Regex
+from protocol.errors import ArgumentError, ConflictError, OutriderError
+from protocol.regex import Found, Regex, of_parameter
 from stdlib.handles import Handle
 from stdlib.processes.pipes import CHUNK_BYTES, Reader, Writer
 from stdlib.tty_screen import Display, Size
@@ -48,17 +50,21 @@ class Terminal(Handle):
         size: Columns and rows.
         program: What was started, for the script.
         facts: What its methods are decided on.
+        grace_s: Seconds between hanging up, which a shell may want to answer, and killing the tree.
     """
 
     kind: ClassVar[str] = "tty"
 
-    def __init__(self, started: Started, master: int, size: Size, program: str, facts: Facts) -> None:
+    def __init__(
+        self, started: Started, master: int, size: Size, program: str, facts: Facts, *, grace_s: float = 0.0
+    ) -> None:
         self.facts = facts
         self.started = started
         self._master = master
         self._reader = Reader(master)
         self._writer = Writer(os.dup(master))
         self._program = program
+        self._grace_s = grace_s
         self._kept = bytearray()  # read, not taken
         self._unshown: deque[bytes | Size] = deque()  # read, not yet in the display
         self._unshown_bytes = 0
@@ -75,7 +81,59 @@ class Terminal(Handle):
         """Hang up and kill the tree."""
         self._writer.close()
         self._reader.close()
+        if self._grace_s > 0 and not self.started.has_ended:
+            self.started.kill_tree(self._grace_s)  # the kernel has sent SIGHUP already: the last of our ends is closed
+            with suppress(OutriderError):
+                await self.started.wait()
         await self.started.close()
+
+    # for a person's session, which keeps and records what comes by itself ---------------------------------------------
+
+    @property
+    def size(self) -> Size:
+        """How large it is."""
+        return self._size
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the kernel prints what is typed; false while a password is asked for, and under line editors."""
+        try:
+            return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+        except termios.error:
+            return False
+
+    async def follow(self, take: Callable[[bytes], int], most: int) -> None:
+        """Hand what is printed to ``take`` as it comes, until the end; as :meth:`Reader.follow`.
+
+        Nothing is kept here. Not to be mixed with the other readers.
+        """
+        await self._reader.follow(take, most)
+        self.has_ended = True
+
+    def go_on(self, most: int) -> None:
+        """Let who follows have up to ``most`` bytes more."""
+        self._reader.go_on(most)
+
+    async def type(self, data: bytes) -> None:
+        """Type ``data``, as fast as it is read.
+
+        Raises:
+            ConflictError: The program has ended.
+        """
+        await self._writer.write(data)
+
+    def type_now(self, data: bytes) -> int:
+        """Type what is taken at once; return how many bytes that was."""
+        return self._writer.write_now(data)
+
+    def redraw(self) -> None:
+        """Ask what is in the foreground to draw its screen anew, as after a change of size."""
+        try:
+            os.killpg(os.tcgetpgrp(self._master), signal.SIGWINCH)
+        except OSError:  # nobody is there, or they have other rights than the agent; their next line is whole again
+            return
+
+    # what comes of it -------------------------------------------------------------------------------------------------
 
     async def _more(self, timeout_s: float) -> bool:
         """Read what comes next; return whether anything came in time."""
@@ -173,7 +231,10 @@ class Terminal(Handle):
 
     def resize(self, size: Size) -> None:
         """Change its size."""
-        set_size(self._master, size)
+        try:
+            set_size(self._master, size)
+        except OSError:  # it is closed
+            return
         if self._display is None and not self._unshown:
             self._size = size
         else:
@@ -198,7 +259,4 @@ def compiled(patterns: Sequence[str]) -> list[Regex]:
     """
     if not 0 < len(patterns) <= 20:
         raise ArgumentError("patterns: must be 1 to 20 patterns", parameter="patterns")
-    try:
-        return [Regex(pattern) for pattern in patterns]
-    except ArgumentError as error:
-        raise ArgumentError(f"patterns: {error.message}", parameter="patterns") from None
+    return [of_parameter(pattern, "patterns") for pattern in patterns]

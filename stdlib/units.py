@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from protocol.errors import ArgumentError
+from stdlib.parameters import Form
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,240}")  # systemd.unit(5); no leading dash, no pattern, no slash
+#: systemd.unit(5); no leading dash, no pattern, no slash.
+NAME = Form(r"[A-Za-z0-9_][A-Za-z0-9:_.\\@-]{0,240}", "cannot be the name of a unit")
 KINDS = ("service", "timer", "socket", "target", "path", "mount", "automount", "swap", "slice", "scope", "device")
 _MICROSECONDS_OF_NEVER = (0, (1 << 64) - 1)
 
@@ -20,8 +21,7 @@ def unit_name(name: str, parameter: str, kind: str = "service") -> str:
     Raises:
         ArgumentError: It cannot be the name of a unit.
     """
-    if not _NAME.fullmatch(name):
-        raise ArgumentError(f"{parameter}: {name!r:.80} cannot be the name of a unit", parameter=parameter)
+    NAME.require(name, parameter)
     return name if name.rpartition(".")[2] in KINDS and "." in name else f"{name}.{kind}"
 
 

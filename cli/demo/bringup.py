@@ -28,9 +28,9 @@ from protocol.errors import ConflictError, OutriderError, UnavailableError
 
 AGENT = "demo"
 CEILING = """\
-# The demo's host: what no server can lift here.
-highest_tier: observe
-accept_server_word: [run, schedule]
+# The demo's host, which is your own machine: terminals and forwards are tier admin. A careful host says observe.
+highest_tier: admin
+accept_server_word: [run, schedule, session]
 """
 MAX_TOKEN_FILE_BYTES = 4096
 

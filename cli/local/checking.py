@@ -2,7 +2,8 @@
 
 A problem is what would keep the script from running as stated: a syntax error, a call that does not exist or is given
 wrong arguments, a tier below what its calls need, a call that its own needs leave out, a command that the manifest does
-not declare, code whose calls cannot be known. A remark is what a reviewer would ask about.
+not declare, code whose calls cannot be known, a test that declares what a call never gives. A remark is what a reviewer
+would ask about.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cli.local.folder import MANIFEST, Script
+from cli.local.declared_results import misfits
+from cli.local.folder import Script
 from cli.local.shelf import Shelf
 from policies.paths import PathPattern
+from protocol import document
+from protocol.bundle import MANIFEST
 from protocol.errors import ArgumentError, OutriderError
 from protocol.manifest import Manifest
 from protocol.tiers import Tier
 from sandbox.analysis import Analysis, Called, Need, Pinned, Risk, analyse, joined, risks
+from stdlib.catalogue import load
 
 
 @dataclass(frozen=True)
@@ -72,10 +77,7 @@ def read(script: Script, tables: Sequence[Mapping[str, Any]], shelf: Shelf | Non
     """
     manifest = script.manifest
     known = {row["name"]: Tier.parse(row["tier"]) for row in tables}
-    pinned, missing = _libraries(script, shelf or Shelf())
-    analysis = analyse(manifest.language, joined(manifest.language, script.files, pinned), manifest.main, tables)
-    if missing:
-        analysis = replace(analysis, dynamic=(*analysis.dynamic, missing), tier=max(Tier))
+    analysis = analysis_of(script, tables, shelf or Shelf())
     findings = Findings(
         calls=list(analysis.calls.values()), needs=list(analysis.needs), dynamic=list(analysis.dynamic),
         risks=risks(analysis.calls, manifest.needs or analysis.needs),
@@ -88,11 +90,19 @@ def read(script: Script, tables: Sequence[Mapping[str, Any]], shelf: Shelf | Non
         _needs(findings, manifest, analysis, known)
     if not script.is_bare:
         _commands(findings, manifest, analysis)
-    _tests(findings, manifest, known)
+    _tests(findings, script)
     findings.remarks += [
         Finding(manifest.main, f"{' and '.join(risk.calls)} together: it {risk.means}") for risk in findings.risks
     ]
     return findings
+
+
+def analysis_of(script: Script, tables: Sequence[Mapping[str, Any]], shelf: Shelf) -> Analysis:
+    """Return what reading a script, together with the libraries that it pins, tells of its calls."""
+    language, main = script.manifest.language, script.manifest.main
+    pinned, missing = _libraries(script, shelf)
+    analysis = analyse(language, joined(language, script.files, pinned), main, tables)
+    return replace(analysis, dynamic=(*analysis.dynamic, missing), tier=max(Tier)) if missing else analysis
 
 
 def _libraries(script: Script, shelf: Shelf) -> tuple[list[Pinned], str]:
@@ -170,11 +180,20 @@ def _covers(pattern: str, call: str) -> bool:
     return pattern in ("*", call) or (pattern.endswith(".*") and call.startswith(pattern[:-1]))
 
 
-def _tests(findings: Findings, manifest: Manifest, known: Mapping[str, Tier]) -> None:
+def _tests(findings: Findings, script: Script) -> None:
+    manifest = script.manifest
+    if not manifest.tests:
+        return
+    calls = {spec.name: spec for spec in load()}  # those of the sandbox itself, too
+    written = document.load(script.files[MANIFEST].decode(), MANIFEST)
     for number, test in enumerate(manifest.tests):
         where = f"{MANIFEST}: tests[{number}]"
-        for call in sorted(set(test.calls) - set(known)):
-            findings.problems.append(Finding(f"{where}.calls", f"there is no call named {call}"))
+        for call, given in test.calls.items():
+            spec = calls.get(call)
+            wrong = [((), f"there is no call named {call}")] if spec is None else misfits(spec, given)
+            findings.problems += [
+                Finding(written.where(("tests", number, "calls", call, *path)), message) for path, message in wrong
+            ]
         for key in sorted(set(test.expect) - {"status", "state", "result", "metrics"}):
             message = f"unknown key {key!r} (known: metrics, result, state, status)"
             findings.problems.append(Finding(f"{where}.expect", message))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.local.report import Ran
+from protocol.manifest import Result
 
 RELATIVE_TOLERANCE = 1e-6
 
@@ -58,3 +59,35 @@ def equal(expected: Any, found: Any) -> bool:
     if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)):
         return len(expected) == len(found) and all(map(equal, expected, found))
     return bool(expected == found)
+
+
+def broken_promises(result: Result | None, ran: Ran) -> list[str]:
+    """Return how the result of a run that went well differs from what the manifest promises."""
+    if result is None or ran.status != "ok":
+        return []
+    if not _is_a(result.type, ran.result):
+        return [f"result is {ran.result!r:.60}, the manifest promises {result.type}"]
+    given = ran.result if isinstance(ran.result, Mapping) else {}
+    return [
+        f"result.{name} is {given.get(name)!r:.60}, the manifest promises {kind}"
+        for name, kind in result.fields.items()
+        if not _is_a(kind, given.get(name))
+    ]
+
+
+def _is_a(kind: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return kind == "boolean"
+    match kind:
+        case "integer":
+            return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        case "number":
+            return isinstance(value, (int, float))
+        case "string":
+            return isinstance(value, str)
+        case "object":
+            return isinstance(value, Mapping) or value == []  # an empty table of Lua is both
+        case "array":
+            return isinstance(value, (list, tuple)) or value == {}
+        case _:
+            return kind == "null" and value is None

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from policies.model import Facts
+from policies.users import User
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import CallEntry, Passage
+from sandbox.gate import Passage
+from sandbox.parties import CallEntry
 from stdlib.catalogue import CallSpec, Catalogue
 
 
@@ -32,10 +34,8 @@ class Declared:
 
     def __init__(self, call: str, given: Any, *, is_stream: bool = False) -> None:
         self._call = call
-        self._is_sequence = isinstance(given, (list, tuple))
-        if is_stream and self._is_sequence:
-            self._is_sequence = bool(given) and all(isinstance(item, (list, tuple)) for item in given)
-        self._left: Iterator[Any] = iter(given if self._is_sequence else ())
+        results, self._is_sequence = results_of(given, is_stream=is_stream)
+        self._left: Iterator[Any] = iter(results)
         self._given = given
 
     def next(self) -> Any:
@@ -50,6 +50,19 @@ class Declared:
             return next(self._left)
         except StopIteration:
             raise UnavailableError(f"the test declares no further result for {self._call}") from None
+
+
+def results_of(given: Any, *, is_stream: bool) -> tuple[list[Any], bool]:
+    """Return the results that a test declares for one call, and whether they are used one after the other.
+
+    Args:
+        given: One result for every call, or a list of results.
+        is_stream: Whether a result is a list itself; then only a list of lists is several.
+    """
+    is_sequence = isinstance(given, (list, tuple))
+    if is_stream and is_sequence:
+        is_sequence = bool(given) and all(isinstance(item, (list, tuple)) for item in given)
+    return (list(given), True) if is_sequence else ([given], False)
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,7 @@ class FixtureEntry:
 
     changes = False  # nothing is done, so there is no intent
     is_blocking = True
+    looks_up = ()
 
     def __init__(self, spec: CallSpec, declared: Declared | None) -> None:
         self._spec = spec
@@ -136,7 +150,9 @@ class FixtureEntry:
         if spec.command is not None:
             facts.append(Facts(command=bound[spec.command]))
         if spec.decides is not None:
-            facts += spec.decides(host, bound).facts
+            who = {name: "" for name in ("user", "group") if name in bound and spec.looks_up}
+            user = User(bound["user"]) if who and bound["user"] else None  # who need not be on this machine
+            facts += [replace(one, user=user or one.user) for one in spec.decides(host, bound | who).facts]
         yield Prepared(spec, tuple(facts) or (Facts(),), self._declared)
 
 

@@ -11,13 +11,12 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from protocol.bundle import Bundle
+from protocol.bundle import MANIFEST, Bundle, is_left_out
 from protocol.errors import ArgumentError, TooLargeError
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_BUNDLE_FILES
 from protocol.manifest import Manifest, implied
 from protocol.tiers import Tier
 
-MANIFEST = "manifest.yaml"
 BARE_TIER = Tier.OBSERVE  # of a bare file that no flag raises
 
 
@@ -72,8 +71,8 @@ def read_bundle(folder: Path) -> Bundle:
 def _paths(folder: Path) -> list[Path]:
     found: list[Path] = []
     for at, directories, names in os.walk(folder, onerror=_unreadable):
-        directories[:] = sorted(name for name in directories if not _is_left_out(name))
-        found += [Path(at) / name for name in names if not _is_left_out(name)]
+        directories[:] = sorted(name for name in directories if not is_left_out(name))
+        found += [Path(at) / name for name in names if not is_left_out(name)]
         linked = [name for name in directories if (Path(at) / name).is_symlink()]
         if linked:
             raise ArgumentError("is a symbolic link; a bundle holds only files", where=str(Path(at) / linked[0]))
@@ -82,10 +81,6 @@ def _paths(folder: Path) -> list[Path]:
 
 def _unreadable(error: OSError) -> None:
     raise ArgumentError(f"cannot be read: {error.strerror}", where=str(error.filename))
-
-
-def _is_left_out(name: str) -> bool:
-    return name.startswith(".") or name.endswith("~") or name == "__pycache__"
 
 
 def _read(path: Path, max_bytes: int) -> bytes:

@@ -16,7 +16,7 @@ class CallMade:
     """One call of the script, as the gate decided it."""
 
     call: str
-    verdict: str  # allow | deny
+    verdict: str  # allow | deny | dry: allowed, and not carried out in a dry run
     rule: str
     ms: float
 
@@ -94,6 +94,9 @@ def _talk(output: Output, ran: Ran) -> None:
         output.say("the output was cut at its limit")
     if ran.walls_missing:
         output.say(f"missing walls on this machine: {', '.join(ran.walls_missing)}  (outrider doctor)")
+    dry = sum(made.verdict == "dry" for made in ran.calls)
+    if dry:
+        output.say(f"dry run: {counted(dry, 'call')} not carried out (--verbose shows them)")
     cost = f"{ran.wall_ms:.1f} ms  {ran.cpu_ms:.1f} ms cpu  {counted(len(ran.calls), 'call')}"
     text = ran.reason or ran.status_text or ""
     output.say(f"{ran.status:<6}  {text}  {cost}" if text else f"{ran.status:<6}  {cost}")

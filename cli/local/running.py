@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cli.local.calling import Caller
 from cli.local.folder import Script
@@ -18,12 +18,17 @@ from cli.local.policies import tier_policy
 from cli.local.report import CallMade, Ran
 from cli.local.shelf import Shelf, pins
 from policies.decide import Effective, Layer, decide_below, decide_effective, require_language
-from policies.model import Limits, Policy
+from policies.dry import only_reads
+from policies.model import Facts, Limits, Policy, Verdict
 from policies.needs import needs_layer
 from sandbox.budget import Budget
-from sandbox.gate import CallTable, Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
+from sandbox.parties import CallTable, DryRun, Session
+from stdlib.blobs import FolderBlobs
+from stdlib.catalogue import CallSpec
 from stdlib.host import Host, RunContext
+from stdlib.identities import own_user
 from stdlib.journal import Journal
 from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
@@ -54,7 +59,17 @@ def effective(script: Script, policy: Policy) -> Effective:
     limits = policy.limits.narrowed(replace(policy.limits, **asked))
     needs = needs_layer(script.manifest)
     layers = [Layer(policy.name, policy.rules, limits), *([needs] if needs is not None else [])]
-    return Effective(tuple(layers))
+    return Effective(tuple(layers), own_user())
+
+
+class Judge(Protocol):
+    """Decides on the calls of a run in place of policy and manifest; a trace does."""
+
+    def decide(self, call: str, facts: Facts) -> Verdict:
+        """Return the verdict on one call. Equal facts give equal verdicts."""
+
+    def below(self, call: str, directory: str) -> bool | None:
+        """Tell whether everything (True) or nothing (False) below a directory is allowed; None if it depends."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +79,8 @@ class Beside:
     state: Path | None = None  # the file of what scripts remember; None forgets it with the run
     secrets: Mapping[str, bytes] = field(default_factory=dict)  # values that it may use, by name
     shelf: Shelf = field(default_factory=Shelf)  # what it may require
+    judge: Judge | None = None  # of its calls, not of those of what it calls; None: its policy and its manifest
+    is_dry: bool = False  # what changes anything is decided, and not carried out
 
 
 async def run(
@@ -116,30 +133,37 @@ class _Runs:
         context = RunContext(
             parameters,
             principal="local",
+            is_dry=self.beside.is_dry,
             ends_s=time.monotonic() + limits.wall_s,
             left=budget.remaining,
-            store=self.store.of(manifest.name),
+            store=(Store() if self.beside.is_dry else self.store).of(manifest.name),  # a dry one forgets it
             secrets=GivenSecrets(self.beside.secrets),
             scripts=Caller(manifest, self.beside.shelf, budget, depth, self._called),
         )
 
-        journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-"))
+        journal = Journal(tempfile.mkdtemp(prefix="outrider-journal-")).noting(context.changes)
         context.on_end(partial(shutil.rmtree, journal.directory))
+        folder = Path(tempfile.mkdtemp(prefix="outrider-blobs-"))
+        context.on_end(partial(shutil.rmtree, folder))
+        context.blobs = FolderBlobs(folder)
         processes = Processes()  # started when a call first needs it
         context.on_end(processes.close)
+
+        judge = self.beside.judge if depth == 1 else None
 
         def gate() -> Gate:
             return Gate(
                 self.table,
-                lambda call, facts: decide_effective(allowed, call, facts),
+                judge.decide if judge is not None else lambda call, facts: decide_effective(allowed, call, facts),
                 Kept(),
                 Session("local", "local", "local"),
                 budget,
                 Host(commands=manifest.commands, scripts=pins(manifest), journal=journal, processes=processes),
                 context,
-                decide_below=partial(decide_below, allowed),
+                decide_below=judge.below if judge is not None else partial(decide_below, allowed),
                 redactor=context.redactor,
                 on_close=context.end,
+                dry_run=DryRun(only_reads(allowed), CallSpec.dry_result) if self.beside.is_dry else None,
             )
 
         program = Program(manifest.language, manifest.main, dict(script.files), dict(parameters), libraries)

@@ -12,6 +12,7 @@ from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, field
 from cli.values import labels, segment, sure
+from protocol.errors import TrustError
 from protocol.units import parse_duration
 
 
@@ -19,7 +20,18 @@ def state(agent: dict[str, Any]) -> str:
     """Return one word for how an agent is."""
     if agent.get("frozen"):
         return "frozen"
+    if (agent.get("facts") or {}).get("owner_freeze"):
+        return "frozen by its owner"
     return "connected" if agent.get("connected") else "away"
+
+
+def told_of_freeze(agent: dict[str, Any]) -> str:
+    """Return what a host does now that the server's freeze was put on it or lifted."""
+    if agent.get("frozen"):
+        return "is frozen"
+    if state(agent) == "frozen by its owner":
+        return "stays frozen: its owner has frozen it as well, and lifts that there (outrider-agent unfreeze)"
+    return "runs again"
 
 
 COLUMNS = (
@@ -44,7 +56,13 @@ def noun() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
 @pass_invocation
 def ls(invocation: Invocation, label: str | None, name: str | None, limit: int) -> None:
-    """List the hosts."""
+    """List the hosts.
+
+    \b
+    Examples:
+      outrider agent ls
+      outrider agent ls --label role=mail --json
+    """
     found = invocation.api.items("agents", limit=limit, label=label, name=name)
     invocation.output.table(found, COLUMNS, empty="no agents (invite one with: outrider agent invite)")
 
@@ -53,7 +71,12 @@ def ls(invocation: Invocation, label: str | None, name: str | None, limit: int) 
 @click.argument("agent")
 @pass_invocation
 def show(invocation: Invocation, agent: str) -> None:
-    """Show one host: its facts, and which walls of the sandbox stand there."""
+    """Show one host: its facts, and which walls of the sandbox stand there.
+
+    \b
+    Example:
+      outrider agent show web-1
+    """
     found = invocation.api.get(f"agents/{segment(agent)}")
     if invocation.as_json:
         invocation.output.data(found)
@@ -83,10 +106,15 @@ def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl
     \b
     On the host:
       outrider-agent enroll --server URL --token-file token --dir /var/lib/outrider-agent
+
+    \b
+    Example:
+      outrider agent invite --name web-1 --label role=web --ttl 15m
     """
     body: dict[str, Any] = {"ttl_s": parse_duration(ttl, where="--ttl")}
     body.update({"name": name} if name else {}, **({"labels": labels(given)} if given else {}))
     made = invocation.api.post("invites", body)
+    _check_server(invocation, str(made["token"]))
     if invocation.as_json:
         invocation.output.data(made)
         return
@@ -96,12 +124,32 @@ def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl
     invocation.output.say(f"on the host: outrider-agent enroll {arguments}")
 
 
+def _check_server(invocation: Invocation, token: str) -> None:
+    """Return if the server that a token pins is the one that is known here."""
+    from cli.known_servers import KnownServers, servers_path  # loads the cryptography library
+    from protocol.enrolment import parse_token
+
+    known = KnownServers(servers_path()).find(invocation.context.server)
+    pinned = parse_token(token).server_key_id
+    if known is not None and not invocation.context.is_demo and known.key_id != pinned:
+        raise TrustError(
+            f"the token would have the host believe a server with the key {pinned}; {invocation.context.server} has"
+            f" {known.key_id}",
+            reason="unknown_key",
+        )
+
+
 @noun.command("label", cls=ServerCommand)
 @click.argument("agent")
 @click.argument("changes", nargs=-1, required=True, metavar="K=V|K-...")
 @pass_invocation
 def label(invocation: Invocation, agent: str, changes: tuple[str, ...]) -> None:
-    """Set labels (role=mail) and take them away (role-)."""
+    """Set labels (role=mail) and take them away (role-).
+
+    \b
+    Example:
+      outrider agent label web-1 role=mail canary-
+    """
     path = f"agents/{segment(agent)}"
     have = dict(invocation.api.get(path).get("labels") or {})
     for change in changes:
@@ -117,7 +165,12 @@ def label(invocation: Invocation, agent: str, changes: tuple[str, ...]) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation
 def rm(invocation: Invocation, agent: str, yes: bool) -> None:
-    """Remove a host: its key is no longer accepted. Its records stay."""
+    """Remove a host: its key is no longer accepted. Its records stay.
+
+    \b
+    Example:
+      outrider agent rm web-1
+    """
     sure(invocation, f"Remove {agent}? Its key will no longer be accepted.", yes)
     invocation.api.delete(f"agents/{segment(agent)}")
     if invocation.as_json:
@@ -132,9 +185,15 @@ def rm(invocation: Invocation, agent: str, yes: bool) -> None:
 @click.option("--undo", is_flag=True, help="Let it run again.")
 @pass_invocation
 def freeze(invocation: Invocation, agent: str, reason: str, undo: bool) -> None:
-    """Let a host run nothing until it is unfrozen."""
+    """Let a host run nothing until it is unfrozen.
+
+    \b
+    Examples:
+      outrider agent freeze web-1 --reason "under investigation"
+      outrider agent freeze web-1 --undo --reason "it is clean"
+    """
     answer = invocation.api.post(f"agents/{segment(agent)}/freeze", {"frozen": not undo, "reason": reason})
     if invocation.as_json:
         invocation.output.data(answer)
     else:
-        invocation.output.say(f"{agent} {'runs again' if undo else 'is frozen'}")
+        invocation.output.say(f"{agent} {told_of_freeze(answer)}")

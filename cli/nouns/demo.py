@@ -37,6 +37,11 @@ def noun(invocation: Invocation, once: bool, directory: Path | None, port: int |
     """Server, agent and six monitoring checks on this machine: signed, approved, scheduled, on the record.
 
     A second start goes on where the first stopped. Ctrl-C stops it.
+
+    \b
+    Examples:
+      outrider demo
+      outrider demo --once --json
     """
     signal.signal(signal.SIGTERM, _as_interrupt)
     signal.signal(signal.SIGHUP, _as_interrupt)
@@ -104,7 +109,7 @@ def _keep_running(output: Output, directory: Path, port: int | None) -> None:
         tell(f"Outrider demo on {place.url}  (everything lives in {directory}/, Ctrl-C stops it)")
         demo = Demo(place, daemons, lambda what, text: tell(f"  {what:<10} {text}"))
         demo.bring_up(Rhythm(every_s=30.0, splay_s=10.0))
-        tell("Try:  outrider run demo checks/memory      outrider record tail      outrider record verify")
+        tell("Try:  outrider run demo checks/memory      outrider tty demo --reason look      outrider record tail")
         try:
             _show_results(demo, output)
         except KeyboardInterrupt:

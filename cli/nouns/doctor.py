@@ -13,10 +13,11 @@ import click
 
 from cli import exits
 from cli.invocation import Invocation, pass_invocation
-from cli.keys import read_key
+from cli.keys import find_signer
 from cli.leaf import ServerCommand
 from cli.output import field
 from cli.settings import find_key_path
+from cli.ssh_agent import AGENT
 from protocol.errors import OutriderError, UnauthenticatedError
 
 WALLS = (field("wall", "name"), field("state", "state"), field("what it does", "detail"))
@@ -43,6 +44,11 @@ def noun(invocation: Invocation) -> None:
     """Raise every wall of the sandbox in a real zygote, say which stand, and look at key and server.
 
     Exit status 1 if a wall is missing or something that is set up does not work.
+
+    \b
+    Examples:
+      outrider doctor
+      outrider doctor --json
     """
     walls, problem = asyncio.run(_walls())
     missing = [wall["name"] for wall in walls if wall["state"] != "up"]
@@ -96,9 +102,9 @@ def _sqlite() -> Check:
 def _key(invocation: Invocation) -> Check:
     try:
         path = find_key_path(invocation.asked)
-        if not path.exists():
+        if not path.exists() and not str(path).startswith(AGENT):
             return Check("key", "off", f"none in {path} (outrider key new)")
-        return Check("key", "ok", f"{path}  {read_key(path).public.key_id[:16]}")
+        return Check("key", "ok", f"{path}  {find_signer(path).public.key_id[:16]}")
     except OutriderError as error:
         return Check("key", "error", str(error))
 

@@ -20,6 +20,7 @@ from cli.output import field
 from policies.decide import decide
 from policies.model import Facts, Policy, Rule
 from policies.targets import MAX_PORT, NetTarget
+from policies.users import User, check_user_name
 from protocol.errors import ArgumentError
 
 LUAJIT = "language.luajit"  # no call, but decided like one; see policies.decide.require_language
@@ -32,6 +33,7 @@ RULES = (
     field("programs", "programs"),
     field("arguments", "arguments"),
     field("targets", "targets"),
+    field("users", "users"),
     field("from", "origin"),
 )
 
@@ -45,7 +47,13 @@ def noun() -> None:
 @click.argument("which", metavar="TIER|FILE")
 @pass_invocation
 def show(invocation: Invocation, which: str) -> None:
-    """Show the rules and limits of a tier or of a policy file, with all that it extends."""
+    """Show the rules and limits of a tier or of a policy file, with all that it extends.
+
+    \b
+    Examples:
+      outrider policy show observe
+      outrider policy show /etc/outrider/policies/mail.yaml
+    """
     policy = find_policy(which)
     rules, limits = rows(policy), dataclasses.asdict(policy.limits)
     if invocation.as_json:
@@ -64,7 +72,7 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
             "commands": list(rule.commands), "names": list(rule.named),
             "programs": [pattern.text for pattern in rule.programs],
             "arguments": [pattern.pattern for pattern in rule.arguments or ()],
-            "targets": _targets(rule), "origin": rule.origin,
+            "targets": _targets(rule), "users": list(rule.users), "origin": rule.origin,
         }
         for rule in policy.rules
     ]  # fmt: skip
@@ -147,6 +155,7 @@ def _command(command: str | None, argv: str | None) -> tuple[str | None, tuple[s
 @click.option("--argv", help="The whole command that this name stands for, such as '/usr/bin/df -P /'.")
 @click.option("--target", metavar="HOST[:PORT]", help="What the call would connect to.")
 @click.option("--address", help="What the host of --target was found to be; it is decided as well.")
+@click.option("--user", metavar="NAME", help="Of the host, as whom it would be made [default: not known].")
 @pass_invocation
 def explain(
     invocation: Invocation,
@@ -157,6 +166,7 @@ def explain(
     argv: str | None,
     target: str | None,
     address: str | None,
+    user: str | None,
 ) -> None:
     """Say what a tier or policy file decides about CALL, and which rule decided.
 
@@ -164,14 +174,17 @@ def explain(
     Examples:
       outrider policy explain observe fs.list --path /etc
       outrider policy explain inspect proc.command --command df --argv '/usr/bin/df -P'
+      outrider policy explain ./site.yaml tty.login --user deploy
     """
     policy = find_policy(which)
     _check(call, path)
     program, arguments = _command(command, argv)
     place = _target(target, address)
-    verdict = decide(
-        policy, call, Facts(path=path, command=command, program=program, arguments=arguments, target=place)
-    )
+    whose = None if user is None else User(check_user_name(user, parameter="--user"))
+    facts = Facts(path=path, command=command, program=program, arguments=arguments, target=place, user=whose)
+    verdict = decide(policy, call, facts)
+    if user is None and not verdict.allowed and verdict.rule.endswith(": users"):
+        invocation.output.say("it is decided on as whom it is made as well: tell it with --user")
     if command is not None and argv is None and not verdict.allowed:
         invocation.output.say("what the name stands for is decided as well: tell it with --argv")
     told = {"call": call, "verdict": verdict.effect.value, "rule": verdict.rule, "reason": verdict.reason or None}

@@ -13,7 +13,7 @@ from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, counted, field, plain
 from cli.values import segment
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, LedgerError, TrustError
 
 TOLD = ("script", "version", "schedule", "reason", "status")  # of what a kind adds to a record, in this order
 
@@ -73,7 +73,13 @@ def ls(
     invocation: Invocation, host: str | None, since: str | None, until: str | None, kind: str | None, call: str | None,
     run_id: str | None, limit: int, oldest_first: bool,
 ) -> None:  # fmt: skip
-    """List records, the newest first."""
+    """List records, the newest first.
+
+    \b
+    Examples:
+      outrider record ls --host web-1 --since 1h
+      outrider record ls --call 'fs.*' --kind refusal --json
+    """
     found = list(invocation.api.items(
         "records", limit=limit + 1, order="oldest" if oldest_first else "newest",
         agent=host, kind=kind, call=call, run=run_id,
@@ -97,7 +103,12 @@ def ls(
 @click.option("--count", type=click.IntRange(1), help="End after so many.")
 @pass_invocation
 def tail(invocation: Invocation, follow: bool, host: str | None, count: int | None) -> None:
-    """Show records as they arrive, until Ctrl-C; with --json one JSON object a line."""
+    """Show records as they arrive, until Ctrl-C; with --json one JSON object a line.
+
+    \b
+    Example:
+      outrider record tail --follow --host web-1
+    """
     if follow and count is not None:
         raise click.UsageError("--follow and --count contradict each other.")
     seen = 0
@@ -126,7 +137,12 @@ def line(record: dict[str, Any]) -> str:
 @click.argument("sequence", type=click.IntRange(1))
 @pass_invocation
 def show(invocation: Invocation, host: str, sequence: int) -> None:
-    """Show one record in full, by host and sequence number."""
+    """Show one record in full, by host and sequence number.
+
+    \b
+    Example:
+      outrider record show web-1 1042
+    """
     invocation.output.facts(invocation.api.get(f"records/{segment(host)}/{sequence}"))
 
 
@@ -134,17 +150,53 @@ def show(invocation: Invocation, host: str, sequence: int) -> None:
 @click.option("--host", metavar="AGENT", help="Only this host.")
 @pass_invocation
 def verify(invocation: Invocation, host: str | None) -> None:
-    """Check every chain of records again, from its stored bytes."""
+    """Check every chain of records again, from its stored bytes, and the tree over all of them.
+
+    The tree's head is compared with the last one that was seen here: the server proves that what was recorded by then
+    is still there, unchanged. What was seen is kept in $XDG_STATE_HOME/outrider/tree-heads.json.
+
+    \b
+    Examples:
+      outrider record verify
+      outrider record verify --host web-1 --json
+    """
     found = invocation.api.get("records/verify", agent=host)
     agents = found.get("agents")
     if not isinstance(agents, list):
         raise ArgumentError("the server's answer names no agents")
+    found["head"] = seen = _compared(invocation)
+    found["ok"] = bool(found.get("ok")) and seen["error"] is None
     if invocation.as_json:
         invocation.output.data(found)
     else:
         for agent in agents:
             invocation.output.line(verified(agent))
+        tree = found.get("tree") or {}
+        if tree.get("error"):
+            invocation.output.line(f"error tree: {tree['error']}")
+        invocation.output.line(compared(seen))
     invocation.exit(exits.OK if found.get("ok") else exits.LEDGER_BROKEN)
+
+
+def _compared(invocation: Invocation) -> dict[str, Any]:
+    """Return the size of the tree and of the one it was compared with, None for the first; or why it does not fit."""
+    from cli import tree_heads  # loads the cryptography library
+
+    told: dict[str, Any] = {"size": None, "compared_with": None, "error": None}
+    try:
+        head, before = tree_heads.check(invocation, invocation.context.server, tree_heads.heads_path())
+    except (LedgerError, TrustError) as error:
+        return told | {"error": error.message}
+    return told | {"size": head.size, "compared_with": before}
+
+
+def compared(head: dict[str, Any]) -> str:
+    """Return how the tree's head fits to the last one that was seen, as one line."""
+    if head["error"]:
+        return f"error tree head: {head['error']}"
+    if head["compared_with"] is None:
+        return f"ok tree head {head['size']}: the first one seen from here"
+    return f"ok tree head {head['size']} consistent with {head['compared_with']}"
 
 
 def verified(agent: dict[str, Any]) -> str:

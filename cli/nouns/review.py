@@ -12,6 +12,7 @@ from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand, key_option
+from cli.nouns import review_check, review_comment, review_revoke, review_try
 from cli.reviews import DECIDED, QUEUE, describe
 from cli.values import ask_whom, segment, sure
 from policies.paths import PathPattern
@@ -31,7 +32,13 @@ def noun() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @pass_invocation
 def ls(invocation: Invocation, state: str, limit: int) -> None:
-    """List what waits for a reviewer, what each asks for that was not approved before, and what is risky together."""
+    """List what waits for a reviewer, what each asks for that was not approved before, and what is risky together.
+
+    \b
+    Examples:
+      outrider review ls
+      outrider review ls --state all --json
+    """
     found = invocation.api.items("reviews", limit=limit, state=None if state == "all" else state)
     columns = QUEUE if state == "open" else (*QUEUE, *DECIDED)
     invocation.output.table(found, columns, empty="nothing waits for review")
@@ -44,6 +51,10 @@ def show(invocation: Invocation, review: str) -> None:
     """Show what a version may do that the last approved one may not, its risks, the calls in its code, and the code.
 
     Of the code the difference to the last approved version is shown, or all of it if there is none.
+
+    \b
+    Example:
+      outrider review show 6f1d0a9b2c3e
     """
     found = whole(invocation, review)
     if invocation.as_json:
@@ -67,15 +78,26 @@ def whole(invocation: Invocation, review: str) -> dict[str, Any]:
 @click.option(
     "--targets", multiple=True, metavar="TARGET", help="Narrow it to these hosts or networks; may be repeated."
 )
+@click.option(
+    "--label", "labels", multiple=True, metavar="K=V",
+    help="Only on hosts whose owner says so in the ceiling; may be repeated.",
+)  # fmt: skip
 @click.option("--expires", default="90d", show_default=True, metavar="DURATION", help="The approval ends after this.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why, such as a change number; it is on the record.")
 @click.option("--yes", is_flag=True, help="Do not show it and ask first.")
 @pass_invocation
 def approve(
     invocation: Invocation, review: str, tier: str | None, paths: tuple[str, ...], commands: tuple[str, ...],
-    targets: tuple[str, ...], expires: str, reason: str, yes: bool,
+    targets: tuple[str, ...], labels: tuple[str, ...], expires: str, reason: str, yes: bool,
 ) -> None:  # fmt: skip
-    """Show a review, ask, and sign the approval with your own key."""
+    """Show a review, ask, and sign the approval with your own key.
+
+    \b
+    Examples:
+      outrider review approve 6f1d0a9b2c3e --reason CHG-118
+      outrider review approve 6f1d0a9b2c3e --paths '/etc/logrotate.d/**' --expires 30d --reason CHG-119
+      outrider review approve 6f1d0a9b2c3e --label role=mail --reason CHG-120
+    """
     ask_whom(invocation, yes)
     found = invocation.api.get(f"reviews/{segment(review)}") if yes else whole(invocation, review)
     if not yes:
@@ -86,7 +108,8 @@ def approve(
     now = datetime.now(UTC)
     body = {
         "type": "approval", "name": found["script"], "version": found["version"], "digest": found["digest"],
-        "tier": granted.label, "grant": grant(found, paths, commands, targets), "issued": rfc3339(now),
+        "tier": granted.label, "grant": grant(found, paths, commands, targets) | on_hosts(labels),
+        "issued": rfc3339(now),
         "expires": rfc3339(now + timedelta(seconds=parse_duration(expires, where="--expires"))), "reason": reason,
     }  # fmt: skip
     envelope = _sign(invocation, body)
@@ -97,6 +120,23 @@ def approve(
         invocation.output.say(
             f"approved {found['script']} {found['version']} for {granted.label} until {body['expires']}"
         )
+        for warning in answer.get("warnings") or []:
+            invocation.output.say(f"warning: {warning}")
+
+
+def on_hosts(labels: tuple[str, ...]) -> dict[str, Any]:
+    """Return the part of a grant that says on which hosts an approval counts; nothing if it is all.
+
+    Raises:
+        ArgumentError: Not of the form key=value.
+    """
+    told: dict[str, str] = {}
+    for text in labels:
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise ArgumentError(f"{text!r:.80} is not of the form key=value", where="--label")
+        told[key] = value
+    return {"labels": told} if told else {}
 
 
 def grant(
@@ -151,9 +191,20 @@ def _sign(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the author reads it.")
 @pass_invocation
 def reject(invocation: Invocation, review: str, reason: str) -> None:
-    """Reject a review, with the reason."""
+    """Reject a review, with the reason.
+
+    \b
+    Example:
+      outrider review reject 6f1d0a9b2c3e --reason "writes what it runs"
+    """
     answer = invocation.api.post(f"reviews/{segment(review)}/reject", {"reason": reason})
     if invocation.as_json:
         invocation.output.data(answer)
     else:
         invocation.output.say(f"rejected {review}")
+
+
+noun.add_command(review_check.noun)
+noun.add_command(review_comment.noun)
+noun.add_command(review_revoke.noun)
+noun.add_command(review_try.noun)

@@ -61,11 +61,12 @@ def metric(item: dict[str, Any]) -> str:
 @click.option("--timeout", metavar="DURATION", help="Kill the run after this long.")
 @click.option("--wait", default="30s", show_default=True, metavar="DURATION", help="How long to wait for results.")
 @click.option("--no-wait", is_flag=True, help="Only start it, and print the run's id.")
+@click.option("--dry-run", is_flag=True, help="Decide and record what would change anything, and do not do it.")
 @click.option("--sign", is_flag=True, help="Sign the order with your key, for hosts that want it.")
 @pass_invocation
 def noun(
     invocation: Invocation, words: tuple[str, ...], label: str | None, given: tuple[str, ...], version: str | None,
-    reason: str, timeout: str | None, wait: str, no_wait: bool, sign: bool,
+    reason: str, timeout: str | None, wait: str, no_wait: bool, dry_run: bool, sign: bool,
 ) -> None:  # fmt: skip
     """Run SCRIPT on TARGET (a name, a glob, or -l labels) and show what came back.
 
@@ -74,6 +75,7 @@ def noun(
       outrider run web-3 checks/memory
       outrider run 'web-*' checks/disk --arg device=sda
       outrider run -l role=mail checks/queue --json
+      outrider run web-3 fix/log-rotate --dry-run
     """
     target, script = target_and_script(words, label)
     body: dict[str, Any] = {
@@ -86,6 +88,7 @@ def noun(
     body.update({"version": version} if version else {})
     if timeout is not None:
         body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
+    body.update({"dry_run": True} if dry_run else {})
     if sign:
         body["order"] = _signed(invocation, body)
     runs = _start(invocation, body)
@@ -93,14 +96,22 @@ def noun(
         started(invocation, runs)
         return
     show(invocation, runs)
+    if dry_run and not invocation.as_json:
+        for run in runs:
+            invocation.output.say(
+                f"dry run: what was not done has the outcome dry in: outrider record ls --run {run['id']}"
+            )
     invocation.exit(exits.of_runs([(str(run.get("status")), run.get("code")) for run in runs]))
 
 
 def _start(invocation: Invocation, body: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        return list(invocation.api.post("runs", body)["runs"])
+        answer = invocation.api.post("runs", body)
     except NotConnectedError as error:
         raise NotConnectedError(_away(invocation, str(body["target"]), error.message)) from None
+    for warning in answer.get("warnings") or []:
+        invocation.output.say(f"warning: {warning}")
+    return list(answer["runs"])
 
 
 def _away(invocation: Invocation, target: str, message: str) -> str:
@@ -145,7 +156,9 @@ def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
 
     shown = invocation.api.get("scripts/show", name=body["script"], version=body.get("version"))
     agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["target"])]
-    return run_order(invocation.signing_key(), agents, str(shown["digest"]), body["parameters"])
+    return run_order(
+        invocation.signing_key(), agents, str(shown["digest"]), body["parameters"], dry_run=body.get("dry_run", False)
+    )
 
 
 def show(invocation: Invocation, runs: list[dict[str, Any]]) -> None:

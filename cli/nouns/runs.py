@@ -45,7 +45,13 @@ def noun() -> None:
 def ls(
     invocation: Invocation, host: str | None, script: str | None, status: str | None, schedule: str | None, limit: int
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, the newest first.
+
+    \b
+    Examples:
+      outrider runs ls --host web-1 --status error
+      outrider runs ls --script check/disk --limit 10 --json
+    """
     found = invocation.api.items("runs", limit=limit, agent=host, script=script, status=status, schedule=schedule)
     invocation.output.table(found, COLUMNS, empty="no run matches")
 
@@ -55,7 +61,13 @@ def ls(
 @click.option("--wait", default="0s", show_default=True, metavar="DURATION", help="Wait this long for its end.")
 @pass_invocation
 def show(invocation: Invocation, run: str, wait: str) -> None:
-    """Show one run as `outrider run` does, with the same exit statuses."""
+    """Show one run as `outrider run` does, with the same exit statuses.
+
+    \b
+    Examples:
+      outrider runs show r_5d20c1b7
+      outrider runs show r_5d20c1b7 --wait 30s
+    """
     found = _ended(invocation, run, parse_duration(wait, where="--wait"))
     if invocation.as_json:
         invocation.output.data(found)
@@ -77,7 +89,12 @@ def _ended(invocation: Invocation, run: str, wait_s: float) -> dict[str, Any]:
 @click.argument("run")
 @pass_invocation
 def cancel(invocation: Invocation, run: str) -> None:
-    """End a run that is under way."""
+    """End a run that is under way.
+
+    \b
+    Example:
+      outrider runs cancel r_5d20c1b7
+    """
     answer = invocation.api.post(f"runs/{segment(run)}/cancel", {})
     if invocation.as_json:
         invocation.output.data(answer)

@@ -54,10 +54,12 @@ def noun() -> None:
 @click.option("--timeout", metavar="DURATION", help="Kill a run after this long.")
 @click.option("--version", metavar="VERSION", help="Another than the newest approved one.")
 @click.option("--arg", "given", multiple=True, metavar="K=V", help="A parameter of the script; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Make nothing: show hosts and times, and dry runs on two of them.")
 @pass_invocation
 def add(
     invocation: Invocation, script: str, target: str, every: str | None, cron: str | None, zone: str, splay: str,
     overlap: str, catch_up: str, timeout: str | None, version: str | None, given: tuple[str, ...],
+    dry_run: bool,
 ) -> None:  # fmt: skip
     """Run SCRIPT by the clock.
 
@@ -65,6 +67,7 @@ def add(
     Examples:
       outrider schedule add checks/memory --on '*' --every 30s --splay 10s
       outrider schedule add checks/disk --on 'role=db' --cron '*/5 * * * *' --zone Europe/Berlin --arg device=sda
+      outrider schedule add checks/queue --on 'role=mail' --every 1m --splay 10s --dry-run
     """
     if (every is None) == (cron is None):
         raise click.UsageError("Give either --every or --cron.")
@@ -80,7 +83,13 @@ def add(
     if timeout is not None:
         body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
     body.update({"version": version} if version else {})
+    if dry_run:
+        from cli.trying import show_trial  # cron lines cost an import that no other command pays
+
+        invocation.exit(show_trial(invocation, body))
     made = invocation.api.post("schedules", body)
+    for warning in made.get("warnings") or []:
+        invocation.output.say(f"warning: {warning}")
     if invocation.as_json:
         invocation.output.data(made)
         return
@@ -106,7 +115,12 @@ def _local(text: str) -> str:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
 @pass_invocation
 def ls(invocation: Invocation, limit: int) -> None:
-    """List schedules."""
+    """List schedules.
+
+    \b
+    Example:
+      outrider schedule ls
+    """
     invocation.output.table(invocation.api.items("schedules", limit=limit), COLUMNS, empty="no schedules")
 
 
@@ -114,7 +128,12 @@ def ls(invocation: Invocation, limit: int) -> None:
 @click.argument("schedule")
 @pass_invocation
 def show(invocation: Invocation, schedule: str) -> None:
-    """Show one schedule in full."""
+    """Show one schedule in full.
+
+    \b
+    Example:
+      outrider schedule show disk
+    """
     invocation.output.facts(invocation.api.get(f"schedules/{segment(schedule)}"))
 
 
@@ -123,7 +142,12 @@ def show(invocation: Invocation, schedule: str) -> None:
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True)
 @pass_invocation
 def following(invocation: Invocation, schedule: str, count: int) -> None:
-    """Show the next fire times."""
+    """Show the next fire times.
+
+    \b
+    Example:
+      outrider schedule next disk --count 5
+    """
     answer = invocation.api.get(f"schedules/{segment(schedule)}/next", count=count)
     if invocation.as_json:
         invocation.output.data(answer)
@@ -137,7 +161,13 @@ def following(invocation: Invocation, schedule: str, count: int) -> None:
 @click.option("--undo", is_flag=True, help="Let it fire again.")
 @pass_invocation
 def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
-    """Let a schedule fire no more, until --undo."""
+    """Let a schedule fire no more, until --undo.
+
+    \b
+    Examples:
+      outrider schedule pause disk
+      outrider schedule pause disk --undo
+    """
     answer = invocation.api.patch(f"schedules/{segment(schedule)}", {"enabled": undo})
     if invocation.as_json:
         invocation.output.data(answer)
@@ -150,7 +180,12 @@ def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation
 def rm(invocation: Invocation, schedule: str, yes: bool) -> None:
-    """Remove a schedule. What it did stays on the record."""
+    """Remove a schedule. What it did stays on the record.
+
+    \b
+    Example:
+      outrider schedule rm disk
+    """
     sure(invocation, f"Remove schedule {schedule}?", yes)
     invocation.api.delete(f"schedules/{segment(schedule)}")
     if invocation.as_json:

@@ -11,8 +11,9 @@ import click
 from cli import exits
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import LocalCommand
-from cli.local.folder import Script, read_script
+from cli.local.folder import read_script
 from cli.local.shelf import Shelf
+from cli.local.testing import run_tests
 from cli.output import counted, field, plain
 
 MAX_SHOWN_CHARACTERS = 120  # of the arguments of one call in the table for people; --json has them all
@@ -35,14 +36,20 @@ def noun(invocation: Invocation, path: Path, folders: tuple[Path, ...]) -> None:
     """Check the script at PATH and run the tests of its manifest in the real sandbox.
 
     In a test only the calls that it names have results, and everything else of the host is an error. A list of
-    results is used one after the other, so a call that returns a list gets a list around it.
+    results is used one after the other, so a call that returns a list gets a list around it. A result
+    that the call can never give, by its declared type, is a problem.
+
+    \b
+    Examples:
+      outrider script check .
+      outrider script check checks/queue --json
     """
     from cli.local.checking import read  # loads the languages; --help does without
     from stdlib.catalogue import load
 
     script, shelf = read_script(path), Shelf.read(folders)
     findings = read(script, load().tables(), shelf)
-    tests = [] if findings.problems else asyncio.run(_tests(script, shelf))
+    tests = [] if findings.problems else asyncio.run(run_tests(script, shelf))
     is_ok = not findings.problems and all(test["result"] == "ok" for test in tests)
     manifest = script.manifest
     told = {
@@ -89,30 +96,3 @@ def _arguments(arguments: dict[str, Any]) -> str:
 def _need(need: dict[str, Any]) -> str:
     held = [f"{key}: {', '.join(need[key])}" for key in ("paths", "commands", "targets") if need.get(key)]
     return plain("  ".join([need["call"], *held, *([] if need["bounded"] else ["and others"])]))
-
-
-async def _tests(script: Script, shelf: Shelf) -> list[dict[str, Any]]:
-    """Run the manifest's tests, each in a worker of its own."""
-    from cli.local import running  # loads the sandbox; see above
-    from cli.local.expectations import differences
-    from cli.local.fixtures import FixtureTable
-    from cli.local.policies import tier_policy
-    from sandbox.launch import Sandbox
-    from stdlib.catalogue import load
-
-    if not script.manifest.tests:
-        return []
-    catalogue = load()
-    policy = tier_policy(script.manifest.tier)
-    results = []
-    sandbox = await Sandbox.start(bindings=catalogue.bindings())
-    try:
-        for test in script.manifest.tests:
-            parameters = script.manifest.check_parameters(test.parameters)
-            table = FixtureTable(catalogue, test.calls)
-            ran = await running.run(sandbox, script, policy, table, parameters, running.Beside(shelf=shelf))
-            found = differences(test.expect, ran)
-            results.append({"name": test.name, "result": "failed" if found else "ok", "differences": found})
-    finally:
-        await sandbox.close()
-    return results

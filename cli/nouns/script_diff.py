@@ -16,7 +16,12 @@ from cli.reviews import changes_text, risk_text, show_code
 @click.argument("after")
 @pass_invocation
 def noun(invocation: Invocation, name: str, before: str, after: str) -> None:
-    """Show what version AFTER of script NAME may do that BEFORE may not, its risks, and the difference of the code."""
+    """Show what version AFTER of script NAME may do that BEFORE may not, its risks, and the difference of the code.
+
+    \b
+    Example:
+      outrider script diff checks/queue 1.1.0 1.2.0
+    """
     found = invocation.api.get("scripts/diff", name=name, before=before, after=after)
     code = list(invocation.api.items("scripts/diff/code", name=name, before=before, after=after))
     output = invocation.output

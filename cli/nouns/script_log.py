@@ -38,6 +38,10 @@ def noun(invocation: Invocation, name: str, limit: int) -> None:
 
     CHANGE is what it means for whoever uses the script, by what its manifest promises: metadata (nothing that runs),
     compatible, or breaking (parameters or metrics are taken away or narrowed).
+
+    \b
+    Example:
+      outrider script log checks/queue
     """
     found = invocation.api.items("scripts/log", limit=limit, name=name)
     invocation.output.table(found, COLUMNS, empty="no versions")

@@ -23,6 +23,12 @@ COLUMNS = (
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
 @pass_invocation
 def noun(invocation: Invocation, prefix: str | None, limit: int) -> None:
-    """List published scripts, below PREFIX if it is given."""
+    """List published scripts, below PREFIX if it is given.
+
+    \b
+    Examples:
+      outrider script ls
+      outrider script ls checks/
+    """
     found = invocation.api.items("scripts", limit=limit, prefix=prefix)
     invocation.output.table(found, COLUMNS, empty="no scripts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from protocol.sealing import MAX_PLAIN_BYTES, MIN_PLAIN_BYTES, check_name
 from protocol.tiers import Tier
 
 if TYPE_CHECKING:
-    from cli.local.running import Beside
+    from cli.local.running import Beside, Judge
 
 TIERS = click.Choice([tier.label for tier in Tier])
 
@@ -51,6 +52,7 @@ TIERS = click.Choice([tier.label for tier in Tier])
     type=click.Path(path_type=Path),
     help="A bundle that it requires; may be given again.",
 )
+@click.option("--dry-run", is_flag=True, help="Decide what would change anything, and do not do it.")
 @click.option("--verbose", is_flag=True, help="Show every call and every wall.")
 @pass_invocation
 def noun(
@@ -62,6 +64,7 @@ def noun(
     secrets: tuple[str, ...],
     state_folder: Path | None,
     folders: tuple[Path, ...],
+    dry_run: bool,
     verbose: bool,
 ) -> None:
     """Run the script at PATH (a bundle folder, a bare .lua or .py file) here, in the real sandbox, without a server.
@@ -73,20 +76,30 @@ def noun(
     Examples:
       outrider script run .
       outrider script run peek.lua --tier inspect --arg path=/etc/hostname --json
+      outrider script run . --dry-run --verbose
       outrider script run . --library ../rates --state ./kept --secret api-token=@token
     """
-    from cli.local.running import Beside, parameters_of  # loads the sandbox; --help does without
-    from cli.local.shelf import Shelf
+    from cli.local.running import parameters_of  # loads the sandbox; --help does without
 
     asked = Tier.parse(tier) if tier else None
     script = read_script(path, asked)
     policy = file_policy(policy_file) if policy_file else tier_policy(asked or script.manifest.tier)
     parameters = parameters_of(script, pairs(arguments, where="--arg"))
-    state = None if state_folder is None else _state_file(state_folder)
-    beside = Beside(state, _secrets(secrets), Shelf.read(folders))
+    beside = replace(beside_of(secrets, state_folder, folders), is_dry=dry_run)
     ran = asyncio.run(_run(invocation, script, policy, parameters, beside, verbose))
     report.show(invocation.output, ran, verbose=verbose)
     invocation.exit(exits.of_run(ran.status))
+
+
+def beside_of(
+    secrets: tuple[str, ...], state_folder: Path | None, folders: tuple[Path, ...], judge: Judge | None = None
+) -> Beside:
+    """Return what a local run has beside its script, from the words of the command line."""
+    from cli.local.running import Beside
+    from cli.local.shelf import Shelf
+
+    state = None if state_folder is None else _state_file(state_folder)
+    return Beside(state, _secrets(secrets), Shelf.read(folders), judge)
 
 
 def _secrets(given: tuple[str, ...]) -> dict[str, bytes]:

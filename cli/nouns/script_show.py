@@ -14,7 +14,10 @@ from cli.statements import APPROVALS, WITHDRAWALS, describe, read_roster
 from protocol.errors import NotFoundError
 from protocol.roster import Roster
 
-FACTS = ("name", "version", "digest", "tier", "status", "description", "versions", "published", "approvals")
+FACTS = (
+    "name", "version", "digest", "tier", "status", "deprecated", "description", "tags", "licence", "links",
+    "visibility", "owners", "versions", "published", "approvals",
+)  # fmt: skip
 
 
 @click.command("show", cls=ServerCommand)
@@ -25,6 +28,11 @@ def noun(invocation: Invocation, name: str, version: str | None) -> None:
     """Show a script: versions, who published, approved or withdrew it, and its files.
 
     With --json the signed statements come as they are, as DSSE envelopes.
+
+    \b
+    Examples:
+      outrider script show checks/queue
+      outrider script show checks/queue --version 1.2.0 --json
     """
     found = invocation.api.get("scripts/show", name=name, version=version)
     if invocation.as_json:
@@ -42,8 +50,13 @@ def _roster(invocation: Invocation) -> Roster | None:
 
 def show(output: Output, script: dict[str, Any], roster: Roster | None) -> None:
     """Write a script for a person."""
-    facts = {**script, "published": _published(script, roster), "approvals": "none"}
-    output.facts(facts, [name for name in FACTS if name != "approvals" or not script.get("approvals")])
+    manifest = script.get("manifest") or {}
+    told = {name: manifest.get(name) for name in ("tags", "licence", "links") if manifest.get(name)}
+    facts = {**script, **told, "published": _published(script, roster), "approvals": "none"}
+    facts["deprecated"] = _deprecated(script.get("deprecated"))
+    left_out = {name for name in ("approvals",) if script.get(name)}
+    left_out |= {name for name in ("deprecated", "tags", "licence", "links") if not facts.get(name)}
+    output.facts(facts, [name for name in FACTS if name not in left_out])
     for key, kind, columns in (("approvals", "approval", APPROVALS), ("withdrawals", "withdrawal", WITHDRAWALS)):
         if script.get(key):
             output.line()
@@ -52,6 +65,13 @@ def show(output: Output, script: dict[str, Any], roster: Roster | None) -> None:
     for file, text in sorted(files.items()) if isinstance(files, dict) else []:
         output.line(f"\n--- {file}")
         output.raw(str(text).rstrip("\n") + "\n")
+
+
+def _deprecated(found: dict[str, Any] | None) -> str:
+    if not found:
+        return ""
+    instead = f"; use {found['replacement']}" if found.get("replacement") else ""
+    return f"by {found.get('by')}: {found.get('reason')}{instead}"
 
 
 def _published(script: dict[str, Any], roster: Roster | None) -> str:

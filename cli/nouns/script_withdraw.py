@@ -22,7 +22,12 @@ from protocol.signing import sign
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation
 def noun(invocation: Invocation, name: str, version: str, reason: str, yes: bool) -> None:
-    """Withdraw one version of a script, as its author or a reviewer. It cannot be undone."""
+    """Withdraw one version of a script, as its author or a reviewer. It cannot be undone.
+
+    \b
+    Example:
+      outrider script withdraw checks/queue 1.2.0 --reason "CHG-131: reads more than it says"
+    """
     ask_whom(invocation, yes)
     shown = invocation.api.get("scripts/show", name=name, version=version)
     sure(invocation, f"Withdraw {name} {version}? No host will run it any more.", yes)

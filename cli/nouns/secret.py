@@ -148,7 +148,12 @@ def without_line_end(value: bytes) -> bytes:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=200, show_default=True)
 @pass_invocation
 def ls(invocation: Invocation, limit: int) -> None:
-    """List secrets: on which host, which version, for which scripts. Values cannot be had back."""
+    """List secrets: on which host, which version, for which scripts. Values cannot be had back.
+
+    \b
+    Example:
+      outrider secret ls
+    """
     found = invocation.api.items("secrets", limit=limit)
     if invocation.as_json:
         invocation.output.table(found, COLUMNS, empty="no secrets")
@@ -162,7 +167,12 @@ def ls(invocation: Invocation, limit: int) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation
 def rm(invocation: Invocation, name: str, yes: bool) -> None:
-    """Take a secret away from every host. One that is not connected loses it when it comes back."""
+    """Take a secret away from every host. One that is not connected loses it when it comes back.
+
+    \b
+    Example:
+      outrider secret rm backup-token
+    """
     sure(invocation, f"Remove the secret {name}?", yes)
     invocation.api.delete(f"secrets/{segment(name)}")
     if invocation.as_json:

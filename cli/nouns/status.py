@@ -11,7 +11,13 @@ from cli.leaf import ServerCommand
 @click.command(cls=ServerCommand)
 @pass_invocation
 def noun(invocation: Invocation) -> None:
-    """Show the server, who you are there, and how the fleet is."""
+    """Show the server, who you are there, and how the fleet is.
+
+    \b
+    Examples:
+      outrider status
+      outrider status --json
+    """
     context = invocation.context
     me = invocation.api.get("me")
     fleet = invocation.api.get("status")

@@ -4,7 +4,7 @@ In the zygote a wall that the kernel refuses is missing from then on, and said s
 worker there is no such mercy: each step that the zygote found possible must succeed, or the worker ends before it has
 received anything. Which steps are possible in a worker is found once, by a rehearsal in a child.
 
-A worker's steps are system calls that the zygote has made ready (:class:`kernel.Call`); the worker only makes them.
+A worker's steps are system calls that the zygote has made ready (:class:`kernel.Batch`); the worker only makes them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from sandbox.jail.walls import CGROUP, IPC_NS, LANDLOCK, MOUNT_NS, NET_NS, PID_N
 
 DEFAULT_ID: Final = 65534  # nobody and nogroup on every Linux
 _REHEARSAL_MEMORY_BYTES: Final = 64 * 1024 * 1024
-_MAX_READY: Final = 64  # different kinds of workers; more than that are made ready anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,8 @@ NOBODY: Final = Identity()
 class Locking(NamedTuple):
     """What one worker does to itself, ready to be made. ``OSError`` from either: it must not go on."""
 
-    first: tuple[kernel.Call, ...]  # right after the fork
-    last: tuple[kernel.Call, ...]  # before it receives its program
+    first: kernel.Batch  # right after the fork
+    last: kernel.Batch  # before it receives its program
 
 
 class Builder:
@@ -68,7 +67,6 @@ class Builder:
             self._reasons[USER_NS] = self._trial
         self._ruleset: int | None = None  # of landlock; made in the zygote
         self._ruleset_at = descriptors.RULESET  # where the one who is to be restricted has it
-        self._ready: dict[object, Locking] = {}  # most workers are alike
 
     def outer(self) -> bool:
         """Raise what the started process raises; return whether its next child starts a process namespace."""
@@ -92,14 +90,9 @@ class Builder:
         Raises:
             OSError: A limit is no number, or a descriptor is in the way.
         """
-        key = (limits, channel, null)
-        if key not in self._ready:
-            if len(self._ready) >= _MAX_READY:
-                self._ready.clear()
-            own = [kernel.ready("setsid"), *descriptors.calls(channel, null, self._ruleset)]
-            first = [*own, *privileges.die_with_parent(), *self._calls(Stage.WORKER, limits)]
-            self._ready[key] = Locking(tuple(first), tuple(self._calls(Stage.LOCK, limits)))
-        return self._ready[key]
+        own = [kernel.ready("setsid"), *descriptors.calls(channel, null, self._ruleset)]
+        first = [*own, *privileges.die_with_parent(), *self._calls(Stage.WORKER, limits)]
+        return Locking(kernel.batch(first), kernel.batch(self._calls(Stage.LOCK, limits)))
 
     def walls(self) -> tuple[Wall, ...]:
         """Return how each wall stands now."""

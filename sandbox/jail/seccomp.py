@@ -1,4 +1,4 @@
-"""Wall ``seccomp``: 13 system calls, everything else kills the process.
+"""Wall ``seccomp``: 14 system calls, everything else kills the process.
 
 The list is what Lua 5.4 and CPython need once all they import is there (measured; a test runs both on exactly this
 set). ``mmap`` and ``mprotect`` that ask for code give EACCES, since interpreters ask and live with the answer. The
@@ -18,10 +18,11 @@ import kernel
 
 #: The whole list; the order is by frequency, as the filter is walked from its start.
 ALLOWED: Final = (
-    "read", "write", "futex", "clock_gettime", "mmap", "munmap", "mremap", "mprotect", "brk", "madvise", "getrandom",
-    "rt_sigreturn", "exit_group",
+    "read", "write", "recvfrom", "futex", "clock_gettime", "mmap", "munmap", "mremap", "mprotect", "brk", "madvise",
+    "getrandom", "rt_sigreturn", "exit_group",
 )  # fmt: skip
 NO_CODE: Final = frozenset({"mmap", "mprotect"})  # of these, allowed only without PROT_EXEC
+DONT_WAIT: Final = "recvfrom"  # allowed with exactly MSG_DONTWAIT: it then does what a read would, and never sleeps
 
 KILL_PROCESS: Final = 0x80000000  # linux/seccomp.h
 ALLOW: Final = 0x7FFF0000
@@ -30,7 +31,9 @@ REFUSE: Final = 0x00050000 | errno.EACCES
 _SET_MODE_FILTER: Final = 1
 _X32_BIT: Final = 0x40000000
 _PROT_EXEC: Final = 4
-_NUMBER_AT, _ARCHITECTURE_AT, _THIRD_ARGUMENT_AT = 0, 4, 32  # struct seccomp_data, both processors are little-endian
+_MSG_DONTWAIT: Final = 0x40  # linux/socket.h
+# struct seccomp_data, both processors are little-endian
+_NUMBER_AT, _ARCHITECTURE_AT, _THIRD_ARGUMENT_AT, _FOURTH_ARGUMENT_AT = 0, 4, 32, 40
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 
@@ -63,6 +66,14 @@ def instructions(architecture: kernel.Architecture) -> list[tuple[int, int, int,
                 (_LOAD, 0, 0, _THIRD_ARGUMENT_AT),
                 (_JUMP_BITS, 0, 1, _PROT_EXEC),
                 (_RETURN, 0, 0, REFUSE),
+                (_RETURN, 0, 0, ALLOW),
+            ]
+        elif name == DONT_WAIT:
+            program += [
+                (_JUMP_EQUAL, 0, 4, number),
+                (_LOAD, 0, 0, _FOURTH_ARGUMENT_AT),
+                (_JUMP_EQUAL, 1, 0, _MSG_DONTWAIT),
+                (_RETURN, 0, 0, KILL_PROCESS),
                 (_RETURN, 0, 0, ALLOW),
             ]
         else:

@@ -34,7 +34,7 @@ WALLS: Final[dict[str, str]] = {
     RLIMITS: "memory, CPU time, descriptors, file size, processes",
     CGROUP: "memory, processes and share of the CPU of all workers together",
     LANDLOCK: "no file can be opened, no TCP, no signals and abstract sockets outwards",
-    SECCOMP: "13 system calls; any other one kills",
+    SECCOMP: "14 system calls; any other one kills",
     MDWE: "memory that was writable never becomes code",
     LANGUAGE: "the script reaches the declared calls only",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from protocol import limits as wire
 from protocol import sealing
 from server import limits
+from server.services.editing import MAX_TEXT_CHARACTERS
 
 Envelope = Annotated[dict[str, Any], Field(description="A DSSE envelope.")]
 Name = Annotated[str, Field(min_length=1, max_length=wire.MAX_NAME_CHARACTERS)]
@@ -55,15 +56,43 @@ class NewScript(Body):
 
 
 class Statement(Body):
-    """One signed statement: a withdrawal or a roster."""
+    """One signed statement: a withdrawal, a revocation or a roster."""
 
     envelope: Envelope
+
+
+class Deprecation(Body):
+    """Why people should not use a script any more, and what instead; ``undo`` takes it back."""
+
+    name: Name
+    version: Annotated[str, Field(max_length=64, description="All of them if it is null.")] | None = None
+    reason: Annotated[str, Field(max_length=500)] = ""
+    replacement: Annotated[str, Field(max_length=wire.MAX_NAME_CHARACTERS)] | None = None
+    undo: bool = False
 
 
 class NewApproval(Body):
     """A reviewer's approval."""
 
     approval: Envelope
+
+
+class NewTrial(Body):
+    """Try the version of a review on hosts: a dry run, by the caller's own signed order."""
+
+    target: Target
+    order: Annotated[dict[str, Any], Field(description="The order of a dry run of this version, in a DSSE envelope.")]
+    parameters: Parameters = {}
+    reason: Reason = ""
+    wait_s: Annotated[float, Field(ge=0, le=limits.MAX_WAIT_S)] = 0.0
+    timeout_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
+
+
+class NewComment(Body):
+    """Something to say about a version."""
+
+    text: Annotated[str, Field(min_length=1, max_length=4000)]
+    place: Annotated[str | None, Field(max_length=200, description="Such as main.lua:12.")] = None
 
 
 class Rejection(Body):
@@ -121,6 +150,150 @@ class NewRun(Body):
     wait_s: Annotated[float, Field(ge=0, le=limits.MAX_WAIT_S)] = 0.0
     timeout_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
     order: Envelope | None = None
+    dry_run: Annotated[bool, Field(description="Decide and record what changes anything, and do not do it.")] = False
+
+
+class NewSession(Body):
+    """A session on one host."""
+
+    agent: Target
+    kind: Literal["terminal", "command", "files", "forward"]
+    tier: Annotated[str, Field(max_length=20)]
+    reason: Reason = ""
+    grant: Annotated[dict[str, Any], Field(description="Narrows the tier, as an approval's grant does.")] = {}
+    idle_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
+    longest_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
+    wait_s: Annotated[float, Field(ge=0, le=limits.MAX_WAIT_S, description="While the host's owner is asked.")] = (
+        limits.MAX_WAIT_S
+    )
+    order: Envelope | None = None
+    beside: Annotated[
+        str | None,
+        Field(max_length=100, description="A terminal on the same host in which you may type: put on its timeline."),
+    ] = None
+
+
+Kinds = Annotated[list[Literal["terminal", "command", "files", "forward"]], Field(min_length=1, max_length=4)]
+Items = Annotated[list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(max_length=64)]
+
+
+class _Scope(Body):
+    """What a grant is about, and what a request asks for."""
+
+    kinds: Kinds
+    tier: Annotated[str, Field(max_length=20)]
+    target: Target
+    users: Items = []
+    paths: Items = []
+    targets: Items = []
+    reason: Reason = ""
+
+
+class NewAccess(_Scope):
+    """Who may open what on which hosts."""
+
+    who: Annotated[str, Field(min_length=1, max_length=100)]
+    ttl_s: Annotated[float, Field(gt=0, le=limits.MAX_TOKEN_TTL_S)] | None = None
+
+
+class NewRequest(_Scope):
+    """Access that somebody asks for."""
+
+    ttl_s: Annotated[float, Field(ge=60, le=limits.MAX_INVITE_TTL_S)]
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class NewReview(Body):
+    """What is decided about a request."""
+
+    approved: bool
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class NewConsent(Body):
+    """An answer to what a host's owner is asked."""
+
+    granted: bool
+    reason: Reason = ""
+
+
+class NewCall(Body):
+    """One call in a session. Bytes stand as ``{"$bytes": "<base64>"}``."""
+
+    call: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[a-z0-9_.]+$")]
+    arguments: Parameters = {}
+
+
+class NewUpload(Body):
+    """New content for a file, which comes in pieces."""
+
+    path: Annotated[str | dict[str, str], Field(description='Absolute; or {"$bytes": "<base64>"}.')]
+    mode: Annotated[str, Field(pattern=r"^0?[0-7]{3,4}$")] | None = None
+    if_hash: Annotated[str, Field(max_length=80, description="sha256 of what must be there, or absent.")] | None = None
+
+
+class Finish(Body):
+    """What an upload must be to be put in its place."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class NewCommand(Body):
+    """A program to run in a session. Below tier admin only ``argv`` and ``merge`` can be chosen."""
+
+    argv: Annotated[list[Annotated[str, Field(max_length=32 << 10)]], Field(min_length=1, max_length=1000)]
+    env: Annotated[dict[str, str], Field(max_length=256)] | None = None
+    cwd: Annotated[str, Field(max_length=wire.MAX_PATH_BYTES)] | None = None
+    user: Annotated[str, Field(max_length=64)] | None = None
+    group: Annotated[str, Field(max_length=64)] | None = None
+    merge: bool | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
+    stdin: Annotated[bool, Field(description="Whether something will be put to its stdin.")] = False
+
+
+class NewSignal(Body):
+    """A signal for a command."""
+
+    signal: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,10}$", description="Such as INT, without SIG.")]
+    to_group: bool = False
+
+
+class NowEditing(Body):
+    """What somebody edits right now."""
+
+    path: Annotated[str, Field(min_length=1, max_length=wire.MAX_PATH_BYTES)]
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARACTERS)] | None = None
+    cursor: Annotated[list[int], Field(min_length=2, max_length=2, description="Line and column, from 1.")] | None = (
+        None
+    )
+
+
+class Ending(Body):
+    """Why a session is closed."""
+
+    reason: Reason = ""
+
+
+class NewGrant(Body):
+    """Let somebody run scripts without the role for it."""
+
+    who: Annotated[str, Field(min_length=1, max_length=100, description="A principal, @group or role:NAME.")]
+    scripts: Name
+    target: Target
+    parameters: Annotated[
+        dict[str, list[str] | None] | None,
+        Field(max_length=64, description="Allowed values by name, null for any; null for any parameters at all."),
+    ] = {}
+    actions: Annotated[list[str], Field(min_length=1, max_length=2)] = ["run"]
+    ttl_s: Annotated[float, Field(gt=0, le=limits.MAX_TOKEN_TTL_S)] | None = None
+    reason: Reason = ""
+
+
+class NewWebhook(Body):
+    """Tell another system what happens to scripts."""
+
+    url: Annotated[str, Field(min_length=1, max_length=2_000)]
+    events: Annotated[list[Name], Field(max_length=32, description="All of them if it is empty.")] = []
 
 
 class NewToken(Body):

@@ -14,65 +14,154 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from server.api import answers
+from server.api.answers import (
+    access,
+    agents,
+    blobs,
+    forms,
+    grants,
+    people,
+    recordings,
+    records,
+    reviews,
+    runs,
+    schedules,
+    scripts,
+    secrets,
+    serving,
+    sessions,
+    trust,
+    versions,
+    webhooks,
+)
 from server.version import VERSION
 
 COMMITTED = Path(__file__).with_name("openapi.json")
 TITLE = "Outrider"
 SUMMARY = "Signed scripts, sandboxed, on every host, with every call on the record."
 PREFIX = "/api/v1"
-_STREAM = None  # server-sent events
+_STREAM = "text/event-stream"
+_BYTES = "application/octet-stream"
+_LINES = "application/x-ndjson"
 
-#: Every operation, and the form of its answer. What is not here fails the server's start, and not a client later.
-ANSWERS: dict[str, type[BaseModel] | None] = {
-    "GET /me": answers.Me,
-    "GET /status": answers.Status,
-    "GET /agents": answers.Paged[answers.Agent],
-    "GET /agents/{reference}": answers.Agent,
-    "PATCH /agents/{reference}": answers.Agent,
+#: Every operation, and the form of its answer, or the media type of one that is no JSON document; None: nothing. What
+#: is not here fails the server's start, and not a client later.
+ANSWERS: dict[str, type[BaseModel] | str | None] = {
+    "GET /me": people.Me,
+    "GET /identity": serving.Identity,
+    "GET /status": serving.Status,
+    "GET /agents": forms.Paged[agents.Agent],
+    "GET /agents/{reference}": agents.Agent,
+    "PATCH /agents/{reference}": agents.Agent,
     "DELETE /agents/{reference}": None,
-    "POST /agents/{reference}/freeze": answers.Agent,
-    "POST /invites": answers.Invitation,
-    "GET /scripts": answers.Paged[answers.Script],
-    "POST /scripts": answers.Published,
-    "GET /scripts/show": answers.ShownScript,
-    "GET /scripts/log": answers.Paged[answers.LoggedVersion],
-    "GET /scripts/diff": answers.TwoVersions,
-    "GET /scripts/diff/code": answers.Paged[answers.CodePart],
-    "POST /scripts/withdraw": answers.Script,
-    "GET /reviews": answers.Paged[answers.ListedReview],
-    "GET /reviews/{identity}": answers.ShownReview,
-    "GET /reviews/{identity}/code": answers.Paged[answers.CodePart],
-    "POST /reviews/{identity}/approve": answers.Review,
-    "POST /reviews/{identity}/reject": answers.Review,
-    "GET /secrets": answers.Paged[answers.Secret],
-    "POST /secrets": answers.Secret,
-    "GET /secrets/{name}/next": answers.NextVersion,
+    "POST /agents/{reference}/freeze": agents.Agent,
+    "POST /invites": agents.Invitation,
+    "GET /scripts": forms.Paged[scripts.Script],
+    "POST /scripts": scripts.Published,
+    "GET /grants": forms.Paged[grants.Grant],
+    "GET /grants/{identity}": grants.Grant,
+    "POST /grants": grants.Grant,
+    "DELETE /grants/{identity}": None,
+    "GET /webhooks": forms.Paged[webhooks.Webhook],
+    "POST /webhooks": webhooks.WebhookWithSecret,
+    "POST /webhooks/{identity}/rotate": webhooks.WebhookWithSecret,
+    "DELETE /webhooks/{identity}": None,
+    "GET /webhooks/{identity}/deliveries": forms.Paged[webhooks.Delivery],
+    "POST /webhooks/{identity}/deliveries/{message}/replay": webhooks.Delivery,
+    "GET /scripts/search": forms.Paged[scripts.FoundScript],
+    "GET /scripts/folders": forms.Paged[scripts.Folder],
+    "POST /scripts/transfer": scripts.Transferred,
+    "POST /scripts/deprecate": scripts.DeprecatedNow,
+    "GET /scripts/show": scripts.ShownScript,
+    "GET /scripts/log": forms.Paged[versions.LoggedVersion],
+    "GET /scripts/diff": versions.TwoVersions,
+    "GET /scripts/diff/code": forms.Paged[versions.CodePart],
+    "POST /scripts/withdraw": scripts.Script,
+    "GET /reviews": forms.Paged[reviews.ListedReview],
+    "GET /reviews/{identity}": reviews.ShownReview,
+    "GET /reviews/{identity}/code": forms.Paged[versions.CodePart],
+    "POST /reviews/{identity}/approve": reviews.ApprovedReview,
+    "POST /reviews/{identity}/reject": reviews.Review,
+    "GET /blobs": forms.Paged[blobs.Blob],
+    "GET /blobs/{blob}": _BYTES,
+    "HEAD /blobs/{blob}": None,
+    "PUT /blobs/{blob}": blobs.Blob,
+    "GET /blobs/{blob}/arrived": blobs.BlobArrived,
+    "DELETE /blobs/{blob}": None,
+    "POST /reviews/{identity}/revoke": reviews.Review,
+    "POST /reviews/{identity}/comments": reviews.Comment,
+    "POST /reviews/{identity}/try": runs.Runs,
+    "GET /reviews/{identity}/bundle": reviews.ReviewedBundle,
+    "GET /secrets": forms.Paged[secrets.Secret],
+    "POST /secrets": secrets.Secret,
+    "GET /secrets/{name}/next": secrets.NextVersion,
     "DELETE /secrets/{name}": None,
-    "GET /schedules": answers.Paged[answers.Schedule],
-    "POST /schedules": answers.Schedule,
-    "GET /schedules/{identity}": answers.Schedule,
-    "GET /schedules/{identity}/next": answers.Fires,
-    "PATCH /schedules/{identity}": answers.Schedule,
+    "GET /schedules": forms.Paged[schedules.Schedule],
+    "POST /schedules": schedules.Schedule,
+    "POST /schedules/preview": schedules.SchedulePreview,
+    "GET /schedules/{identity}": schedules.Schedule,
+    "GET /schedules/{identity}/next": schedules.Fires,
+    "PATCH /schedules/{identity}": schedules.Schedule,
     "DELETE /schedules/{identity}": None,
-    "GET /runs": answers.Paged[answers.Run],
-    "POST /runs": answers.Runs,
-    "GET /runs/{identity}": answers.Run,
-    "POST /runs/{identity}/cancel": answers.Run,
-    "GET /records": answers.Paged[answers.Record],
+    "GET /runs": forms.Paged[runs.Run],
+    "POST /runs": runs.Runs,
+    "GET /runs/{identity}": runs.Run,
+    "POST /runs/{identity}/cancel": runs.Run,
+    "GET /sessions": forms.Paged[sessions.Session],
+    "POST /sessions": sessions.Session,
+    "GET /sessions/{identity}": sessions.Session,
+    "GET /recordings/search": forms.Paged[recordings.FoundText],
+    "GET /recordings/{session}": recordings.Recording,
+    "GET /recordings/{session}/events": forms.Paged[recordings.RecordedEvent],
+    "POST /sessions/{identity}/calls": sessions.CallValue,
+    "POST /sessions/{identity}/close": sessions.Session,
+    "POST /sessions/{identity}/stream": _LINES,
+    "POST /sessions/{identity}/command": _LINES,
+    "PUT /sessions/{identity}/commands/{command}/stdin": sessions.Taken,
+    "POST /sessions/{identity}/commands/{command}/signal": sessions.CallValue,
+    "GET /sessions/{identity}/events": _STREAM,
+    "PUT /sessions/{identity}/editing": None,
+    "GET /sessions/{identity}/file": _BYTES,
+    "PUT /sessions/{identity}/file": sessions.FileChanged,
+    "POST /sessions/{identity}/uploads": sessions.NewUpload,
+    "GET /sessions/{identity}/uploads/{upload}": sessions.Upload,
+    "PUT /sessions/{identity}/uploads/{upload}": sessions.Upload,
+    "DELETE /sessions/{identity}/uploads/{upload}": None,
+    "POST /sessions/{identity}/uploads/{upload}/finish": sessions.FileChanged,
+    "GET /access": forms.Paged[access.Access],
+    "POST /access": access.Access,
+    "GET /access/{identity}": access.Access,
+    "DELETE /access/{identity}": access.Access,
+    "GET /requests": forms.Paged[access.AccessRequest],
+    "POST /requests": access.AccessRequest,
+    "GET /requests/{identity}": access.AccessRequest,
+    "POST /requests/{identity}/review": access.AccessRequest,
+    "GET /consents": forms.Paged[access.Question],
+    "POST /consents/{identity}": access.AnsweredQuestion,
+    "GET /records": forms.Paged[records.Record],
     "GET /records/tail": _STREAM,
-    "GET /records/verify": answers.Proof,
-    "GET /records/{agent}/{sequence}": answers.Record,
-    "GET /roster": answers.Roster,
-    "PUT /roster": answers.Roster,
-    "GET /tokens": answers.Paged[answers.Token],
-    "POST /tokens": answers.NewToken,
+    "GET /records/verify": records.Proof,
+    "GET /records/head": records.TreeHead,
+    "GET /records/consistency": records.ConsistencyProof,
+    "GET /records/inclusion": records.InclusionProof,
+    "GET /records/{agent}/{sequence}": records.Record,
+    "GET /roster": trust.Roster,
+    "PUT /roster": trust.Roster,
+    "GET /tokens": forms.Paged[people.Token],
+    "POST /tokens": people.NewToken,
     "DELETE /tokens/{identity}": None,
-    "GET /livez": answers.Alive,
-    "GET /readyz": answers.Ready,
+    "GET /livez": serving.Alive,
+    "GET /readyz": serving.Ready,
 }
-#: POSTs whose answer is a secret that is shown once and so not kept.
-_NOT_REPEATED = {"POST /invites", "POST /tokens"}
+#: POSTs whose answer is not kept: a secret that is shown once, a stream, or what changes nothing.
+_NOT_REPEATED = {
+    "POST /invites",
+    "POST /tokens",
+    "POST /sessions/{identity}/stream",
+    "POST /sessions/{identity}/command",
+    "POST /schedules/preview",
+}
+_FOLLOWED = {"GET /records/tail", "GET /sessions/{identity}/events"}
 _PROBLEM = {"description": "Problem (RFC 9457)", "content": {"application/problem+json": {}}}
 _KEY = {
     "name": "Idempotency-Key", "in": "header", "required": False, "schema": {"type": "string", "maxLength": 255},
@@ -87,23 +176,27 @@ _LAST = {
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the description of ``app``."""
     told = get_openapi(title=TITLE, version=VERSION, description=SUMMARY, routes=app.routes)
-    kinds: list[type[BaseModel]] = [answers.Problem, *(kind for kind in ANSWERS.values() if kind is not None)]
-    references, forms = models_json_schema(
+    kinds: list[type[BaseModel]] = [forms.Problem, *(kind for kind in ANSWERS.values() if isinstance(kind, type))]
+    references, made = models_json_schema(
         [(kind, "serialization") for kind in dict.fromkeys(kinds)], ref_template="#/components/schemas/{model}"
     )
     schemas = told.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= forms["$defs"]
+    schemas |= made["$defs"]
     for unused in ("Page", "HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    problem = references[answers.Problem, "serialization"]
+    problem = references[forms.Problem, "serialization"]
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
             name = f"{method.upper()} {path.removeprefix(PREFIX)}"
             kind = ANSWERS[name]
-            _complete(operation, None if kind is None else references[kind, "serialization"], problem)
+            _complete(operation, references[kind, "serialization"] if isinstance(kind, type) else kind, problem)
+            if name == "GET /blobs/{blob}":
+                operation["responses"]["206"] = {**operation["responses"]["200"], "description": "The range"}
+            if name == "HEAD /blobs/{blob}":
+                operation["responses"]["200"] = {"description": "It is here; Content-Length is its size"}
             if method == "post" and name not in _NOT_REPEATED:
                 operation.setdefault("parameters", []).append(_KEY)
-            if name == "GET /records/tail":
+            if name in _FOLLOWED:
                 operation["parameters"].append(_LAST)
     ready = told["paths"]["/readyz"]["get"]["responses"]
     ready["503"] = {"description": "Not ready", "content": ready["200"]["content"]}
@@ -114,11 +207,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _complete(operation: dict[str, Any], form: Any, problem: Any) -> None:
     responses = operation["responses"]
     responses.pop("422", None)  # FastAPI's own form of it, which is not what is sent
-    ((status, success),) = responses.items()
-    if form is not None:
+    (success,) = responses.values()
+    if isinstance(form, str):
+        success["content"] = {form: {"schema": {"type": "string"}}}
+    elif form is not None:
         success["content"] = {"application/json": {"schema": form}}
-    elif status == "200":
-        success["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     responses["default"] = {**_PROBLEM, "content": {"application/problem+json": {"schema": problem}}}
 
 

@@ -3,11 +3,13 @@
     request id -> who asks -> size of the body -> handler -> metrics and log
 
 A caller without a valid token reads nothing and makes us read nothing: the body of a refused request is not touched.
+A file on its way to a host has no bound of size here: its bytes are read only as fast as the host takes them.
 Paths outside ``/api/`` have no token: health, the interface's description, and the agents, who prove keys instead.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from typing import Any
@@ -21,7 +23,11 @@ from server.api.problems import problem
 from server.core import Core
 
 LOG = structlog.get_logger()
-_OPEN = frozenset({"/api/v1/openapi.json"})  # the description of the API holds no secret
+#: The description of the API holds no secret, and whose server this is must be known before a token is sent.
+_OPEN = frozenset({"/api/v1/openapi.json", "/api/v1/identity"})
+#: Where a body is handed on piece by piece as the host takes it, so that its size costs nothing here.
+_STREAMED = re.compile(r"/api/v1/sessions/[^/]+/(?:file|uploads/[0-9]+|commands/[0-9]+/stdin)")
+_SCRIPTS = "/api/v1/scripts"
 
 
 class Door:
@@ -56,7 +62,9 @@ class Door:
 
         try:
             await self._admit(scope)
-            await self._app(scope, _Bounded(receive, _declared_bytes(scope)), sending)
+            is_streamed = scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
+            bounded = receive if is_streamed else _Bounded(receive, _declared_bytes(scope), self._most_bytes(scope))
+            await self._app(scope, bounded, sending)
         except OutriderError as error:
             status = problem(error, request_id).status_code
             self._core.metrics.refusals.labels(error.code).inc()
@@ -74,11 +82,18 @@ class Door:
         if path in _OPEN or not (path.startswith("/api/") or path == "/metrics"):
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given and self._core.config.public_reading and scope["method"] == "GET" and path.startswith(_SCRIPTS):
+            return  # a stranger, who sees what is public
         scheme, _, text = (given[0].decode("latin-1") if len(given) == 1 else "").partition(" ")
         if scheme.lower() != "bearer" or not text:
             raise UnauthenticatedError("this needs a token (Authorization: Bearer ...)")
         # Microseconds by an index; a thread would cost more than the look.
         scope["state"]["caller"] = self._core.database.read_now(lambda found: access.find(found, text.strip()))
+
+    def _most_bytes(self, scope: Scope) -> int:
+        """Return how many bytes a body may have: a blob goes to the disk as it comes, everything else into memory."""
+        is_blob = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/blobs/")
+        return self._core.config.blob_limits.max_bytes if is_blob else limits.MAX_BODY_BYTES
 
     def _measure(self, scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
         metrics, method = self._core.metrics, scope["method"]
@@ -95,27 +110,28 @@ class Door:
 def _declared_bytes(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            return int(value) if len(value) < 20 else limits.MAX_BODY_BYTES + 1
+            return int(value) if len(value) < 20 else 1 << 63
     return 0  # then what arrives is counted
 
 
 class _Bounded:
-    """Hands a body on and refuses what is more than ``limits.MAX_BODY_BYTES``, said beforehand or not."""
+    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not."""
 
-    def __init__(self, receive: Receive, declared: int) -> None:
+    def __init__(self, receive: Receive, declared: int, most: int) -> None:
         self._receive = receive
         self._declared = declared
+        self._most = most
         self._size = 0
 
     async def __call__(self) -> Message:
-        if self._declared > limits.MAX_BODY_BYTES:
-            raise _too_large()
+        if self._declared > self._most:
+            raise _too_large(self._most)
         message: Any = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size > limits.MAX_BODY_BYTES:
-            raise _too_large()
+        if self._size > self._most:
+            raise _too_large(self._most)
         return dict(message)
 
 
-def _too_large() -> TooLargeError:
-    return TooLargeError(f"the body of the request is over {limits.MAX_BODY_BYTES} bytes")
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"the body of the request is over {most} bytes")

@@ -14,13 +14,16 @@ MEDIA_TYPE = "application/problem+json"
 _TOLD = ("reason", "parameter", "rule", "budget", "sequence")  # attributes of errors that programs branch on
 
 
-def problem(error: OutriderError, request_id: str, *, errors: Sequence[dict[str, str]] = ()) -> JSONResponse:
+def problem(
+    error: OutriderError, request_id: str, *, errors: Sequence[dict[str, str]] = (), scheme: str = "Bearer"
+) -> JSONResponse:
     """Return the answer that tells of ``error``.
 
     Args:
         error: Its ``detail`` stays here; only ``message`` and ``where`` leave.
         request_id: What the server's log calls this request.
         errors: Each wrong field of the request, if there are several.
+        scheme: How a caller without a token can show one.
     """
     status = DOORS[error.code].http_status
     told: dict[str, Any] = {
@@ -32,7 +35,7 @@ def problem(error: OutriderError, request_id: str, *, errors: Sequence[dict[str,
     told |= {"errors": list(errors)} if errors else {}
     headers = {"X-Request-Id": request_id}
     if isinstance(error, UnauthenticatedError):
-        headers["WWW-Authenticate"] = 'Bearer realm="outrider"'
+        headers["WWW-Authenticate"] = f'{scheme} realm="outrider"'
     if isinstance(error, RateError):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return JSONResponse(told, status, headers, media_type=MEDIA_TYPE)

@@ -15,24 +15,30 @@ from starlette.responses import StreamingResponse
 
 from protocol.limits import MAX_SEQUENCE
 from server import clock, limits
+from server.access import Caller
 from server.api.asking import CoreOf, RecordReader
 from server.api.pages import Cursor, Limit, Order, Page, page
 from server.core import Core
-from server.services import records
+from server.services import records, tree
+from server.services.discretion import towards
 from server.store.tables import records as table
 from server.store.tables import tokens
 
 router = APIRouter(prefix="/records", tags=["records"])
 _ORDERS = {"oldest": Order((table.c.position,)), "newest": Order((table.c.position,), descending=True)}
 Sorting = Annotated[Literal["oldest", "newest"], Query(description="Which record comes first.")]
+From = Annotated[int, Query(alias="from", ge=1, le=MAX_SEQUENCE)]
+To = Annotated[int, Query(alias="to", ge=1, le=MAX_SEQUENCE)]
+Sequence = Annotated[int, Query(ge=1, le=MAX_SEQUENCE)]
 _POSITION = re.compile(r"[0-9]{1,18}")  # what a 64-bit column can be compared with
 
 
 @router.get("")
 async def ls(
-    core: CoreOf, _: RecordReader, limit: Limit = limits.DEFAULT_PAGE, cursor: Cursor = None, agent: str | None = None,
-    kind: str | None = None, run: str | None = None, call: str | None = None, since: str | None = None,
-    until: str | None = None, after_seq: Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE)] = None,
+    core: CoreOf, caller: RecordReader, limit: Limit = limits.DEFAULT_PAGE, cursor: Cursor = None,
+    agent: str | None = None, kind: str | None = None, run: str | None = None, call: str | None = None,
+    since: str | None = None, until: str | None = None,
+    after_seq: Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE)] = None,
     order: Sorting = "oldest",
 ) -> Page:  # fmt: skip
     """List records in the order in which they came, or the newest first; a cursor serves both ways."""
@@ -42,7 +48,7 @@ async def ls(
             connection, agent=agent, kind=kind, run=run, call=call, since=since, until=until, after_seq=after_seq
         )
         rows, following = page(connection, query, _ORDERS[order], limit, cursor)
-        return Page(items=records.views(connection, rows), next=following)
+        return Page(items=towards(connection, caller).told(records.views(connection, rows)), next=following)
 
     return await core.database.read(find)
 
@@ -58,29 +64,35 @@ async def tail(request: Request, core: CoreOf, caller: RecordReader, agent: str 
 
     ledger, position = await core.database.read(begin)
     headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(
-        _follow(core, caller.token_id, ledger, position), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(_follow(core, caller, ledger, position), media_type="text/event-stream", headers=headers)
 
 
-async def _follow(core: Core, token_id: str, ledger: str | None, position: int) -> AsyncIterator[str]:
+async def _follow(core: Core, caller: Caller, ledger: str | None, position: int) -> AsyncIterator[str]:
     yield ": following\n\n"
     while not core.is_ending.is_set():
-        ticket = core.records_arrived.ticket()
-        if not await core.database.read(lambda connection: _is_valid(connection, token_id)):
+        tickets = core.records_arrived.ticket(), core.access_changed.ticket()
+        if not await core.database.read(lambda connection: is_valid(connection, caller.token_id)):
             return  # a token that ended opens nothing any more, a stream that is open included
-        found = await core.database.read(
-            partial(records.after, position=position, agent=ledger, count=limits.TAIL_PAGE)
-        )
+        found = await core.database.read(partial(_after, caller=caller, position=position, ledger=ledger))
         for position, record in found:
             yield f"id: {position}\ndata: {json.dumps(record)}\n\n"
-        if not found and not await _rung(core, ticket):
+        if not found and not await _rung(core, tickets):
             yield ": nothing new\n\n"
 
 
-async def _rung(core: Core, ticket: asyncio.Event) -> bool:
-    """Wait for new records or the server's end; False if neither came in time for a sign of life."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (ticket, core.is_ending)]
+def _after(
+    connection: Connection, caller: Caller, position: int, ledger: str | None
+) -> list[tuple[int, dict[str, Any]]]:
+    found = records.after(connection, position, ledger, limits.TAIL_PAGE)
+    if not found:
+        return found
+    discretion = towards(connection, caller)
+    return [(at, discretion.told(record)) for at, record in found]
+
+
+async def _rung(core: Core, tickets: tuple[asyncio.Event, ...]) -> bool:
+    """Wait for new records, a change of access or the server's end; False if none came in time for a sign of life."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (*tickets, core.is_ending)]
     try:
         done, _ = await asyncio.wait(waits, timeout=limits.TAIL_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
         return bool(done)
@@ -89,20 +101,55 @@ async def _rung(core: Core, ticket: asyncio.Event) -> bool:
             each.cancel()
 
 
-def _is_valid(connection: Connection, token_id: str) -> bool:
+def is_valid(connection: Connection, token_id: str) -> bool:
+    """Tell whether a token opens anything now."""
     row = connection.execute(select(tokens.c.expires_us, tokens.c.revoked_us).where(tokens.c.id == token_id)).first()
     return row is not None and row.revoked_us is None and row.expires_us > clock.now_us()
 
 
 @router.get("/verify")
 async def verify(core: CoreOf, _: RecordReader, agent: str | None = None) -> dict[str, Any]:
-    """Prove the chains again from their stored bytes and signed checkpoints."""
-    return await core.database.read(lambda connection: records.verify(core, connection, agent))
+    """Prove chains again from their stored bytes and signed checkpoints; without ``agent`` also the tree over all."""
+
+    def prove(connection: Connection) -> dict[str, Any]:
+        told = records.verify(core, connection, agent)
+        over_all = tree.verify(core, connection) if agent is None else None
+        return {"ok": told["ok"] and not (over_all and over_all["error"]), "agents": told["agents"], "tree": over_all}
+
+    return await core.database.read(prove)
+
+
+@router.get("/head")
+async def head(core: CoreOf, _: RecordReader) -> dict[str, Any]:
+    """Sign the head of the tree over all records (RFC 9162 hashing) as it is now: a signed note with a checkpoint."""
+    return await core.database.read(lambda connection: tree.head(core, connection))
+
+
+@router.get("/consistency")
+async def consistency(core: CoreOf, _: RecordReader, first: From, second: To) -> dict[str, Any]:
+    """Prove that the tree of ``to`` records holds that of ``from`` unchanged (RFC 9162, section 2.1.4)."""
+    return await core.database.read(lambda connection: tree.consistency(connection, first, second))
+
+
+@router.get("/inclusion")
+async def inclusion(
+    core: CoreOf,
+    _: RecordReader,
+    agent: str,
+    sequence: Sequence,
+    size: Annotated[int | None, Query(ge=1, le=MAX_SEQUENCE)] = None,
+) -> dict[str, Any]:
+    """Prove that a record is in the tree of ``size`` records, by default the newest one (RFC 9162, section 2.1.3)."""
+    return await core.database.read(lambda connection: tree.inclusion(connection, agent, sequence, size))
 
 
 @router.get("/{agent}/{sequence}")
 async def show(
-    core: CoreOf, _: RecordReader, agent: str, sequence: Annotated[int, Path(ge=1, le=MAX_SEQUENCE)]
+    core: CoreOf, caller: RecordReader, agent: str, sequence: Annotated[int, Path(ge=1, le=MAX_SEQUENCE)]
 ) -> dict[str, Any]:
     """Show one record in full."""
-    return await core.database.read(lambda connection: records.find(connection, agent, sequence))
+
+    def find(connection: Connection) -> Any:
+        return towards(connection, caller).told(records.find(connection, agent, sequence))
+
+    return dict(await core.database.read(find))

@@ -14,6 +14,7 @@ from server.api.pages import Cursor, Limit, Order, Page, page
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
 from server.services import schedules
+from server.services.discretion import towards
 from server.store.tables import schedules as table
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
@@ -21,28 +22,44 @@ _BY_AGE = Order((table.c.created_us, table.c.id))
 
 
 @router.get("")
-async def ls(core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+async def ls(core: CoreOf, caller: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
     """List schedules, oldest first."""
 
     def find(connection: Connection) -> Page:
+        discretion = towards(connection, caller)
         rows, following = page(connection, select(table), _BY_AGE, limit, cursor)
-        return Page(items=[schedules.view(row) for row in rows], next=following)
+        return Page(items=[discretion.told(schedules.view(connection, row)) for row in rows], next=following)
 
     return await core.database.read(find)
 
 
 @router.post("", status_code=201)
-async def add(request: Request, core: CoreOf, caller: Scheduler, body: NewSchedule) -> Response:
-    """Make a schedule."""
+async def add(request: Request, core: CoreOf, caller: Reader, body: NewSchedule) -> Response:
+    """Make a schedule. Who has not the role needs a grant that allows all of it."""
     about(request, script=body.script, on=body.on)
     asked = body.model_dump(exclude_none=True)
-    return await once(request, core, caller, lambda: schedules.add(core, asked, caller.principal), status=201)
+    return await once(request, core, caller, lambda: schedules.add(core, asked, caller), status=201)
+
+
+@router.post("/preview")
+async def preview(
+    request: Request, core: CoreOf, caller: Reader, body: NewSchedule,
+    count: Annotated[int, Query(ge=1, le=100)] = 5,
+) -> dict[str, Any]:  # fmt: skip
+    """Tell what a schedule would come to, with every check of making it: on whom and when. Nothing is made."""
+    about(request, script=body.script, on=body.on)
+    return await schedules.preview(core, body.model_dump(exclude_none=True), caller, count)
 
 
 @router.get("/{identity}")
-async def show(core: CoreOf, _: Reader, identity: str) -> dict[str, Any]:
+async def show(core: CoreOf, caller: Reader, identity: str) -> dict[str, Any]:
     """Show a schedule."""
-    return await core.database.read(lambda connection: schedules.view(schedules.find(connection, identity)))
+
+    def find(connection: Connection) -> Any:
+        found = schedules.view(connection, schedules.find(connection, identity))
+        return towards(connection, caller).told(found)
+
+    return dict(await core.database.read(find))
 
 
 @router.get("/{identity}/next")
@@ -63,7 +80,8 @@ async def change(
 ) -> dict[str, Any]:
     """Pause a schedule, or let it fire again."""
     about(request, schedule=identity)
-    return await schedules.enable(core, identity, body.enabled, caller.principal)
+    changed = await schedules.enable(core, identity, body.enabled, caller.principal)
+    return dict(await core.database.read(lambda connection: towards(connection, caller).told(changed)))
 
 
 @router.delete("/{identity}", status_code=204)

@@ -12,34 +12,36 @@ from sqlalchemy import Connection, Row, select
 
 from protocol.errors import ArgumentError, OutriderError
 from protocol.signing import Envelope, peek
-from server.api.asking import CoreOf, Publisher, Reader, Reviewer, about
-from server.api.bodies import NewApproval, NewScript, Rejection, Statement
-from server.api.pages import Cursor, Limit, Order, Page, make_cursor, page, read_cursor
+from server.api.asking import CoreOf, Looker, Publisher, Reader, Reviewer, about
+from server.api.bodies import Deprecation, NewApproval, NewScript, Rejection, Statement
+from server.api.pages import Cursor, Limit, Order, Page, make_cursor, page, read_cursor, slice_of
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
-from server.services import reviews, scripts, versions
+from server.services import namespace, ownership, reviews, scripts, standing, versions
+from server.services.visibility import Viewer, versions_for
 from server.store.tables import reviews as review_table
 from server.store.tables import scripts as table
 
 MAX_PARTS = 8  # of one page of code
 router = APIRouter(tags=["scripts"])
 _BY_NAME = Order((table.c.name, table.c.published_us))
+_NAMES = Order((namespace.HELD.c.name,))
 _NEWEST_FIRST = Order((table.c.published_us, table.c.version), descending=True)
 _BY_AGE = Order((review_table.c.created_us, review_table.c.id))
 
 
 @router.get("/scripts")
 async def ls(
-    core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, prefix: str | None = None
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, prefix: str | None = None
 ) -> Page:
     """List versions by name and age, of names that begin with ``prefix``."""
-    query = select(table)
+    query = select(table).where(versions_for(caller))
     if prefix is not None:
         query = query.where(table.c.name.startswith(prefix, autoescape=True))
 
     def find(connection: Connection) -> Page:
         rows, following = page(connection, query, _BY_NAME, limit, cursor)
-        return Page(items=[scripts.brief(core, connection, row) for row in rows], next=following)
+        return Page(items=standing.listed(core, connection, rows), next=following)
 
     return await core.database.read(find)
 
@@ -58,52 +60,78 @@ async def publish(request: Request, core: CoreOf, caller: Publisher, body: NewSc
     )
 
 
+@router.get("/scripts/search")
+async def search(
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, q: str = "", folder: str = "",
+    direct: bool = False, kind: str | None = None, tag: str | None = None,
+) -> Page:  # fmt: skip
+    """List scripts by name, each with its newest version: those that hold every word of ``q`` in name, description or
+    tags; with ``direct`` right in ``folder`` and not below.
+    """
+    query = namespace.search(caller, q, folder=folder.strip("/"), is_direct=direct, kind=kind, tag=tag)
+
+    def find(connection: Connection) -> Page:
+        rows, following = page(connection, query, _NAMES, limit, cursor)
+        return Page(items=standing.found(core, connection, rows), next=following)
+
+    return await core.database.read(find)
+
+
+@router.get("/scripts/folders")
+async def folders(
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, folder: str = ""
+) -> Page:
+    """List the folders right below ``folder``, the top if none is named, and how many scripts each holds."""
+    found = await core.database.read(lambda connection: namespace.subfolders(connection, caller, folder.strip("/")))
+    return slice_of(found, lambda item: str(item["folder"]), limit, cursor)
+
+
 @router.get("/scripts/show")
-async def show(core: CoreOf, _: Reader, name: str, version: str | None = None) -> dict[str, Any]:
+async def show(core: CoreOf, caller: Looker, name: str, version: str | None = None) -> dict[str, Any]:
     """Show a version in full, the newest if none is named."""
     return await core.database.read(
-        lambda connection: scripts.show(core, connection, scripts.find(connection, name, version))
+        lambda connection: scripts.show(core, connection, scripts.find(connection, name, version, caller), caller)
     )
 
 
 @router.get("/scripts/log")
-async def log(core: CoreOf, _: Reader, name: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+async def log(core: CoreOf, caller: Looker, name: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
     """List the versions of a script, newest first, each against the one before it; at most 20 a page."""
 
     def find(connection: Connection) -> Page:
-        scripts.find(connection, name, None)
+        scripts.find(connection, name, None, caller)
         most = min(limit, versions.MAX_LOGGED)
-        rows, following = page(connection, versions.query(name), _NEWEST_FIRST, most, cursor)
-        return Page(items=[versions.logged(core, connection, row) for row in rows], next=following)
+        rows, following = page(connection, versions.query(name, caller), _NEWEST_FIRST, most, cursor)
+        return Page(items=[versions.logged(core, connection, row, caller) for row in rows], next=following)
 
     return await core.database.read(find)
 
 
 @router.get("/scripts/diff")
-async def diff(core: CoreOf, _: Reader, name: str, before: str, after: str) -> dict[str, Any]:
+async def diff(core: CoreOf, caller: Looker, name: str, before: str, after: str) -> dict[str, Any]:
     """Show what the version ``after`` of a script may do that ``before`` may not, and the other way round."""
     return await core.database.read(
-        lambda connection: versions.difference(core, connection, *_two(connection, name, before, after))
+        lambda connection: versions.difference(core, connection, *_two(connection, name, before, after, caller))
     )
 
 
 @router.get("/scripts/diff/code")
 async def diff_code(
-    core: CoreOf, _: Reader, name: str, before: str, after: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None
+    core: CoreOf, caller: Looker, name: str, before: str, after: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None
 ) -> Page:
     """Show the code of a version against that of another, in parts of a file each.
 
     A page holds at most 8 parts of 64 Ki characters.
     """
     old, new = await core.database.read(
-        lambda connection: versions.bundles(core, *_two(connection, name, before, after))
+        lambda connection: versions.bundles(core, *_two(connection, name, before, after, caller))
     )
     parts = await asyncio.to_thread(reviews.code_parts, old, new)
     return _parts(parts, limit, cursor)
 
 
-def _two(connection: Connection, name: str, before: str, after: str) -> tuple[Row[Any], Row[Any]]:
-    return scripts.find(connection, name, before), scripts.find(connection, name, after)
+def _two(connection: Connection, name: str, before: str, after: str, viewer: Viewer) -> tuple[Row[Any], Row[Any]]:
+    return scripts.find(connection, name, before, viewer), scripts.find(connection, name, after, viewer)
 
 
 @router.post("/scripts/withdraw")
@@ -114,35 +142,53 @@ async def withdraw(request: Request, core: CoreOf, caller: Reader, body: Stateme
     return await once(request, core, caller, lambda: scripts.withdraw(core, envelope, caller.principal))
 
 
+@router.post("/scripts/transfer")
+async def transfer(request: Request, core: CoreOf, caller: Publisher, body: Statement) -> Response:
+    """Hand a name over: an owner's signed statement. Who owns a name is for the signature to say, not for the token."""
+    envelope = Envelope.from_json(body.envelope)
+    _claims(request, envelope)
+    return await once(request, core, caller, lambda: ownership.transfer(core, envelope, caller.principal))
+
+
+@router.post("/scripts/deprecate")
+async def deprecate(request: Request, core: CoreOf, caller: Publisher, body: Deprecation) -> Response:
+    """Say that people should not use a script, or one version of it, any more; or that they may again."""
+    about(request, name=body.name, version=body.version or "")
+    asked = body.model_dump()
+    return await once(request, core, caller, lambda: ownership.deprecate(core, asked, caller))
+
+
 @router.get("/reviews")
 async def ls_reviews(
-    core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, state: str | None = None
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, state: str | None = None
 ) -> Page:
     """List reviews, oldest first, with what each gained since the version that was approved before, and its risks."""
 
     def find(connection: Connection) -> Page:
-        rows, following = page(connection, reviews.query(state), _BY_AGE, limit, cursor)
+        rows, following = page(connection, reviews.query(state).where(versions_for(caller)), _BY_AGE, limit, cursor)
         return Page(items=reviews.listed(core, connection, rows), next=following)
 
     return await core.database.read(find)
 
 
 @router.get("/reviews/{identity}")
-async def show_review(core: CoreOf, _: Reader, identity: str) -> dict[str, Any]:
+async def show_review(core: CoreOf, caller: Looker, identity: str) -> dict[str, Any]:
     """Show what a version asks for, may call, and changes; its code is at ``/reviews/{identity}/code``."""
     return await core.database.read(
-        lambda connection: reviews.show(core, connection, reviews.find(connection, identity))
+        lambda connection: reviews.show(core, connection, reviews.find_for(connection, identity, caller))
     )
 
 
 @router.get("/reviews/{identity}/code")
-async def show_code(core: CoreOf, _: Reader, identity: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+async def show_code(
+    core: CoreOf, caller: Looker, identity: str, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None
+) -> Page:
     """Show the code against the version that was approved before, or whole if there is none, in parts of a file each.
 
     A page holds at most 8 parts of 64 Ki characters.
     """
     before, after = await core.database.read(
-        lambda connection: reviews.files(core, connection, reviews.find(connection, identity))
+        lambda connection: reviews.files(core, connection, reviews.find_for(connection, identity, caller))
     )
     parts = await asyncio.to_thread(reviews.code_parts, before, after)
     return _parts(parts, limit, cursor)

@@ -11,16 +11,18 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
 from server.services import secrets
+from server.services.discretion import towards
 
 router = APIRouter(prefix="/secrets", tags=["secrets"])
 
 
 @router.get("")
-async def ls(core: CoreOf, _: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
+async def ls(core: CoreOf, caller: Reader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
     """List secrets by name: which host has which version, and which scripts may use it."""
 
     def find(connection: Connection) -> Page:
-        return slice_of(secrets.listing(connection), lambda item: str(item["name"]), limit, cursor)
+        told = towards(connection, caller).told(secrets.listing(connection))
+        return slice_of(told, lambda item: str(item["name"]), limit, cursor)
 
     return await core.database.read(find)
 

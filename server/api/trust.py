@@ -65,4 +65,5 @@ async def revoke(request: Request, core: CoreOf, caller: Admin, identity: str) -
         core.ledger.append(connection, call="access.revoke", principal=caller.principal, arguments={"id": identity})
 
     await core.database.write(store)
+    core.access_changed.ring()  # who is attached by it somewhere is sent away
     return Response(status_code=204)

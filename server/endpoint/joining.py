@@ -38,7 +38,7 @@ from protocol.link import Link, Role
 from server import clock, limits, refusals
 from server.core import Core
 from server.endpoint.session import AgentSession
-from server.services import agents, desired, scripts
+from server.services import access_grants, agents, consents, desired, scripts
 from server.services import secrets as secret_service
 from server.store.tables import agents as table
 
@@ -149,10 +149,12 @@ async def _serve(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
     LOG.info("agent connected", agent=agent)
     core.metrics.agents.set(len(core.links))
     core.background(desired.push(core, agent, session))
+    core.background(access_grants.end_unfounded(core, agent))
     try:
         await session.serve()
     finally:
         core.links.drop(agent, session)
+        core.consents.drop(agent)
         core.metrics.agents.set(len(core.links))
         with suppress(UnavailableError):  # the server is ending; when it was last seen is known to the second
             core.database.submit(lambda connection: _seen(connection, agent))
@@ -198,20 +200,30 @@ def _seen(connection: Connection, agent: str) -> None:
 def _handler(core: Core) -> Any:
     async def handle(agent: str, method: str, body: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
         if method == "bundle.get":
-            return await core.database.read(lambda connection: _bundle(core, connection, body["digest"]))
+            return await core.database.read(lambda connection: _bundle(core, connection, body))
         if method == "status":
             await core.database.write(lambda connection: _status(connection, agent, body))
+            return {}, None
+        if method == "consent.ask":
+            await consents.asked(core, agent, body)
+            return {}, None
+        if method == "consent.settled":
+            core.consents.drop(agent, body["id"])
             return {}, None
         raise ArgumentError(f"the server does not know the request {method:.60}", parameter="method")
 
     return handle
 
 
-def _bundle(core: Core, connection: Connection, digest: str) -> tuple[dict[str, Any], bytes]:
+def _bundle(core: Core, connection: Connection, body: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    digest, offset = body["digest"], body.get("offset") or 0
     row = scripts.by_digest(connection, digest)
     given, _ = scripts.statements(connection, digest)
     packed = core.repository.bundle(row.name, row.version, digest).pack()
-    return {"publication": json.loads(row.publication), "approvals": [each.to_plain() for each in given]}, packed
+    if offset > len(packed):
+        raise ArgumentError(f"the bundle has {len(packed)} bytes, not {offset}", parameter="offset")
+    told = {"publication": json.loads(row.publication), "approvals": [each.to_plain() for each in given]}
+    return told, packed[offset:]  # the same bytes each time: a bundle is packed in one way only
 
 
 def _status(connection: Connection, agent: str, body: dict[str, Any]) -> None:

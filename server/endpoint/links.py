@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from protocol.errors import NotConnectedError
+from protocol.pipes import Pipe
+from server.signals import Bell
 
 
 class LiveLink(Protocol):
@@ -17,6 +19,9 @@ class LiveLink(Protocol):
 
     async def request(self, method: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Ask the agent and return its answer."""
+
+    def open_pipe(self, purpose: str, header: dict[str, Any]) -> Pipe:
+        """Open a pipe to the agent."""
 
     async def is_alive(self, timeout_s: float) -> bool:
         """Tell whether the agent answers a ping in time."""
@@ -39,6 +44,7 @@ class Links:
     def __init__(self) -> None:
         self._links: dict[str, LiveLink] = {}
         self._turns: WeakKeyDictionary[LiveLink, Turn] = WeakKeyDictionary()
+        self.changed = Bell()  # rings when an agent has a link that it had not
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def lock(self, agent: str) -> asyncio.Lock:
@@ -67,6 +73,7 @@ class Links:
     def put(self, agent: str, link: LiveLink) -> None:
         """The agent has this link now."""
         self._links[agent] = link
+        self.changed.ring()
 
     def drop(self, agent: str, link: LiveLink) -> None:
         """That link is over; a newer one of the same agent stays."""

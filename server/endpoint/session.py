@@ -30,14 +30,20 @@ from protocol.errors import (
     NotFoundError,
     OutriderError,
     ProtocolError,
+    RateError,
+    TooLargeError,
     TrustError,
     UnavailableError,
 )
 from protocol.ledger import Record
 from protocol.link import Link
+from protocol.pipes import Pipe, Pipes
+from protocol.turns import Turns
 from server import limits, refusals
 from server.core import Core
+from server.endpoint.transfers import METHODS, Transfers
 from server.ledger import ENDED, ingest
+from server.line import Line, close
 
 LOG = structlog.get_logger()
 BUNDLE = "bundle"
@@ -47,7 +53,17 @@ Handler = Callable[[str, str, dict[str, Any]], Awaitable[tuple[dict[str, Any], b
 
 _FAILURES: dict[str, type[OutriderError]] = {
     kind.code: kind
-    for kind in (ArgumentError, NotFoundError, ConflictError, DeniedError, UnavailableError, NotConnectedError)
+    for kind in (
+        ArgumentError,
+        NotFoundError,
+        ConflictError,
+        DeniedError,
+        UnavailableError,
+        NotConnectedError,
+        RateError,
+        DeadlineError,
+        TooLargeError,
+    )
 }
 
 
@@ -64,16 +80,20 @@ class AgentSession:
 
     def __init__(self, socket: WebSocket, agent: str, link: Link, core: Core, handle: Handler) -> None:
         self._socket = socket
+        self._line = Line(socket)
         self._agent = agent
         self._link = link
+        self._turns = Turns(link, self._line, self._take, asyncio.Event())
+        self._pipes = Pipes(link, self._turns.wake, asyncio.Event, put=self._turns.put)
+        self._turns.come = self._pipes.come
         self._core = core
         self._handle = handle
-        self._work = asyncio.Event()
-        self._batches: asyncio.Queue[Batch] = asyncio.Queue(limits.LAGGING_RECORD_BATCHES)
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()  # bounded by what is read of the agent
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
         self._sending: dict[int, memoryview] = {}  # what is left of each bundle, by stream
         self._answering: set[asyncio.Task[None]] = set()
+        self._transfers = Transfers(core, agent)
         self._ended = asyncio.Event()  # nothing more is begun
         self._over = asyncio.Event()  # nothing more is under way
 
@@ -114,7 +134,7 @@ class AgentSession:
         number = self._link.request(method, body)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
-        self._work.set()
+        self._turns.wake()
         try:
             async with asyncio.timeout(timeout_s):
                 return await future
@@ -123,6 +143,17 @@ class AgentSession:
         finally:
             self._waiting.pop(number, None)
 
+    def open_pipe(self, purpose: str, header: Mapping[str, Any]) -> Pipe:
+        """Open a pipe to the agent.
+
+        Raises:
+            NotConnectedError: The link ended.
+            UnavailableError: Too many streams are open on it.
+        """
+        if self._ended.is_set():
+            raise NotConnectedError("the agent is not connected")
+        return self._pipes.open(purpose, header)
+
     async def is_alive(self, timeout_s: float) -> bool:
         """Tell whether the agent answers a ping in time."""
         if self._ended.is_set():
@@ -130,7 +161,7 @@ class AgentSession:
         number = self._link.ping()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings[number] = future
-        self._work.set()
+        self._turns.wake()
         try:
             async with asyncio.timeout(timeout_s):
                 await future
@@ -143,51 +174,46 @@ class AgentSession:
     async def close(self, code: int, reason: str) -> None:
         """End the link and wait until nothing of it is under way, so that a new one may begin."""
         self._ended.set()
-        self._work.set()
+        self._turns.end()
         await self._hang_up(code, reason)
         await self._over.wait()
 
     async def _hang_up(self, code: int, reason: str) -> None:
-        with suppress(RuntimeError, WebSocketDisconnect, OSError):  # the peer may have gone first
-            await self._socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))
+        await close(self._socket, code, reason)
 
     # the three tasks ---------------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        while not self._ended.is_set():
-            message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise WebSocketDisconnect(message.get("code") or 1006)
-            frame = message.get("bytes")
-            if frame is None:
-                raise ProtocolError("the agent sent a text frame")
-            for event in self._link.receive(frame):
-                if isinstance(event, events.RecordsReceived):
-                    # Handed to the writer at once; while too many are under way, nothing more is read here.
-                    taken = self._core.database.begin(self._taking(event.first, event.blobs))
-                    taken.add_done_callback(_seen)
-                    await self._batches.put((event.first, len(event.blobs), taken))
-                else:
-                    self._on(event)
-            self._work.set()
+        await self._line.receive(self._turns.take)
+        raise ProtocolError("the agent sent a text frame")
+
+    def _take(self, event: events.Event) -> None:
+        if not isinstance(event, events.RecordsReceived):
+            self._on(event)
+            return
+        # Handed to the writer at once; while too many are under way, nothing more is read.
+        taken = self._core.database.begin(self._taking(event.first, event.blobs))
+        taken.add_done_callback(_seen)
+        self._batches.put_nowait((event.first, len(event.blobs), taken))
+        if self._batches.qsize() >= limits.LAGGING_RECORD_BATCHES:
+            self._line.hold()
 
     async def _send(self) -> None:
-        while not self._ended.is_set():
-            await self._work.wait()
-            self._work.clear()
-            for frame in self._link.take():
-                try:
-                    await self._socket.send_bytes(frame)
-                except (RuntimeError, OSError):  # starlette's word for a connection that is gone
-                    raise NotConnectedError("the agent is gone") from None
+        """Send what waits for the agent to read."""
+        try:
+            await self._turns.send()
+        except (RuntimeError, OSError):  # starlette's word for a connection that is gone
+            raise NotConnectedError("the agent is gone") from None
 
     async def _take_in(self) -> None:
         """Write records and acknowledge them; batches that wait share a commit."""
         while True:
             first, count, taken = await self._batches.get()
+            if self._batches.qsize() < limits.LAGGING_RECORD_BATCHES:
+                self._line.go_on()
             records = await asyncio.shield(taken)
             self._link.acknowledge(first + count - 1)
-            self._work.set()
+            self._turns.wake()
             self._tell(records)
 
     def _taking(self, first: int, blobs: list[bytes]) -> Callable[[Connection], list[Record]]:
@@ -202,10 +228,14 @@ class AgentSession:
                 # What an agent calls it is its own; a label for each word of its would fill our memory.
                 core.metrics.runs.labels(record.outcome if record.outcome in ENDED else "other").inc()
                 core.endings.ended(record.run)
+            elif record.session and record.kind in ("session.open", "session.close", "refusal"):
+                core.endings.ended(record.session)
 
     # events ------------------------------------------------------------------------------------------------------
 
     def _on(self, event: events.Event) -> None:
+        if self._pipes.on(event):
+            return
         match event:
             case events.RequestReceived():
                 task = asyncio.create_task(self._answer(event))
@@ -220,7 +250,10 @@ class AgentSession:
             case events.PongReceived(number=number):
                 self._ponged(number)
             case events.StreamOpened(id=stream):
-                self._link.reset(stream, "refused")  # agents open none now
+                if self._transfers.wants(event):
+                    self._transfers.serve(self._pipes.accept(event))
+                else:
+                    self._link.reset(stream, "refused")
             case events.StreamWritable(id=stream):
                 self._feed(stream)
             case events.StreamReset(id=stream):
@@ -241,11 +274,14 @@ class AgentSession:
     async def _answer(self, request: events.RequestReceived) -> None:
         with suppress(NotConnectedError):  # the link ended meanwhile, and with it the wish for an answer
             await self._answer_now(request)
-            self._work.set()
+            self._turns.wake()
 
     async def _answer_now(self, request: events.RequestReceived) -> None:
         try:
-            body, packed = await self._handle(self._agent, request.method, request.body)
+            if request.method in METHODS:
+                body, packed = await self._transfers.answer(request.method, request.body), None
+            else:
+                body, packed = await self._handle(self._agent, request.method, request.body)
             self._link.respond(request.id, body)
         except NotConnectedError:
             raise
@@ -257,7 +293,9 @@ class AgentSession:
             self._link.fail(request.id, InternalError.code, "the server failed; its log says why")
         else:
             if packed is not None:
-                stream = self._link.open(BUNDLE, {"digest": request.body["digest"]})
+                asked = request.body
+                where = {"offset": asked["offset"]} if asked.get("offset") else {}
+                stream = self._link.open(BUNDLE, {"digest": asked["digest"], **where})
                 self._sending[stream] = memoryview(packed)
                 self._feed(stream)
 
@@ -273,10 +311,13 @@ class AgentSession:
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         self._ended.set()
+        self._turns.end()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._transfers.close()
         self._link.lost()
+        self._pipes.lose()
         gone = NotConnectedError("the link to the agent ended")
         futures: list[asyncio.Future[Any]] = [*self._waiting.values(), *self._pings.values()]
         for future in futures:

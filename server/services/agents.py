@@ -133,6 +133,7 @@ def enrol(core: Core, connection: Connection, request: EnrolmentRequest) -> dict
             id=identity, name=name, public_key=request.key.to_text(), hostname=request.hostname,
             labels=request.labels | row.labels, facts={}, created_us=now_us, schedules_version=0, frozen=False,
             freeze_reason="", last_sequence=0, last_hash=GENESIS,
+            approvals_through=desired.newest_approval(connection),  # a host that has nothing yet need not hear of them
         )
     )  # fmt: skip
     connection.execute(update(invites).where(invites.c.id == row.id).values(used_us=now_us, used_by=identity))

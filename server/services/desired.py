@@ -3,6 +3,8 @@
 - All of it is wanted state: sent whole, at connection and after each change, so a lost message costs nothing.
 - One version counts every change of schedules, targets and labels. The agent says which one it has.
 - Pushing never holds up who made the change: an agent that is away or slow gets it when it is back.
+- What it already has must learn of approvals that came later. It hears of each as it is given, and at connection of
+  all since those that it is known to have heard of.
 - To one agent one push goes at a time, so that no older state arrives after a newer one; of pushes that wait, one is
   enough, because it reads what is wanted when its turn comes.
 """
@@ -11,20 +13,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from protocol.errors import OutriderError
+from protocol.errors import OutriderError, TrustError
+from protocol.roster import parse
+from protocol.signing import Envelope, peek
 from server.core import Core
 from server.endpoint.links import LiveLink
 from server.limits import REQUEST_TIMEOUT_S, WITHDRAWALS_PART_BYTES
 from server.services.targets import Target
-from server.store.tables import agents, meta, schedules, secrets, withdrawals
+from server.store.tables import agents, approvals, meta, revocations, rosters, schedules, secrets, withdrawals
 
 LOG = structlog.get_logger()
 _VERSION = "schedules_version"
+APPROVALS: Final = "approvals.add"
 
 
 def version(connection: Connection) -> int:
@@ -64,14 +70,34 @@ def secrets_for(connection: Connection, agent: str) -> dict[str, Any]:
     }
 
 
+def newest_approval(connection: Connection) -> int:
+    """Return the number of the newest approval, 0 if there is none."""
+    return connection.execute(select(func.max(approvals.c.id))).scalar() or 0
+
+
+def _unheard(connection: Connection, through: int) -> list[str]:
+    """Return the approvals that came after those up to ``through``, oldest first."""
+    query = select(approvals.c.envelope).where(approvals.c.id > through).order_by(approvals.c.id)
+    return list(connection.execute(query).scalars())
+
+
 def everything(core: Core, connection: Connection, agent: str) -> list[tuple[str, dict[str, Any]]]:
     """Return all requests that bring an agent to what is wanted, in the order in which they must arrive."""
-    row = connection.execute(select(agents.c.frozen, agents.c.freeze_reason).where(agents.c.id == agent)).one()
+    row = connection.execute(
+        select(agents.c.frozen, agents.c.freeze_reason, agents.c.approvals_through).where(agents.c.id == agent)
+    ).one()
     wanted: list[tuple[str, dict[str, Any]]] = []
     if core.trusted is not None and core.trusted.envelope is not None:
         wanted.append(("roster.set", {"envelope": json.loads(core.trusted.envelope.to_json())}))
-    texts = connection.execute(select(withdrawals.c.envelope).order_by(withdrawals.c.id)).scalars().all()
+    texts = [
+        text
+        for table in (withdrawals, revocations)  # agents keep both in one list, of what takes back
+        for text in connection.execute(select(table.c.envelope).order_by(table.c.id)).scalars()
+    ]
     wanted += [("withdrawals.set", {"envelopes": list(map(json.loads, part))}) for part in _parts(texts)]
+    unheard = _unheard(connection, row.approvals_through)
+    if unheard:
+        wanted += [(APPROVALS, {"envelopes": list(map(json.loads, part))}) for part in _parts(unheard)]
     wanted.append(("freeze.set", {"frozen": row.frozen, "reason": row.freeze_reason}))
     wanted.append(("secrets.set", secrets_for(connection, agent)))
     wanted.append(("schedules.set", schedules_for(connection, agent)))
@@ -102,13 +128,76 @@ async def push(core: Core, agent: str, link: LiveLink) -> None:
         await _push_now(core, agent, link)
 
 
+def _steps(connection: Connection) -> list[str]:
+    """Return the rosters that changed the roots, oldest first: what leads from any roster to the newest one."""
+    steps, before = [], None
+    for text in connection.execute(select(rosters.c.envelope).order_by(rosters.c.version)).scalars():
+        roster = parse(peek(Envelope.from_json(text)))
+        roots = (frozenset(roster.roots), roster.root_threshold)
+        if before is not None and roots != before:
+            steps.append(text)
+        before = roots
+    return steps
+
+
+async def _lead(core: Core, link: LiveLink, newest: dict[str, Any]) -> None:
+    """Bring an agent that was away over several changes of the roots to the newest roster, step by step."""
+    for text in await core.database.read(_steps):
+        with suppress(OutriderError):  # one that it has passed already
+            await link.request("roster.set", {"envelope": json.loads(text)}, REQUEST_TIMEOUT_S)
+    await link.request("roster.set", newest, REQUEST_TIMEOUT_S)
+
+
 async def _push_now(core: Core, agent: str, link: LiveLink) -> None:
-    wanted = await core.database.read(lambda connection: everything(core, connection, agent))
+    newest, wanted = await core.database.read(
+        lambda connection: (newest_approval(connection), everything(core, connection, agent))
+    )
+    taken = set()
     for method, body in wanted:
         try:
             await link.request(method, body, REQUEST_TIMEOUT_S)
+            taken.add(id(body))
+        except TrustError as error:
+            await _refused(core, agent, link, method, body, error)
         except OutriderError as error:
             LOG.warning("an agent did not take what is wanted", agent=agent, method=method, why=str(error))
+    told = [id(body) for method, body in wanted if method == APPROVALS]
+    if told and taken.issuperset(told):
+        await core.database.write(lambda connection: _heard(connection, agent, newest))
+
+
+def _heard(connection: Connection, agent: str, through: int) -> None:
+    connection.execute(update(agents).where(agents.c.id == agent).values(approvals_through=through))
+
+
+async def _refused(
+    core: Core, agent: str, link: LiveLink, method: str, body: dict[str, Any], error: OutriderError
+) -> None:
+    try:
+        if method != "roster.set":
+            raise error
+        await _lead(core, link, body)
+    except OutriderError as last:
+        LOG.warning("an agent did not take what is wanted", agent=agent, method=method, why=str(last))
+
+
+def tell_approval(core: Core, envelope: Envelope) -> None:
+    """Let all connected agents hear of an approval that was just given, without waiting for them.
+
+    Whoever has what it is about goes by it from then on: what is asked of them afterwards comes after it.
+    """
+    body = {"envelopes": [envelope.to_plain()]}
+    for agent in core.links:
+        link = core.links.find(agent)
+        if link is not None:
+            core.background(_tell(agent, link, body))
+
+
+async def _tell(agent: str, link: LiveLink, body: dict[str, Any]) -> None:
+    try:
+        await link.request(APPROVALS, body, REQUEST_TIMEOUT_S)
+    except OutriderError as error:  # it hears of it at its next connection
+        LOG.warning("an agent did not take an approval", agent=agent, why=str(error))
 
 
 def push_all(core: Core) -> None:

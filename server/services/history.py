@@ -1,4 +1,4 @@
-"""What happened to a script: published, approved, rejected, withdrawn; by whom, and why.
+"""What happened to a script: published, tried, approved, rejected, revoked, withdrawn; by whom, and why.
 
 The statements were proved when they were taken; here they are only told. Whether one still counts is for
 :mod:`protocol.trust` to say, with the roster of the moment.
@@ -13,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, select
 from protocol.signing import Envelope, peek
 from server import clock
 from server.core import Core
-from server.store.tables import approvals, reviews, scripts, withdrawals
+from server.services import trials
+from server.store.tables import approvals, reviews, revocations, scripts, withdrawals
 
 MAX_EVENTS: Final = 100  # newest first
 
@@ -22,7 +23,7 @@ def of(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
     """Return the newest events of a script, newest first."""
     events = [
         *_published(connection, name), *_approved(connection, name), *_rejected(connection, name),
-        *_withdrawn(core, connection, name),
+        *_withdrawn(core, connection, name), *_revoked(connection, name), *_tried(connection, name),
     ]  # fmt: skip
     events.sort(key=lambda event: event["us"], reverse=True)
     return [_shown(event) for event in events[:MAX_EVENTS]]
@@ -33,7 +34,7 @@ def _shown(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event(us: int, what: str, version: str, by: str | None, **more: Any) -> dict[str, Any]:
-    empty = {"reason": None, "tier": None, "grant": None, "expires": None}
+    empty = dict.fromkeys(("reason", "tier", "grant", "expires", "host", "run", "status"))
     return {"us": us, "what": what, "version": version, "by": by} | empty | more
 
 
@@ -86,6 +87,31 @@ def _rejected(connection: Connection, name: str) -> list[dict[str, Any]]:
         _event(row.decided_us, "rejected", row.version, row.decided_by, reason=row.reason)
         for row in connection.execute(query)
     ]
+
+
+def _tried(connection: Connection, name: str) -> list[dict[str, Any]]:
+    return [
+        _event(
+            row.created_us, "tried", row.of_version, row.principal, reason=row.purpose or None, host=row.host,
+            run=row.id, status=row.status,
+        )
+        for row in trials.events(connection, scripts.c.name == name, MAX_EVENTS)
+    ]  # fmt: skip
+
+
+def _revoked(connection: Connection, name: str) -> list[dict[str, Any]]:
+    query = (
+        select(revocations, scripts.c.version)
+        .join(scripts, scripts.c.digest == revocations.c.digest)
+        .where(scripts.c.name == name)
+        .order_by(revocations.c.stored_us.desc())
+        .limit(MAX_EVENTS)
+    )
+    found = []
+    for row in connection.execute(query):
+        reason = peek(Envelope.from_json(row.envelope)).get("reason")
+        found.append(_event(row.stored_us, "revoked", row.version, row.reviewer, reason=reason))
+    return found
 
 
 def _withdrawn(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:

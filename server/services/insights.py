@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from policies.compare import Asked, Grant
 from protocol.bundle import Bundle
@@ -24,27 +24,31 @@ from protocol.manifest import Manifest
 from protocol.tiers import Tier
 from sandbox.analysis import Analysis, Need, Pinned, Tables, analyse, from_plain, joined, risks
 from server.core import Core
+from server.store.prepared import Prepared
 from server.store.tables import insights, scripts
 from server.version import VERSION
-from stdlib import catalogue
+from stdlib import tables
 
 MAX_LIBRARIES: Final = 32  # of one script, all together; what an agent takes (agent.libraries)
 MAX_PLACES: Final = 50  # of one call
 MAX_TOLD: Final = 200  # of each list
 MAX_TEXT: Final = 500  # characters of one item
 UNKNOWN_CALLS: Final = "calls nobody can tell"
+_KEPT = Prepared(select(insights).where(insights.c.digest == bindparam("of")))
+_FORGET = Prepared(delete(insights).where(insights.c.digest == bindparam("of")))
+_KEEP = Prepared(insert(insights), "digest", "made_by", "found")
 
 
 @cache
 def known_calls() -> Tables:
     """Return what analysis knows of every call there is."""
-    return from_plain(catalogue.load().tables())
+    return from_plain(tables.load())
 
 
 @cache
 def made_by() -> str:
     """Return what names this analysis and these calls."""
-    told = json.dumps([VERSION, catalogue.load().tables()], sort_keys=True, default=str)
+    told = json.dumps([VERSION, tables.load()], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -56,7 +60,7 @@ def of(core: Core, connection: Connection, bundle: Bundle) -> dict[str, Any]:
 
 def kept(connection: Connection, digest: str) -> dict[str, Any] | None:
     """Return what is kept of a version; None if there is nothing that still holds."""
-    row = connection.execute(select(insights).where(insights.c.digest == digest)).first()
+    row = _KEPT.first(connection, of=digest)
     return dict(row.found) if row is not None and row.made_by == made_by() else None
 
 
@@ -64,8 +68,8 @@ def keep(connection: Connection, digest: str, found: dict[str, Any]) -> None:
     """Keep what was found, in place of what was; not if a library was missing, which may still come."""
     if found["missing"]:
         return
-    connection.execute(delete(insights).where(insights.c.digest == digest))
-    connection.execute(insert(insights).values(digest=digest, made_by=made_by(), found=found))
+    _FORGET.change(connection, of=digest)
+    _KEEP.add(connection, [{"digest": digest, "made_by": made_by(), "found": found}])
 
 
 def read(core: Core, connection: Connection, bundle: Bundle) -> tuple[dict[str, Any], Analysis]:
@@ -88,6 +92,12 @@ def asked(bundle: Bundle, found: dict[str, Any]) -> Asked:
     )  # fmt: skip
     calls = (called["call"] for called in found["calls"] if called["tier"] != Tier.COMPUTE.label)
     return Asked.of(bundle.manifest, grants, calls, is_dynamic=bool(found["dynamic"]))
+
+
+def libraries(core: Core, connection: Connection, bundle: Bundle) -> list[Bundle]:
+    """Return the bundles of the libraries that a script pins, directly or not, as far as they are here."""
+    pinned, _ = _libraries(core, connection, bundle)
+    return [Bundle.from_files(dict(each.files)) for each in pinned]
 
 
 # libraries -----------------------------------------------------------------------------------------------------------

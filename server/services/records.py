@@ -103,6 +103,17 @@ def newest_position(connection: Connection) -> int:
     )
 
 
+def beginning_of(connection: Connection, agent: str, session: str) -> int:
+    """Return the position before the record that opened a session; that of the newest record if it did not come yet."""
+    opened = select(records.c.position, records.c.blob).where(
+        records.c.kind == "session.open", records.c.agent == agent
+    )
+    for row in connection.execute(opened.order_by(records.c.position.desc())):
+        if decode_record(bytes(row.blob)).session == session:
+            return int(row.position) - 1
+    return newest_position(connection)
+
+
 def after(connection: Connection, position: int, agent: str | None, count: int) -> list[tuple[int, dict[str, Any]]]:
     """Return records that arrived after ``position``, with their positions."""
     found = select(records).where(records.c.position > position)

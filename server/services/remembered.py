@@ -23,6 +23,16 @@ class Remembered:
                 self._held.move_to_end(key)
             return self._held.get(key)
 
+    def all(self) -> list[tuple[Any, Any]]:
+        """Return keys and answers, the least used first."""
+        with self._lock:
+            return list(self._held.items())
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        with self._lock:
+            self._held.clear()
+
     def keep(self, key: Hashable, answer: Any) -> None:
         """Remember an answer."""
         with self._lock:

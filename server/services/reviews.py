@@ -9,16 +9,22 @@ from sqlalchemy import Connection, Row, insert, select, true, update
 
 from policies.compare import Asked, Change, compare
 from protocol.bundle import Bundle
-from protocol.errors import ConflictError, NotFoundError
+from protocol.errors import ConflictError
 from protocol.signing import Envelope
 from protocol.tiers import Tier
 from protocol.trust import check_approval, check_publication
 from server import clock
 from server.core import Core
-from server.services import code, history, insights
+from server.services import code, comments, counting, desired, history, insights
 from server.services import scripts as service
 from server.services.remembered import Remembered
+from server.services.review_rows import brief, find, find_for, query
 from server.store.tables import approvals, reviews, scripts, withdrawals
+
+__all__ = [
+    "approve", "brief", "code_parts", "compared", "encoded", "files", "find", "find_for", "listed", "query", "reject",
+    "show", "since",
+]  # fmt: skip
 
 MAX_READ_AT_ONCE: Final = (
     25  # versions that one page reads because nothing is kept of them; the others are told as None
@@ -29,44 +35,13 @@ MAX_CHANGES: Final = 500  # of one review that is shown
 _SUMMARIES: Final = Remembered(2_000)  # under 3 KiB each; they depend on nothing but two digests
 
 
-def find(connection: Connection, identity: str) -> Row[Any]:
-    """Return a review with its script.
-
-    Raises:
-        NotFoundError: There is none of this id.
-    """
-    row = connection.execute(_joined().where(reviews.c.id == identity)).first()
-    if row is None:
-        raise NotFoundError(f"there is no review {identity[:40]!r}")
-    return row
-
-
-def _joined() -> Any:
-    return select(
-        reviews, scripts.c.name, scripts.c.version, scripts.c.tier, scripts.c.author, scripts.c.publication
-    ).join(scripts, scripts.c.digest == reviews.c.digest)
-
-
-def query(state: str | None) -> Any:
-    """Return the query for reviews of one state, or all."""
-    return _joined() if state is None else _joined().where(reviews.c.state == state)
-
-
-def brief(row: Row[Any]) -> dict[str, Any]:
-    """Return a review as a list shows it."""
-    return {
-        "id": row.id, "script": row.name, "version": row.version, "digest": row.digest, "tier": row.tier,
-        "author": row.author, "state": row.state, "created": clock.text(row.created_us),
-        "decided": clock.text(row.decided_us), "decided_by": row.decided_by, "reason": row.reason,
-    }  # fmt: skip
-
-
 # what changed --------------------------------------------------------------------------------------------------------
 
 
 def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
     """Return reviews as a list shows them, with what each gained since the version that was approved before."""
     left = MAX_READ_AT_ONCE
+    checked = comments.checked(connection, [row.id for row in rows])
     found = []
     for row in rows:
         base = _approved_before(connection, row)
@@ -79,7 +54,8 @@ def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]]) -> list
                 about = _summary(core, connection, row, base)
                 if not about.pop("is_open"):
                     _SUMMARIES.keep(key, about)
-        found.append(brief(row) | (about or {"since_approved": None, "risks": None}))
+        told = {"checked": checked.get(row.id), **(about or {"since_approved": None, "risks": None})}
+        found.append(brief(row) | told)
     return found
 
 
@@ -133,8 +109,9 @@ def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "needs": [_need(need) for need in bundle.manifest.needs],
         "requires": [{"name": item.name, "digest": item.digest} for item in bundle.manifest.requires],
         "tests": [insights.encodable(test.name[:MAX_GAINED_TEXT]) for test in bundle.manifest.tests],
-        "tests_passed": None,  # the author's statement says nothing about them yet, and the server runs nothing
+        "checked": comments.checked(connection, [row.id]).get(row.id),  # the server itself runs nothing
         "manifest": service.manifest_view(bundle), "history": history.of(core, connection, row.name),
+        "comments": comments.of(connection, row.id), **counting.standing(core, connection, row),
     }  # fmt: skip
 
 
@@ -185,6 +162,7 @@ async def approve(core: Core, identity: str, envelope: Envelope, principal: str)
     Raises:
         TrustError: It does not count; says why.
         ConflictError: The review was rejected.
+        DeniedError: This reviewer has said the same already.
     """
     row = await core.database.read(lambda connection: find(connection, identity))
     published, authors = check_publication(Envelope.from_json(row.publication), core.roster, clock.now())
@@ -196,7 +174,12 @@ async def approve(core: Core, identity: str, envelope: Envelope, principal: str)
         if find(connection, identity).state == "rejected":
             raise ConflictError(f"review {identity} was rejected; publish a new version")
         if connection.execute(select(approvals.c.id).where(is_same)).first() is not None:
-            return brief(find(connection, identity))  # else one reviewer's own could push those of others out of sight
+            # Else one reviewer's own could push those of others out of sight.
+            return brief(find(connection, identity)) | {"warnings": []}
+        counting.refuse_taken_back(core, connection, row, published, reviewer, approval)
+        standing = counting.counted(core, connection, row, clock.now())
+        counting.refuse_repetition(standing, reviewer, approval)
+        warning = counting.superseded(standing, reviewer, approval)
         connection.execute(
             insert(approvals).values(
                 digest=row.digest, reviewer=reviewer, envelope=envelope.to_json(), stored_us=clock.now_us()
@@ -212,9 +195,11 @@ async def approve(core: Core, identity: str, envelope: Envelope, principal: str)
                 "reviewer": reviewer, "tier": approval.tier.label, "reason": approval.reason,
             },
         )  # fmt: skip
-        return brief(find(connection, identity))
+        return brief(find(connection, identity)) | {"warnings": [] if warning is None else [warning]}
 
-    return await core.database.write(store)
+    answer = await core.database.write(store)
+    desired.tell_approval(core, envelope)
+    return answer
 
 
 async def reject(core: Core, identity: str, reason: str, principal: str) -> dict[str, Any]:

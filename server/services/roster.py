@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from protocol.errors import NotFoundError
+from protocol.errors import NotFoundError, TrustError
 from protocol.roster import TrustedRoster, parse
 from protocol.signing import Envelope, peek
 from server import clock
@@ -57,6 +57,7 @@ async def put(core: Core, envelope: Envelope, principal: str) -> dict[str, Any]:
 
         await core.database.write(store)
         core.trusted = trusted
+        core.roster_changed.ring()
     desired.push_all(core)
     return view(core)
 
@@ -68,5 +69,7 @@ def _successor(core: Core, envelope: Envelope) -> TrustedRoster:
     else:
         claimed = parse(peek(envelope))  # nothing is pinned yet: an administrator's first roster is its own pin
         trusted = TrustedRoster(claimed.roots, claimed.root_threshold)
-    trusted.update(envelope, clock.now())
+    roster = trusted.update(envelope, clock.now())
+    if roster.is_expired(clock.now()):  # hosts take one as a step to the next; nobody hands it in anew
+        raise TrustError(f"roster version {roster.version} expired at {roster.expires:%F %T} UTC", reason="expired")
     return trusted

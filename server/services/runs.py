@@ -15,30 +15,40 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from protocol.errors import ConflictError, DeadlineError, NotConnectedError, NotFoundError, OutriderError
+from protocol.errors import ArgumentError, ConflictError, DeadlineError, NotConnectedError, NotFoundError, OutriderError
+from protocol.frames import encode
 from server import clock, limits
+from server.access import Caller
 from server.core import Core
 from server.ledger import ENDED
 from server.services import agents as agent_service
+from server.services import grants, namespace, permits
 from server.services import scripts as script_service
 from server.services.targets import Target
+from server.services.visibility import EVERYTHING, Viewer
 from server.store.prepared import Prepared
 from server.store.tables import agents, runs
 
 Note = Callable[[Connection, list[str]], None]
+Version = Callable[[Connection], Row[Any]]
 
 
-async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -> list[dict[str, Any]]:
+async def start(
+    core: Core, asked: dict[str, Any], caller: Caller, note: Note, version: Version | None = None
+) -> dict[str, Any]:
     """Run a script once on all agents that are meant, and wait for the ends up to ``wait_s``.
 
     Args:
         core: The server.
         asked: As :class:`server.api.bodies.NewRun` has it.
-        principal: Who asks.
+        caller: Who asks.
         note: Keeps the ids of the runs in the commit that writes them down.
+        version: Returns the version that is meant, for a caller who was let through already; without it, the one that
+            is named or the newest that may run, if the caller may run it.
 
     Raises:
         NotFoundError: No such script or agent.
+        DeniedError: The caller has neither the role nor a grant that allows all of it.
         TrustError: The script may not run.
         ArgumentError: A parameter is wrong.
         ConflictError: The target means nobody, or too many.
@@ -47,7 +57,7 @@ async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -
     target = Target.parse(asked["target"])
 
     def plan(connection: Connection) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-        planned, body = _plan(core, connection, asked, target, principal)
+        planned, body = _plan(core, connection, asked, target, caller, version)
         note(connection, [run for run, _ in planned])
         return planned, body
 
@@ -55,7 +65,8 @@ async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -
     wait_s = asked.get("wait_s") or 0.0
     watches = {run: core.endings.watch(run) for run, _ in planned}
     # In the background, so that a caller who waits no longer, or is gone, leaves no run without its end.
-    sending = [core.background(_send(core, run, agent, body)) for run, agent in planned]
+    told = {key: value for key, value in body.items() if key != "warnings"}
+    sending = [core.background(_send(core, run, agent, told)) for run, agent in planned]
     try:
         async with asyncio.timeout(wait_s or None):
             if wait_s:  # also what does not begin has its end
@@ -67,7 +78,19 @@ async def start(core: Core, asked: dict[str, Any], principal: str, note: Note) -
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
-    return await _shown(core, [run for run, _ in planned])
+    return {"runs": await _shown(core, [run for run, _ in planned]), "warnings": body["warnings"]}
+
+
+def check_sendable(parameters: dict[str, Any]) -> None:
+    """Return if parameters can be sent to a host at all.
+
+    Raises:
+        ArgumentError: They are too large, or hold what has no form there.
+    """
+    try:
+        encode(parameters, max_bytes=limits.MAX_PARAMETERS_BYTES)
+    except OutriderError as error:
+        raise ArgumentError(f"the parameters cannot be sent: {error.message}", parameter="parameters") from None
 
 
 async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[str, Any]]:
@@ -97,17 +120,30 @@ async def _shown(core: Core, identities: list[str]) -> list[dict[str, Any]]:
 
 
 def _plan(
-    core: Core, connection: Connection, asked: dict[str, Any], target: Target, principal: str
-) -> tuple[list[tuple[str, str]], dict[str, Any]]:
+    core: Core, connection: Connection, asked: dict[str, Any], target: Target, caller: Caller,
+    version: Version | None,
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:  # fmt: skip
     """Write the runs down; return run and agent of each, and what all of them are told."""
-    row, _ = script_service.resolve(core, connection, asked["script"], asked.get("version"))
+    principal = caller.principal
+    permitted = None if version else grants.candidates(connection, caller, permits.RUN, asked["script"])
+    if version is not None:
+        row = version(connection)
+    else:
+        viewer = Viewer.of(caller) if permitted is None else EVERYTHING  # who is granted a script may know of it
+        row, _ = script_service.resolve(core, connection, asked["script"], asked.get("version"), viewer)
     bundle = core.repository.bundle(row.name, row.version, row.digest)
+    script_service.refuse_library(bundle.manifest)
     parameters = bundle.manifest.check_parameters(asked.get("parameters") or {})
     meant = agent_service.meant(connection, target)
     if not meant:
         raise ConflictError(f"no host is meant by {target.text}")
     if len(meant) > limits.MAX_TARGETS:
         raise ConflictError(f"{target.text} means {len(meant)} agents ({limits.MAX_TARGETS} can run at once)")
+    wanted = permits.Asked(
+        permits.RUN, row.name, target.text, [(each.id, each.name, each.labels) for each in meant],
+        asked.get("parameters") or {},
+    )  # fmt: skip
+    permit = grants.choose(permitted, wanted)
     if target.is_exact and meant[0].id not in core.links:
         seen = clock.text(meant[0].last_seen_us)
         raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
@@ -128,11 +164,15 @@ def _plan(
         arguments={
             "script": row.name, "version": row.version, "digest": row.digest, "target": target.text,
             "runs": len(planned), "first": planned[0][0], "reason": asked["reason"],
+            **({} if permit is None else {"grant": permit}),
+            **({"dry_run": True} if asked.get("dry_run") else {}),
         },
     )  # fmt: skip
     return planned, {
         "digest": row.digest, "parameters": parameters, "principal": principal, "reason": asked["reason"],
         "timeout_s": asked.get("timeout_s"), "order": asked.get("order"),
+        **({"dry_run": True} if asked.get("dry_run") else {}),
+        "warnings": namespace.warnings(connection, row.name, row.version),
     }  # fmt: skip
 
 

@@ -6,26 +6,27 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
-from policies.levels import FIRST, level
-from protocol.bundle import MANIFEST, Bundle
+from policies.levels import FIRST
+from protocol.bundle import Bundle
 from server import clock
 from server.core import Core
-from server.services import history, reviews
+from server.services import history, namespace, reviews
 from server.services import scripts as service
+from server.services.visibility import Viewer, versions_for
 from server.store.tables import scripts
 
 MAX_LOGGED: Final = 20  # versions of one page; each is read and compared with the one before it
 
 
-def query(name: str) -> Any:
-    """Return the query for the versions of a script."""
-    return select(scripts).where(scripts.c.name == name)
+def query(name: str, viewer: Viewer) -> Any:
+    """Return the query for the versions of a script that a viewer may see."""
+    return select(scripts).where(scripts.c.name == name, versions_for(viewer))
 
 
-def logged(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
+def logged(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> dict[str, Any]:
     """Return a version as the log shows it, against the one that was published before it."""
     base = connection.execute(
-        query(row.name)
+        query(row.name, viewer)
         .where(scripts.c.published_us < row.published_us)
         .order_by(scripts.c.published_us.desc())
         .limit(1)
@@ -35,7 +36,8 @@ def logged(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "version": row.version, "digest": row.digest, "published": clock.text(row.published_us), "author": row.author,
         "tier": row.tier, "status": service.status(core, connection, row),
         "change": FIRST if base is None else _level(core, base, row), "since": reviews.since(base, changes),
-        "approvals": history.approvals_of(connection, row.digest),
+        "approvals": history.approvals_of(connection, row.digest), "owners": row.owners,
+        "deprecated": namespace.deprecation(connection, row.name, row.version),
     }  # fmt: skip
 
 
@@ -56,10 +58,4 @@ def bundles(core: Core, before: Row[Any], after: Row[Any]) -> tuple[Bundle, Bund
 
 
 def _level(core: Core, before: Row[Any], after: Row[Any]) -> str:
-    old, new = bundles(core, before, after)
-    is_code_same = _code(old) == _code(new)
-    return level(old.manifest, new.manifest, is_code_same=is_code_same)
-
-
-def _code(bundle: Bundle) -> dict[str, bytes]:
-    return {path: content for path, content in bundle.files.items() if path != MANIFEST}
+    return service.level_between(*bundles(core, before, after))

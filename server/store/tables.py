@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -54,6 +55,7 @@ agents = Table(
     Column("last_sequence", BigInteger, nullable=False),  # newest record held
     Column("last_hash", LargeBinary, nullable=False),
     Column("sealing_key", Text),  # the agent's own statement about it; None until it has told
+    Column("approvals_through", BigInteger, nullable=False, server_default="0"),  # newest approval that it has heard of
 )
 
 invites = Table(
@@ -88,7 +90,130 @@ scripts = Table(
     Column("publication", Text, nullable=False),
     Column("commit", String, nullable=False),
     Column("published_us", BigInteger, nullable=False),
+    Column("rank", String, nullable=False, server_default=""),  # protocol.versions.Version.rank; empty: not read yet
+    Column("visibility", String, nullable=False, server_default="private"),  # as its manifest says
+    Column("published_by", String, nullable=False, server_default=""),  # principal of the token
+    Column("owners", JSON, nullable=False, server_default="[]"),  # names in the roster, when it was published
+    Column("level", String, nullable=False, server_default=""),  # policies.levels, against the version before it
     UniqueConstraint("name", "version"),
+)
+
+names = Table(
+    "names",
+    metadata,
+    Column("name", String, primary_key=True),  # of a script; what follows is of its newest version
+    Column("folder", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("rank", String, nullable=False),
+    Column("visibility", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("language", String, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("licence", String, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("links", JSON, nullable=False),
+    Column("search", Text, nullable=False),  # name, description and tags in lower case
+    Column("owners", Text, nullable=False),  # names in the roster, each with a newline before and behind it
+    Column("owned_since_us", BigInteger, nullable=False),  # issue of the transfer that made them owners; 0 if none
+    Index("names_of_folder", "folder", "name"),
+    Index("names_to_search", "name", "search"),  # all that a search looks at
+)
+
+deprecations = Table(
+    "deprecations",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("version", String, primary_key=True),  # empty: all of them
+    Column("reason", Text, nullable=False),
+    Column("replacement", String, nullable=False),  # the name of another script; may be empty
+    Column("principal", String, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("who", String, nullable=False),  # a principal, @group or role:NAME
+    Column("scripts", String, nullable=False),  # a pattern of names
+    Column("target", String, nullable=False),
+    Column("parameters", JSON),  # name -> allowed texts, or null for any; null at all: any
+    Column("actions", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("principal", String, nullable=False),  # who gave it
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("events", JSON, nullable=False),
+    Column("secret", String, nullable=False),
+    Column("secret_before", String),  # signs, too, for a while after a rotation
+    Column("rotated_us", BigInteger),
+    Column("principal", String, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("position", Integer, primary_key=True),
+    Column("webhook", String, nullable=False),
+    Column("message", String, nullable=False),  # the same for every attempt
+    Column("event", String, nullable=False),
+    Column("body", Text, nullable=False),  # exactly what is signed
+    Column("created_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_us", BigInteger),  # when it is tried next; None: taken, or given up
+    Column("status", Integer),  # of the last answer
+    Column("error", Text),
+    Column("tried_us", BigInteger),
+    Index("deliveries_due", "next_us"),
+    Index("deliveries_of_webhook", "webhook", "position"),
+)
+
+access_grants = Table(
+    "access_grants",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("who", String, nullable=False),  # a principal, @group or role:NAME
+    Column("scope", JSON, nullable=False),  # as services.access_rules.Scope
+    Column("reason", Text, nullable=False),
+    Column("principal", String, nullable=False),  # who gave it
+    Column("request", String),  # that it came of
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("revoked_us", BigInteger),
+    Column("revoked_by", String),
+)
+
+access_requests = Table(
+    "access_requests",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("principal", String, nullable=False),  # who asks
+    Column("scope", JSON, nullable=False),
+    Column("ttl_s", Float, nullable=False),  # that the grant would last
+    Column("reason", Text, nullable=False),
+    Column("state", String, nullable=False),  # open, approved, denied
+    Column("created_us", BigInteger, nullable=False),
+    Column("decided_us", BigInteger),
+    Column("decided_by", String),
+    Column("decision", Text),  # why
+    Column("grant", String),  # what came of it
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String, nullable=False, index=True),
+    Column("envelope", Text, nullable=False),  # the owner's statement
+    Column("stored_us", BigInteger, nullable=False),
 )
 
 reviews = Table(
@@ -122,6 +247,34 @@ withdrawals = Table(
     Column("stored_us", BigInteger, nullable=False),
 )
 
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("digest", String, nullable=False, index=True),
+    Column("reviewer", String, nullable=False),
+    Column("envelope", Text, nullable=False),
+    Column("stored_us", BigInteger, nullable=False),
+)
+
+review_comments = Table(
+    "review_comments",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("review", String, nullable=False, index=True),
+    Column("principal", String, nullable=False),
+    Column("place", String),  # such as main.lua:12; None: the whole version
+    Column("text", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("review", String, nullable=False, index=True),
+)
+
 insights = Table(
     "insights",
     metadata,
@@ -140,6 +293,7 @@ schedules = Table(
     Column("order", Text),  # the operator's envelope
     Column("principal", String, nullable=False),
     Column("created_us", BigInteger, nullable=False),
+    Column("permit", String),  # the grant under which it was made; None if a role allowed it
 )
 
 runs = Table(
@@ -166,6 +320,28 @@ runs = Table(
     Index("runs_of_schedule", "schedule", "position"),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("position", Integer, primary_key=True),  # newest last; what pages go by
+    Column("id", String, nullable=False, unique=True),
+    Column("agent", String, nullable=False),
+    Column("kind", String, nullable=False),  # terminal, command, files, forward
+    Column("tier", String, nullable=False),
+    Column("principal", String, nullable=False),
+    Column("purpose", Text, nullable=False),  # why it was asked for
+    Column("grant", JSON, nullable=False),
+    Column("status", String, nullable=False),  # opening, asking, open, ended, killed, lost, refused
+    Column("reason", Text),  # why it is not open any more
+    Column("created_us", BigInteger, nullable=False),
+    Column("opened_us", BigInteger),
+    Column("ended_us", BigInteger),
+    Column("about", JSON),  # data of the record session.open, then of session.close
+    Column("access", String),  # the access grant that it stands on
+    Index("sessions_of_agent", "agent", "position"),
+    Index("sessions_by_status", "status", "position"),
+)
+
 records = Table(
     "records",
     metadata,
@@ -183,6 +359,22 @@ records = Table(
     Index("records_by_kind", "kind", "position"),
 )
 
+record_nodes = Table(
+    "record_nodes",
+    metadata,
+    Column("level", Integer, primary_key=True),  # a multiple of server.record_tree.STRIDE
+    Column("place", BigInteger, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+record_heads = Table(
+    "record_heads",
+    metadata,
+    Column("size", BigInteger, primary_key=True),
+    Column("note", Text, nullable=False),  # as protocol.tree_heads.sign_head
+    Column("signed_us", BigInteger, nullable=False),
+)
+
 secrets = Table(
     "secrets",
     metadata,
@@ -193,6 +385,27 @@ secrets = Table(
     Column("sealed", LargeBinary),  # readable by that agent alone; None once removed
     Column("principal", String, nullable=False),
     Column("created_us", BigInteger, nullable=False),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("hash", String, primary_key=True),  # sha256: and hexadecimal digits
+    Column("size", BigInteger, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),  # moves on whenever it is put or fetched
+)
+
+blob_sources = Table(
+    "blob_sources",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("source", String, primary_key=True),  # "agent:" and its id, or "person:" and a principal
+    Column("name", String, nullable=False),
+    Column("script", String, nullable=False),  # of an agent's; empty otherwise
+    Column("run", String, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Index("blobs_of_source", "source"),
 )
 
 answers = Table(

@@ -168,6 +168,20 @@ function connection.read(connection, length, timeout) end
 ---@return integer
 function connection.write(connection, data, timeout) end
 
+---@class outrider.consent
+consent = {}
+
+--- Ask the owner of this host and wait: `granted`, and `by` whom, which is empty if nobody answered.
+---
+--- No answer in time is a no, and so is nobody who could be asked, as where a script is tried out on a machine of one's
+--- own. The owner of the host may have set a shorter time. The wall limit of the run goes on counting. Of one run at
+--- most 32 questions are asked.
+---@param text string text, at most 300 bytes
+---@param timeout? number number of seconds from 1 to 600
+---@overload fun(text: string, named: {timeout?: number}): table<string, any>
+---@return table<string, any>
+function consent.ask(text, timeout) end
+
 ---@class outrider.csv
 csv = {}
 
@@ -206,7 +220,11 @@ function ctx.caller() end
 ---@return number|nil
 function ctx.deadline() end
 
---- Tell whether changes are only to be shown. There are no dry runs yet, so this is false.
+--- Tell whether this is a dry run: what changes anything is decided and recorded, and not carried out.
+---
+--- Calls that only read are carried out, declared commands and `net.http` among them as far as tier `inspect`
+--- allows them. Every other gives what has the form of its result: a map has `dry_run` set, a handle stands for
+--- nothing, other values are 0, true or empty. What scripts remember begins empty, and is forgotten at the end.
 ---@return boolean
 function ctx.dry_run() end
 
@@ -319,19 +337,53 @@ fs = {}
 ---@return boolean
 function fs.access(path, mode) end
 
---- Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it.
+--- Append to a file, which is made if it is missing; return its new size in bytes.
+---
+--- `fs.undo` cuts it off again, as long as nothing came behind it; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param data string text or bytes, at most 786432 bytes
 ---@return integer
 function fs.append(path, data) end
 
+--- Give an archive of files and directories to the server; return its hash, as `fs.upload`.
+---
+--- Links are kept as links and not followed. What is no file, directory or link, and what is denied, is named in an
+--- error, and nothing is sent; `skip` leaves out what fits one of its path patterns (as policies have them). `max`
+--- bounds the archive, `max_entries` what is in it; directories are entered up to 64 deep.
+---
+--- Raises:
+---     ArgumentError: Something cannot be in an archive; names the first ten.
+---     DeniedError: Something is denied; names the first ten.
+---     TooLargeError: It is over a bound.
+---@param paths string[] list of 1 to 1000 absolute paths
+---@param format? "tar.gz"|"zip"
+---@param skip? string[] list of at most 1000 texts, each of at most 1024 bytes
+---@param name? string text, at most 255 bytes
+---@param max? integer whole number of bytes from 0 to 4294967296
+---@param max_entries? integer whole number of entries from 1 to 100000
+---@overload fun(paths: string[], named: {format?: "tar.gz"|"zip", skip?: string[], name?: string, max?: integer, max_entries?: integer}): string
+---@return string
+function fs.archive(paths, format, skip, name, max, max_entries) end
+
+--- Return what this run has changed in files, the newest first: `journal`, `call`, `path`, `no_undo`.
+---
+--- `fs.undo` takes each `journal`; where there is none, `no_undo` says why it cannot be taken back. To undo them
+--- in this order brings everything back, as long as nobody else has changed the same. A change that has failed may be
+--- among them; to undo it is a `conflict`. At most the first 1000 are told.
+---@return table<string, any>[]
+function fs.changes() end
+
 --- Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
+---
+--- `fs.undo` sets those before (but not setuid and setgid); `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param mode string permission bits as octal text, such as `"0644"`
 ---@return string
 function fs.chmod(path, mode) end
 
 --- Give an entry, itself and not what it leads to, to a user and a group; return the `uid` and `gid` before.
+---
+--- `fs.undo` gives it back; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param uid integer whole number from 0 to 4294967294
 ---@param gid integer whole number from 0 to 4294967294
@@ -366,6 +418,47 @@ function fs.disk_usage(path, depth, min_size, one_fs) end
 ---@return boolean
 function fs.exists(path) end
 
+--- Unpack an archive (tar, tar.gz, zip) of the server into a new directory, as a whole or not at all.
+---
+--- `dir` is not there yet, or is an empty directory. Returns how many entries there are. Files belong to the agent's
+--- own user and keep their permission bits. An archive is refused if it holds a link, a device or anything else that is
+--- no file or directory; an absolute name, one with `..`, two names that are the same or differ in case only; or more
+--- than `max` bytes or `max_entries`. `fs.undo` removes it again, as long as nobody has changed anything in it
+--- and there are at most 10,000 entries; `fs.changes` tells the journal.
+---
+--- Raises:
+---     ArgumentError: The archive is damaged, or holds what is refused; says what.
+---     TooLargeError: It holds too much.
+---     ConflictError: Something is at `dir`.
+---     NotFoundError: The server has no such blob (any more).
+---     NotConnectedError: There is no link to the server.
+---     TrustError: What came is something else.
+---@param blob_hash string text, at most 80 bytes
+---@param dir string absolute path
+---@param max? integer whole number of bytes from 0 to 4294967296
+---@param max_entries? integer whole number of entries from 1 to 100000
+---@overload fun(blob_hash: string, dir: string, named: {max?: integer, max_entries?: integer}): integer
+---@return integer
+function fs.extract(blob_hash, dir, max, max_entries) end
+
+--- Give a file the content of a blob of the server, as a whole or not at all.
+---
+--- `mode`, `if_hash` and what is returned are as for `fs.write`: `created`, `old_hash`, `new_hash`, and
+--- `journal` for `fs.undo`. What comes must have the hash that was asked for, and at most `max` bytes.
+---
+--- Raises:
+---     NotFoundError: The server has no such blob (any more).
+---     NotConnectedError: There is no link to the server.
+---     TrustError: What came is something else.
+---@param blob_hash string text, at most 80 bytes
+---@param path string absolute path
+---@param mode? string permission bits as octal text, such as `"0644"`
+---@param if_hash? string text, at most 80 bytes
+---@param max? integer whole number of bytes from 0 to 4294967296
+---@overload fun(blob_hash: string, path: string, named: {mode?: string, if_hash?: string, max?: integer}): table<string, any>
+---@return table<string, any>
+function fs.fetch(blob_hash, path, mode, if_hash, max) end
+
 --- Give what fits one of `patterns` on the path below `root`, as `fs.walk` does, each once.
 ---
 --- `*`, `?` and `[...]` stay within one name and fit a dot too; `**` between slashes stands for any
@@ -385,26 +478,38 @@ function fs.glob(patterns, root, one_fs, limit) end
 --- bytes if it is not UTF-8; one of more than 64 KiB is searched, and one of more than 2 KiB given, up to there. Files
 --- that look binary are not searched. The syntax of patterns is that of RE2, as of `regex.test`.
 ---
+--- With `recursive` a directory stands for the regular files below it, as `fs.walk` finds them: in no order, down
+--- to `depth`, no link followed, what the policy denies left out, no other file system entered unless `one_fs` is
+--- false. Of them only those are searched whose name, or with a slash in it whose path below the directory, fits the
+--- pattern `match`. At most `limit` entries are looked at, in all directories together.
+---
 --- The summary is `matches`, `files` (searched), `binary` and `missing` (not searched), `cut` (lines that
---- were longer), `partly` (files searched only in their first GiB), `truncated` (`max` ended it), `failed`, and
---- `errors`, the first of those, each with `code` and `message`.
+--- were longer), `partly` (files searched only in their first GiB), `truncated` (`max` or `limit` ended it),
+--- `seen` (entries looked at), `denied` (of them, left out by the policy), `deeper` (directories not entered for
+--- their depth), `failed`, and `errors`, the first of those, each with `code` and `message`.
 ---@param paths string[] list of 1 to 1000 absolute paths
 ---@param regex string text, at most 2000 bytes
 ---@param max? integer whole number of matches from 1 to 1000000
 ---@param before? integer whole number of lines from 0 to 20
 ---@param after? integer whole number of lines from 0 to 20
----@overload fun(paths: string[], regex: string, named: {max?: integer, before?: integer, after?: integer}): fun(): table<string, any>
+---@param recursive? boolean boolean
+---@param match? string text, at most 1024 bytes
+---@param depth? integer whole number from 1 to 256
+---@param one_fs? boolean boolean
+---@param limit? integer whole number from 1 to 10000000
+---@overload fun(paths: string[], regex: string, named: {max?: integer, before?: integer, after?: integer, recursive?: boolean, match?: string, depth?: integer, one_fs?: boolean, limit?: integer}): fun(): table<string, any>
 ---@return fun(): table<string, any>
-function fs.grep(paths, regex, max, before, after) end
+function fs.grep(paths, regex, max, before, after, recursive, match, depth, one_fs, limit) end
 
 --- Return the hash of a regular file's content, in hexadecimal digits; `blake2b` is that of 64 bytes.
 ---
---- MD5 and SHA-1 are broken: only for what others hashed with them.
+--- With `length` only that of its first bytes. MD5 and SHA-1 are broken: only for what others hashed with them.
 ---@param path string absolute path
 ---@param algo? "sha256"|"sha512"|"blake2b"|"sha1"|"md5"
----@overload fun(path: string, named: {algo?: "sha256"|"sha512"|"blake2b"|"sha1"|"md5"}): string
+---@param length? integer whole number of bytes from 0 to 9007199254740992
+---@overload fun(path: string, named: {algo?: "sha256"|"sha512"|"blake2b"|"sha1"|"md5", length?: integer}): string
 ---@return string
-function fs.hash(path, algo) end
+function fs.hash(path, algo, length) end
 
 --- Return the largest files below a directory: `files`, each `path` and `size` (bytes), the largest first.
 ---
@@ -435,11 +540,13 @@ function fs.largest(root, limit, min_size, one_fs) end
 function fs.lines(path, from_end, limit, match) end
 
 --- Make a hard link at `path` to the regular file `source`; both places are decided on.
+---
+--- `fs.undo` removes it, as long as the file has another name; `fs.changes` tells the journal.
 ---@param source string absolute path
 ---@param path string absolute path
 function fs.link(source, path) end
 
---- Return `{entries, more}`: the names in a directory, sorted, each with its `type`, from `offset` on.
+--- Return `{entries, more}`: what is in a directory, sorted by `name`, each with its `type`.
 ---@param path string absolute path
 ---@param offset? integer whole number from 0 to 1000000
 ---@param limit? integer whole number from 1 to 10000
@@ -462,6 +569,8 @@ function fs.lstat(path) end
 function fs.magic(path) end
 
 --- Make a directory (mode 0755), with those above it if `parents`; return whether it was not there.
+---
+--- `fs.undo` removes those that were made and are empty; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param parents? boolean boolean
 ---@param mode? string permission bits as octal text, such as `"0644"`
@@ -484,7 +593,10 @@ function fs.open(path, mode) end
 
 --- Open a regular file to change it in place: one that is there (r+), emptied or made (w), or at its end (a).
 ---
---- The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has. There is no undo for it.
+--- The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has; and `journal`, with which
+--- `fs.undo` writes back all that the file held, once it is closed and as long as nobody else has changed it. A file
+--- that held more than 16 MiB has no journal, as `fs.changes` says; one that holds more when it is closed is not
+--- taken back either.
 ---@param path string absolute path
 ---@param mode? "r+"|"w"|"a"
 ---@overload fun(path: string, named: {mode?: "r+"|"w"|"a"}): outrider.file
@@ -493,8 +605,8 @@ function fs.open_write(path, mode) end
 
 --- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 ---
---- With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash` and `journal`; a hunk that
---- does not fit is a `conflict` error that names its line.
+--- With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash`, `journal` and `no_undo` as
+--- `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
 ---@param path string absolute path
 ---@param diff string text, at most 65536 bytes
 ---@param if_hash? string text, at most 80 bytes
@@ -517,13 +629,16 @@ function fs.read(path, offset, length, encoding) end
 
 --- Give a regular file from `offset` on as bytes, `chunk` of them at a time, to where it ends by then.
 ---
---- The summary has `bytes`, how many were given.
+--- At most `length` bytes. The summary has `bytes`, how many were given; `changed`, whether the file was written
+--- to meanwhile; with `hash` also `sha256` of what was given, in hexadecimal digits.
 ---@param path string absolute path
 ---@param chunk? integer whole number of bytes from 1 to 524288
 ---@param offset? integer whole number of bytes from 0 to 9007199254740992
----@overload fun(path: string, named: {chunk?: integer, offset?: integer}): fun(): string
+---@param length? integer whole number of bytes from 0 to 9007199254740992
+---@param hash? boolean boolean
+---@overload fun(path: string, named: {chunk?: integer, offset?: integer, length?: integer, hash?: boolean}): fun(): string
 ---@return fun(): string
-function fs.read_stream(path, chunk, offset) end
+function fs.read_stream(path, chunk, offset, length, hash) end
 
 --- Return what a symlink itself says, or nothing if `path` is no symlink.
 ---@param path string absolute path
@@ -539,6 +654,10 @@ function fs.realpath(path) end
 ---
 --- Links are removed and not followed, other file systems not entered. What is below is counted and decided on first;
 --- over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were removed.
+---
+--- `fs.undo` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,
+--- directories and links of 16 MiB together, without extended attributes; `fs.changes` tells the journal, or why
+--- there is none.
 ---@param path string absolute path
 ---@param recursive? boolean boolean
 ---@param max_entries? integer whole number of entries from 1 to 1000000
@@ -549,6 +668,7 @@ function fs.remove(path, recursive, max_entries) end
 --- Move an entry, itself and not what it leads to, within one file system. Both places are decided on.
 ---
 --- A directory moves only if all below it is permitted at both places. `overwrite` is for files and links.
+--- `fs.undo` moves it back, unless it took the place of something; `fs.changes` tells the journal.
 ---@param source string absolute path
 ---@param path string absolute path
 ---@param overwrite? boolean boolean
@@ -556,6 +676,8 @@ function fs.remove(path, recursive, max_entries) end
 function fs.rename(source, path, overwrite) end
 
 --- Remove an empty directory; return whether there was one.
+---
+--- `fs.undo` makes it anew; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@return boolean
 function fs.rmdir(path) end
@@ -576,6 +698,8 @@ function fs.space(path) end
 function fs.stat(path) end
 
 --- Make a symlink at `path` with the text `target`; a `conflict` error if something is there.
+---
+--- `fs.undo` removes it; `fs.changes` tells the journal.
 ---@param target string text, at most 4095 bytes
 ---@param path string absolute path
 function fs.symlink(target, path) end
@@ -607,26 +731,51 @@ function fs.tempdir() end
 ---@return string
 function fs.tempfile(data) end
 
---- Cut a regular file, or lengthen it with zeros, to `size` bytes. There is no undo for it.
+--- Cut a regular file, or lengthen it with zeros, to `size` bytes.
+---
+--- `fs.undo` writes back what was cut off, up to 16 MiB; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param size integer whole number of bytes from 0 to 9007199254740992
 function fs.truncate(path, size) end
 
 --- Take a change back: the file gets the content, mode and owner that it had, or is removed if it was made.
 ---
---- Only if nobody has changed it since; else a `conflict` error. Returns the hash of what is there now.
+--- Of other changes: what was appended is cut off, what was cut off is written back, what was renamed goes back, and
+--- permission bits, owner or times are set as they were. Directories and links that were made go, and those that were
+--- removed come back, also with all below them; what was unpacked goes; a file that was changed in place gets back what
+--- it held. Only if nobody has changed it since; else a `conflict`
+--- error. Returns the hash of what is there now, nothing where that is not looked at.
 ---@param journal string text, at most 64 bytes
 ---@return string|nil
 function fs.undo(journal) end
 
 --- Remove a file or a link, itself and not what it leads to. Returns `existed` and, for `fs.undo`, `journal`.
 ---
---- Only regular files of at most 16 MiB with one name can be brought back.
+--- Links and regular files of at most 16 MiB can be brought back; of other things `no_undo` says why not. What had
+--- other names comes back as a file of its own.
 ---@param path string absolute path
 ---@return table<string, any>
 function fs.unlink(path) end
 
+--- Give the content of a regular file to the server; return its hash, by which people and scripts get it back.
+---
+--- `name` is what people call it, the file's own if there is none; `max` bounds it (256 MiB). While the server is
+--- away the agent keeps the blob in its outbox, and it is sent when the server is back.
+---
+--- Raises:
+---     NotFoundError: There is nothing.
+---     TooLargeError: It is larger than `max`, or than the server takes.
+---     UnavailableError: The outbox is full, or the disk refuses.
+---@param path string absolute path
+---@param name? string text, at most 255 bytes
+---@param max? integer whole number of bytes from 0 to 4294967296
+---@overload fun(path: string, named: {name?: string, max?: integer}): string
+---@return string
+function fs.upload(path, name, max) end
+
 --- Set when a file was last read and last changed, as it says of itself.
+---
+--- `fs.undo` sets what it said before, as long as nobody has read or changed it; `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param atime number number of seconds from -1e+10 to 1e+10
 ---@param mtime number number of seconds from -1e+10 to 1e+10
@@ -678,7 +827,7 @@ function fs.watch(path, events, recursive) end
 ---
 --- `mode` is octal text, 0644 for a new file. `if_hash`: only if the sha256 of what is there is this, or
 --- `"absent"`; else a `conflict` error. Returns `created`, `old_hash` (nothing for a large file), `new_hash`
---- and `journal` for `fs.undo` (nothing if it cannot be undone).
+--- and `journal` for `fs.undo` (nothing if it cannot be undone; `no_undo` says why).
 ---@param path string absolute path
 ---@param data string text or bytes, at most 786432 bytes
 ---@param mode? string permission bits as octal text, such as `"0644"`
@@ -856,6 +1005,28 @@ function net.connect(host, port, tls, timeout, family, sni, ca) end
 ---@return table<string, any>
 function net.counters(name) end
 
+--- Give the content of a URL to the server, if it has the hash that is said; return that hash, as `fs.upload`.
+---
+--- `sha256` is 64 lower-case hexadecimal digits, with or without `sha256:` before them.
+---
+--- Redirects are followed, and each is decided like the first; servers must prove who they are (`ca` as for
+--- `net.http`). Nothing is kept of what has another hash, or more than `max` bytes.
+---
+--- Raises:
+---     TrustError: It has another hash.
+---     TooLargeError: It is larger than `max`, or than the server takes.
+---     UnavailableError: It cannot be had, or cannot be kept.
+---@param url string http or https URL
+---@param sha256 string text, at most 80 bytes
+---@param name? string text, at most 255 bytes
+---@param max? integer whole number of bytes from 0 to 4294967296
+---@param redirects? integer whole number from 0 to 10
+---@param timeout? number number of seconds from 0.01 to 3600
+---@param ca? string text, at most 65536 bytes
+---@overload fun(url: string, sha256: string, named: {name?: string, max?: integer, redirects?: integer, timeout?: number, ca?: string}): string
+---@return string
+function net.download(url, sha256, name, max, redirects, timeout, ca) end
+
 --- Return `{chains, rules, more}`: the packet filter in the order in which it is asked.
 ---
 --- Each chain is `source` (nft or iptables), `family` (such as ip, ip6, inet), `table`, `chain`, `hook` and
@@ -870,17 +1041,34 @@ function net.counters(name) end
 ---@return table<string, any>
 function net.firewall(limit) end
 
+--- Return a connection to `port` of `host` that is bounded: `ip`, `port`.
+---
+--- After `ttl` seconds, or when `max_bytes` have gone in both directions together, it is closed. `peer` says for
+--- whom it is, for the record. Cloud metadata is reached only where a rule names it, and so is loopback. How much went
+--- is on record at its end.
+---@param host string name or address of a host
+---@param port integer whole number from 1 to 65535
+---@param ttl? number number of seconds from 1 to 86400
+---@param max_bytes? integer whole number of bytes from 1 to 1125899906842624
+---@param timeout? number number of seconds from 0.01 to 120
+---@param family? "any"|"4"|"6"
+---@param peer? string text, at most 100 bytes
+---@overload fun(host: string, port: integer, named: {ttl?: number, max_bytes?: integer, timeout?: number, family?: "any"|"4"|"6", peer?: string}): outrider.tunnel
+---@return outrider.tunnel
+function net.forward(host, port, ttl, max_bytes, timeout, family, peer) end
+
 --- Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
 ---
 --- `code`, `url` (where the answer came from), `redirects` (how many were followed), `headers` (names in lower
 --- case), `body` (text if it is UTF-8, at most `max_body` bytes, as it came: nothing is decompressed), `bytes`,
---- `truncated`, `matches` (for each text in `match`, whether the body holds it), `ip`, `cert` (as
+--- `truncated`, `matches` (for each RE2 pattern in `match`, whether the body has it), `ip`, `cert` (as
 --- `net.tls_peer`), `error`, `duration`, and of the last request `tt_resolve`, `tt_connect`, `tt_tls`,
 --- `tt_firstbyte` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: `code` is
 --- nothing and `error` says why.
 ---
 --- `GET` and `HEAD` are for tier `inspect`, other methods for `operate`. Another origin gets none of the
---- `headers`. Their values and the `body` can be secrets. No proxy is used. There is no way from https back to
+--- `headers` and no `auth`. Their values and the `body` can be secrets. `auth` is a map of `user` and
+--- `password` (Basic, RFC 7617) or of `bearer` (RFC 6750). No proxy is used. There is no way from https back to
 --- http.
 ---@param url string http or https URL
 ---@param method? "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS"
@@ -891,9 +1079,10 @@ function net.firewall(limit) end
 ---@param max_body? integer whole number of bytes from 0 to 524288
 ---@param match? string[] list of at most 1000 texts, each of at most 256 bytes
 ---@param ca? string text, at most 65536 bytes
----@overload fun(url: string, named: {method?: "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS", headers?: table<string, any>, body?: any, redirects?: integer, timeout?: number, max_body?: integer, match?: string[], ca?: string}): table<string, any>
+---@param auth? table<string, any> map of texts or secrets
+---@overload fun(url: string, named: {method?: "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS", headers?: table<string, any>, body?: any, redirects?: integer, timeout?: number, max_body?: integer, match?: string[], ca?: string, auth?: table<string, any>}): table<string, any>
 ---@return table<string, any>
-function net.http(url, method, headers, body, redirects, timeout, max_body, match, ca) end
+function net.http(url, method, headers, body, redirects, timeout, max_body, match, ca, auth) end
 
 --- Return what the status page of a web server says, and its `server`: `apache` or `nginx`.
 ---
@@ -936,6 +1125,30 @@ function net.listen(address, port) end
 ---@return table<string, any>
 function net.listeners(proto, limit) end
 
+--- Return what a MySQL or MariaDB server says about itself, in groups; what its version does not say is nothing.
+---
+--- `version`; `core` (aborted_clients, connections, queries, uptime in seconds), `threads` (connected, created,
+--- running), `thread.cache_size`, `key.buffer_size`, `max.connections`, `bytes` (received, sent), `innodb`,
+--- `qcache`, `handler` (the counters of `SHOW GLOBAL STATUS` without these words), and `replication` of a
+--- replica, nothing elsewhere or if the user may not see it (that takes `REPLICATION CLIENT`).
+---
+--- `password` can be a secret. Proofs: `mysql_native_password` and `caching_sha2_password`. With `tls` as
+--- `prefer` TLS is spoken if it is offered, and the server must prove to be `host` (`ca` as for `net.http`).
+---
+--- Raises:
+---     DeniedError: The server refuses the user.
+---     UnavailableError: It cannot be reached, cannot prove who it is, or wants a proof that is not known here.
+---@param host string name or address of a host
+---@param user string text, at most 63 bytes
+---@param password? any text or bytes, at most 1024 bytes, or a secret
+---@param port? integer whole number from 1 to 65535
+---@param tls? "prefer"|"require"|"never"
+---@param timeout? number number of seconds from 0.01 to 120
+---@param ca? string text, at most 65536 bytes
+---@overload fun(host: string, user: string, named: {password?: any, port?: integer, tls?: "prefer"|"require"|"never", timeout?: number, ca?: string}): table<string, any>
+---@return table<string, any>
+function net.mysql_status(host, user, password, port, tls, timeout, ca) end
+
 --- Return `{neighbours, more}`: whom the kernel knows on its links (ARP and neighbour discovery).
 ---
 --- Each is `family` (ipv4 or ipv6), `address`, `mac` (or nothing), `interface`, `state` (reachable, stale,
@@ -945,10 +1158,37 @@ function net.listeners(proto, limit) end
 ---@return table<string, any>
 function net.neighbours(limit) end
 
+--- Return what a PostgreSQL server (10 or later) says about itself; what the user may not see is nothing.
+---
+--- `version`, `uptime` (seconds), `in_recovery`, `behind` (seconds since a standby replayed something),
+--- `max_connections`, `size` (bytes of the databases that the user may connect to); `connections` (total, active,
+--- idle, idle_in_transaction, waiting for locks, longest_transaction in seconds); `databases`, sums over all of them
+--- (count, commits, rollbacks, blocks_read, blocks_hit, rows_returned, rows_fetched, rows_inserted, rows_updated,
+--- rows_deleted, conflicts, deadlocks, temp_files, temp_bytes); `replication` (replicas, replay_lag in seconds,
+--- replay_lag_bytes). The user needs no more than the role `pg_monitor`.
+---
+--- `password`, `tls` and `ca` as for `net.mysql_status`. Proofs: SCRAM-SHA-256 and md5.
+---
+--- Raises:
+---     DeniedError: The server refuses the user.
+---     UnavailableError: It cannot be reached, cannot prove who it is, or wants a proof that is not known here.
+---@param host string name or address of a host
+---@param user string text, at most 63 bytes
+---@param password? any text or bytes, at most 1024 bytes, or a secret
+---@param port? integer whole number from 1 to 65535
+---@param database? string text, at most 63 bytes
+---@param tls? "prefer"|"require"|"never"
+---@param timeout? number number of seconds from 0.01 to 120
+---@param ca? string text, at most 65536 bytes
+---@overload fun(host: string, user: string, named: {password?: any, port?: integer, database?: string, tls?: "prefer"|"require"|"never", timeout?: number, ca?: string}): table<string, any>
+---@return table<string, any>
+function net.pg_status(host, user, password, port, database, tls, timeout, ca) end
+
 --- Send `count` echo requests and return what came back in `timeout` seconds for all of them.
 ---
 --- `sent`, `received`, `available` (percent answered), `min`, `avg` and `max` (milliseconds; nothing if
---- none came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing).
+--- none came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing),
+--- `tt_resolve` (milliseconds).
 ---@param host string name or address of a host
 ---@param count? integer whole number from 1 to 15
 ---@param interval? number number of seconds from 0.01 to 10
@@ -1029,7 +1269,7 @@ function net.sockets(proto, state, offset, limit) end
 --- Connect to `port` of `host`, wait for a `banner` line, `send`, wait until `expect` came, and close.
 ---
 --- `ip`, `port`, `tt_resolve`, `tt_connect`, `tt_tls`, `tt_firstbyte` and `duration` (milliseconds),
---- `banner` (what came first, or nothing), `match` (whether `expect` came in time; nothing if there is none),
+--- `banner` (what came first, or nothing), `match` (whether the RE2 pattern `expect` came; nothing without one),
 --- `tls` (the version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host`
 --- if that is not given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent,
 --- `cert.error` says why, and `tls` is nothing.
@@ -1173,13 +1413,15 @@ function proc.cmdline(pid) end
 
 --- Run the declared command `name` with `args` after what the manifest puts first, and `stdin` to read.
 ---
+--- `stdin` can be a secret; what the program repeats of it reads `[secret NAME]`.
+---
 --- Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What
 --- outlasts `timeout` is killed and ends with signal 9; whatever it left running is ended with it.
 ---@param name string text, at most 64 bytes
 ---@param args? string[] list of at most 1000 texts, each of at most 4096 bytes
 ---@param timeout? number number of seconds from 0.01 to 600
----@param stdin? string text or bytes, at most 262144 bytes
----@overload fun(name: string, named: {args?: string[], timeout?: number, stdin?: string}): table<string, any>
+---@param stdin? any text or bytes, at most 262144 bytes, or a secret
+---@overload fun(name: string, named: {args?: string[], timeout?: number, stdin?: any}): table<string, any>
 ---@return table<string, any>
 function proc.command(name, args, timeout, stdin) end
 
@@ -1223,8 +1465,9 @@ function proc.exe(pid) end
 
 --- Run any program: `argv` begins with its path, or its name to be found on the usual path; there is no shell.
 ---
---- `env` is added to a small environment of ours. `user` and `group` are names or numbers; only an agent that is
---- root can take them. `max_output` is for each of the two outputs. Returns what `proc.command` returns.
+--- `env` is added to a small environment of ours; its values and `stdin` can be secrets. `user` and `group` are
+--- names or numbers; only an agent that is root can take them. `max_output` is for each of the two outputs. Returns
+--- what `proc.command` returns.
 ---
 --- Raises:
 ---     NotFoundError: There is no such program, directory, user or group.
@@ -1232,14 +1475,14 @@ function proc.exe(pid) end
 ---     UnavailableError: No program can be started now.
 ---     BudgetError: It had more than 256 processes at once, and was killed.
 ---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
----@param stdin? string text or bytes, at most 524288 bytes
----@param env? table<string, string> map of at most 1000 texts
+---@param stdin? any text or bytes, at most 524288 bytes, or a secret
+---@param env? table<string, any> map of texts or secrets
 ---@param cwd? string text, at most 4095 bytes
 ---@param user? string text, at most 64 bytes
 ---@param group? string text, at most 64 bytes
 ---@param timeout? number number of seconds from 0.01 to 600
 ---@param max_output? integer whole number of bytes from 1 to 358400
----@overload fun(argv: string[], named: {stdin?: string, env?: table<string, string>, cwd?: string, user?: string, group?: string, timeout?: number, max_output?: integer}): table<string, any>
+---@overload fun(argv: string[], named: {stdin?: any, env?: table<string, any>, cwd?: string, user?: string, group?: string, timeout?: number, max_output?: integer}): table<string, any>
 ---@return table<string, any>
 function proc.exec(argv, stdin, env, cwd, user, group, timeout, max_output) end
 
@@ -1345,14 +1588,27 @@ function proc.signal(pid, sig, started) end
 ---     DeniedError: The user may not run it, or the agent cannot become that user.
 ---     UnavailableError: No program can be started now.
 ---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
----@param env? table<string, string> map of at most 1000 texts
+---@param env? table<string, any> map of texts or secrets
 ---@param cwd? string text, at most 4095 bytes
 ---@param user? string text, at most 64 bytes
 ---@param group? string text, at most 64 bytes
 ---@param merge? boolean boolean
----@overload fun(argv: string[], named: {env?: table<string, string>, cwd?: string, user?: string, group?: string, merge?: boolean}): outrider.process
+---@overload fun(argv: string[], named: {env?: table<string, any>, cwd?: string, user?: string, group?: string, merge?: boolean}): outrider.process
 ---@return outrider.process
 function proc.spawn(argv, env, cwd, user, group, merge) end
+
+--- Start a command that the policy names, by its program and each of its arguments, and go on as `proc.spawn`.
+---
+--- It runs as the agent's own user, in `/`, with a small environment of ours.
+---
+--- Raises:
+---     NotFoundError: There is no such program.
+---     UnavailableError: No program can be started now.
+---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
+---@param merge? boolean boolean
+---@overload fun(argv: string[], named: {merge?: boolean}): outrider.process
+---@return outrider.process
+function proc.start(argv, merge) end
 
 --- Return a process and all below it, each as `proc.list` does and with its `depth`, parents before children.
 ---
@@ -1434,12 +1690,14 @@ function process.wait(process, timeout) end
 
 --- Write to what the program reads; returns how many bytes went, fewer than all if `timeout` came first.
 ---
+--- `data` can be a secret.
+---
 --- Raises:
 ---     ConflictError: Its input is closed.
 ---@param process outrider.process handle of the kind `process`
----@param data string text or bytes, at most 524288 bytes
+---@param data any text or bytes, at most 524288 bytes, or a secret
 ---@param timeout? number number of seconds from 0.01 to 600
----@overload fun(process: outrider.process, data: string, named: {timeout?: number}): integer
+---@overload fun(process: outrider.process, data: any, named: {timeout?: number}): integer
 ---@return integer
 function process.write(process, data, timeout) end
 
@@ -1586,24 +1844,26 @@ function state.set(key, value) end
 ---@class outrider.sys
 sys = {}
 
---- Return `{events, more}`: the newest records of the kernel's audit log, oldest first.
+--- Give the newest `limit` records of the kernel's audit log, oldest first; with `follow`, then those that come.
 ---
 --- `type` narrows to one type of record (such as USER_LOGIN or AVC), `key` to those of a rule's key, `since` to a
---- time (seconds since 1970 UTC). The last 8 MiB of the log are looked through.
+--- time (seconds since 1970 UTC). The last 8 MiB of the log are looked through. With `follow` the stream has no end
+--- of its own, goes on when the log is turned over, and with `limit` 0 begins with what comes from now on.
 ---
 --- Each is `time`, `serial` (records of one event share it), `type` and `fields` (a map of texts). What was
---- typed at a terminal is left out, and what looks like a secret in command lines is replaced.
---- Source: /var/log/audit/audit.log, auditd(8).
+--- typed at a terminal is left out, and what looks like a secret in command lines is replaced. The summary is `more`,
+--- whether there are older ones. Source: /var/log/audit/audit.log, auditd(8).
 ---
 --- Raises:
 ---     UnavailableError: There is no such log, or this agent may not read it.
 ---@param type? string text, at most 40 bytes
 ---@param key? string text, at most 100 bytes
 ---@param since? number number of seconds from 0 to 1e+11
----@param limit? integer whole number from 1 to 2000
----@overload fun(named: {type?: string, key?: string, since?: number, limit?: integer}): table<string, any>
----@return table<string, any>
-function sys.audit_events(type, key, since, limit) end
+---@param limit? integer whole number from 0 to 10000
+---@param follow? boolean boolean
+---@overload fun(named: {type?: string, key?: string, since?: number, limit?: integer, follow?: boolean}): fun(): table<string, any>
+---@return fun(): table<string, any>
+function sys.audit_events(type, key, since, limit, follow) end
 
 --- Return the block devices, each disk followed by its partitions, at most 2000.
 ---
@@ -1808,7 +2068,8 @@ function sys.modules(offset, limit) end
 --- At most 50 `names`; with apt, `name=version` asks for a version. `refresh` fetches the lists first. Existing
 --- configuration files are kept, nobody is asked. Returns `manager` (apt or dnf) and `changed` (each with name,
 --- before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the package
---- manager is asked to stop and has a minute for that.
+--- manager is asked to stop and has a minute for that. What a package starts otherwise than by the service manager is
+--- ended with the call.
 ---
 --- Raises:
 ---     UnavailableError: There is no apt or dnf here, or it failed; says what it said.
@@ -2055,6 +2316,17 @@ function toml.decode(text) end
 ---@field close fun(self): nil Give it back.
 tty = {}
 
+--- Ask the programs of those who watch the terminal of session `id` to open `path` of this host.
+---
+--- It is a proposal: their program asks them, and what they then do is decided on as theirs.
+---
+--- Raises:
+---     NotFoundError: No such session has a terminal here.
+---@param id string text, at most 100 bytes
+---@param action "edit"|"browse"|"view"|"terminal"
+---@param path string text, at most 4096 bytes
+function tty.client(id, action, path) end
+
 --- Wait until what is printed matches one of the patterns (those of `regex.*`), and take all up to its end.
 ---
 --- The match that begins first counts; of two, the one that is listed first. Only the newest 256 KiB are looked at.
@@ -2066,6 +2338,35 @@ tty = {}
 ---@overload fun(tty: outrider.tty, patterns: string[], named: {timeout?: number}): table<string, any>|nil
 ---@return table<string, any>|nil
 function tty.expect(tty, patterns, timeout) end
+
+--- Start the login shell of `user`, or the program `argv`, as when that user logs in, in a terminal of its own.
+---
+--- Without `user` it is the agent's own; only an agent that is root can take another. The program starts in the
+--- user's home if there is one. The handle is that of `tty.open`; when it is closed the terminal is hung up, and
+--- 0.3 s later all that came of it is killed.
+---
+--- Raises:
+---     NotFoundError: There is no such user or program.
+---     DeniedError: The user may not run it, or the agent cannot become that user.
+---     UnavailableError: No program can be started now.
+---@param user? string text, at most 64 bytes
+---@param argv? string[] list of at most 1000 texts, each of at most 32768 bytes
+---@param cols? integer whole number from 1 to 10000
+---@param rows? integer whole number from 1 to 10000
+---@param term? string text, at most 64 bytes
+---@param lang? string text, at most 64 bytes
+---@param env? table<string, string> map of at most 1000 texts
+---@overload fun(named: {user?: string, argv?: string[], cols?: integer, rows?: integer, term?: string, lang?: string, env?: table<string, string>}): outrider.tty
+---@return outrider.tty
+function tty.login(user, argv, cols, rows, term, lang, env) end
+
+--- Show a line to everybody who watches the terminal of session `id`.
+---
+--- Raises:
+---     NotFoundError: No such session has a terminal here.
+---@param id string text, at most 100 bytes
+---@param text string text, at most 500 bytes
+function tty.notice(id, text) end
 
 --- Start any program, as `proc.exec` does, in a terminal of its own; `TERM` is `xterm-256color`.
 ---
@@ -2079,11 +2380,11 @@ function tty.expect(tty, patterns, timeout) end
 ---@param argv string[] list of at most 1000 texts, each of at most 32768 bytes
 ---@param cols? integer whole number from 1 to 500
 ---@param rows? integer whole number from 1 to 200
----@param env? table<string, string> map of at most 1000 texts
+---@param env? table<string, any> map of texts or secrets
 ---@param cwd? string text, at most 4095 bytes
 ---@param user? string text, at most 64 bytes
 ---@param group? string text, at most 64 bytes
----@overload fun(argv: string[], named: {cols?: integer, rows?: integer, env?: table<string, string>, cwd?: string, user?: string, group?: string}): outrider.tty
+---@overload fun(argv: string[], named: {cols?: integer, rows?: integer, env?: table<string, any>, cwd?: string, user?: string, group?: string}): outrider.tty
 ---@return outrider.tty
 function tty.open(argv, cols, rows, env, cwd, user, group) end
 
@@ -2134,6 +2435,14 @@ function tty.screen(tty, settle, timeout) end
 ---@overload fun(tty: outrider.tty, secret: any, named: {enter?: boolean, timeout?: number})
 function tty.send_secret(tty, secret, enter, timeout) end
 
+--- Return the sessions of people that are open on this host, oldest first.
+---
+--- Each has `id`, `kind` (terminal, files, command, forward), `user` (who opened it), `started` (seconds since
+--- 1970 UTC), `size` (`cols` and `rows` of a terminal, else nothing), `watchers` (who have the terminal before
+--- them) and `recording` (whether the server records it: terminals always are).
+---@return table<string, any>[]
+function tty.sessions() end
+
 --- Send a signal: INT, QUIT and TSTP to what is in the foreground, others to the program's own group.
 ---
 --- Returns whether the program still ran.
@@ -2159,6 +2468,35 @@ function tty.wait(tty, timeout) end
 ---@overload fun(tty: outrider.tty, data: string, named: {timeout?: number}): integer
 ---@return integer
 function tty.write(tty, data, timeout) end
+
+---@class outrider.tunnel
+---@field close fun(self): nil Give it back.
+tunnel = {}
+
+--- Return how many bytes were `sent` to the peer and `received` from it so far.
+---@param tunnel outrider.tunnel handle of the kind `tunnel`
+---@return table<string, any>
+function tunnel.counts(tunnel) end
+
+--- Tell the peer that nothing more will come; reading goes on.
+---@param tunnel outrider.tunnel handle of the kind `tunnel`
+function tunnel.finish(tunnel) end
+
+--- Return what comes next, at most `length` bytes; nothing once the peer has ended.
+---@param tunnel outrider.tunnel handle of the kind `tunnel`
+---@param length? integer whole number of bytes from 1 to 524288
+---@param timeout? number number of seconds from 0.01 to 600
+---@overload fun(tunnel: outrider.tunnel, named: {length?: integer, timeout?: number}): string|nil
+---@return string|nil
+function tunnel.read(tunnel, length, timeout) end
+
+--- Send all of `data` and return its length; after a `deadline` nobody knows how much went, so it is closed.
+---@param tunnel outrider.tunnel handle of the kind `tunnel`
+---@param data string text or bytes, at most 786432 bytes
+---@param timeout? number number of seconds from 0.01 to 600
+---@overload fun(tunnel: outrider.tunnel, data: string, named: {timeout?: number}): integer
+---@return integer
+function tunnel.write(tunnel, data, timeout) end
 
 ---@class outrider.url
 url = {}
@@ -2209,9 +2547,13 @@ function url.parse(text) end
 writer = {}
 
 --- Put the new content in its place; returns what `fs.write` returns.
+---
+--- With `hash` only if the sha256 of what was written is this; else a `conflict` error, and nothing has changed.
 ---@param writer outrider.writer handle of the kind `writer`
+---@param hash? string text, at most 80 bytes
+---@overload fun(writer: outrider.writer, named: {hash?: string}): table<string, any>
 ---@return table<string, any>
-function writer.finish(writer) end
+function writer.finish(writer, hash) end
 
 --- Append to the new content; return its size so far in bytes.
 ---@param writer outrider.writer handle of the kind `writer`

@@ -7,7 +7,7 @@ kept. Nothing is decompressed; we say that we take nothing that would need it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,9 @@ MAX_HEAD_BYTES: Final = 64 << 10
 MAX_HEADERS: Final = 100  # of a request
 MAX_INFORMATIONAL: Final = 10
 USER_AGENT: Final = "outrider"
+OK: Final = 200
+
+Keep = Callable[[bytes], Awaitable[None]]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110 section 5.6.2
 _VALUE = re.compile(r"[!-~\x80-\xff]([ \t!-~\x80-\xff]{0,8190}[!-~\x80-\xff])?|")
@@ -75,8 +78,17 @@ def check_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(headers.items())
 
 
-async def exchange(connection: Connection, request: Request, max_body: int, timings: Timings) -> Response:
+async def exchange(
+    connection: Connection, request: Request, max_body: int, timings: Timings, keep: Keep | None = None
+) -> Response:
     """Send the request and return the answer, with at most ``max_body`` bytes of its body.
+
+    Args:
+        connection: Open; it is used for this alone.
+        request: What to ask.
+        max_body: How much of the answer's body is kept.
+        timings: Noted in.
+        keep: Takes the body of an answer with the code 200 piece by piece, as much as there is; then none is returned.
 
     Raises:
         UnavailableError: The connection broke, or what answers does not speak HTTP.
@@ -84,7 +96,8 @@ async def exchange(connection: Connection, request: Request, max_body: int, timi
     import h11  # few runs need it
 
     try:
-        return await _Exchange(connection, h11.Connection(h11.CLIENT, MAX_HEAD_BYTES), timings).run(request, max_body)
+        exchanging = _Exchange(connection, h11.Connection(h11.CLIENT, MAX_HEAD_BYTES), timings)
+        return await exchanging.run(request, max_body, keep)
     except h11.RemoteProtocolError as error:
         raise UnavailableError(f"{connection.name}: not HTTP: {error}"[:300]) from None
 
@@ -93,7 +106,7 @@ class _Exchange:
     def __init__(self, connection: Connection, state: h11.Connection, timings: Timings) -> None:
         self._connection, self._state, self._timings = connection, state, timings
 
-    async def run(self, request: Request, max_body: int) -> Response:
+    async def run(self, request: Request, max_body: int, keep: Keep | None = None) -> Response:
         import h11
 
         await self._send(request)
@@ -102,6 +115,9 @@ class _Exchange:
             event = await self._next()
             self._timings.told["tt_firstbyte"] = self._timings.told["tt_firstbyte"] or self._timings.since(started)
             if isinstance(event, h11.Response):
+                if keep is not None and event.status_code == OK:
+                    await self._hand_on(keep)
+                    return Response(event.status_code, _headers(event.headers), b"", False)
                 body, truncated = await self._body(max_body)
                 return Response(event.status_code, _headers(event.headers), body, truncated)
         raise UnavailableError(f"{self._connection.name}: no answer but informational ones")
@@ -134,6 +150,12 @@ class _Exchange:
         if event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
             raise UnavailableError(f"{self._connection.name}: closed without an answer")
         return event
+
+    async def _hand_on(self, keep: Keep) -> None:
+        import h11
+
+        while isinstance(event := await self._next(), h11.Data):
+            await keep(bytes(event.data))
 
     async def _body(self, most: int) -> tuple[bytes, bool]:
         import h11

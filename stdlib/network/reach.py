@@ -31,8 +31,8 @@ FAMILIES: Final = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_
 class Authority(Protocol):
     """Who decides; see ``stdlib.catalogue.Permit``."""
 
-    def require(self, facts: Facts) -> None:
-        """Return if the call is allowed on this; else ``DeniedError``."""
+    async def settle(self, facts: Facts) -> None:
+        """Return if the call is allowed on this, by the rules or by a person that they ask; else ``DeniedError``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ async def endpoints(
     Cancellation:
         Safe. A lookup that has begun goes on unseen to its own end on a thread of its own.
     """
-    authority.require(facts(asked, *arguments))
+    await authority.settle(facts(asked, *arguments))
     timings = timings or Timings(host.monotonic)
     started = timings.clock()
     found = await look_up(host, asked, family)
     timings.told["tt_resolve"] = timings.since(started)
     for endpoint in found:
-        authority.require(facts(endpoint.target, *arguments))
+        await authority.settle(facts(endpoint.target, *arguments))
     return found
 
 

@@ -23,12 +23,13 @@ def own_children() -> list[int]:
     return _by_parent().get(os.getpid(), []) if found is None else found
 
 
-def descendants() -> Iterator[tuple[int, int]]:
-    """Yield pid and parent of all that is below this process, as far as it holds still."""
-    own = os.getpid()
+def descendants(root: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield pid and parent of all that is below ``root``, or this process, as far as it holds still."""
+    own = os.getpid() if root is None else root
     has_files = os.path.exists(_OWN)  # CONFIG_PROC_CHILDREN; else one look at all processes of the host
     parents = {} if has_files else _by_parent()
-    level = [(pid, own) for pid in (own_children() if has_files else parents.get(own, []))]
+    nearest = parents.get(own, []) if not has_files else own_children() if root is None else _children(own)
+    level = [(pid, own) for pid in nearest]
     seen: set[int] = set()
     for _ in range(MAX_DEPTH):
         below: list[tuple[int, int]] = []

@@ -144,6 +144,16 @@ class connection:
     def write(self, data: str | bytes, timeout: float = 30.0) -> int:
         """Send all of `data` and return its length; after a `deadline` nobody knows how much went, so it is closed."""
 
+class consent:
+    @staticmethod
+    def ask(text: str, timeout: float = 60.0) -> builtins.dict[str, Any]:
+        """Ask the owner of this host and wait: `granted`, and `by` whom, which is empty if nobody answered.
+
+        No answer in time is a no, and so is nobody who could be asked, as where a script is tried out on a machine
+        of one's own. The owner of the host may have set a shorter time. The wall limit of the run goes on counting.
+        Of one run at most 32 questions are asked.
+        """
+
 class csv:
     @staticmethod
     def decode(text: str, delimiter: str = ",", header: bool = False) -> builtins.list[Any]:
@@ -174,7 +184,12 @@ class ctx:
 
     @staticmethod
     def dry_run() -> bool:
-        """Tell whether changes are only to be shown. There are no dry runs yet, so this is false."""
+        """Tell whether this is a dry run: what changes anything is decided and recorded, and not carried out.
+
+        Calls that only read are carried out, declared commands and `net.http` among them as far as tier `inspect`
+        allows them. Every other gives what has the form of its result: a map has `dry_run` set, a handle stands for
+        nothing, other values are 0, true or empty. What scripts remember begins empty, and is forgotten at the end.
+        """
 
     @staticmethod
     def reason() -> str:
@@ -253,15 +268,52 @@ class fs:
 
     @staticmethod
     def append(path: str, data: str | bytes) -> int:
-        """Append to a file, which is made if it is missing; return its new size in bytes. There is no undo for it."""
+        """Append to a file, which is made if it is missing; return its new size in bytes.
+
+        `fs.undo` cuts it off again, as long as nothing came behind it; `fs.changes` tells the journal.
+        """
+
+    @staticmethod
+    def archive(
+        paths: builtins.list[str],
+        format: Literal["tar.gz", "zip"] = "tar.gz",
+        skip: builtins.list[str] = [],
+        name: str = "",
+        max: int = 268435456,
+        max_entries: int = 10000,
+    ) -> str:
+        """Give an archive of files and directories to the server; return its hash, as `fs.upload`.
+
+        Links are kept as links and not followed. What is no file, directory or link, and what is denied, is named
+        in an error, and nothing is sent; `skip` leaves out what fits one of its path patterns (as policies have
+        them). `max` bounds the archive, `max_entries` what is in it; directories are entered up to 64 deep.
+
+        Raises:     ArgumentError: Something cannot be in an archive; names the first ten.     DeniedError:
+        Something is denied; names the first ten.     TooLargeError: It is over a bound.
+        """
+
+    @staticmethod
+    def changes() -> builtins.list[builtins.dict[str, Any]]:
+        """Return what this run has changed in files, the newest first: `journal`, `call`, `path`, `no_undo`.
+
+        `fs.undo` takes each `journal`; where there is none, `no_undo` says why it cannot be taken back. To undo
+        them in this order brings everything back, as long as nobody else has changed the same. A change that has
+        failed may be among them; to undo it is a `conflict`. At most the first 1000 are told.
+        """
 
     @staticmethod
     def chmod(path: str, mode: str) -> str:
-        """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody."""
+        """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
+
+        `fs.undo` sets those before (but not setuid and setgid); `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def chown(path: str, uid: int, gid: int) -> builtins.dict[str, int]:
-        """Give an entry, itself and not what it leads to, to a user and a group; return the `uid` and `gid` before."""
+        """Give an entry, itself and not what it leads to, to a user and a group; return the `uid` and `gid` before.
+
+        `fs.undo` gives it back; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def copy(source: str, path: str, overwrite: bool = False) -> builtins.dict[str, Any]:
@@ -290,6 +342,39 @@ class fs:
         """Tell whether there is something at `path`, symlinks followed."""
 
     @staticmethod
+    def extract(blob_hash: str, dir: str, max: int = 268435456, max_entries: int = 10000) -> int:
+        """Unpack an archive (tar, tar.gz, zip) of the server into a new directory, as a whole or not at all.
+
+        `dir` is not there yet, or is an empty directory. Returns how many entries there are. Files belong to the
+        agent's own user and keep their permission bits. An archive is refused if it holds a link, a device or
+        anything else that is no file or directory; an absolute name, one with `..`, two names that are the same or
+        differ in case only; or more than `max` bytes or `max_entries`. `fs.undo` removes it again, as long as
+        nobody has changed anything in it and there are at most 10,000 entries; `fs.changes` tells the journal.
+
+        Raises:     ArgumentError: The archive is damaged, or holds what is refused; says what.     TooLargeError:
+        It holds too much.     ConflictError: Something is at `dir`.     NotFoundError: The server has no such blob
+        (any more).     NotConnectedError: There is no link to the server.     TrustError: What came is something
+        else.
+        """
+
+    @staticmethod
+    def fetch(
+        blob_hash: str,
+        path: str,
+        mode: str | None = None,
+        if_hash: str | None = None,
+        max: int = 268435456,
+    ) -> builtins.dict[str, Any]:
+        """Give a file the content of a blob of the server, as a whole or not at all.
+
+        `mode`, `if_hash` and what is returned are as for `fs.write`: `created`, `old_hash`, `new_hash`, and
+        `journal` for `fs.undo`. What comes must have the hash that was asked for, and at most `max` bytes.
+
+        Raises:     NotFoundError: The server has no such blob (any more).     NotConnectedError: There is no link
+        to the server.     TrustError: What came is something else.
+        """
+
+    @staticmethod
     def glob(
         patterns: builtins.list[str],
         root: str = "/",
@@ -310,6 +395,11 @@ class fs:
         max: int = 1000,
         before: int = 0,
         after: int = 0,
+        recursive: bool = False,
+        match: str | None = None,
+        depth: int = 256,
+        one_fs: bool = True,
+        limit: int = 1000000,
     ) -> Stream[builtins.dict[str, Any]]:
         """Give each line of regular files in which `regex` is found, as `path`, `line` (from 1) and `text`.
 
@@ -317,16 +407,26 @@ class fs:
         bytes if it is not UTF-8; one of more than 64 KiB is searched, and one of more than 2 KiB given, up to
         there. Files that look binary are not searched. The syntax of patterns is that of RE2, as of `regex.test`.
 
+        With `recursive` a directory stands for the regular files below it, as `fs.walk` finds them: in no order,
+        down to `depth`, no link followed, what the policy denies left out, no other file system entered unless
+        `one_fs` is false. Of them only those are searched whose name, or with a slash in it whose path below the
+        directory, fits the pattern `match`. At most `limit` entries are looked at, in all directories together.
+
         The summary is `matches`, `files` (searched), `binary` and `missing` (not searched), `cut` (lines that were
-        longer), `partly` (files searched only in their first GiB), `truncated` (`max` ended it), `failed`, and
-        `errors`, the first of those, each with `code` and `message`.
+        longer), `partly` (files searched only in their first GiB), `truncated` (`max` or `limit` ended it), `seen`
+        (entries looked at), `denied` (of them, left out by the policy), `deeper` (directories not entered for their
+        depth), `failed`, and `errors`, the first of those, each with `code` and `message`.
         """
 
     @staticmethod
-    def hash(path: str, algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256") -> str:
+    def hash(
+        path: str,
+        algo: Literal["sha256", "sha512", "blake2b", "sha1", "md5"] = "sha256",
+        length: int | None = None,
+    ) -> str:
         """Return the hash of a regular file's content, in hexadecimal digits; `blake2b` is that of 64 bytes.
 
-        MD5 and SHA-1 are broken: only for what others hashed with them.
+        With `length` only that of its first bytes. MD5 and SHA-1 are broken: only for what others hashed with them.
         """
 
     @staticmethod
@@ -356,11 +456,14 @@ class fs:
 
     @staticmethod
     def link(source: str, path: str) -> None:
-        """Make a hard link at `path` to the regular file `source`; both places are decided on."""
+        """Make a hard link at `path` to the regular file `source`; both places are decided on.
+
+        `fs.undo` removes it, as long as the file has another name; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def list(path: str, offset: int = 0, limit: int = 1000, hidden: bool = True) -> builtins.dict[str, Any]:
-        """Return `{entries, more}`: the names in a directory, sorted, each with its `type`, from `offset` on."""
+        """Return `{entries, more}`: what is in a directory, sorted by `name`, each with its `type`."""
 
     @staticmethod
     def lstat(path: str) -> builtins.dict[str, Any] | None:
@@ -376,7 +479,10 @@ class fs:
 
     @staticmethod
     def mkdir(path: str, parents: bool = False, mode: str | None = None) -> bool:
-        """Make a directory (mode 0755), with those above it if `parents`; return whether it was not there."""
+        """Make a directory (mode 0755), with those above it if `parents`; return whether it was not there.
+
+        `fs.undo` removes those that were made and are empty; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def mounts() -> builtins.list[builtins.dict[str, Any]]:
@@ -393,15 +499,18 @@ class fs:
     def open_write(path: str, mode: Literal["r+", "w", "a"] = "r+") -> file:
         """Open a regular file to change it in place: one that is there (r+), emptied or made (w), or at its end (a).
 
-        The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has. There is no undo for it.
+        The handle has `write`, `truncate` and `sync`, and what that of `fs.open` has; and `journal`, with which
+        `fs.undo` writes back all that the file held, once it is closed and as long as nobody else has changed it. A
+        file that held more than 16 MiB has no journal, as `fs.changes` says; one that holds more when it is closed
+        is not taken back either.
         """
 
     @staticmethod
     def patch(path: str, diff: str, if_hash: str | None = None, dry_run: bool = False) -> builtins.dict[str, Any]:
         """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-        With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash` and `journal`; a hunk that does
-        not fit is a `conflict` error that names its line.
+        With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash`, `journal` and `no_undo` as
+        `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
         """
 
     @staticmethod
@@ -418,10 +527,17 @@ class fs:
         """
 
     @staticmethod
-    def read_stream(path: str, chunk: int = 524288, offset: int = 0) -> Stream[bytes]:
+    def read_stream(
+        path: str,
+        chunk: int = 524288,
+        offset: int = 0,
+        length: int | None = None,
+        hash: bool = False,
+    ) -> Stream[bytes]:
         """Give a regular file from `offset` on as bytes, `chunk` of them at a time, to where it ends by then.
 
-        The summary has `bytes`, how many were given.
+        At most `length` bytes. The summary has `bytes`, how many were given; `changed`, whether the file was
+        written to meanwhile; with `hash` also `sha256` of what was given, in hexadecimal digits.
         """
 
     @staticmethod
@@ -439,6 +555,10 @@ class fs:
         Links are removed and not followed, other file systems not entered. What is below is counted and decided on
         first; over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were
         removed.
+
+        `fs.undo` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,
+        directories and links of 16 MiB together, without extended attributes; `fs.changes` tells the journal, or
+        why there is none.
         """
 
     @staticmethod
@@ -446,11 +566,15 @@ class fs:
         """Move an entry, itself and not what it leads to, within one file system. Both places are decided on.
 
         A directory moves only if all below it is permitted at both places. `overwrite` is for files and links.
+        `fs.undo` moves it back, unless it took the place of something; `fs.changes` tells the journal.
         """
 
     @staticmethod
     def rmdir(path: str) -> bool:
-        """Remove an empty directory; return whether there was one."""
+        """Remove an empty directory; return whether there was one.
+
+        `fs.undo` makes it anew; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def space(path: str) -> builtins.dict[str, int]:
@@ -469,7 +593,10 @@ class fs:
 
     @staticmethod
     def symlink(target: str, path: str) -> None:
-        """Make a symlink at `path` with the text `target`; a `conflict` error if something is there."""
+        """Make a symlink at `path` with the text `target`; a `conflict` error if something is there.
+
+        `fs.undo` removes it; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def tail(
@@ -501,25 +628,48 @@ class fs:
 
     @staticmethod
     def truncate(path: str, size: int) -> None:
-        """Cut a regular file, or lengthen it with zeros, to `size` bytes. There is no undo for it."""
+        """Cut a regular file, or lengthen it with zeros, to `size` bytes.
+
+        `fs.undo` writes back what was cut off, up to 16 MiB; `fs.changes` tells the journal.
+        """
 
     @staticmethod
     def undo(journal: str) -> str | None:
         """Take a change back: the file gets the content, mode and owner that it had, or is removed if it was made.
 
-        Only if nobody has changed it since; else a `conflict` error. Returns the hash of what is there now.
+        Of other changes: what was appended is cut off, what was cut off is written back, what was renamed goes
+        back, and permission bits, owner or times are set as they were. Directories and links that were made go, and
+        those that were removed come back, also with all below them; what was unpacked goes; a file that was changed
+        in place gets back what it held. Only if nobody has changed it since; else a `conflict` error. Returns the
+        hash of what is there now, nothing where that is not looked at.
         """
 
     @staticmethod
     def unlink(path: str) -> builtins.dict[str, Any]:
         """Remove a file or a link, itself and not what it leads to. Returns `existed` and, for `fs.undo`, `journal`.
 
-        Only regular files of at most 16 MiB with one name can be brought back.
+        Links and regular files of at most 16 MiB can be brought back; of other things `no_undo` says why not. What
+        had other names comes back as a file of its own.
+        """
+
+    @staticmethod
+    def upload(path: str, name: str = "", max: int = 268435456) -> str:
+        """Give the content of a regular file to the server; return its hash, by which people and scripts get it back.
+
+        `name` is what people call it, the file's own if there is none; `max` bounds it (256 MiB). While the server
+        is away the agent keeps the blob in its outbox, and it is sent when the server is back.
+
+        Raises:     NotFoundError: There is nothing.     TooLargeError: It is larger than `max`, or than the server
+        takes.     UnavailableError: The outbox is full, or the disk refuses.
         """
 
     @staticmethod
     def utime(path: str, atime: float, mtime: float) -> None:
-        """Set when a file was last read and last changed, as it says of itself."""
+        """Set when a file was last read and last changed, as it says of itself.
+
+        `fs.undo` sets what it said before, as long as nobody has read or changed it; `fs.changes` tells the
+        journal.
+        """
 
     @staticmethod
     def walk(
@@ -572,7 +722,7 @@ class fs:
 
         `mode` is octal text, 0644 for a new file. `if_hash`: only if the sha256 of what is there is this, or
         `"absent"`; else a `conflict` error. Returns `created`, `old_hash` (nothing for a large file), `new_hash`
-        and `journal` for `fs.undo` (nothing if it cannot be undone).
+        and `journal` for `fs.undo` (nothing if it cannot be undone; `no_undo` says why).
         """
 
     @staticmethod
@@ -705,6 +855,27 @@ class net:
         """
 
     @staticmethod
+    def download(
+        url: str,
+        sha256: str,
+        name: str = "",
+        max: int = 268435456,
+        redirects: int = 5,
+        timeout: float = 300.0,
+        ca: str = "",
+    ) -> str:
+        """Give the content of a URL to the server, if it has the hash that is said; return that hash, as `fs.upload`.
+
+        `sha256` is 64 lower-case hexadecimal digits, with or without `sha256:` before them.
+
+        Redirects are followed, and each is decided like the first; servers must prove who they are (`ca` as for
+        `net.http`). Nothing is kept of what has another hash, or more than `max` bytes.
+
+        Raises:     TrustError: It has another hash.     TooLargeError: It is larger than `max`, or than the server
+        takes.     UnavailableError: It cannot be had, or cannot be kept.
+        """
+
+    @staticmethod
     def firewall(limit: int = 1000) -> builtins.dict[str, Any]:
         """Return `{chains, rules, more}`: the packet filter in the order in which it is asked.
 
@@ -714,6 +885,23 @@ class net:
         list ruleset`, `iptables-save`.
 
         Raises:     UnavailableError: There is no such tool here, or the agent may not ask (CAP_NET_ADMIN).
+        """
+
+    @staticmethod
+    def forward(
+        host: str,
+        port: int,
+        ttl: float | None = None,
+        max_bytes: int | None = None,
+        timeout: float = 10.0,
+        family: Literal["any", "4", "6"] = "any",
+        peer: str = "",
+    ) -> tunnel:
+        """Return a connection to `port` of `host` that is bounded: `ip`, `port`.
+
+        After `ttl` seconds, or when `max_bytes` have gone in both directions together, it is closed. `peer` says
+        for whom it is, for the record. Cloud metadata is reached only where a rule names it, and so is loopback.
+        How much went is on record at its end.
         """
 
     @staticmethod
@@ -727,18 +915,20 @@ class net:
         max_body: int = 65536,
         match: builtins.list[str] = [],
         ca: str = "",
+        auth: builtins.dict[str, Any] = {},
     ) -> builtins.dict[str, Any]:
         """Make one HTTP/1.1 request and follow its redirects, each of which is decided like the first.
 
         `code`, `url` (where the answer came from), `redirects` (how many were followed), `headers` (names in lower
         case), `body` (text if it is UTF-8, at most `max_body` bytes, as it came: nothing is decompressed), `bytes`,
-        `truncated`, `matches` (for each text in `match`, whether the body holds it), `ip`, `cert` (as
+        `truncated`, `matches` (for each RE2 pattern in `match`, whether the body has it), `ip`, `cert` (as
         `net.tls_peer`), `error`, `duration`, and of the last request `tt_resolve`, `tt_connect`, `tt_tls`,
         `tt_firstbyte` (all in milliseconds). If a server cannot prove who it is, nothing is sent to it: `code` is
         nothing and `error` says why.
 
         `GET` and `HEAD` are for tier `inspect`, other methods for `operate`. Another origin gets none of the
-        `headers`. Their values and the `body` can be secrets. No proxy is used. There is no way from https back to
+        `headers` and no `auth`. Their values and the `body` can be secrets. `auth` is a map of `user` and
+        `password` (Basic, RFC 7617) or of `bearer` (RFC 6750). No proxy is used. There is no way from https back to
         http.
         """
 
@@ -783,11 +973,62 @@ class net:
         """
 
     @staticmethod
+    def mysql_status(
+        host: str,
+        user: str,
+        password: Any | None = None,
+        port: int = 3306,
+        tls: Literal["prefer", "require", "never"] = "prefer",
+        timeout: float = 10.0,
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Return what a MySQL or MariaDB server says about itself, in groups; what its version does not say is
+        nothing.
+
+        `version`; `core` (aborted_clients, connections, queries, uptime in seconds), `threads` (connected, created,
+        running), `thread.cache_size`, `key.buffer_size`, `max.connections`, `bytes` (received, sent), `innodb`,
+        `qcache`, `handler` (the counters of `SHOW GLOBAL STATUS` without these words), and `replication` of a
+        replica, nothing elsewhere or if the user may not see it (that takes `REPLICATION CLIENT`).
+
+        `password` can be a secret. Proofs: `mysql_native_password` and `caching_sha2_password`. With `tls` as
+        `prefer` TLS is spoken if it is offered, and the server must prove to be `host` (`ca` as for `net.http`).
+
+        Raises:     DeniedError: The server refuses the user.     UnavailableError: It cannot be reached, cannot
+        prove who it is, or wants a proof that is not known here.
+        """
+
+    @staticmethod
     def neighbours(limit: int = 1000) -> builtins.dict[str, Any]:
         """Return `{neighbours, more}`: whom the kernel knows on its links (ARP and neighbour discovery).
 
         Each is `family` (ipv4 or ipv6), `address`, `mac` (or nothing), `interface`, `state` (reachable, stale,
         delay, probe, incomplete, failed, permanent, none), `router`. Source: rtnetlink(7), RTM_GETNEIGH.
+        """
+
+    @staticmethod
+    def pg_status(
+        host: str,
+        user: str,
+        password: Any | None = None,
+        port: int = 5432,
+        database: str = "postgres",
+        tls: Literal["prefer", "require", "never"] = "prefer",
+        timeout: float = 10.0,
+        ca: str = "",
+    ) -> builtins.dict[str, Any]:
+        """Return what a PostgreSQL server (10 or later) says about itself; what the user may not see is nothing.
+
+        `version`, `uptime` (seconds), `in_recovery`, `behind` (seconds since a standby replayed something),
+        `max_connections`, `size` (bytes of the databases that the user may connect to); `connections` (total,
+        active, idle, idle_in_transaction, waiting for locks, longest_transaction in seconds); `databases`, sums
+        over all of them (count, commits, rollbacks, blocks_read, blocks_hit, rows_returned, rows_fetched,
+        rows_inserted, rows_updated, rows_deleted, conflicts, deadlocks, temp_files, temp_bytes); `replication`
+        (replicas, replay_lag in seconds, replay_lag_bytes). The user needs no more than the role `pg_monitor`.
+
+        `password`, `tls` and `ca` as for `net.mysql_status`. Proofs: SCRAM-SHA-256 and md5.
+
+        Raises:     DeniedError: The server refuses the user.     UnavailableError: It cannot be reached, cannot
+        prove who it is, or wants a proof that is not known here.
         """
 
     @staticmethod
@@ -801,7 +1042,8 @@ class net:
         """Send `count` echo requests and return what came back in `timeout` seconds for all of them.
 
         `sent`, `received`, `available` (percent answered), `min`, `avg` and `max` (milliseconds; nothing if none
-        came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing).
+        came back), `ip`, `method` (`datagram` or `raw` socket), `error` (what the network said, or nothing),
+        `tt_resolve` (milliseconds).
         """
 
     @staticmethod
@@ -900,10 +1142,10 @@ class net:
         """Connect to `port` of `host`, wait for a `banner` line, `send`, wait until `expect` came, and close.
 
         `ip`, `port`, `tt_resolve`, `tt_connect`, `tt_tls`, `tt_firstbyte` and `duration` (milliseconds), `banner`
-        (what came first, or nothing), `match` (whether `expect` came in time; nothing if there is none), `tls` (the
-        version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host` if that is not
-        given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent, `cert.error` says
-        why, and `tls` is nothing.
+        (what came first, or nothing), `match` (whether the RE2 pattern `expect` came; nothing without one), `tls`
+        (the version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host` if that is
+        not given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent, `cert.error`
+        says why, and `tls` is nothing.
         """
 
     @staticmethod
@@ -1012,9 +1254,11 @@ class proc:
         name: str,
         args: builtins.list[str] = [],
         timeout: float = 10.0,
-        stdin: str | bytes = "",
+        stdin: Any | None = None,
     ) -> builtins.dict[str, Any]:
         """Run the declared command `name` with `args` after what the manifest puts first, and `stdin` to read.
+
+        `stdin` can be a secret; what the program repeats of it reads `[secret NAME]`.
 
         Returns `code` and `signal` (one of them is nothing), `stdout`, `stderr`, `truncated`, `ms`. What outlasts
         `timeout` is killed and ends with signal 9; whatever it left running is ended with it.
@@ -1054,8 +1298,8 @@ class proc:
     @staticmethod
     def exec(
         argv: builtins.list[str],
-        stdin: str | bytes = "",
-        env: builtins.dict[str, str] = {},
+        stdin: Any | None = None,
+        env: builtins.dict[str, Any] = {},
         cwd: str = "/",
         user: str = "",
         group: str = "",
@@ -1064,8 +1308,9 @@ class proc:
     ) -> builtins.dict[str, Any]:
         """Run any program: `argv` begins with its path, or its name to be found on the usual path; there is no shell.
 
-        `env` is added to a small environment of ours. `user` and `group` are names or numbers; only an agent that
-        is root can take them. `max_output` is for each of the two outputs. Returns what `proc.command` returns.
+        `env` is added to a small environment of ours; its values and `stdin` can be secrets. `user` and `group` are
+        names or numbers; only an agent that is root can take them. `max_output` is for each of the two outputs.
+        Returns what `proc.command` returns.
 
         Raises:     NotFoundError: There is no such program, directory, user or group.     DeniedError: The user may
         not run it, or the agent cannot become that user.     UnavailableError: No program can be started now.
@@ -1152,7 +1397,7 @@ class proc:
     @staticmethod
     def spawn(
         argv: builtins.list[str],
-        env: builtins.dict[str, str] = {},
+        env: builtins.dict[str, Any] = {},
         cwd: str = "/",
         user: str = "",
         group: str = "",
@@ -1165,6 +1410,15 @@ class proc:
 
         Raises:     NotFoundError: There is no such program, directory, user or group.     DeniedError: The user may
         not run it, or the agent cannot become that user.     UnavailableError: No program can be started now.
+        """
+
+    @staticmethod
+    def start(argv: builtins.list[str], merge: bool = False) -> process:
+        """Start a command that the policy names, by its program and each of its arguments, and go on as `proc.spawn`.
+
+        It runs as the agent's own user, in `/`, with a small environment of ours.
+
+        Raises:     NotFoundError: There is no such program.     UnavailableError: No program can be started now.
         """
 
     @staticmethod
@@ -1232,8 +1486,10 @@ class process:
         looks after programs has ended, and the program with it.
         """
 
-    def write(self, data: str | bytes, timeout: float = 10.0) -> int:
+    def write(self, data: Any, timeout: float = 10.0) -> int:
         """Write to what the program reads; returns how many bytes went, fewer than all if `timeout` came first.
+
+        `data` can be a secret.
 
         Raises:     ConflictError: Its input is closed.
         """
@@ -1342,15 +1598,24 @@ class state:
 
 class sys:
     @staticmethod
-    def audit_events(type: str = "", key: str = "", since: float = 0.0, limit: int = 200) -> builtins.dict[str, Any]:
-        """Return `{events, more}`: the newest records of the kernel's audit log, oldest first.
+    def audit_events(
+        type: str = "",
+        key: str = "",
+        since: float = 0.0,
+        limit: int = 200,
+        follow: bool = False,
+    ) -> Stream[builtins.dict[str, Any]]:
+        """Give the newest `limit` records of the kernel's audit log, oldest first; with `follow`, then those that
+        come.
 
         `type` narrows to one type of record (such as USER_LOGIN or AVC), `key` to those of a rule's key, `since` to
-        a time (seconds since 1970 UTC). The last 8 MiB of the log are looked through.
+        a time (seconds since 1970 UTC). The last 8 MiB of the log are looked through. With `follow` the stream has
+        no end of its own, goes on when the log is turned over, and with `limit` 0 begins with what comes from now
+        on.
 
         Each is `time`, `serial` (records of one event share it), `type` and `fields` (a map of texts). What was
-        typed at a terminal is left out, and what looks like a secret in command lines is replaced. Source:
-        /var/log/audit/audit.log, auditd(8).
+        typed at a terminal is left out, and what looks like a secret in command lines is replaced. The summary is
+        `more`, whether there are older ones. Source: /var/log/audit/audit.log, auditd(8).
 
         Raises:     UnavailableError: There is no such log, or this agent may not read it.
         """
@@ -1565,7 +1830,8 @@ class sys:
         At most 50 `names`; with apt, `name=version` asks for a version. `refresh` fetches the lists first. Existing
         configuration files are kept, nobody is asked. Returns `manager` (apt or dnf) and `changed` (each with name,
         before, after: versions, nothing if it was not there; at most 500). If the run ends while it works, the
-        package manager is asked to stop and has a minute for that.
+        package manager is asked to stop and has a minute for that. What a package starts otherwise than by the
+        service manager is ended with the call.
 
         Raises:     UnavailableError: There is no apt or dnf here, or it failed; says what it said.
         DeadlineError: It took too long.
@@ -1788,6 +2054,15 @@ class tty:
     def close(self) -> None:
         """Give it back."""
 
+    @staticmethod
+    def client(id: str, action: Literal["edit", "browse", "view", "terminal"], path: str) -> None:
+        """Ask the programs of those who watch the terminal of session `id` to open `path` of this host.
+
+        It is a proposal: their program asks them, and what they then do is decided on as theirs.
+
+        Raises:     NotFoundError: No such session has a terminal here.
+        """
+
     def expect(self, patterns: builtins.list[str], timeout: float = 10.0) -> builtins.dict[str, Any] | None:
         """Wait until what is printed matches one of the patterns (those of `regex.*`), and take all up to its end.
 
@@ -1797,11 +2072,38 @@ class tty:
         """
 
     @staticmethod
+    def login(
+        user: str = "",
+        argv: builtins.list[str] = [],
+        cols: int = 80,
+        rows: int = 24,
+        term: str = "xterm-256color",
+        lang: str = "C.UTF-8",
+        env: builtins.dict[str, str] = {},
+    ) -> tty:
+        """Start the login shell of `user`, or the program `argv`, as when that user logs in, in a terminal of its own.
+
+        Without `user` it is the agent's own; only an agent that is root can take another. The program starts in the
+        user's home if there is one. The handle is that of `tty.open`; when it is closed the terminal is hung up,
+        and 0.3 s later all that came of it is killed.
+
+        Raises:     NotFoundError: There is no such user or program.     DeniedError: The user may not run it, or
+        the agent cannot become that user.     UnavailableError: No program can be started now.
+        """
+
+    @staticmethod
+    def notice(id: str, text: str) -> None:
+        """Show a line to everybody who watches the terminal of session `id`.
+
+        Raises:     NotFoundError: No such session has a terminal here.
+        """
+
+    @staticmethod
     def open(
         argv: builtins.list[str],
         cols: int = 80,
         rows: int = 24,
-        env: builtins.dict[str, str] = {},
+        env: builtins.dict[str, Any] = {},
         cwd: str = "/",
         user: str = "",
         group: str = "",
@@ -1844,6 +2146,15 @@ class tty:
         Raises:     ConflictError: The terminal echoes what is typed, or the program does not read it.
         """
 
+    @staticmethod
+    def sessions() -> builtins.list[builtins.dict[str, Any]]:
+        """Return the sessions of people that are open on this host, oldest first.
+
+        Each has `id`, `kind` (terminal, files, command, forward), `user` (who opened it), `started` (seconds since
+        1970 UTC), `size` (`cols` and `rows` of a terminal, else nothing), `watchers` (who have the terminal before
+        them) and `recording` (whether the server records it: terminals always are).
+        """
+
     def signal(
         self,
         sig: Literal["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP", "TSTP"],
@@ -1861,6 +2172,22 @@ class tty:
 
         Raises:     ConflictError: The program has ended.
         """
+
+class tunnel:
+    def close(self) -> None:
+        """Give it back."""
+
+    def counts(self) -> builtins.dict[str, Any]:
+        """Return how many bytes were `sent` to the peer and `received` from it so far."""
+
+    def finish(self) -> None:
+        """Tell the peer that nothing more will come; reading goes on."""
+
+    def read(self, length: int = 65536, timeout: float = 30.0) -> bytes | None:
+        """Return what comes next, at most `length` bytes; nothing once the peer has ended."""
+
+    def write(self, data: str | bytes, timeout: float = 30.0) -> int:
+        """Send all of `data` and return its length; after a `deadline` nobody knows how much went, so it is closed."""
 
 class url:
     @staticmethod
@@ -1899,8 +2226,12 @@ class writer:
     def close(self) -> None:
         """Give it back."""
 
-    def finish(self) -> builtins.dict[str, Any]:
-        """Put the new content in its place; returns what `fs.write` returns."""
+    def finish(self, hash: str | None = None) -> builtins.dict[str, Any]:
+        """Put the new content in its place; returns what `fs.write` returns.
+
+        With `hash` only if the sha256 of what was written is this; else a `conflict` error, and nothing has
+        changed.
+        """
 
     def write(self, data: str | bytes) -> int:
         """Append to the new content; return its size so far in bytes."""

@@ -10,7 +10,7 @@ from premises import AGENT, Premises, until
 
 from agent.cache import Entry
 from agent.shipping import Shipper
-from agent.transport import LinkClosedError
+from agent.transport import LinkClosedError, Transport
 from protocol import link as events
 from protocol.errors import OutriderError
 from protocol.handshake import Proved, ServerHandshake
@@ -19,7 +19,7 @@ from protocol.link import Link, Role
 from protocol.signing import PrivateKey
 
 
-class Pipe:
+class Pipe(Transport):
     """The agent's transport; what the server has to say goes into ``to_agent``."""
 
     def __init__(self) -> None:

@@ -333,7 +333,7 @@ async def test_spent_orders_do_not_fill_the_memory(works: Works, monkeypatch: py
     digest = offered(works)
     for number in range(9):
         await works.run(digest, run_id=f"run_{number}", order=order(works, digest, nonce=str(number)))
-    assert len(works.admission._spent) <= 4
+    assert len(works.nonces._spent) <= 4
     for number in range(9):
         again = {"run_id": f"again_{number}", "order": order(works, digest, nonce=str(number))}
         assert await works.reason(digest, **again) == "replayed_token"

@@ -266,6 +266,50 @@ async def test_a_bundle_that_stops_on_its_way(rig: Rig, entry: Entry, monkeypatc
     await until(lambda: resets == ["cancelled"])
 
 
+async def test_a_bundle_goes_on_where_it_broke_off(rig: Rig, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", 0.3)
+    packed, asked = entry.bundle.pack(), []
+    assert len(packed) > 120
+
+    def answer(request: events.RequestReceived) -> Body:
+        assert rig.server.link is not None
+        offset = request.body.get("offset") or 0
+        asked.append(offset)
+        stream = rig.server.link.open("bundle", {"digest": entry.bundle.digest, "offset": offset})
+        if offset < 100:
+            rig.server.link.send(stream, packed[offset : offset + 60])
+        else:
+            rig.server.link.send(stream, packed[offset:])
+            rig.server.link.finish(stream)
+        return statements(entry)
+
+    rig.server.on_request = answer
+    for _ in range(2):
+        with pytest.raises(DeadlineError):
+            await rig.connection.fetch(entry.bundle.digest)
+    fetched = await rig.connection.fetch(entry.bundle.digest)
+    assert (fetched.packed, fetched.is_resumed, asked) == (packed, True, [0, 60, 120])
+
+
+async def test_a_server_that_cannot_go_on_is_asked_for_all_of_it(rig: Rig, entry: Entry) -> None:
+    """An older one does not know how; nothing must be stuck because of a beginning."""
+    digest = entry.bundle.digest
+    rig.connection._partials.keep(digest, b"the beginning")
+    rig.server.bundles[digest] = entry
+
+    def answer(request: events.RequestReceived) -> Body | None:
+        assert rig.server.link is not None
+        if "offset" in request.body:
+            rig.server.link.fail(request.id, "invalid_argument", "bundle.get has no key 'offset'")
+            return None
+        return rig.server.answer(request)
+
+    rig.server.on_request = answer
+    with pytest.raises(UnavailableError, match="no key"):
+        await rig.connection.fetch(digest)
+    assert (await rig.connection.fetch(digest)).is_resumed is False
+
+
 @pytest.mark.parametrize("told", [{}, {"publication": {}}, {"approvals": []}])
 async def test_an_answer_without_statements_is_the_servers_fault(rig: Rig, entry: Entry, told: Body) -> None:
     def answer(_: events.RequestReceived) -> Body:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from premises import approved, script, until
 from works import Repository
-from world import DIGEST, World
+from world import DIGEST, NOW, World
 
+from agent.approvals import adding
 from agent.bundles import Bundles
 from agent.cache import Cache, Entry
 from agent.link import Fetched
 from protocol.errors import NotConnectedError, OutriderError, TrustError
+from protocol.signing import Envelope, sign
+from protocol.timestamps import stamp
 
 
 class Store:
@@ -21,6 +27,8 @@ class Store:
 
     def __init__(self, directory: Path, world: World) -> None:
         directory.mkdir()
+        self.world = world
+        self.roster = world.roster()
         self.directory = directory
         self.entry: Entry = approved(world, script())
         self.digest = self.entry.bundle.digest
@@ -29,9 +37,17 @@ class Store:
         self.restart()
 
     def restart(self) -> None:
-        self.bundles = Bundles(Cache(self.directory))
+        self.bundles = Bundles(Cache(self.directory), self._adding)
         self.bundles.fetch = self.repository.fetch
         self.bundles.needed = lambda: {self.digest}
+
+    def _adding(self, entry: Entry, given: Sequence[Envelope]) -> Entry:
+        return adding(entry, given, self.roster, NOW)
+
+    def approval(self, **changes: Any) -> Envelope:
+        """Return one that is newer than the first and says something else."""
+        about = {"digest": self.digest, "grant": {"calls": ["fs.stat"]}, "issued": stamp(NOW)}
+        return self.world.approval(**(about | changes))
 
     def damage(self) -> None:
         (path,) = self.directory.iterdir()
@@ -133,3 +149,83 @@ async def test_one_that_cannot_be_had_does_not_keep_the_others_away(store: Store
     assert len(store.repository.asked) == 3
     store.bundles.fetch = None
     assert (await store.bundles.get(store.digest)).bundle.digest == store.digest
+
+
+async def test_parts_that_do_not_make_the_bundle_are_let_go_and_all_of_it_is_fetched_once(store: Store) -> None:
+    """A server that lied about the beginning costs one transfer; one that goes on lying is refused."""
+    good = store.repository.held[store.digest]
+    store.repository.held[store.digest] = replace(good, packed=b"lies" + good.packed[4:], is_resumed=True)
+
+    async def fetch(digest: str) -> Fetched:
+        found = await store.repository.fetch(digest)
+        store.repository.held[digest] = good
+        return found
+
+    store.bundles.fetch = fetch
+    assert (await store.bundles.get(store.digest)).bundle.digest == store.digest
+    assert len(store.repository.asked) == 2
+    store.repository.held[store.digest] = replace(good, packed=b"lies", is_resumed=True)
+    store.bundles.fetch = store.repository.fetch
+    with pytest.raises(OutriderError):
+        await store.bundles.refresh(store.digest)
+    assert len(store.repository.asked) == 4
+
+
+# approvals that come later --------------------------------------------------------------------------------------------
+
+
+async def test_a_newer_approval_of_what_is_here_is_kept(store: Store) -> None:
+    before = await store.bundles.get(store.digest)
+    newer = store.approval()
+    assert store.bundles.learn([newer]) == [store.digest]
+    store.restart()
+    assert (await store.bundles.get(store.digest)).approvals == (newer, *before.approvals)
+    assert store.bundles.learn([newer]) == [], "the same again changes nothing"
+    assert len(store.repository.asked) == 1
+
+
+async def test_an_approval_of_what_is_not_here_fetches_nothing(store: Store) -> None:
+    """It comes with the bundle, if that is ever wanted."""
+    assert store.bundles.learn([store.approval(), store.world.approval(digest=DIGEST)]) == []
+    assert (store.repository.asked, list(store.directory.iterdir())) == ([], [])
+
+
+async def test_an_approval_that_comes_while_its_bundle_is_under_way_is_not_lost(store: Store) -> None:
+    """The server may have answered before it was given."""
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(digest: str) -> Fetched:
+        found = await store.repository.fetch(digest)
+        asked.set()
+        await goes_on.wait()
+        return found
+
+    store.bundles.fetch = slowly
+    fetching = asyncio.create_task(store.bundles.get(store.digest))
+    await asked.wait()
+    newer = store.approval()
+    assert store.bundles.learn([newer]) == []
+    goes_on.set()
+    assert newer in (await fetching).approvals
+    store.restart()
+    assert newer in (await store.bundles.get(store.digest)).approvals
+    assert not store.bundles._told
+
+
+async def test_what_is_fetched_anew_keeps_the_approvals_that_count(store: Store) -> None:
+    """A server that has lost them, or would rather show an earlier one, takes none away from this host."""
+    await store.bundles.get(store.digest)
+    newer = store.approval()
+    store.bundles.learn([newer])
+    assert newer in (await store.bundles.refresh(store.digest)).approvals
+    assert len(store.repository.asked) == 2
+
+
+async def test_what_is_no_approval_is_refused_and_nothing_is_kept(store: Store) -> None:
+    before = await store.bundles.get(store.digest)
+    publication = store.world.publication(digest=store.digest)
+    nonsense = sign("approval", {"type": "approval"}, store.world.key("bob"))
+    for bad in (publication, nonsense):
+        with pytest.raises(OutriderError):
+            store.bundles.learn([store.approval(), bad])
+    assert (await store.bundles.get(store.digest)).approvals == before.approvals

@@ -156,6 +156,19 @@ def test_what_a_schedule_needs_never_goes(directory: Path, world: World) -> None
     assert left == {*needed, entries[3].bundle.digest}, "nor what has just come"
 
 
+def test_the_least_recently_used_go_when_all_are_too_large_together(directory: Path, world: World) -> None:
+    entries = [approved(world, script("-" * 1000 + f"\nreturn {number}\n")) for number in range(4)]
+    digests = [each.bundle.digest for each in entries]
+    Cache(directory).put(digests[0], entries[0])
+    size_bytes = path_of(directory, digests[0]).stat().st_size
+    cache = Cache(directory, max_bytes=2 * size_bytes + 100)
+    for number, each in enumerate(entries):
+        cache.put(each.bundle.digest, each, {digests[0]})
+        os.utime(path_of(directory, each.bundle.digest), ns=(number, number))
+    left = [Cache(directory).get(digest) is not None for digest in digests]
+    assert left == [True, False, False, True], "what a schedule needs, and the newest"
+
+
 def test_what_a_crash_left_beside_the_entries_goes_too(directory: Path, world: World) -> None:
     (directory / ".half.bundle.new").write_bytes(b"half")
     os.utime(directory / ".half.bundle.new", ns=(0, 0))

@@ -48,11 +48,11 @@ def test_what_is_saved_is_loaded(state: StateDir, config: AgentConfig) -> None:
 
 def test_every_setting_is_read(state: StateDir) -> None:
     settings = {
-        "ca_file": "/etc/ca.pem", "log_level": "debug", "spool_max": "64MiB", "keep_acknowledged_days": 3,
-        "concurrent_runs": 2,
+        "ca_file": "/etc/ca.pem", "log_level": "debug", "spool_max": "64MiB", "cache_max": "8MiB",
+        "keep_acknowledged_days": 3, "concurrent_runs": 2,
     }  # fmt: skip
     written(state, settings=settings)
-    assert load_config(state).settings == Settings("/etc/ca.pem", "debug", 64 << 20, 3, 2)
+    assert load_config(state).settings == Settings("/etc/ca.pem", "debug", 64 << 20, 8 << 20, 3, 2)
 
 
 def test_what_is_not_said_has_its_default(state: StateDir) -> None:

@@ -93,18 +93,36 @@ def test_giving_up_names_the_stream_that_the_server_still_sends_on() -> None:
     """It has to be told, or it goes on sending what nobody reads."""
     downloads = Downloads()
     stream = opened(downloads, 7)
-    assert downloads.forget(DIGEST) == stream
+    downloads.arrived(stream, b"the beginning")
+    assert downloads.forget(DIGEST) == (stream, b"the beginning")
     assert not downloads.arrived(stream, b"late")
-    assert downloads.forget(DIGEST) is None
+    assert downloads.forget(DIGEST) == (None, b"")
 
 
 def test_nothing_is_left_to_stop_before_or_after_a_stream() -> None:
     downloads = Downloads()
     downloads.expect(DIGEST)
-    assert downloads.forget(DIGEST) is None
+    assert downloads.forget(DIGEST) == (None, b"")
     stream = opened(downloads)
     downloads.finished(stream)
-    assert downloads.forget(DIGEST) is None
+    assert downloads.forget(DIGEST) == (None, b"")
+
+
+def test_what_follows_is_put_behind_what_was_there() -> None:
+    downloads = Downloads()
+    downloads.expect(DIGEST, b"one ")
+    assert downloads.opened(1, PURPOSE, {"digest": DIGEST, "offset": 4})
+    downloads.arrived(1, b"two")
+    finished = downloads.finished(1)
+    assert finished is not None
+    assert bytes(finished.packed) == b"one two"
+
+
+@pytest.mark.parametrize("header", [{}, {"offset": 0}, {"offset": 3}, {"offset": 5}, {"offset": "4"}])
+def test_a_stream_that_goes_on_somewhere_else_is_refused(header: dict[str, object]) -> None:
+    downloads = Downloads()
+    downloads.expect(DIGEST, b"one ")
+    assert not downloads.opened(1, PURPOSE, {"digest": DIGEST, **header})
 
 
 def test_a_bundle_can_be_fetched_again_after_a_reset() -> None:

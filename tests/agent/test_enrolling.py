@@ -31,7 +31,7 @@ from protocol.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from protocol.signing import PrivateKey, sign
+from protocol.signing import Envelope, PrivateKey, sign
 
 SECRET = bytes(range(32))
 
@@ -214,6 +214,52 @@ def test_a_server_that_proves_nothing_leaves_nothing(
     assert is_untouched(state)
     server.answer = server.honest
     enroll(state, server.wanted(), NOW)
+
+
+# roots from elsewhere ------------------------------------------------------------------------------------------------
+
+
+def with_roots(server: Server, trusted: Envelope) -> Enrolment:
+    return Enrolment(server.address, server.token, None, {}, trusted=trusted)
+
+
+def test_roots_that_were_given_are_pinned_and_the_servers_roster_must_follow(server: Server, state: StateDir) -> None:
+    trusted = sign("roster", server.world.roster_body(3), server.world.key("root"))
+    config = enroll(state, with_roots(server, trusted), NOW)
+    assert config.roots == (server.world.key("root").public,)
+    assert Trust(state, config, NOW).roster_version == 4
+
+
+def test_roots_that_were_rotated_since_follow_from_those_that_were_given(server: Server, state: StateDir) -> None:
+    world = server.world
+    trusted = sign("roster", world.roster_body(3), world.key("root"))
+    fresh = {"threshold": 1, "keys": [world.key("r2").public.to_text()]}
+    server.roster = sign("roster", world.roster_body(4, roots=fresh), world.key("root"), world.key("r2")).to_plain()
+    server.roots = fresh
+    config = enroll(state, with_roots(server, trusted), NOW)
+    assert config.roots == (world.key("root").public,)
+    assert Trust(state, config, NOW).roster_version == 4
+
+
+def test_a_server_without_a_roster_cannot_keep_the_given_one_away(server: Server, state: StateDir) -> None:
+    server.roots = server.roster = None
+    trusted = sign("roster", server.world.roster_body(3), server.world.key("root"))
+    config = enroll(state, with_roots(server, trusted), NOW)
+    assert Trust(state, config, NOW).roster_version == 3
+
+
+@pytest.mark.parametrize(("version", "signer", "reason"), [(3, "mallory", "unknown_key"), (5, "root", "rollback")])
+def test_a_server_with_other_roots_or_an_older_roster_enrols_nobody(
+    server: Server, state: StateDir, version: int, signer: str, reason: str
+) -> None:
+    """The server is the attacker's when the host is enrolled: the roots are not its to choose."""
+    roots = {"threshold": 1, "keys": [server.world.key(signer).public.to_text()]}
+    trusted = sign("roster", server.world.roster_body(version, roots=roots), server.world.key(signer))
+    with pytest.raises(TrustError) as caught:
+        enroll(state, with_roots(server, trusted), NOW)
+    assert caught.value.reason == reason
+    assert not state.config.exists()
+    assert not state.identity.exists()
 
 
 def test_an_answer_to_another_request_is_not_taken(server: Server, state: StateDir) -> None:

@@ -69,6 +69,16 @@ def test_more_than_the_bound_is_not_read(tmp_path: Path) -> None:
         read_bounded(path, 4)
 
 
+def test_a_file_that_the_kernel_makes_is_read_whole() -> None:
+    """Its size is told as nothing."""
+    path = Path("/proc/self/status")
+    assert path.stat().st_size == 0
+    assert read_bounded(path, 1 << 20).startswith(b"Name:")
+    assert read_bounded(path, 1 << 20).count(b"\n") > 10
+    with pytest.raises(TooLargeError):
+        read_bounded(path, 10)
+
+
 def test_a_pipe_in_place_of_a_file_does_not_hang_the_agent(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(UnavailableError, match="regular file"):

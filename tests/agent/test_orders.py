@@ -69,6 +69,13 @@ def test_an_order_in_good_form_lets_one_run_begin(world: World) -> None:
     assert check(world, run(order(world))) == Nonce("n1", to_us(EXPIRES))
 
 
+def test_an_order_of_a_dry_run_is_good_for_one_only(world: World) -> None:
+    """Nobody who was to try a script out is taken for somebody who ordered what it does, and the other way round."""
+    assert check(world, run(order(world, dry_run=True), dry_run=True)) is not None
+    assert refusal(world, run(order(world), dry_run=True)) == "mix_and_match"
+    assert refusal(world, run(order(world, dry_run=True))) == "mix_and_match"
+
+
 def test_an_order_of_a_schedule_is_good_for_all_its_fire_times(world: World) -> None:
     """So it has nothing that could be used up."""
     for hours in (0, 0.5, 0.99):
@@ -96,6 +103,8 @@ WRONG: list[tuple[str, Callable[[World], Any]]] = [
     ("mix_and_match", lambda w: order(w, parameters={})),
     ("mix_and_match", lambda w: order(w, parameters={"device": "sdb"})),
     ("mix_and_match", lambda w: schedule_order(w)),
+    ("mix_and_match", lambda w: order(w, dry_run=True)),
+    ("malformed", lambda w: order(w, dry_run=1)),
     ("expired", lambda w: order(w, expires=stamp(NOW))),
     ("expired", lambda w: order(w, issued=stamp(NOW + timedelta(minutes=6)))),
     ("malformed", lambda w: order(w, more=1)),

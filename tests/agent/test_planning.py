@@ -57,6 +57,19 @@ def test_a_due_fire_time_runs() -> None:
     assert made.next_us == START + MINUTE
 
 
+def test_a_look_at_what_is_not_due_asks_for_few_fire_times() -> None:
+    """An idle agent looks every few seconds at each of its schedules; a thousand fire times ahead cost it 8 ms each."""
+    asked = []
+
+    def upcoming(after_us: int, count: int) -> list[int]:
+        asked.append(count)
+        return every(MINUTE)(after_us, count)
+
+    for catch_up in CatchUp:
+        make(late_us=-1, since_us=30 * S, upcoming=upcoming, catch_up=catch_up)
+    assert sum(asked) <= 3 * len(CatchUp)
+
+
 @pytest.mark.parametrize("late_s", [0, 1, 30, 59])
 def test_a_stalled_host_runs_late_and_does_not_skip(late_s: int) -> None:
     made = make(late_us=late_s * S, since_us=late_s * S + 1)

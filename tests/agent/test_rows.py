@@ -59,10 +59,11 @@ def test_what_is_old_is_forgotten_and_what_is_open_is_not(database: sqlite3.Conn
     for statement in (
         rows.open_run("open", b"", 1), rows.open_run("ended", b"", 1), rows.close_run("ended", 5),
         rows.mark_fire("s", 1, FireState.STARTED), rows.mark_fire("s", 2, FireState.QUEUED), rows.use_nonce("n", 5),
+        rows.use_nonce("expired a while ago", 15),
     ):  # fmt: skip
         database.execute(*statement)
-    for statement in rows.forget(marks_before_us=10, runs_before_us=10, now_us=10):
+    for statement in rows.forget(marks_before_us=10, runs_before_us=10):
         database.execute(*statement)
     assert database.execute("SELECT run FROM runs").fetchall() == [("open",)]
     assert database.execute("SELECT fire_us FROM fires").fetchall() == [(2,)]
-    assert database.execute("SELECT count(*) FROM nonces").fetchone() == (0,)
+    assert database.execute("SELECT nonce FROM nonces").fetchall() == [("expired a while ago",)]

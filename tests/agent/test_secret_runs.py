@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from premises import AGENT, approved, script
 from works import Works
+from world import NOW
 
 from protocol.ledger import encode_record
 from protocol.sealing import Context, seal
+from protocol.signing import sign
 from protocol.tiers import Tier
-from sandbox.gate import CallEntry
+from protocol.timestamps import stamp
+from sandbox.parties import CallEntry
 from stdlib import catalogue
 from stdlib.catalogue import CallSpec, call, load
 from stdlib.handles import Private
@@ -105,6 +110,23 @@ async def test_a_tier_that_may_not_look_gets_none(ready: Works) -> None:
     bundle = script('return secret("db").name\n', name="checks/db/load", tier="observe")
     ready.repository.put(approved(ready.world, bundle))
     assert (await ready.run(bundle.digest)).outcome == "denied"
+
+
+async def test_what_is_only_tried_gets_none(ready: Works) -> None:
+    """What nobody approved yet has the name that the secret is for: its reviewer lets it look, not have that."""
+    ready.premises.allow(CEILING + "dry_runs: true\n")
+    bundle = script('local ok, e = pcall(secret, "db") return {ok, e.code}\n', name="checks/db/load", tier="inspect")
+    entry = approved(ready.world, bundle)
+    body = {
+        "type": "order", "action": "run", "agents": [AGENT], "digest": bundle.digest, "parameters": {}, "dry_run": True,
+        "issued": stamp(NOW), "expires": stamp(NOW + timedelta(hours=1)), "nonce": "n1",
+    }  # fmt: skip
+    order = sign("order", body, ready.world.key("bob")).to_plain()
+    ready.repository.put(replace(entry, approvals=()))
+    tried = await ready.run(bundle.digest, order=order, dry_run=True)
+    assert tried.data["result"] == [False, "unavailable"]
+    ready.repository.put(entry)
+    assert (await ran(ready, 'return secret("db").name\n', run_id="run_2"))["result"] == "db"
 
 
 async def test_a_manifest_narrows_it_by_name(ready: Works) -> None:

@@ -27,7 +27,8 @@ async def test_a_running_agent_is_looked_at_without_being_held(enrolled: Premise
     with enrolled.state.locked():
         told = standing(enrolled.state)
     assert told == {
-        "running": True, "server": "http://127.0.0.1:1", "agent_id": AGENT, "roster_version": 4,
+        "running": True, "server": "http://127.0.0.1:1", "agent_id": AGENT, "frozen_by_owner": None,
+        "roster_version": 4,
         "highest_tier": "inspect", "newest_record": 3, "acknowledged_record": 2, "open_runs": 1,
     }  # fmt: skip
     assert not standing(enrolled.state)["running"]

@@ -13,7 +13,7 @@ import pytest
 from premises import Premises, approved, script
 from world import DIGEST, NOW, OTHER_DIGEST, World
 
-from agent import trusting
+from agent import trusting, withdrawn
 from agent.config import AgentConfig
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.ceiling import DEFAULT, Ceiling
@@ -242,7 +242,7 @@ def test_damaged_withdrawals_stop_the_start(trusted: Premises, content: bytes) -
 
 
 def test_more_withdrawals_than_a_host_keeps(trusted: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trusting, "_MAX_WITHDRAWALS", 1)
+    monkeypatch.setattr(withdrawn, "MAX_KEPT", 1)
     trusted.trust.add_withdrawals([withdrawal(trusted.world)], NOW)
     with pytest.raises(TooLargeError):
         trusted.trust.add_withdrawals([withdrawal(trusted.world, digest=DIGEST)], NOW)
@@ -251,7 +251,7 @@ def test_more_withdrawals_than_a_host_keeps(trusted: Premises, monkeypatch: pyte
 
 def test_what_could_not_be_read_again_is_not_written(trusted: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of withdrawals over its bound would keep the agent from ever starting again."""
-    monkeypatch.setattr(trusting, "_MAX_WITHDRAWALS_BYTES", 1500)
+    monkeypatch.setattr(withdrawn, "MAX_BYTES", 1500)
     trusted.trust.add_withdrawals([withdrawal(trusted.world)], NOW)
     with pytest.raises(TooLargeError):
         trusted.trust.add_withdrawals([withdrawal(trusted.world, digest=DIGEST, reason="x" * 1500)], NOW)
@@ -274,9 +274,9 @@ def remembered(trusted: Premises, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     real = trusting.authorise
 
-    def counted(*arguments: Any) -> Any:
+    def counted(*arguments: Any, **named: Any) -> Any:
         found.append(1)
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(trusting, "authorise", counted)
     return found

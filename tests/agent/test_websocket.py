@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from agent.transport import LinkClosedError
-from agent.websocket import LINK_PATH, connect, link_url, tls_context
+from agent.websocket import LINK_PATH, connect, link_url, names_proxies, tls_context
 from protocol.errors import NotConnectedError, ProtocolError
 from protocol.limits import MAX_LINK_FRAME_BYTES
 
@@ -115,3 +116,86 @@ def test_nothing_older_than_tls_1_3_and_no_unknown_server() -> None:
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+
+
+async def test_frames_are_handed_over_as_they_come_and_sent_at_once() -> None:
+    async with served(echo) as address:
+        transport = await connect(address)
+        await transport.send(b"before anybody takes")
+        got: list[bytes] = []
+
+        def take(frame: bytes) -> None:
+            got.append(frame)
+            if len(got) == 100:
+                raise ProtocolError("enough")
+            transport.send_now(b"%d" % len(got))
+
+        with pytest.raises(ProtocolError, match="enough"):
+            await transport.receive_each(take)
+        assert got == [b"before anybody takes", *(b"%d" % number for number in range(1, 100))]
+        assert transport.may_send
+        await transport.close(1001, "")
+        assert not transport.may_send
+        transport.send_now(b"to nobody")
+
+
+async def test_what_takes_frames_hears_of_text_and_of_the_end() -> None:
+    async def behave(connection: ServerConnection) -> None:
+        await connection.send([b"in ", b"parts"])
+        await connection.send(b"whole")
+        await connection.send(await connection.recv())
+
+    async with served(behave) as address:
+        transport = await connect(address)
+        got: list[bytes] = []
+        await transport.send(b"x")
+        with pytest.raises(LinkClosedError):
+            await transport.receive_each(got.append)
+        assert got == [b"in parts", b"whole", b"x"]
+    async with served(lambda connection: connection.send("text")) as address:
+        transport = await connect(address)
+        with pytest.raises(ProtocolError, match="text"):
+            await transport.receive_each(got.append)
+        await transport.close(1002, "")
+
+
+async def test_a_server_that_does_not_read_is_not_sent_to_without_end() -> None:
+    async def deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async with served(deaf) as address:
+        transport = await connect(address)
+        sent = 0
+        while transport.may_send and sent < 1000:
+            transport.send_now(bytes(1 << 20))
+            sent += 1
+        assert sent < 100, "what the kernel takes, and one more"
+        transport._connection.transport.abort()
+
+
+async def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n"))
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with proxy:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        with pytest.raises(NotConnectedError, match="407"):
+            await connect("http://outrider.example:7443")
+    assert asked == [b"CONNECT outrider.example:7443 HTTP/1.1\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [({}, False), ({"PROXY": "x"}, False), ({"https_proxy": "x"}, True), ({"ALL_PROXY": ""}, True)],
+)
+def test_it_is_known_whether_the_environment_names_proxies(environment: dict[str, str], told: bool) -> None:
+    assert names_proxies(environment) is told

@@ -13,6 +13,7 @@ from agent.cache import Cache, Entry
 from agent.confinement import Confinement
 from agent.link import Fetched
 from agent.nesting import Nesting
+from agent.nonces import Nonces
 from agent.runs import RunRequest
 from agent.secrets import Secrets, load_opening_key
 from agent.sessions import Sessions
@@ -58,11 +59,15 @@ class Works:
 
     def open(self) -> None:
         premises = self.premises
-        self.bundles = Bundles(Cache(premises.state.cache))
+        self.bundles = Bundles(
+            Cache(premises.state.cache),
+            lambda entry, given: premises.trust.with_approvals(entry, given, premises.now()),
+        )
         self.bundles.fetch = self.repository.fetch
+        self.nonces = Nonces(premises.spool, premises.clock)
         self.admission = Admission(
             AGENT, trust=premises.trust, bundles=self.bundles, confinement=self.confinement, spool=premises.spool,
-            recorder=premises.recorder, clock=premises.clock,
+            nonces=self.nonces, recorder=premises.recorder, clock=premises.clock,
         )  # fmt: skip
         self.state = script_state(premises.state, self.damages.append)
         self.secrets = Secrets(premises.state.secrets, self.opening, AGENT)

@@ -100,3 +100,32 @@ def test_text_and_json_of_a_check(outrider: Callable[..., Any], home: Path, sour
         assert (data["inferred_tier"], data["dynamic"], data["risks"]) == ("observe", [], [])
     else:
         assert data["problems"][0]["where"] == "main.lua:2"
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        ("fs.spcae: 1", "manifest.yaml:{line}: tests[0].calls.fs.spcae: there is no call named fs.spcae"),
+        ("fs.space: much", "manifest.yaml:{line}: tests[0].calls.fs.space: must be map, not text"),
+        (
+            "fs.list: {entries: [{name: a}, {naem: b}]}",
+            "manifest.yaml:{line}: tests[0].calls.fs.list.entries[1].naem: fs.list gives no field 'naem' in",
+        ),
+        ("fs.space: {total: 1.5}", "manifest.yaml:{line}: tests[0].calls.fs.space.total: must be whole number, not a"),
+        (
+            "fs.walk: [[{path: /a}], [7]]",
+            "manifest.yaml:{line}: tests[0].calls.fs.walk[1][0]: must be map, not a whole",
+        ),
+        (
+            "sys.cpu: [{user: 1}]",
+            "tests[0].calls.sys.cpu[0]: must be list of maps, not a map; a",
+        ),
+    ],
+)
+def test_a_test_that_declares_what_a_call_never_gives_is_a_problem(tmp_path: Path, calls: str, said: str) -> None:
+    """Else a test can be green with results that no host will ever give."""
+    found = check(tmp_path, "return fs.space('/')", more=f"tests:\n  - calls:\n      {calls}\n    expect: {{}}\n")
+    lines = (tmp_path / "manifest.yaml").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if text.strip() == calls)
+    (problem,) = problems(found)
+    assert said.format(line=line) in problem

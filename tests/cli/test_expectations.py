@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from cli.local.expectations import differences, equal
+from cli.local.expectations import broken_promises, differences, equal
 from cli.local.report import Ran
+from protocol.manifest import Result
 
 RAN = Ran(
     status="ok",
@@ -69,3 +70,27 @@ def test_a_run_that_failed_tells_its_reason_first() -> None:
 )  # fmt: skip
 def test_equality_of_plain_values(expected: Any, found: Any, same: bool) -> None:
     assert equal(expected, found) is same
+
+
+@pytest.mark.parametrize(
+    ("promised", "result", "count"),
+    [
+        (None, object(), 0),
+        (Result("object", {"free": "integer", "name": "string"}), {"free": 3.0, "name": "a", "more": 1}, 0),
+        (Result("object", {"free": "integer"}), {"free": 3.5}, 1),
+        (Result("object", {"free": "integer"}), {}, 1),
+        (Result("object"), [], 0),
+        (Result("array"), {}, 0),
+        (Result("array"), [1], 0),
+        (Result("integer"), True, 1),
+        (Result("boolean"), True, 0),
+        (Result("null"), None, 0),
+        (Result("string"), None, 1),
+    ],
+)
+def test_promised_result(promised: Result | None, result: Any, count: int) -> None:
+    assert len(broken_promises(promised, Ran(status="ok", result=result))) == count
+
+
+def test_nothing_is_promised_of_a_failure() -> None:
+    assert broken_promises(Result("object"), Ran(status="error")) == []

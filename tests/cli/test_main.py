@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,8 +36,9 @@ ALL = dict(leaves(root))
 
 def test_the_nouns_are_there() -> None:
     expected = {
-        "demo", "login", "status", "agent", "script", "review", "schedule", "run", "runs", "record", "policy", "key",
-        "roster", "secret", "doctor", "completion",
+        "access", "agent", "blob", "completion", "consent", "demo", "doctor", "exec", "file", "forward", "grant", "key",
+        "login", "policy", "record", "request", "review", "roster", "run", "runs", "schedule", "script", "secret",
+        "session", "status", "tty", "webhook",
     }  # fmt: skip
     assert set(NOUNS) == expected
 
@@ -46,6 +49,31 @@ def test_every_command_takes_json_and_has_help(name: str) -> None:
     assert isinstance(command, LocalCommand)
     assert "--json" in {option for parameter in command.params for option in parameter.opts}
     assert command.help
+
+
+def examples(name: str) -> list[list[str]]:
+    """Return the words after the command's own name of every line of its help that types it."""
+    found = []
+    for line in (ALL[name].help or "").splitlines()[1:]:
+        match = re.search(rf"(?:^\s*|\$ +|\$\(|\w {{2,}}|[|;] ){name}(?= |$)(.*)", line)
+        if match:
+            words = re.split(r"\)\"| {2,}\(| [|>] | && ", match[1])[0]  # without what a shell does, and remarks
+            found.append(shlex.split(words, comments=True))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_commands_show_how_they_are_typed(name: str) -> None:
+    """Most people read the example and nothing else; it must be one that the command takes."""
+    found = examples(name)
+    assert found, f"{name} --help has no example"
+    command = ALL[name]
+    for words in found:
+        context = click.Context(command, help_option_names=["-h", "--help"])
+        values, _, _ = command.make_parser(context).parse_args(words)  # raises if the command has no such option
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Choice) and parameter.name in values:
+                parameter.type_cast_value(context, values[parameter.name])  # nor such a word for it
 
 
 @pytest.mark.parametrize("words", [["--help"], ["-h"], ["agent", "-h"], ["script", "run", "--help"], ["run", "-h"]])
@@ -74,7 +102,7 @@ def test_help_loads_no_heavy_library() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["agnt"], "Did you mean agent?"),
+        (["agnt"], "Did you mean agent"),
         (["script", "chek"], "Did you mean check?"),
         (["agent", "sho"], "Did you mean show?"),
         (["agent", "ls", "--limt", "3"], "--limit"),

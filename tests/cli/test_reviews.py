@@ -47,13 +47,15 @@ def test_a_list_in_a_pipe_and_on_a_terminal(stream: type[io.StringIO], monkeypat
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     out = stream()
-    rows = [ROW | gained("+ fs.write /etc/**") | {"risks": [RISK]}, ROW | gained() | {"risks": []}]
+    checked = {"checked": {"passed": True, "by": "bob", "time": "2026-11-23T12:00:00Z"}}
+    rows = [ROW | gained("+ fs.write /etc/**") | {"risks": [RISK]} | checked, ROW | gained() | {"risks": []}]
     Output(stdout=out).table(rows, QUEUE)
     drawn = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
     lines = [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in drawn.splitlines()]
-    assert [cell.upper() for cell in lines[0]] == ["ID", "SCRIPT", "VERSION", "TIER", "BY", "SINCE APPROVED", "RISK"]
-    assert lines[1][-2:] == ["+ fs.write /etc/**", "writes what runs + runs command"]
-    assert lines[2][-2:] == ["-", "-"]
+    titles = ["ID", "SCRIPT", "VERSION", "TIER", "BY", "SINCE APPROVED", "RISK", "CHECKED"]
+    assert [cell.upper() for cell in lines[0]] == titles
+    assert lines[1][-3:] == ["+ fs.write /etc/**", "writes what runs + runs command", "passed (bob)"]
+    assert lines[2][-3:] == ["-", "-", "-"]
 
 
 def test_what_a_script_says_of_itself_cannot_move_the_terminal() -> None:

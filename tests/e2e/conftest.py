@@ -1,4 +1,6 @@
-"""One running fleet for the tests that only look and ask; tests that kill make their own."""
+"""One running fleet for the tests that only look and ask; those that change what others see have one for their module,
+and those that kill make their own.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from shell import Shell
+from forwarded import let_reach_loopback
+from shell import Shell, outrider_on
 
-from fleet import Fleet, fleet, script_bundle
+from fleet import CEILING, Fleet, fleet, script_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,25 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield made
 
 
-@pytest.fixture
-def outrider(shared: Fleet, tmp_path: Path) -> Shell:
-    """The command ``outrider`` of somebody who may do everything on the shared fleet."""
-    return Shell(tmp_path, shared)
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of this module alone with ``host-1``, which people may do everything on."""
+    with fleet(tmp_path_factory.mktemp("host")) as made:
+        made.add_agent("host-1", ceiling=CEILING)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def loopback(host: Fleet) -> Fleet:
+    """The same, with forwards that may reach loopback, where everything of a test is."""
+    let_reach_loopback(host)
+    return host
+
+
+@pytest.fixture(scope="module")
+def desk(host: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """The command ``outrider`` of somebody who may do everything on ``host``, with one home for the module."""
+    return Shell(tmp_path_factory.mktemp("home"), host)
+
+
+outrider = outrider_on("shared")

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,17 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from ports import free_port
 
 from protocol.bundle import Bundle
 from protocol.signing import Envelope, PrivateKey, sign
 
-START_DEADLINE_S = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+START_DEADLINE_S = 90.0  # for a machine that is busy; what does not come is told by its absence, not by its lateness
+#: Of a host that takes the server's word for all that people do there.
+CEILING = "highest_tier: admin\naccept_server_word: [run, schedule, session]\n"
 
 
 def stamp(moment: datetime) -> str:
@@ -135,6 +131,14 @@ class Fleet:
             body = self.roster_body()
         envelope = sign("roster", dict(body), self.key("root"))
         return self.api.put("/api/v1/roster", json={"envelope": as_json(envelope)})
+
+    def trust_up_to(self, tier: str) -> None:
+        """Let reviewers and operators have this tier from now on."""
+        self.roster_version += 1
+        body = self.roster_body()
+        for role in (role for person in body["keys"] for role in person["roles"] if "tier" in role):
+            role["tier"] = tier
+        expect(self.put_roster(body), 200)
 
     # scripts ----------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from cli.main import run
 from fleet import Fleet
@@ -48,6 +51,21 @@ class Called:
     def rows(self) -> list[list[str]]:
         """A table in a pipe: its cells, without the titles."""
         return [re.split(r" {2,}", line) for line in self.out.splitlines()[1:]]
+
+
+def outrider_on(fleet: str) -> Any:
+    """Return the fixture of the command ``outrider`` of somebody who may do everything on a fleet.
+
+    Args:
+        fleet: Its fixture. It is a parameter, not looked up by the test, so that what it starts is there before.
+    """
+
+    def outrider(**given: Any) -> Shell:
+        return Shell(given["tmp_path"], given[fleet])
+
+    parameters = [Parameter(name, Parameter.KEYWORD_ONLY) for name in ("tmp_path", fleet)]
+    outrider.__signature__ = Signature(parameters)  # type: ignore[attr-defined] - what pytest reads
+    return pytest.fixture(outrider)
 
 
 @dataclass

@@ -79,8 +79,10 @@ def test_policy_explains_whether_luajit_may_be_chosen(outrider: Shell) -> None:
 
 def test_policy_shows_what_a_command_may_be(outrider: Shell) -> None:
     shown = outrider("policy", "show", "inspect", "--json").data["rules"]
-    (rule,) = [rule for rule in shown if rule["commands"] == ["uptime"]]
-    assert (rule["programs"], rule["arguments"]) == (["/usr/bin/uptime", "/bin/uptime"], ["-[ps]"])
+    rules = [rule for rule in shown if rule["commands"] == ["uptime"]]
+    assert {rule["call"] for rule in rules} == {"proc.command", "proc.start"}, "the same for scripts and for people"
+    for rule in rules:
+        assert (rule["programs"], rule["arguments"]) == (["/usr/bin/uptime", "/bin/uptime"], ["-[ps]"])
 
 
 def test_policy_file_of_ones_own(outrider: Shell) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,19 @@ def config_of(shell: Shell) -> Path:
     return shell.home / "config" / "outrider" / "config.yaml"
 
 
+def fingerprint(shell: Shell) -> str:
+    """Return what the server's own tool says."""
+    return shell.fleet.run_tool("server", "fingerprint", "--dir", str(shell.fleet.directory / "server")).stdout.strip()
+
+
+def known_of(shell: Shell) -> Path:
+    return shell.home / "config" / "outrider" / "known-servers.json"
+
+
+def sign_in(shell: Shell, *words: str) -> Called:
+    return shell("login", shell.url, "--token-file", str(shell.token_file), *words)
+
+
 def private(path: Path, text: str) -> str:
     path.write_text(text)
     path.chmod(0o600)
@@ -34,7 +48,10 @@ def test_without_signing_in_every_command_says_how_to(stranger: Shell) -> None:
 def test_sign_in_with_a_token_file(stranger: Shell) -> None:
     called = stranger.program("login", stranger.url, "--token-file", str(stranger.token_file), "--as", "home")
     assert (called.status, called.out) == (0, "")
-    assert called.err == f"signed in to {stranger.url} as admin (context home)\n"
+    first, key, advice = called.err.splitlines()
+    assert first == f"signed in to {stranger.url} as admin (context home)"
+    assert key == f"its key is new here: {fingerprint(stranger)}"
+    assert "outrider-server fingerprint" in advice
     assert config_of(stranger).stat().st_mode & 0o777 == 0o600
     status = stranger("status")
     assert status.status == 0
@@ -129,3 +146,73 @@ def test_token_of_the_environment_that_is_not_valid(outrider: Shell) -> None:
     called = outrider("status", "--json")
     assert (called.status, called.out) == (4, "")
     assert called.error["code"] == "unauthenticated"
+
+
+# which server it is ---------------------------------------------------------------------------------------------------
+
+
+def test_a_server_is_known_from_the_first_time_on(stranger: Shell) -> None:
+    told = sign_in(stranger, "--json").data
+    assert (told["server_key"], told["server_key_is_new"]) == (fingerprint(stranger), True)
+    assert known_of(stranger).stat().st_mode & 0o777 == 0o600
+    told = sign_in(stranger, "--json").data
+    assert told["server_key_is_new"] is False
+    assert sign_in(stranger).err == f"signed in to {stranger.url} as admin (context 127.0.0.1)\n"
+
+
+def test_the_fingerprint_must_be_that_of_the_server(stranger: Shell) -> None:
+    right = fingerprint(stranger)
+    wrong = sign_in(stranger, "--fingerprint", right[:-1] + ("0" if right[-1] != "0" else "1"))
+    assert wrong.status == 3
+    assert "no token was sent" in wrong.err
+    assert not config_of(stranger).exists(), "nobody is signed in"
+    assert not known_of(stranger).exists()
+    assert sign_in(stranger, "--fingerprint", right[:16]).status == 3, "a part of it is none"
+    assert sign_in(stranger, "--fingerprint", right).status == 0
+
+
+def test_another_key_at_a_known_address_is_refused_before_a_token_is_sent(stranger: Shell) -> None:
+    """And everywhere where the key counts; the way out is to name the new one."""
+    assert sign_in(stranger).status == 0
+    other = stranger.fleet.key("another-server").public.to_text()
+    right = json.loads(known_of(stranger).read_text())
+    private(known_of(stranger), json.dumps({stranger.url: other}))
+    seen = stranger.fleet.api.get("/api/v1/me")
+    assert seen.status_code == 200
+    refused = sign_in(stranger)
+    assert refused.status == 3
+    assert f"outrider login {stranger.url} --fingerprint {fingerprint(stranger)}" in refused.err
+    invited = stranger("agent", "invite")
+    assert (invited.status, invited.out) == (3, ""), "no host is led to another server"
+    assert fingerprint(stranger) in invited.err
+    verified = stranger("record", "verify", "--host", "host-1")
+    assert verified.status == 7
+    assert f"--fingerprint {fingerprint(stranger)}" in verified.out
+    assert json.loads(known_of(stranger).read_text()) == {stranger.url: other}, "nothing is exchanged on the way"
+    assert sign_in(stranger, "--fingerprint", fingerprint(stranger)).status == 0
+    assert json.loads(known_of(stranger).read_text()) == right
+    assert stranger("record", "verify", "--host", "host-1").status == 0
+    assert stranger("agent", "invite").status == 0
+
+
+def test_a_head_of_a_server_that_was_set_up_anew_is_forgotten_when_its_key_is_named(stranger: Shell) -> None:
+    assert sign_in(stranger).status == 0
+    assert stranger("record", "verify", "--host", "host-1").status == 0
+    heads = next(stranger.home.rglob("tree-heads.json"))
+    held = json.loads(heads.read_text())
+    held[stranger.url]["key"] = stranger.fleet.key("another-server").public.to_text()
+    private(heads, json.dumps(held))
+    refused = stranger("record", "verify", "--host", "host-1")
+    assert refused.status == 7
+    assert "--fingerprint" in refused.out
+    assert sign_in(stranger, "--fingerprint", fingerprint(stranger)).status == 0
+    assert stranger("record", "verify", "--host", "host-1").status == 0
+
+
+def test_a_damaged_file_of_known_servers_is_refused(stranger: Shell) -> None:
+    assert sign_in(stranger).status == 0
+    for text in ("{", "[]", '{"x": 1}', '{"x": "ed25519:zz"}'):
+        private(known_of(stranger), text)
+        assert sign_in(stranger).status == 2, text
+    known_of(stranger).chmod(0o644)
+    assert sign_in(stranger).status == 2

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from shell import ROOT, Shell
@@ -157,6 +158,8 @@ def test_verify_what_is_whole(at_work: Shell) -> None:
     verified = at_work("record", "verify")
     assert (verified.status, verified.err) == (0, "")
     lines = verified.out.splitlines()
+    head = lines.pop()
+    assert re.match(r"ok tree head \d+", head), head
     names = [
         re.match(r"ok ([\w.-]+(~\w+)?): [\d,]+ records?, chain whole, \d+ signed checkpoints?$", line) for line in lines
     ]
@@ -204,8 +207,59 @@ def test_verify_finds_what_was_tampered_with_and_names_the_place(
         told = at_work("record", "verify", "--host", "gone-1", "--json")
         assert (told.status, told.data["ok"]) == (7, False)
         assert told.data["agents"][0]["error"]
-        assert at_work("record", "verify", "--host", "server").status == 0
+        (server,) = at_work("record", "verify", "--host", "server", "--json").data["agents"]
+        assert server["error"] is None
     assert at_work("record", "verify").status == 0, "as before"
+
+
+def test_the_head_is_compared_with_the_last_one_that_was_seen(at_work: Shell, tmp_path: Path) -> None:
+    """What was seen lies in a file of one's own, and stays as it was if the server cannot prove that it still holds."""
+    shell = Shell(tmp_path, at_work.fleet)
+    kept = tmp_path / ".local" / "state" / "outrider" / "tree-heads.json"
+    first = shell("record", "verify", "--json").data
+    assert (first["ok"], first["tree"]["error"], first["head"]["compared_with"]) == (True, None, None)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert shell("run", "host-1", "checks/cli-record").status == 0
+    told = shell("record", "verify", "--host", "host-1")
+    found = re.search(r"^ok tree head (\d+) consistent with (\d+)$", told.out, re.MULTILINE)
+    assert found is not None, told.out
+    assert int(found[1]) > int(found[2]) == first["head"]["size"]
+
+    (url,), seen = json.loads(kept.read_text()), json.loads(kept.read_text())
+    for changes, said in (
+        ({"root": "00" * 32}, "did not grow from that of"),
+        ({"size": 10_000_000}, "it had signed 10000000 before"),
+        ({"key": at_work.fleet.key("root").public.to_text()}, "the server signs tree heads with key"),
+    ):
+        kept.write_text(json.dumps({url: seen[url] | changes}))
+        as_it_was = kept.read_text()
+        broken = shell("record", "verify")
+        assert broken.status == 7, broken.out
+        assert re.search(rf"^error tree head: .*{said}", broken.out, re.MULTILINE), broken.out
+        assert kept.read_text() == as_it_was
+
+    kept.write_text(json.dumps(seen))
+    kept.chmod(0o644)
+    assert shell("record", "verify").status == 2, "others could have written it"
+    kept.chmod(0o600)
+    kept.write_text("[]")
+    assert "is damaged" in shell("record", "verify").err
+
+
+def take_records_back(database: sqlite3.Connection, agent: str, sequence: int) -> None:
+    """Remove one record with everything that tells of it but the heads that were signed: chains, nodes, the tree."""
+    del sequence
+    database.execute("DELETE FROM records WHERE agent = ? AND call = 'fs.list'", (agent,))
+
+
+def test_records_that_are_taken_back_show_in_the_tree(at_work: Shell, shared: Fleet, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, shared)
+    assert shell("record", "verify").status == 0
+    (record,) = at_work("record", "ls", "--host", "gone-1", "--call", "fs.list", "--json").data
+    with changed(shared, take_records_back, record["agent_id"], record["sequence"]):
+        found = shell("record", "verify")
+        assert found.status == 7
+        assert re.search(r"^error tree: record \d+ of all is missing$", found.out, re.MULTILINE), found.out
 
 
 @contextmanager

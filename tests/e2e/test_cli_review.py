@@ -73,7 +73,7 @@ def test_what_a_version_gained_and_why_it_is_risky(outrider: Shell) -> None:
     folder = outrider.write("checks/cli-gain", source, version="1.1.0", tier="inspect", more=after)
     review = outrider.publish(folder)
     (row,) = [row for row in outrider("review", "ls").rows if row[0] == review]
-    assert row[5:] == ["+ fs.read /etc/**, + net.http web.example.org", "reads secrets + sends"]
+    assert row[5:] == ["+ fs.read /etc/**, + net.http web.example.org", "reads secrets + sends", "-"]
     shown = outrider("review", "show", review).out
     assert re.search(r"^permissions +\+ fs\.read /etc/\*\*  \(before: /etc/hosts\)$", shown, re.MULTILINE)
     assert re.search(r"^risks +fs\.read and net\.http \(/etc/\*\*\): can read keys or passwords", shown, re.MULTILINE)
@@ -86,20 +86,18 @@ def test_what_a_version_gained_and_why_it_is_risky(outrider: Shell) -> None:
 
 def test_log_and_diff_of_a_script(outrider: Shell) -> None:
     outrider.install("checks/cli-log", "return 1\n")
-    folder = outrider.write("checks/cli-log", "return sys.uptime()\n", version="1.1.0", tier="inspect")
+    folder = outrider.write("checks/cli-log", "return sys.uptime()\n", version="2.0.0", tier="inspect")
     outrider.publish(folder)
     newest, first = outrider("script", "log", "checks/cli-log").rows
     assert (newest[0], newest[2:7]) == (
-        "1.1.0", ["author", "inspect", "compatible", "+ tier inspect, + sys.uptime", "waiting"],
+        "2.0.0", ["author", "inspect", "breaking", "+ tier inspect, + sys.uptime", "waiting"],
     )  # fmt: skip
     assert (first[0], first[4], first[-2:]) == ("1.0.0", "first", ["approved", "reviewer"])
-    told = outrider("script", "diff", "checks/cli-log", "1.0.0", "1.1.0").out
-    assert told.startswith(
-        "checks/cli-log 1.0.0 to 1.1.0  compatible\n+ tier inspect  (before: observe)\n+ sys.uptime\n"
-    )
+    told = outrider("script", "diff", "checks/cli-log", "1.0.0", "2.0.0").out
+    assert told.startswith("checks/cli-log 1.0.0 to 2.0.0  breaking\n+ tier inspect  (before: observe)\n+ sys.uptime\n")
     assert "-return 1\n+return sys.uptime()\n" in told
-    data = outrider("script", "diff", "checks/cli-log", "1.0.0", "1.1.0", "--json").data
-    assert ([part["path"] for part in data["code"]], data["change"]) == (["main.lua", "manifest.yaml"], "compatible")
+    data = outrider("script", "diff", "checks/cli-log", "1.0.0", "2.0.0", "--json").data
+    assert ([part["path"] for part in data["code"]], data["change"]) == (["main.lua", "manifest.yaml"], "breaking")
     assert outrider("script", "diff", "checks/cli-log", "1.0.0", "9.0.0").status == 1
 
 
@@ -174,3 +172,73 @@ def test_reject_with_a_reason(outrider: Shell) -> None:
 def test_review_that_is_not_there(outrider: Shell, verb: list[str], name: str) -> None:
     called = outrider("review", verb[0], name, *verb[1:])
     assert (called.status, called.out) == (1, "")
+
+
+def test_comments_of_a_review(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-talk", "return 1\n"))
+    said = outrider("review", "comment", review, "why 1?", "--at", "main.lua:1")
+    assert (said.status, said.out, said.err) == (0, "", f"commented on {review}\n")
+    shown = outrider("review", "show", review).out
+    assert re.search(r"^comments +\S+ \S+ admin at main\.lua:1: why 1\?$", shown, re.MULTILINE)
+    assert re.search(r"^approvals +0 of 1$", shown, re.MULTILINE)
+    assert outrider("review", "comment", "nowhere", "x").status == 1
+    assert outrider("review", "comment", review, "").status == 2
+
+
+def test_an_approval_that_is_taken_back_stops_the_script_on_the_host(outrider: Shell) -> None:
+    outrider.install("checks/cli-back", "return 1\n")
+    assert outrider("run", "host-1", "checks/cli-back").status == 0
+    (row,) = [row for row in outrider("review", "ls", "--state", "approved").rows if row[1] == "checks/cli-back"]
+    by = ("--key", outrider.key("reviewer"))
+    other = outrider("review", "revoke", row[0], "--reason", "not mine", "--yes", "--key", outrider.key("both"))
+    assert (other.status, "approves nothing" in other.err) == (3, True)
+    back = outrider("review", "revoke", row[0], "--reason", "too wide", "--yes", *by)
+    assert (back.status, back.err) == (0, "took the approval of checks/cli-back 1.0.0 back\n")
+    refused = outrider("run", "host-1", "checks/cli-back")
+    assert refused.status == 3
+    assert "took the approval of checks/cli-back 1.0.0 back" in refused.err
+    assert re.search(
+        r"^history +\S+ \S+ revoked 1\.0\.0 by reviewer: too wide$", outrider("review", "show", row[0]).out, re.M
+    )
+
+
+def test_a_second_approval_that_says_the_same(outrider: Shell) -> None:
+    review = outrider.publish(outrider.write("checks/cli-twice", "return 1\n"))
+    assert outrider.approve(review).status == 0
+    again = outrider.approve(review, reason="once more")
+    assert (again.status, "reviewer has approved checks/cli-twice 1.0.0 already" in again.err) == (3, True)
+
+
+def test_an_approval_for_some_hosts_only(outrider: Shell) -> None:
+    """The server counts it; this host, whose owner says nothing of mail, does not."""
+    review = outrider.publish(outrider.write("checks/cli-mail", "return 1\n"))
+    assert outrider.approve(review, "--label", "role=mail").status == 0
+    assert "narrowed to hosts with role=mail" in outrider("review", "show", review).out
+    refused = outrider("run", "host-1", "checks/cli-mail")
+    assert refused.status == 3
+    assert "approved for hosts with role=mail" in refused.err
+    assert outrider.approve(review, "--label", "mail").status == 2
+
+
+TESTED = """tests:
+- {name: counts, calls: {sys.uptime: 5}, expect: {result: 5}}
+- {name: is wrong, calls: {sys.uptime: 6}, expect: {result: 7}}
+"""
+
+
+def test_a_version_is_checked_on_the_reviewers_machine(outrider: Shell) -> None:
+    source = "return sys.uptime()\n"
+    good = TESTED.splitlines(keepends=True)
+    review = outrider.publish(outrider.write("checks/cli-tested", source, more="".join(good[:2])))
+    checked = outrider.program("review", "check", review)
+    assert checked.status == 0, checked.err
+    assert checked.err.startswith("ok      checks/cli-tested 1.0.0 by author  tier observe, inferred observe  1 test")
+    bad = outrider.publish(outrider.write("checks/cli-tested", source, version="1.1.0", more=TESTED))
+    failed = outrider.program("review", "check", bad, "--comment", "--json")
+    assert failed.status == 1
+    assert [test["result"] for test in failed.data["tests"]] == ["ok", "failed"]
+    (comment,) = outrider("review", "show", bad, "--json").data["comments"]
+    assert "2 tests, 1 failed" in comment["text"]
+    listed = {each["id"]: each["checked"] for each in outrider("review", "ls", "--json").data}
+    assert (listed[review], listed[bad]["passed"], listed[bad]["by"]) == (None, False, "admin")
+    assert "failed (admin)" in outrider("review", "ls").out

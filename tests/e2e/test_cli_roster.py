@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_sign_show_and_push(outrider: Shell) -> None:
     assert signed.err == "wrote roster.json with 1 signature   (next: outrider roster push roster.json)\n"
     shown = outrider("roster", "show", "roster.json")
     assert shown.status == 0
-    assert "roots    1 of 1 must sign\n" in shown.out
+    assert "roots      1 of 1 must sign\n" in shown.out
+    assert f"signed by  {outrider.fleet.key('root').public.key_id[:16]}\n" in shown.out
     rows = [line.split() for line in shown.out.splitlines()]
     assert ["mia", "author", "checks/mia", "-", outrider.fleet.key("mia").public.to_text()] in rows
     assert ["tom", "reviewer", "inspect", "-", outrider.fleet.key("tom").public.to_text()] in rows
@@ -57,7 +59,57 @@ def test_second_signature_of_an_envelope(outrider: Shell) -> None:
     described(outrider, 9)
     assert outrider("roster", "sign", "roster.yaml", "--key", outrider.key("root"), "--out", "one.json").status == 0
     again = outrider("roster", "sign", "one.json", "--key", outrider.key("mia"), "--out", "two.json", "--json")
-    assert again.data == {"file": "two.json", "signatures": 2}
+    assert again.data == {
+        "file": "two.json", "signatures": 2, "complete": True, "missing": 0, "missing_before": None,
+    }  # fmt: skip
+
+
+def test_two_roots_of_three_each_without_a_server(outrider: Shell) -> None:
+    """Files go from one machine to the next; no settings, no server, no network is there."""
+    for name in ("OUTRIDER_SERVER", "OUTRIDER_TOKEN"):
+        outrider.environment.pop(name, None)
+    keys = {name: outrider.fleet.key(name).public.to_text() for name in ("ana", "ben", "cleo")}
+    text = f"roots: {{threshold: 2, keys: {json.dumps(list(keys.values()))}}}\nexpires: 30d\nkeys: []\n"
+    (outrider.work / "one.yaml").write_text("version: 1\n" + text)
+    (outrider.work / "two.yaml").write_text(
+        "version: 2\n" + text.replace("keys: []", "reviewers: {operate: 2}\nkeys: []")
+    )
+
+    first = outrider("roster", "sign", "one.yaml", "--key", outrider.key("ana"))
+    assert first.err == "wrote one.json with 1 signature   (missing: 1 of its own roots)\n"
+    assert outrider("roster", "check", "one.json", "--json").error["reason"] == "unknown_key"
+    added = outrider("roster", "sign", "one.json", "--add", "--key", outrider.key("ben"))
+    assert added.err == "wrote one.json with 2 signatures   (next: outrider roster push one.json)\n"
+    assert outrider("roster", "check", "one.json").status == 0
+
+    signing = ("--before", "one.json", "--key")
+    outrider("roster", "sign", "two.yaml", *signing, outrider.key("ana"))
+    shutil.copy(outrider.work / "two.json", outrider.work / "copy.json")
+    shown = outrider("roster", "sign", "copy.json", "--add", *signing, outrider.key("cleo"))
+    assert "~ version 1 -> 2\n" in shown.err, "who signs sees what"
+    assert "~ reviewers 1 -> 2 from operate on\n" in shown.err
+    refused = outrider("roster", "sign", "copy.json", "--add", *signing, outrider.key("mallory"), "--json")
+    assert refused.error["code"] == "conflict", "no root: the signature would prove nothing"
+    both = outrider("roster", "gather", "two.json", "copy.json", "--before", "one.json", "--out", "all.json", "--json")
+    assert (both.data["signatures"], both.data["complete"]) == (2, True)
+    assert outrider("roster", "check", "all.json", "--before", "one.json", "--json").data == {"version": 2, "ok": True}
+    assert outrider("roster", "check", "one.json", "--before", "all.json", "--json").error["reason"] == "rollback"
+    other = outrider("roster", "gather", "one.json", "two.json", "--out", "no.json", "--json")
+    assert (other.status, other.error["code"]) == (1, "conflict")
+    assert not (outrider.work / "no.json").exists()
+
+
+def test_what_a_roster_changes(outrider: Shell) -> None:
+    described(outrider, held(outrider) + 1)
+    outrider("roster", "sign", "roster.yaml", "--key", outrider.key("root"))
+    changed = outrider("roster", "diff", "roster.json")
+    assert changed.status == 0
+    assert f"~ version {held(outrider)} -> {held(outrider) + 1}\n" in changed.out
+    assert outrider("roster", "diff", "roster.json", "roster.json").out == ""
+    assert {"sign": "~", "what": "version", "text": f"{held(outrider)} -> {held(outrider) + 1}"} in outrider(
+        "roster", "diff", "roster.json", "--json"
+    ).data
+    assert outrider("roster", "diff", "roster.json", "roster.json", "roster.json").status == 2
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,41 @@ def test_splay_is_shown_as_people_write_it(at_work: Shell) -> None:
     assert "every 10m +2m" in added.out
 
 
+def test_trial_shows_hosts_times_and_dry_runs_and_makes_nothing(at_work: Shell) -> None:
+    before = len(at_work("schedule", "ls", "--json").data)
+    words = ["schedule", "add", NAME, "--on", "*", "--every", "1m", "--splay", "10s", "--arg", "n=7", "--dry-run"]
+    tried = at_work.program(*words)
+    assert tried.status == 0, tried.err
+    first, titles, *hosts = tried.out.splitlines()
+    assert re.fullmatch(
+        r"would run on \d+ agents; tried on [12]: ok(, ok)? \(cost [\d.]+ ms cpu, 0 calls\); "
+        r"next: ((\d{4}-\d\d-\d\d )?\d\d:\d\d:00(, )?){5} \(UTC\)", first
+    ), first  # fmt: skip
+    assert titles.split() == ["HOST", "LINK", "TRIED", "RESULT", "RUN"]
+    by_name = {line.split()[0]: line.split()[1:] for line in hosts}
+    assert by_name["host-1"][:3] == ["up", "ok", "7"]
+    assert by_name["gone-1"] == ["off", "-", "-", "-"]
+    assert "each host fires up to 10s later" in tried.err
+    told = at_work(*words, "--json").data
+    assert {host["name"] for host in told["hosts"]} == set(by_name)
+    assert told["tries"][0]["result"] == 7
+    assert len(told["fires"]) == 5
+    records = at_work("record", "ls", "--run", told["tries"][0]["id"], "--json").data
+    assert [item["data"]["dry_run"] for item in records if item["kind"] == "run.start"] == [True]
+    assert len(at_work("schedule", "ls", "--json").data) == before
+
+
+def test_trial_where_nothing_can_be_tried(at_work: Shell) -> None:
+    away = at_work("schedule", "add", NAME, "--on", "gone-1", "--every", "1h", "--dry-run")
+    assert (away.status, away.out.startswith("would run on 1 agent; tried on none: no agent is connected; next: ")) == (
+        0, True,
+    )  # fmt: skip
+    nobody = at_work("schedule", "add", NAME, "--on", "role=nothing", "--every", "1h", "--dry-run")
+    assert nobody.status == 0
+    assert nobody.out.startswith("would run on 0 agents; next: ")
+    assert "no host matches role=nothing now" in nobody.err
+
+
 def test_target_that_nobody_matches_now(at_work: Shell) -> None:
     """It is allowed, a host may come; but a mistyped name must not look like a success."""
     added = at_work("schedule", "add", NAME, "--on", "role=nothing", "--every", "1h")
@@ -108,6 +143,8 @@ def test_mistake_is_named_and_nothing_is_made(at_work: Shell, words: list[str], 
     called = at_work("schedule", "add", NAME, "--on", "host-1", *words)
     assert (called.status, called.out) == (2, "")
     assert said in called.err
+    tried = at_work("schedule", "add", NAME, "--on", "host-1", *words, "--dry-run")
+    assert (tried.status, tried.out, tried.err) == (2, "", called.err), "a trial refuses what the real thing refuses"
     assert len(at_work("schedule", "ls", "--json").data) == before
 
 

@@ -33,13 +33,15 @@ def test_from_new_to_withdrawn(outrider: Shell, language: str) -> None:
     published = call("script", "publish", folder, "--key", outrider.key("author"))
     assert (published.status, published.out) == (0, "")
     match = re.fullmatch(
-        rf"published {name} 0\.1\.0  sha256:[0-9a-f]{{12}}\.\.\.  waiting for review (\w+)\n", published.err
+        rf"published {name} 0\.1\.0  sha256:[0-9a-f]{{12}}\.\.\.  waiting for review \(observe, 1 reviewer\)\n",
+        published.err,
     )
     assert match, published.err
+    (review,) = (each["id"] for each in outrider("review", "ls", "--json").data if each["script"] == name)
     refused = outrider("run", "host-1", name)
     assert refused.status == 3
     assert "0 of 1 approvals" in refused.err
-    assert outrider.approve(match[1]).status == 0
+    assert outrider.approve(review).status == 0
     ran = outrider("run", "host-1", name)
     assert ran.status == 0
     assert "uptime" in ran.out
@@ -245,3 +247,56 @@ def test_what_is_published_is_what_is_in_the_folder(outrider: Shell, tmp_path: P
     first, second = (outrider("script", "publish", str(where), *words) for where in (folder, copy))
     assert DIGEST.fullmatch(first.data["digest"])
     assert first.data["digest"] == second.data["digest"]
+
+
+def test_found_by_words_and_folders(outrider: Shell) -> None:
+    more = "description: Counts what waits.\ntags: [postfix]\nlicence: MIT\n"
+    outrider.install("checks/found/queue", "return 1\n", more=more)
+    rows = outrider("script", "search", "WAITS", "#postfix").rows
+    assert rows == [["checks/found/queue", "1.0.0", "observe", "approved", "postfix", "Counts what waits."]]
+    assert outrider("script", "search", "waits", "nothing").err == "no scripts\n"
+    browsed = outrider("script", "browse", "checks")
+    assert "checks/found/  1 script\n" in browsed.out
+    assert outrider("script", "browse", "checks/found", "--json").data["scripts"][0]["name"] == "checks/found/queue"
+    shown = outrider("script", "show", "checks/found/queue").out
+    for line in (r"tags +postfix", r"licence +MIT", r"owners +author", r"visibility +account"):
+        assert re.search(f"^{line}$", shown, re.MULTILINE), shown
+
+
+def test_who_runs_what_is_deprecated_is_warned(outrider: Shell) -> None:
+    outrider.install("checks/cli-old", "return 1\n")
+    outrider.install("checks/cli-new", "return 2\n")
+    told = outrider("script", "deprecate", "checks/cli-old", "--reason", "it lies", "--replacement", "checks/cli-new")
+    assert (told.status, told.err) == (0, "checks/cli-old is deprecated\n")
+    warning = "warning: checks/cli-old 1.0.0 is deprecated: it lies; use checks/cli-new"
+    ran = outrider("run", "host-1", "checks/cli-old")
+    assert ran.status == 0, ran.err
+    assert warning in ran.err
+    assert "(deprecated)" in outrider("script", "search", "cli-old").out
+    made = outrider("schedule", "add", "checks/cli-old", "--on", "host-1", "--every", "1h")
+    assert warning in made.err
+    assert outrider("schedule", "rm", made.out.split()[0], "--yes").status == 0
+    undone = outrider("script", "deprecate", "checks/cli-old", "--undo")
+    assert undone.err == "checks/cli-old is not deprecated any more\n"
+    assert "warning" not in outrider("run", "host-1", "checks/cli-old").err
+
+
+def test_handing_a_script_over(outrider: Shell) -> None:
+    outrider.install("checks/cli-mine", "return 1\n")
+    words = ["script", "transfer", "checks/cli-mine", "--reason", "moves", "--key"]
+    nobody = outrider(*words, outrider.key("author"), "--to", "nobody", "--yes")
+    assert nobody.status == 3
+    assert "the roster does not let nobody publish checks/cli-mine" in nobody.err
+    stranger = outrider(*words, outrider.key("reviewer"), "--to", "author", "--yes")
+    assert stranger.status == 3
+    assert "only an owner can hand over checks/cli-mine: author" in stranger.err
+    told = outrider(*words, outrider.key("author"), "--to", "author", "--yes")
+    assert (told.status, told.err) == (0, "checks/cli-mine belongs to author\n")
+
+
+def test_a_number_that_hides_a_break(outrider: Shell) -> None:
+    outrider.publish(outrider.write("checks/cli-break", "return 1\n", more="parameters: {n: {type: integer}}\n"))
+    folder = outrider.write("checks/cli-break", "return 1\n", version="1.0.1")
+    refused = outrider("script", "publish", str(folder), "--key", outrider.key("author"))
+    assert refused.status == 1
+    assert "1.0.1 breaks what 1.0.0 promised (the parameter n is gone): make it 2.0.0 or keep that" in refused.err

@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_port
 from shell import ROOT, Called
 
-from fleet import descendants, free_port, pause
+from fleet import descendants, pause
 
 CHECKS = {f"checks/{name}" for name in ("cpu", "disk", "filesystem", "load_average", "memory", "network")}
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h

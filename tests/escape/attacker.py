@@ -48,7 +48,16 @@ _NEW = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "open_tree": 428, "fsopen": 430, "clone3": 435, "openat2": 437,
     "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440,
 }  # fmt: skip
-NUMBERS = (_X86_64 if platform.machine() == "x86_64" else _AARCH64) | _NEW
+NO_CALL = 0xFFF  # on no processor; what one of them lacks is tried with it, and is held like any other number
+
+
+def numbers(machine: str) -> dict[str, int]:
+    """Return the number of each call on ``machine``, for calls that it does not have ``NO_CALL``."""
+    own = _X86_64 if machine == "x86_64" else _AARCH64
+    return dict.fromkeys(_X86_64 | _AARCH64, NO_CALL) | own | _NEW
+
+
+NUMBERS = numbers(platform.machine())
 
 
 class Worker:
@@ -118,6 +127,7 @@ def preload() -> None:
 
 def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int, lock: Callable[[], None]) -> None:
     """Be a worker."""
+    os.set_inheritable(3, True)  # else a worker that becomes another program is killed before that has done anything
     try:
         lock()
     except BaseException:  # noqa: BLE001 - as the real worker

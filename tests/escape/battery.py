@@ -23,9 +23,10 @@ from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from policies.model import Limits
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.jail.walls import WALLS
 from sandbox.launch import Options, Outcome, Program, Sandbox
+from sandbox.parties import Session
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.processes.start import Processes

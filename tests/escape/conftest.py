@@ -31,7 +31,7 @@ def no_leaked_children() -> Iterator[None]:
     yield
     own = Path("/proc/self/cmdline").read_bytes().replace(bytes(1), b" ").decode()  # of a zygote not yet exec'ed
     left = {pid: line for pid, line in _children().items() if pid not in before}
-    left = {pid: line for pid, line in left.items() if "sandbox.zygote" not in line and line not in (own, "")}
+    left = {pid: line for pid, line in left.items() if "sandbox.seed" not in line and line not in (own, "")}
     assert not left, f"left running: {left}"
 
 

@@ -139,7 +139,7 @@ class NaiveGate:
         if self.has("names are data"):
             self.said.extend(f"record: {name} denied".split("\n"))
         if self.has("depth limit"):
-            json.dumps(args)  # for the record
+            json.dumps(args, indent=1)  # for the record; written in Python, so that each level is a call of its own
         if self.has("bounded values"):
             self.said.append(f"{len(args[0])} values")
         if self.has("bounded names"):

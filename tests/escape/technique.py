@@ -37,7 +37,7 @@ MARKS: Final = {".lua": "--", ".py.txt": "#", ".py": "#"}
 
 REQUIRED: Final = ("title", "reference", "real", "weakened", "proof")
 OPTIONAL: Final = ("limits", "needs", "with", "open")
-NEEDS: Final = frozenset({"root", "x86_64", "except_star_bug", "ip"})
+NEEDS: Final = frozenset({"root", "x86_64", "except_star_bug", "c_recursion_bug", "slow_digits", "ip"})
 
 #: What counts as a public reference: an identifier of a public list, or a document that anybody can find.
 _PUBLIC: Final = re.compile(r"CVE-\d{4}-\d{4,}|GHSA-[a-z0-9-]{14}|CWE-\d+|PEP \d+|RFC \d+|https?://\S+\.\S+")

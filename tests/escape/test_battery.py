@@ -30,6 +30,8 @@ _HAVE = {
     "x86_64": platform.machine() == "x86_64",
     "ip": os.access(COMMANDS["ip"][0], os.X_OK),
     "except_star_bug": sys.version_info < (3, 12, 9),
+    "c_recursion_bug": sys.version_info < (3, 12),  # from then on the interpreter bounds its own stack in C
+    "slow_digits": sys.version_info < (3, 12),  # from then on that is a module of Python, which no worker has
 }
 NOT_BUILT_IN = [{"errno": "ENOSYS"}, {"errno": "EAFNOSUPPORT"}]
 each = pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda technique: technique.id)

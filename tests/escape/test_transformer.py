@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -20,9 +21,10 @@ from sandbox.python_policy import ScriptPolicy, SourceRefused, compile_script, p
 from sandbox.python_surface import HOOKS
 
 LIBRARY = Path(os.__file__).parent
+DATES = "datetime" if sys.version_info < (3, 12) else "_pydatetime"  # where its source is
 MODULES = (
     "_pydecimal", "argparse", "ast", "asyncio/base_events", "asyncio/streams", "bdb", "calendar", "configparser",
-    "contextlib", "csv", "dataclasses", "datetime", "difflib", "enum", "fractions", "functools", "heapq", "inspect",
+    "contextlib", "csv", "dataclasses", DATES, "difflib", "enum", "fractions", "functools", "heapq", "inspect",
     "ipaddress", "json/decoder", "pickle", "random", "shutil", "statistics", "string", "tarfile", "textwrap", "typing",
 )  # fmt: skip
 MAX_LINES = 25  # of one statement; the longer ones are made of shorter ones

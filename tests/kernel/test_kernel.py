@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from collections.abc import Callable
 
 import pytest
 
 import kernel
+from kernel import files
 
 
 def test_a_refused_call_raises_the_kernel_s_own_number() -> None:
@@ -29,6 +32,16 @@ def test_both_processors_know_the_same_calls() -> None:
     """A name without a number would be a filter with a hole, or none."""
     x86_64, aarch64 = (kernel.ARCHITECTURES[name] for name in ("x86_64", "aarch64"))
     assert set(x86_64.calls) == set(aarch64.calls)
+
+
+def test_numbers_beside_the_tables_are_the_same_on_both_processors() -> None:
+    """Two calls are made without a table; libseccomp knows both processors."""
+    import pyseccomp
+
+    for machine in kernel.ARCHITECTURES:
+        arch = getattr(pyseccomp.Arch, machine.upper())
+        for name, number in (("clone3", kernel._CLONE3), ("openat2", files._OPENAT2)):
+            assert pyseccomp.resolve_syscall(arch, name) == number, (machine, name)
 
 
 def test_a_sibling_belongs_to_the_parent_s_parent() -> None:
@@ -59,3 +72,64 @@ def test_a_child_is_born_into_a_group_or_not_at_all() -> None:
         os._exit(3)
     os.close(pidfd)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+
+
+def test_a_batch_is_made_in_order_and_stops_where_the_kernel_refuses() -> None:
+    """What comes after a wall that does not stand is not done as if it did."""
+    reading, writing = os.pipe()
+    pid, pidfd = kernel.fork()
+    if pid == 0:
+        number = kernel.ready("prctl", 0x7FFFFFFF, what="the one that fails")
+        one, two = (kernel.ready("dup3", writing, target, os.O_CLOEXEC) for target in (100, 101))
+        try:
+            kernel.make_batch(kernel.batch([one, number, two]))
+        except OSError as error:
+            made = [os.path.exists(f"/proc/self/fd/{target}") for target in (100, 101)]
+            os.write(writing, f"{error.errno} {error.strerror} {made}".encode())
+        os._exit(0)
+    os.close(writing)
+    told = os.read(reading, 1000).decode()
+    os.close(reading)
+    os.waitpid(pid, 0)
+    os.close(pidfd)
+    assert told == f"{errno.EINVAL} the one that fails: {os.strerror(errno.EINVAL)} [True, False]"
+
+
+def test_a_child_that_has_ended_is_reaped_with_what_it_used() -> None:
+    """The same that ``os.wait4`` tells."""
+    assert kernel.reap() is None
+    pid, pidfd = kernel.fork()
+    if pid == 0:
+        begun = time.process_time()
+        while time.process_time() - begun < 0.05:
+            pass
+        os._exit(7)
+    os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    os.close(pidfd)
+    reaped = kernel.reap()
+    assert reaped is not None
+    assert (reaped.pid, os.waitstatus_to_exitcode(reaped.status)) == (pid, 7)
+    assert 40_000 < reaped.cpu_us < 5_000_000
+    assert 2**20 < reaped.peak_bytes < 2**33
+    assert kernel.reap() is None
+
+
+@pytest.mark.parametrize("ask", [kernel.pid_of, kernel._pid_in_words])
+def test_a_pidfd_tells_its_process_until_that_is_reaped(ask: Callable[[int], int]) -> None:
+    """By the kernel's own call, and on a kernel without it by what it writes about descriptors."""
+    pid, pidfd = kernel.fork()
+    if pid == 0:
+        os._exit(0)
+    assert ask(pidfd) == pid
+    os.waitpid(pid, 0)
+    with pytest.raises(ProcessLookupError):
+        ask(pidfd)
+    os.close(pidfd)
+
+
+def test_what_is_no_pidfd_has_no_process() -> None:
+    """A worker that was not born yet has the descriptor -1."""
+    with pytest.raises(ProcessLookupError):
+        kernel.pid_of(-1)
+    with open("/dev/null", "rb") as no_pidfd, pytest.raises(OSError, match="ended"):
+        kernel.pid_of(no_pidfd.fileno())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policies.ceiling import ALWAYS_REQUIRED, DEFAULT, DEFAULT_TEXT, WALL_NAMES, load_ceiling
+from policies.ceiling import ALWAYS_REQUIRED, DEFAULT, DEFAULT_TEXT, WALL_NAMES, Consent, load_ceiling
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import builtin
 from policies.model import Effect, Facts
@@ -29,6 +29,7 @@ def test_the_shipped_text_says_what_holds_without_it() -> None:
     assert load_ceiling(DEFAULT_TEXT, "ceiling.yaml") == DEFAULT
     assert load_ceiling("", "ceiling.yaml") == DEFAULT
     assert (DEFAULT.highest_tier, DEFAULT.accept_server_word) == (Tier.OBSERVE, frozenset())
+    assert DEFAULT.dry_runs is False
     assert DEFAULT.required_walls == ALWAYS_REQUIRED
 
 
@@ -50,8 +51,10 @@ def test_every_key_is_read() -> None:
         ("highest_teir: admin\n", "c.yaml:1: highest_teir: unknown key 'highest_teir' (did you mean 'highest_tier'?"),
         ("frozen: 1\n", "c.yaml:1: frozen: must be true or false"),
         ("frozen: 'false'\n", "c.yaml:1: frozen: must be true or false"),
+        ("dry_runs: 1\n", "c.yaml:1: dry_runs: must be true or false"),
+        ("dry_runs: 'true'\n", "c.yaml:1: dry_runs: must be true or false"),
         ("accept_server_word: run\n", "c.yaml:1: accept_server_word: must be a list of texts"),
-        ("accept_server_word: [runs]\n", "c.yaml:1: accept_server_word: 'runs' is none of run, schedule"),
+        ("accept_server_word: [runs]\n", "c.yaml:1: accept_server_word: 'runs' is none of run, schedule, session"),
         ("required_walls: [moat]\n", "c.yaml:1: required_walls: 'moat' is none of"),
         ("frozen: false\ndeny:\n  - call: fs.read\n    paths: [srv]\n", "c.yaml:4: deny[0].paths: 'srv' is not"),
         ("limits:\n  wall: 20\n", "c.yaml:2: limits.wall: 20 is not a duration"),
@@ -100,3 +103,53 @@ def test_limits_alone_narrow_only_the_limits() -> None:
     assert (effective.limits.wall_s, effective.limits.memory_bytes) == (20.0, 8 << 20)
     assert effective.limits.calls == builtin(Tier.ADMIN).limits.calls
     assert decide_effective(effective, "anything", Facts()).allowed
+
+
+def test_what_an_owner_asks_of_people_rosters_and_labels() -> None:
+    text = "reviewers: {operate: 2}\nroster_within: 30d\nlabels: {role: mail}\n"
+    ceiling = load_ceiling(text, "ceiling.yaml")
+    assert (ceiling.reviewers, ceiling.roster_within_s) == ({Tier.OPERATE: 2}, 30 * 86400.0)
+    assert ceiling.labels == {"role": "mail"}
+    assert (DEFAULT.reviewers, DEFAULT.roster_within_s, DEFAULT.labels) == ({}, None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("reviewers: 2", "reviewers"),
+        ("reviewers: {root: 2}", "reviewers"),
+        ("reviewers: {operate: 0}", "reviewers"),
+        ("reviewers: {operate: true}", "reviewers"),
+        ("roster_within: 0s", "roster_within"),
+        ("roster_within: soon", "roster_within"),
+        ("labels: [mail]", "labels"),
+        ("labels: {role: 3}", "labels"),
+    ],
+)
+def test_what_an_owner_asks_wrongly_is_named(text: str, key: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"ceiling\.yaml:1: {key}"):
+        load_ceiling(text, "ceiling.yaml")
+
+
+def test_consent_of_the_owner_for_all_kinds_and_for_some() -> None:
+    assert load_ceiling("", "c.yaml").sessions.consent_for("terminal") is Consent.NEVER
+    one = load_ceiling("sessions: {consent: ask, consent_timeout: 90s}\n", "c.yaml").sessions
+    assert (one.consent_for("files"), one.consent_timeout_s) == (Consent.ASK, 90.0)
+    some = load_ceiling("sessions: {consent: {default: notify, terminal: ask}}\n", "c.yaml").sessions
+    assert [some.consent_for(kind) for kind in ("terminal", "forward")] == [Consent.ASK, Consent.NOTIFY]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("consent: sometimes", "sometimes"),
+        ("consent: {files: maybe}", "maybe"),
+        ("consent: {shell: ask}", "shell"),
+        ("consent: [ask]", "consent"),
+        ("consent_timeout: 0s", "consent_timeout"),
+        ("consent_timeout: 11m", "consent_timeout"),
+    ],
+)
+def test_a_consent_rule_that_is_wrong_is_refused_with_its_place(text: str, word: str) -> None:
+    with pytest.raises(ArgumentError, match=word):
+        load_ceiling(f"sessions: {{{text}}}\n", "ceiling.yaml")

@@ -144,3 +144,24 @@ def test_wrong_targets_are_refused_with_their_place() -> None:
         load_policy("tier: observe\ndeny:\n  - call: a\n    targets: ['web:0']\n", "x.yaml")
     with pytest.raises(ArgumentError, match=r"^x\.yaml:4: ask\[0\]\.declared: only a rule that allows"):
         load_policy("tier: observe\nask:\n  - call: a\n    declared: true\n", "x.yaml")
+
+
+def test_a_question_lets_nothing_guarded_through_that_no_rule_names() -> None:
+    """Whoever says yes to `db.example.org` must not have opened the metadata service that it leads to."""
+    ceiling = "ask: [{call: net.connect}]\n"
+    effective = layers(ceiling=ceiling + "allow: [{call: '*'}]\n", tier=Tier.ADMIN)
+    target = NetTarget.of("db.example.org", 80)
+    assert decide_effective(effective, "net.connect", Facts(target=target)).effect is Effect.ASK
+    led = Facts(target=target.at("169.254.169.254"))
+    assert decide_effective(effective, "net.connect", led).effect is Effect.DENY
+
+
+def test_a_question_may_name_what_is_guarded() -> None:
+    effective = layers(
+        "needs: [{call: net.connect, targets: ['127.0.0.1:5432']}]\n",
+        ceiling="ask: [{call: net.connect, targets: ['127.0.0.1:5432']}]\n", tier=Tier.ADMIN,
+    )  # fmt: skip
+    named = Facts(target=NetTarget.of("127.0.0.1", 5432))
+    assert decide_effective(effective, "net.connect", named).effect is Effect.ASK
+    other = Facts(target=NetTarget.of("127.0.0.1", 5433))
+    assert decide_effective(effective, "net.connect", other).effect is Effect.DENY

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from policies.levels import BREAKING, COMPATIBLE, METADATA, level
-from protocol.manifest import Manifest, Metric, Need, Parameter, Test
+from policies.levels import BREAKING, COMPATIBLE, METADATA, level, refuse_silent_break
+from protocol.errors import ConflictError
+from protocol.manifest import Manifest, Metric, Need, Result, Test
+from protocol.parameters import Parameter
 from protocol.tiers import Tier
 
 BASE = Manifest(
@@ -31,7 +33,10 @@ CASES = [
     (replace(BASE, version="1.0.1", description="better", tests=(Test("t", {}, {}, {}),)), METADATA),
     (with_n(description="how many"), METADATA),
     (replace(BASE, needs=(Need("fs.stat"),)), COMPATIBLE),
-    (replace(BASE, tier=Tier.ADMIN), COMPATIBLE),
+    (replace(BASE, tier=Tier.ADMIN), BREAKING), (replace(BASE, tier=Tier.COMPUTE), COMPATIBLE),
+    (replace(BASE, tags=("a",), licence="MIT", links={"code": "https://a.org"}, visibility="private"), METADATA),
+    (replace(BASE, kind="library"), BREAKING), (replace(BASE, result=Result("object")), COMPATIBLE),
+    (with_n(is_locked=True, default=3), BREAKING), (with_s(min_length=1), BREAKING), (with_s(max_length=9), BREAKING),
     (replace(BASE, parameters={**BASE.parameters, "x": Parameter("x", "string")}), COMPATIBLE),
     (replace(BASE, parameters={**BASE.parameters, "x": Parameter("x", "string", required=True)}), BREAKING),
     (replace(BASE, parameters={"n": BASE.parameters["n"]}), BREAKING),
@@ -52,3 +57,36 @@ def test_the_level_of_a_change(now: Manifest, said: str) -> None:
 
 def test_other_code_is_never_only_metadata() -> None:
     assert level(BASE, replace(BASE, version="1.0.1"), is_code_same=False) == COMPATIBLE
+
+
+RESULT = replace(BASE, result=Result("object", {"free": "integer"}))
+LIST = replace(BASE, parameters={"l": Parameter("l", "array", items=Parameter("l", "integer"))})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (RESULT, replace(BASE, result=Result("object", {"free": "integer", "used": "integer"})), COMPATIBLE),
+        (RESULT, replace(BASE, result=Result("object", {"free": "number"})), BREAKING),
+        (RESULT, replace(BASE, result=Result("array")), BREAKING),
+        (RESULT, BASE, BREAKING),
+        (LIST, replace(BASE, parameters={"l": Parameter("l", "array", items=Parameter("l", "string"))}), BREAKING),
+        (LIST, replace(BASE, parameters={"l": replace(LIST.parameters["l"], max_items=3)}), BREAKING),
+        (LIST, replace(BASE, parameters={"l": replace(LIST.parameters["l"], default=[1])}), COMPATIBLE),
+    ],
+)
+def test_results_and_arrays(before: Manifest, now: Manifest, said: str) -> None:
+    assert level(before, now, is_code_same=True) == said
+
+
+def test_a_number_that_hides_a_break_is_refused() -> None:
+    """The number is all that most people look at before they take a version."""
+    broken = replace(BASE, version="1.0.1", parameters={}, tier=Tier.INSPECT)
+    with pytest.raises(ConflictError) as caught:
+        refuse_silent_break(BASE, broken)
+    for word in ("tier inspect", "parameter n is gone", "parameter s is gone", "make it 2.0.0"):
+        assert word in caught.value.message
+    refuse_silent_break(BASE, replace(broken, version="2.0.0"))
+    refuse_silent_break(BASE, replace(BASE, version="1.0.1", needs=(Need("fs.stat"),)))
+    with pytest.raises(ConflictError, match=r"make it 0\.2\.0"):
+        refuse_silent_break(replace(BASE, version="0.1.0"), replace(broken, version="0.1.5"))

@@ -206,7 +206,11 @@ TABLE: list[tuple[str, Facts, str]] = [
     *((f"proc.{name}", NONE, ". . +inspect +inspect +admin") for name in ("cmdline", "exe", "cwd", "open_files")),
     *((f"proc.{name}", Facts(command="x"), ". . . +operate +admin") for name in ("signal", "renice")),
     *((f"proc.{name}", NONE, ". . . . +admin") for name in ("environ", "spawn")),
-    ("process.write", NONE, ". . . . +admin"),
+    ("process.write", NONE, ". . +inspect +inspect +admin"),  # of what may be started
+    ("proc.start", Facts(command="df", program="/usr/bin/df", arguments=("-P",)), ". . +inspect +inspect +admin"),
+    ("proc.start", Facts(command="df", program="/tmp/df", arguments=()), ". . . . +admin"),
+    ("proc.start", Facts(command="restart"), ". . . . +admin"),
+    ("proc.start", NONE, ". . . . +admin"),
 ]  # fmt: skip
 
 ROWS = [

@@ -39,7 +39,8 @@ BAD = [
     ("a: \x07", "x: "),
     ("a: \ud800", "x: "),
     ("a: " + "[" * 100 + "]" * 100, "x:1: nested deeper than 24 levels"),
-    ("{" * 100_000, "x:1: nested deeper than 24 levels"),
+    ("{a: " * 100_000, "x:1: nested deeper than 24 levels"),
+    ("{" * 100_000, "x:1: a key must be plain text"),
     ("a: " + "b" * limits.MAX_DOCUMENT_BYTES, "x: the file is over"),
 ]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocol import limits
+from protocol import frames, limits
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.frames import LengthPrefixed, decode, decode_trusted, encode, prefixed, scan
 
@@ -209,3 +209,15 @@ def test_frames_of_who_is_trusted_are_decoded_without_bounds_and_still_well_form
     for data in (b"", b"\xc1", b"\x91", b"\x00\x00", b"\xd4\x01\x00", b"\x81\x01\x02", b"\xa1\xff"):
         with pytest.raises(ProtocolError):
             decode_trusted(data)
+
+
+def test_a_packer_that_failed_or_is_in_use_leaves_nothing_in_another_document(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed one holds the half that it packed; one in use, on another thread, whatever it has come to."""
+    monkeypatch.setattr(frames, "_kept", [frames._packer()])
+    with pytest.raises(ProtocolError):
+        encode(["a" * 100, "\ud800"])
+    assert frames._kept == []
+    assert encode([1]) == b"\x91\x01"
+    held = frames._kept.pop()
+    assert encode([2]) == b"\x91\x02"
+    assert held not in frames._kept

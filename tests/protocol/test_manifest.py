@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocol import limits
 from protocol.errors import ArgumentError, DocumentError
-from protocol.manifest import Manifest, implied, parse
+from protocol.manifest import Manifest, Result, implied, parse
 from protocol.tiers import Tier
 
 HEAD = "name: checks/disk\nversion: 1.2.0\nlanguage: lua\nmain: main.lua\ntier: observe\n"
@@ -29,7 +29,9 @@ def test_all_that_a_manifest_can_say() -> None:
         "needs: [{call: sys.disk_io}, {call: fs.read, paths: [/etc/**]}]\nlimits: {wall: 10s, memory: 8MiB}\n"
         f"metrics: [{{name: reads, type: int64, unit: reads}}]\nrequires: [{{name: lib/rates, digest: '{DIGEST}'}}]\n"
         "tests: [{parameters: {device: sda}, calls: {sys.disk_io: {reads: 4}}, expect: {metrics: {reads: 4}}}]\n"
-        "commands: {df: [/usr/bin/df, -P]}\n"
+        "commands: {df: [/usr/bin/df, -P]}\nkind: library\nvisibility: private\n"
+        "tags: [disk, lib.v1]\nlicence: Apache-2.0\n"
+        "links: {code: 'https://example.org/x?y=1#z'}\nresult: {type: object, fields: {free: integer}}\n"
     )
     assert (found.name, found.version, found.tier) == ("checks/disk", "1.2.0", Tier.OBSERVE)
     assert [need.call for need in found.needs] == ["sys.disk_io", "fs.read"]
@@ -37,6 +39,13 @@ def test_all_that_a_manifest_can_say() -> None:
     assert (found.metrics[0].type, found.requires[0].digest) == ("int64", DIGEST)
     assert (found.tests[0].name, found.tests[0].calls) == ("test 1", {"sys.disk_io": {"reads": 4}})
     assert found.commands == {"df": ("/usr/bin/df", "-P")}
+    assert (found.kind, found.visibility, found.tags, found.licence) == (
+        "library", "private", ("disk", "lib.v1"), "Apache-2.0"
+    )  # fmt: skip
+    assert found.links == {"code": "https://example.org/x?y=1#z"}
+    assert found.result == Result("object", {"free": "integer"})
+    plain = parse(HEAD)
+    assert (plain.kind, plain.visibility, plain.tags, plain.result) == ("script", "account", (), None)
 
 
 REPLACED = [
@@ -75,6 +84,15 @@ ADDED = [
     ("parameters:\n  p: {type: integer, default: x}", "7: parameters.p.default: the parameter 'p' must be an integer"),
     ("parameters:\n  p: {type: integer, minimum: 5, default: 4}", "7: parameters.p.default: the parameter 'p' must"),
     ("parameters:\n  p: {type: string, min: 5}", "7: parameters.p.min: unknown key"),
+    ("kind: module", "6: kind: 'module' is not one of script, library"),
+    ("visibility: all", "6: visibility: 'all' is not one of private, account, public"),
+    ("tags: [A]", "6: tags: 'A' is not a tag"),
+    ("tags: [a, a]", "6: tags: at most 16 tags, none of them twice"),
+    ("licence: 'x\\u202ey'", "6: licence: "),
+    ("links: {code: 'javascript:alert(1)'}", "6: links.code: a link is a word and an https:// address"),
+    ("links: {code: 'https://a.org/ x'}", "6: links.code: a link is"),
+    ("result: {type: table}", "6: result.type: 'table' is not one of"),
+    ("result: {type: array, fields: {a: string}}", "6: result.fields: only an object has fields"),
     ("parameters:\n  p: {type: string, pattern: '['}", "7: parameters.p.pattern: is not a pattern"),
 ]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from protocol import limits, messages
 from protocol.errors import ArgumentError, ProtocolError
-from protocol.frames import encode
+from protocol.frames import decode, encode
 from protocol.messages import FIELDS, Kind
 
 GOOD: dict[Kind, list[Any]] = {
@@ -121,3 +121,31 @@ def test_any_error_text_can_be_told(text: str) -> None:
     """An error that cannot be sent leaves the asker waiting for ever."""
     assert messages.unpack(messages.pack(Kind.FAILURE, 1, "internal", messages.told(text)))[1][2] is not None
     assert len(messages.told(text).encode()) <= limits.MAX_ERROR_TEXT_BYTES
+
+
+@given(
+    st.one_of(st.integers(0, 300), st.integers(0, limits.MAX_SEQUENCE)),
+    st.one_of(st.binary(min_size=1, max_size=300), st.sampled_from([255, 256, 65535, 65536, 131072]).map(bytes)),
+)
+@settings(max_examples=200)
+def test_a_data_frame_that_is_made_and_taken_the_short_way_is_what_the_codec_makes_and_takes(
+    number: int, data: bytes
+) -> None:
+    frame = messages.pack(Kind.DATA, number, data)
+    assert frame == encode([int(Kind.DATA), number, data])
+    assert messages.unpack(frame) == (Kind.DATA, [number, data]) == (Kind.DATA, decode(frame)[1:])
+
+
+@given(st.integers(0, 1 << 16), st.binary(min_size=1, max_size=300), st.data())
+@settings(max_examples=500)
+def test_the_short_way_takes_nothing_that_the_codec_would_not_take_for_the_same(
+    number: int, payload: bytes, data: st.DataObject
+) -> None:
+    """One byte of a data frame is another, or it is cut off, or goes on."""
+    frame = bytearray(messages.pack(Kind.DATA, number, payload))
+    frame[data.draw(st.integers(2, min(11, len(frame) - 1)))] = data.draw(st.integers(0, 255))
+    hostile = bytes(frame)[: data.draw(st.integers(2, len(frame)))] + data.draw(st.binary(max_size=2))
+    taken = messages.data_of(hostile)
+    if taken is not None:
+        assert decode(hostile) == [int(Kind.DATA), *taken]
+        messages._check(Kind.DATA, list(taken))

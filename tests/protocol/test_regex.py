@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import ArgumentError
-from protocol.regex import MAX_PATTERN_CHARACTERS, Regex
+from protocol.regex import MAX_PATTERN_CHARACTERS, Regex, of_parameter
 
 #: Patterns that make a backtracking matcher try every way, each with the text that makes it.
 RUNAWAYS = [
@@ -52,6 +52,9 @@ def test_what_is_no_pattern_is_refused_by_name(pattern: str, words: str) -> None
     with pytest.raises(ArgumentError, match=re.escape(words)) as caught:
         Regex(pattern)
     assert caught.value.parameter == "pattern"
+    with pytest.raises(ArgumentError, match=rf"^match: (?!pattern).*{re.escape(words)}") as caught:
+        of_parameter(pattern, "match")
+    assert caught.value.parameter == "match"
 
 
 def test_groups_and_places() -> None:

@@ -102,6 +102,19 @@ def test_new_roots_need_the_old_threshold_and_their_own(world: World) -> None:
     trusted.update(signed(world, "c", "d", version=3, roots=moved), NOW)
 
 
+def test_who_was_away_over_two_changes_of_the_roots_finds_the_way(world: World) -> None:
+    """The step in between has expired since; it proves nothing, and the next one follows from it."""
+    old = stamp(NOW - timedelta(days=1))
+    trusted = pinned(world, "a")
+    trusted.update(signed(world, "a", version=1, roots=roots(world, 1, "a")), NOW)
+    step = signed(world, "a", "b", version=2, roots=roots(world, 1, "b"), expires=old)
+    newest = signed(world, "b", "c", version=3, roots=roots(world, 1, "c"))
+    assert refusal(trusted, newest) == "unknown_key", "it does not follow from the first"
+    assert trusted.update(step, NOW).is_expired(NOW)
+    assert trusted.update(newest, NOW).version == 3
+    assert refusal(trusted, signed(world, "c", version=4, roots=roots(world, 1, "c"), expires=old)) == "expired"
+
+
 def test_a_lower_threshold_needs_the_higher_one_once_more(world: World) -> None:
     trusted = pinned(world, "a", "b", threshold=2)
     lower = roots(world, 1, "a", "b")
@@ -190,7 +203,8 @@ def test_each_key_may_do_what_its_roles_say(world: World) -> None:
     assert names(roster.reviewers("checks/disk", Tier.ADMIN, NOW)) == {"eve"}
     assert names(roster.operators(Tier.OPERATE, NOW)) == {"oli"}
     assert names(roster.operators(Tier.ADMIN, NOW)) == set()
-    assert names(roster.schedulers(NOW)) == {"oli"}
+    assert names(roster.schedulers(Tier.INSPECT, NOW)) == {"oli"}
+    assert names(roster.schedulers(Tier.OPERATE, NOW)) == set(), "without a tier: nothing that changes a host"
     assert roster.name_of("0" * 64) is None
 
 
@@ -256,7 +270,12 @@ def test_a_missing_field_is_named(world: World, missing: str) -> None:
         {"roles": [{"role": "reviewer"}]},
         {"roles": [{"role": "reviewer", "tier": "root"}]},
         {"roles": [{"role": "operator", "tier": "admin", "namespace": "a"}]},
-        {"roles": [{"role": "schedule", "tier": "admin"}]},
+        {"roles": [{"role": "schedule", "tier": "root"}]},
+        {"name": "ann "},
+        {"name": "a\u200bnn"},
+        {"name": "BOB"},
+        {"retired": 3},
+        {"revoked": "soon"},
     ],
 )
 def test_a_member_of_another_form_is_refused_with_its_place(world: World, change: dict[str, Any]) -> None:

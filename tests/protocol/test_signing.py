@@ -14,7 +14,7 @@ from securesystemslib.dsse import Envelope as PublicEnvelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from protocol import limits
+from protocol import limits, signing
 from protocol.errors import ArgumentError, OutriderError, TooLargeError, TrustError
 from protocol.signing import (
     Envelope,
@@ -296,3 +296,41 @@ def test_a_private_key_does_not_show_itself() -> None:
 def test_what_is_no_public_key_is_refused(text: object) -> None:
     with pytest.raises(ArgumentError, match=r"^place: "):
         PublicKey.from_text(text, where="place")
+
+
+# keys that prove nothing ---------------------------------------------------------------------------------------------
+
+P = 2**255 - 19
+D = -121665 * pow(121666, P - 2, P) % P
+
+
+def point(raw: bytes) -> tuple[int, int] | None:
+    """Decode a point of edwards25519 as RFC 8032 section 5.1.3 does, but with a y that is not reduced as well."""
+    y = (int.from_bytes(raw, "little") & ((1 << 255) - 1)) % P
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    return (x, y) if (x * x - square) % P == 0 else None
+
+
+def doubled(at: tuple[int, int]) -> tuple[int, int]:
+    x, y = at
+    k = D * x * x * y * y % P
+    return 2 * x * y * pow(1 + k, P - 2, P) % P, (y * y + x * x) * pow(1 - k, P - 2, P) % P
+
+
+def test_a_point_of_small_order_is_no_key() -> None:
+    """Anybody can make a signature that verifies with one; a roster must not hold it."""
+    assert len(signing._SMALL_ORDER) == 7
+    for raw in signing._SMALL_ORDER:
+        at = point(raw)
+        assert at is not None
+        assert doubled(doubled(doubled(at))) == (0, 1), "eight times it is nothing"
+        for sign_bit in (0, 0x80):
+            text = "ed25519:" + base64.b64encode(raw[:31] + bytes([raw[31] | sign_bit])).decode()
+            with pytest.raises(ArgumentError, match="proves nothing"):
+                PublicKey.from_text(text)
+    at = point(ONE.public.raw)
+    assert at is not None
+    assert doubled(doubled(doubled(at))) != (0, 1)

@@ -14,9 +14,10 @@ from policies.model import Effect, Facts, Limits, Verdict
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.jail.walls import PRIVILEGES, USER_NS, WALLS
 from sandbox.launch import Options, Outcome, Program, Sandbox
+from sandbox.parties import Session
 
 HERE = str(Path(__file__).parent)
 LIMITS = Limits(wall_s=10.0, cpu_s=5.0)
@@ -35,6 +36,7 @@ class Entry:
     facts: Facts = field(default_factory=Facts)
     tier: Tier = Tier.OBSERVE
     gives: str = "value"
+    looks_up: bool | tuple[str, ...] = ()
     events: list[str] = field(default_factory=list)
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:

@@ -205,6 +205,13 @@ def send_and_stay(_channel: Any, data: bytes) -> None:
         os.read(3, 65536) or os._exit(0)
 
 
+def finish_and_spin(channel: Any) -> None:
+    """Tell a result and go on as if the run were not over."""
+    channel.finish({"status": "ok", "result": "told", "error": None, "output_bytes": 0})
+    while True:
+        pass
+
+
 def call(channel: Any, name: str, *args: Any) -> Any:
     return channel.call(name, list(args), {})
 
@@ -215,6 +222,6 @@ ATTACKS: dict[str, Callable[..., Any]] = {
         open_file, unlink, connect, connect_abstract, kill, fork, run_program, ptrace_parent, map_code, make_code,
         become_root, shared_memory, host_name, set_host_name, allocate, open_descriptors, write_file,
         visible_descriptors, status, group, limits, identity, list_root, make_file, spin, hold, die, leave, send,
-        send_and_stay, call,
+        send_and_stay, finish_and_spin, call,
     )
 }  # fmt: skip

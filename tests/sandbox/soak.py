@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -225,11 +226,20 @@ class Soak:
         zygote = await self._settled()
         if zygote.active < SPARES:  # it has only just taken over
             zygote = await self._settled()
-        await until(lambda: zygote.active == SPARES, "the agent does not know that workers have ended")
+        spares = self._sandbox._spares
+        if spares is None:
+            raise AssertionError("there are no spare workers")
+        # A worker that is yet to be reaped counts too: only when all of them wait is nothing else there.
+        await until(
+            lambda: len(spares._waiting) == zygote.active == SPARES, "the agent does not know that workers have ended"
+        )
         await until(lambda: len(children_of(zygote.pid)) == SPARES, "workers were left behind")
         gc.collect()
         self._look_at_zygote()
         report.agent_bytes.append(resident_bytes("self"))
+        if report.descriptors:  # a worker that compiles ahead may have begun meanwhile; what is left for good stays
+            with suppress(AssertionError, TimeoutError):
+                await until(lambda: len(os.listdir("/proc/self/fd")) <= report.descriptors[0], "descriptors are left")
         report.descriptors.append(len(os.listdir("/proc/self/fd")))
 
 

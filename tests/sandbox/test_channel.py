@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -256,6 +256,73 @@ def test_a_gate_that_is_gone_ends_the_worker() -> None:
     """An error that the worker does not take for one of the script."""
     came, _ = talk(lambda channel: channel.call("a", [], {}), [])
     assert isinstance(came, EOFError)
+
+
+class Listening(Channel):
+    """One that listens, and counts how it got what it got."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, listens=True)
+        self.looks = 0
+        self.sleeps = 0
+
+    def _listen(self, take: Callable[[int, int], bytes]) -> bytes:
+        self.looks += 1
+        return super()._listen(take)
+
+    def _read(self) -> bytes:
+        self.sleeps += 1
+        return super()._read()
+
+
+@pytest.fixture
+def listening() -> Iterator[tuple[Listening, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours:
+        yield Listening(theirs.detach()), ours
+
+
+def test_an_answer_within_a_moment_is_not_slept_for(listening: tuple[Listening, socket.socket]) -> None:
+    """Also not a large one, of which only the first part needs listening for."""
+    channel, gate = listening
+    gate.sendall(framed(value_body([5])))
+    assert channel.call("a.b", [], {}) == [5]
+    assert (channel.looks, channel.sleeps) == (1, 0)
+
+
+def test_a_gate_that_goes_while_it_is_listened_for_ends_the_worker(listening: tuple[Listening, socket.socket]) -> None:
+    """As one that goes while the worker sleeps."""
+    channel, gate = listening
+    gate.shutdown(socket.SHUT_WR)
+    with pytest.raises(EOFError):
+        channel.call("a.b", [], {})
+
+
+def test_who_listens_in_vain_listens_less_and_less(
+    listening: tuple[Listening, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy host, or with slow calls, it costs next to nothing; one answer in time, and it listens as before."""
+    channel, gate = listening
+    monkeypatch.setattr("sandbox.channel.LISTEN_NS", 0)
+    take, channel._take = channel._take, lambda _size, _flags: never()
+    for _ in range(500):
+        gate.sendall(framed(value_body(1)))
+        assert channel.call("a.b", [], {}) == 1
+        gate.recv(65536)
+    assert channel.sleeps == 500
+    assert channel.looks == 13  # at the answers 1, 3, 6, 11, 20, 37, 70, 135, and then each 65
+    channel._take = take
+    channel._rest = 0
+    before = channel.looks
+    for _ in range(3):
+        gate.sendall(framed(value_body(1)))
+        assert channel.call("a.b", [], {}) == 1
+        gate.recv(65536)
+    assert channel.looks == before + 3
+
+
+def never() -> bytes:
+    raise BlockingIOError
 
 
 def test_arguments_that_fit_no_frame_are_not_sent() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from protocol.errors import ArgumentError, BudgetError, NotFoundError, OutriderE
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox import gate as gate_module
-from sandbox.gate import CallSummary, Gate
+from sandbox.gate import Gate
+from sandbox.parties import CallSummary
 
 
 def raising(error: BaseException) -> Any:
@@ -180,6 +184,40 @@ async def test_the_decision_is_made_on_the_facts() -> None:
     assert asked == [("t.a", Facts(path="/real")), ("t.a", Facts(path="/elsewhere"))]
 
 
+async def test_what_was_allowed_is_decided_anew_on_other_facts() -> None:
+    """A call that passed before passes again unasked on the very same facts, and on no others."""
+    entry, asked = Entry(value), []
+    harmless = Facts(name="harmless")
+    entry.facts = harmless
+
+    def decide(_name: str, facts: Facts) -> Verdict:
+        asked.append(facts)
+        return DENY if facts.name == "other" else ALLOW
+
+    one = gate(Table({"t.a": Kept(entry), "t.b": entry}), decide=decide)
+    assert [(await one.call("t.a", [], {})).ok for _ in range(3)] == [True] * 3
+    assert asked == [harmless]
+    entry.facts = Facts(name="other")
+    assert not (await one.call("t.a", [], {})).ok
+    assert not (await one.call("t.b", [], {})).ok
+    entry.facts = harmless
+    assert (await one.call("t.a", [], {})).ok
+
+
+class Kept(Entry):
+    """A call that gives the very same facts as long as they are the same, as those of the catalogue do."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__(entry.perform)
+        self.entry = entry
+        self.given: dict[Facts, tuple[Facts, ...]] = {}
+
+    @contextmanager
+    def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[Any]:
+        facts = self.given.setdefault(self.entry.facts, (self.entry.facts,))
+        yield SimpleNamespace(facts=facts, perform=lambda: self.entry.perform(*bound["args"]))
+
+
 async def test_one_call_too_many_ends_the_run() -> None:
     """It is recorded as refused by the limit, and not performed."""
     records, entry = Records(), Entry(value)
@@ -316,3 +354,46 @@ def test_the_double_of_the_table_is_what_the_gate_asks_for() -> None:
     assert calls.find("a") is entry
     assert issubclass(OutriderError, Exception)
     assert isinstance(gate(), Gate)
+
+
+class Taker:
+    """Something that takes bytes."""
+
+    kind = "taker"
+
+    def __init__(self) -> None:
+        self.got = b""
+
+    def fields(self) -> dict[str, Any]:
+        return {}
+
+    def take(self, data: bytes) -> None:
+        if data == b"wrong":
+            raise UnavailableError("the disk is full")
+        self.got += data
+
+    def close(self) -> None:
+        return None
+
+
+async def test_bytes_go_to_what_was_opened_for_them_and_are_counted_on_record() -> None:
+    """What comes over a link in thousands of pieces is one opening and one end, and no record for each piece."""
+    records, taker = Records(), Taker()
+
+    async def opened() -> Taker:
+        return taker
+
+    one = gate(table(open=Entry(opened, gives="handle"), other=Entry(value)), records)
+    number = (await one.call("t.open", [], {})).value.number
+    await one.push(number, b"ab")
+    await one.push(number, b"c")
+    with pytest.raises(UnavailableError):
+        await one.push(number, b"wrong")
+    with pytest.raises(NotFoundError):
+        await one.push(number + 1, b"x")
+    await one.release(number)
+    with pytest.raises(NotFoundError):
+        await one.push(number, b"x")
+    assert taker.got == b"abc"
+    end = records.kept[-1]
+    assert (end["kind"], end["call"], end["bytes"], end["data"]["items"]) == ("call.end", "t.open", 3, 2)

@@ -36,3 +36,40 @@ def test_new_memory_lies_together_after_it() -> None:
 def test_it_is_bounded() -> None:
     """Also if the allocator never says where its heap ends."""
     assert heap.fill_holes() <= heap.MAX_CHUNKS
+
+
+ARENAS = """
+import ctypes, sys
+from sandbox import heap
+sbrk = ctypes.CDLL(None).sbrk
+sbrk.argtypes, sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
+def in_heap(things):
+    return sum(start <= id(thing) < sbrk(0) for thing in things)
+start = sbrk(0)
+heap.join_arenas()
+kept = [[number] for number in range(60_000)]
+joined = in_heap(kept)
+huge = heap.join_pages()
+intact = all(thing == [number] for number, thing in enumerate(kept))
+heap.part_arenas()
+fresh = [[number] for number in range(60_000)]
+parted = in_heap(fresh)
+del kept  # arenas of the heap are given back to the kernel, by the allocator that did not make them
+again = [bytes(100) for _ in range(100_000)]
+print(joined, huge, intact, parted, len(again))
+"""
+
+
+def test_what_python_holds_lies_in_one_piece() -> None:
+    """From one call to the other; and it is still what it was."""
+    done = subprocess.run([sys.executable, "-c", ARENAS], capture_output=True, check=True, text=True)
+    joined, huge, intact, parted, again = done.stdout.split()
+    assert int(joined) > 50_000
+    assert int(huge) in range(6)  # 8 MB, from where one begins; 0 where the kernel gives no huge pages
+    assert (intact, again) == ("True", "100000")
+    assert int(parted) < 20_000  # some fill what is left of the last arena
+
+
+def test_pages_of_a_heap_that_was_not_joined_are_left_alone() -> None:
+    """Somebody who embeds parts of the sandbox keeps the memory that they have."""
+    assert heap.join_pages() == 0

@@ -18,6 +18,7 @@ from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, native, on
 
 from protocol.errors import TooLargeError, UnavailableError
 from sandbox.launch import Options, Program, Sandbox
+from sandbox.runs import EXIT_GRACE_S
 
 PATIENCE_S = 10.0
 
@@ -120,6 +121,29 @@ async def test_a_worker_that_leaves_without_a_result_is_told_apart() -> None:
         await made.close()
 
 
+async def test_a_worker_that_goes_on_after_its_result_is_ended_at_once() -> None:
+    """Its run is over and what it used is told; what it does now is neither waited for nor left to go on."""
+    made = await Sandbox.start(bindings=[], options=replace(only(), spares=0))
+    try:
+        outcome = await run(made, native("finish_and_spin"))
+        assert (outcome.status, outcome.result) == ("ok", "told")
+        assert outcome.usage.peak_bytes > 2**20
+        assert outcome.usage.wall_ms < EXIT_GRACE_S * 1000
+        await until(lambda: workers_of(made.zygote_pid or 0) == set(), "it goes on")
+    finally:
+        await made.close()
+
+
+async def test_usage_is_what_the_program_used_up_to_its_result(sandbox: Sandbox) -> None:
+    """Measured by the kernel from outside, as exactly as at a process's end: nothing is left out and nothing added."""
+    idle = (await run(sandbox, lua("return 1"))).usage
+    source = "local t = {} for i = 1, 300000 do t[i] = {i} end local s = os.clock() return s * 1000"
+    busy = await run(sandbox, lua(source))
+    assert busy.usage.peak_bytes > idle.peak_bytes + 10 * 2**20
+    assert busy.usage.cpu_ms >= 0.9 * busy.result  # the C library's clock of the same process, read in it just before
+    assert busy.usage.cpu_ms < busy.usage.wall_ms + 1000
+
+
 async def test_a_forbidden_system_call_says_so() -> None:
     """SIGSYS is the wall's own signal."""
     made = await Sandbox.start(bindings=[], options=Options(entry="native", import_path=only().import_path))
@@ -160,7 +184,7 @@ async def test_a_fault_of_the_agent_ends_the_run_at_once(sandbox: Sandbox, caplo
 
 
 async def test_what_must_be_durable_first_is_waited_for(sandbox: Sandbox) -> None:
-    """The script does not begin before the beginning of its run is on disk, though its worker is made meanwhile."""
+    """No call is looked at before the beginning of its run is on disk, though the script computes meanwhile."""
     order = []
     ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -311,11 +335,12 @@ async def test_many_runs_leave_nothing_behind(sandbox: Sandbox) -> None:
     """No process, no descriptor."""
     assert sandbox.zygote_pid is not None
     await run(sandbox, lua("return 1"))
+    await spare_of(sandbox)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         assert (await run(sandbox, lua("return 1"))).status == "ok"
+    await spare_of(sandbox)  # and no other worker, neither alive nor yet to be reaped
     assert len(os.listdir("/proc/self/fd")) == before
-    await until(lambda: len(workers_of(sandbox.zygote_pid or 0)) <= 1, "workers were left behind")
 
 
 # Spare workers --------------------------------------------------------------------------------------------------------
@@ -325,7 +350,18 @@ async def spare_of(sandbox: Sandbox, count: int = 1) -> set[int]:
     """Return the workers that wait, when there are ``count`` of them."""
     zygote = sandbox.zygote_pid
     assert zygote is not None
-    await until(lambda: len(workers_of(zygote)) == count, f"there are not {count} spare workers")
+    made, spares = sandbox._zygote, sandbox._spares
+    assert made is not None
+    assert spares is not None
+    # Neither before the next spare is asked for, nor before it is told of, nor while one that has ended is yet to be
+    # reaped.
+    await until(
+        lambda: (
+            len(spares._waiting) == len(workers_of(zygote)) == made.active == count
+            and all(spare.worker._pidfd >= 0 for spare in spares._waiting.values())
+        ),
+        f"there are not {count} spare workers",
+    )
     return workers_of(zygote)
 
 
@@ -389,6 +425,6 @@ async def test_without_spares_nothing_waits() -> None:
     try:
         for _ in range(3):
             assert (await run(made, lua("return 1"))).status == "ok"
-        assert workers_of(made.zygote_pid or 0) == set()
+        await until(lambda: workers_of(made.zygote_pid or 0) == set(), "a worker stayed")
     finally:
         await made.close()

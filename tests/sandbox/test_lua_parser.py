@@ -86,6 +86,17 @@ def test_expressions(source: str, expected: Any) -> None:
         ("do local x end x()", [["Do", [["Local", ["x@1"], [], [None]]]], ["Evaluate", ["Call", "x", []]]]),
         ("local x\nlocal x\nx()", [["Local", ["x@1"], [], [None]], ["Local", ["x@2"], [], [None]],
                                    ["Evaluate", ["Call", "x@2", []]]]),
+        ("local x\ndo local x\nlocal x\nx() end\nx()", [
+            ["Local", ["x@1"], [], [None]],
+            ["Do", [["Local", ["x@2"], [], [None]], ["Local", ["x@3"], [], [None]], ["Evaluate", ["Call", "x@3", []]]]],
+            ["Evaluate", ["Call", "x@1", []]]]),
+        ("for i = a, b do\nlocal i = i\ni() end i()", [
+            ["Count", "i@1", ["a", "b"], [["Local", ["i@2"], ["i@1"], [None]], ["Evaluate", ["Call", "i@2", []]]]],
+            ["Evaluate", ["Call", "i", []]]]),
+        ("local function f(a)\nlocal a, f = a, f\na(f) end a(f)", [
+            ["LocalFunction", "f@1", ["Function", ["a@1"], False, [
+                ["Local", ["a@2", "f@2"], ["a@1", "f@1"], [None, None]], ["Evaluate", ["Call", "a@2", ["f@2"]]]]]],
+            ["Evaluate", ["Call", "a", ["f@1"]]]]),
         ("if a then elseif b then c() else d() end",
          [["If", [["a", []], ["b", [["Evaluate", ["Call", "c", []]]]]], [["Evaluate", ["Call", "d", []]]]]]),
         ("while a do break end goto x ::x::;;", [["While", "a", [["Jump", "break"]]], ["Jump", "x"], ["Jump", "x"]]),

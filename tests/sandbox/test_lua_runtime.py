@@ -266,3 +266,28 @@ def test_an_error_text_is_cut_and_always_unicode() -> None:
 def test_os_time_of_a_table_works() -> None:
     """It asks the C library for the time zone, which preload has read."""
     assert lua("return os.time({year = 2000, month = 1, day = 1}) > 900000000").value is True
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("local ok, e = pcall(fs.space, 0/0) return e", "path holds a number that is not finite"),
+        (
+            "local ok, e = pcall(fs.space, '/', {depth = math.huge, path = 'x'}) return e",
+            "depth holds a number that is not finite",
+        ),
+        ("local ok, e = pcall(fs.space, '/', 0/0) return e", "an argument holds a number that is not finite"),
+        ("local ok, e = pcall(fs.space, print) return e", "path holds a function"),
+        (
+            "local t = {} for i = 1, 20000 do t[i] = i end local ok, e = pcall(fs.space, t, t) return e",
+            "an argument has more than",
+        ),
+    ],
+)
+def test_an_argument_that_cannot_cross_is_named(source: str, words: str) -> None:
+    """By its parameter, where it is refused by itself; nothing is asked of the gate."""
+    ran = lua(source)
+    assert ran.value["code"] == "invalid_argument"
+    assert ran.value.get("parameter", "an argument") == words.split(" h")[0]  # as those that the gate refuses
+    assert words in repr(ran.value)
+    assert ran.channel.calls == []

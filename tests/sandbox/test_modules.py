@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import ProtocolError
-from sandbox.modules import PROGRAM, Finder, Libraries, Library
+from sandbox.modules import NONE, PROGRAM, Finder, Libraries, Library, modules
 from sandbox.runtimes import MAX_SOURCE_BYTES, CallError
 
 FILES = {"main.lua": b"main", "util.lua": b"util", "deep/er.lua": b"deeper", "data.txt": b"data"}
@@ -75,6 +75,20 @@ def test_a_library_hides_a_file_of_the_same_name() -> None:
     """The manifest is what was reviewed as the list of what comes from outside."""
     found = finder(files={"lib/rates.lua": b"own"}).find(PROGRAM, "lib/rates")
     assert found.source == b"rates"
+
+
+def test_all_that_a_program_may_run_is_told_once_in_a_fixed_order() -> None:
+    """Each is what the finder finds under its unit and path; what cannot be required is left out."""
+    program = {"main.lua": b"main", "b.lua": b"b", "a.lua": b"a", "notes.txt": b"n", "a.py": b"p"}
+    found = list(modules("lua", "main.lua", program, LIBRARIES))
+    assert [(one.unit, one.path) for one in found] == [
+        (PROGRAM, "main.lua"), (PROGRAM, "a.lua"), (PROGRAM, "b.lua"),
+        *((digest, path) for digest in sorted(LIBRARIES.held) for path in sorted(LIBRARIES.held[digest].files)),
+    ]  # fmt: skip
+    finds = Finder("lua", program, LIBRARIES)
+    assert finds.find(PROGRAM, "a") == found[1]
+    assert {finds.find(PROGRAM, "lib/rates"), finds.find("d-rates", "util")} <= set(found)
+    assert list(modules("lua", "gone.lua", {}, NONE)) == []
 
 
 def test_a_file_that_is_too_large_is_said() -> None:

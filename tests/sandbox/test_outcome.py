@@ -69,3 +69,13 @@ def test_the_exit_status_is_the_worker_s() -> None:
     """Written down twice, as importing the worker would load both interpreters into the agent."""
     assert outcome.EXIT_NOT_LOCKED == worker.EXIT_NOT_LOCKED
     assert os.waitstatus_to_exitcode(71 << 8) == worker.EXIT_NOT_LOCKED
+
+
+@pytest.mark.parametrize(("used", "is_told"), [(0.78, False), (0.89, True), (1.1, True)])
+def test_a_kill_near_the_limit_of_cpu_time_is_for_that(used: float, is_told: bool) -> None:
+    """The kernel counts ticks to kill and tells exact time afterwards; on a busy machine they are 11 % apart."""
+    cpu_us = round(used * LIMITS.cpu_s * 1_000_000)
+    _, reason = judge(facts(ended=died(signal.SIGKILL, cpu_us)), LIMITS)
+    assert reason is not None
+    assert reason.startswith("cpu:") is is_told
+    assert ("SIGKILL" in reason) is not is_told

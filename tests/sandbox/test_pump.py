@@ -11,14 +11,29 @@ import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, python
 
 from policies.model import Limits
+from protocol.columns import Columns
 from protocol.errors import TooLargeError, UnavailableError
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
+from protocol.redaction import Redactor
+from sandbox.channel import batch_of
 from sandbox.gate import Gate
 from sandbox.launch import Options, Outcome, Program, Sandbox
-from sandbox.pump import BATCH_ITEMS, Pump
+from sandbox.pump import BATCH_ITEMS, BATCH_ROWS, Pump
 
-NAMES = ("t.count", "t.slow", "t.bytes", "t.wait", "t.break", "t.open", "box.get", "box.put", "t.two", "t.nothing")
+NAMES = (
+    "t.count",
+    "t.slow",
+    "t.bytes",
+    "t.wait",
+    "t.break",
+    "t.open",
+    "box.get",
+    "box.put",
+    "t.two",
+    "t.nothing",
+    "t.rows",
+)
 
 
 class Box:
@@ -35,6 +50,18 @@ class Box:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def block(names: list[str]) -> Columns:
+    """Rows of every kind of column."""
+    made = Columns(len(names))
+    made.texts("name", names)
+    made.below("path", "name", bytes(len(names)), ["/d/"])
+    made.words("type", bytes([place % 2 for place in range(len(names))]), ["file", "directory"])
+    made.same("depth", 2)
+    made.integers("size", range(len(names)))
+    made.reals("mtime", [0.5] * len(names))
+    return made
 
 
 class Ground:
@@ -59,6 +86,15 @@ class Ground:
     def failing(self) -> Iterator[Any]:
         yield "one"
         raise UnavailableError("the disk is gone")
+
+    def rows(self, most: int = 10) -> Iterator[Any]:
+        """Blocks of rows, with plain items, bytes and empty blocks between them."""
+        for number in range(most):
+            yield block([f"{number}-{place}" for place in range(3)])
+            yield block([])
+            yield [{"name": "plain", "size": 1}]
+            yield b"raw"
+        return {"seen": most}
 
     async def waiting(self) -> AsyncIterator[Any]:
         try:
@@ -90,6 +126,7 @@ class Ground:
             "t.count": Entry(self.counting, gives="stream", is_blocking=True),
             "t.bytes": Entry(lambda: iter([b"x" * 200_000, b"y"]), gives="stream", is_blocking=True),
             "t.wait": Entry(self.waiting, gives="stream"),
+            "t.rows": Entry(self.rows, gives="stream", is_blocking=True),
             "t.break": Entry(self.failing, gives="stream", is_blocking=True),
             "t.nothing": Entry(lambda: iter([]), gives="stream", is_blocking=True),
             "t.open": Entry(self.opened, gives="handle", is_blocking=True),
@@ -127,6 +164,19 @@ BOTH = {
         "local n = 0 for c in t.bytes() do n = n + #c end return n",
         "result = sum(len(c) for c in t.bytes())",
         200_001,
+    ),
+    "sees rows as maps, in the order in which they came": (
+        "local s, told = t.rows(2), {} for e in s do told[#told + 1] = type(e) == 'table' and table.concat({e.name,"
+        " e.path or '-', e.type or '-', e.depth or '-', e.size, e.mtime or '-'}, ' ') or e end return told",
+        "told = []\nfor e in t.rows(2):\n    if isinstance(e, bytes):\n        told.append(e.decode())\n    else:\n"
+        "        told.append(' '.join([str(e.get(k, '-')) for k in 'name path type depth size mtime'.split()]))\n"
+        "result = told",
+        [
+            told for number in (0, 1) for told in (
+                f"{number}-0 /d/{number}-0 file 2 0 0.5", f"{number}-1 /d/{number}-1 directory 2 1 0.5",
+                f"{number}-2 /d/{number}-2 file 2 2 0.5", "plain - - - 1 -", "raw",
+            )
+        ],
     ),
     "sees nothing after the end": (
         "local s = t.nothing() return {s() == nil, s() == nil, s:summary() == nil}",
@@ -197,6 +247,29 @@ async def test_a_loop_that_is_left_early_gives_the_stream_back(sandbox: Sandbox,
     (end,) = ground.records.of("call.end")
     assert (end["call"], end["outcome"]) == ("t.count", "closed")
     assert [kept["kind"] for kept in ground.records.kept][-2:] in (["call.end", "call"], ["call", "call.end"])
+
+
+@pytest.mark.parametrize(
+    ("call", "most", "seen"), [("count", 3, 3), ("count", 10_000, 0), ("rows", 3, 0), ("rows", 10_000, 0)],
+    ids=["all is there", "there is more", "some rows", "many rows"],
+)  # fmt: skip
+@pytest.mark.parametrize("language", ["lua", "python"])
+async def test_a_stream_that_was_closed_gives_nothing_more(
+    sandbox: Sandbox, language: str, call: str, most: int, seen: int
+) -> None:
+    """Not even what came already; its summary, if it was at its end, is still told."""
+    program = {
+        "lua": lua(
+            f"local s = t.{call}({most}) local before = s() ~= nil s:close() s:close()"
+            " local more = 0 for _ in s do more = more + 1 end return {before, more, (s:summary() or {}).seen or 0}"
+        ),
+        "python": python(
+            f"with t.{call}({most}) as s:\n    before = next(s) is not None\ns.close()\n"
+            "result = [before, len(list(s)), (s.summary() or {'seen': 0})['seen']]"
+        ),
+    }[language]
+    outcome = await sandbox.run(program, Ground().make_gate(), LIMITS)
+    assert (outcome.status, outcome.result) == ("ok", [True, 0, seen]), outcome.reason
 
 
 async def _add(*args: Any) -> Any:
@@ -348,6 +421,41 @@ async def test_an_end_without_an_end_is_ended(sandbox: Sandbox, program: Program
     """By the same limits as everything before it."""
     outcome = await run(sandbox, program, Ground(), Limits(wall_s=1.0, cpu_s=5))
     assert outcome.status == "killed"
+
+
+async def test_rows_are_rows_in_luajit_too(sandbox: Sandbox) -> None:
+    source = "local n, s = 0, t.rows(9) for e in s do if type(e) == 'table' then n = n + e.size end end return n"
+    program = Program("luajit", "main.lua", {"main.lua": source.encode()}, {})
+    outcome = await run(sandbox, program, Ground())
+    assert (outcome.status, outcome.result) == ("ok", 9 * (0 + 1 + 2 + 1)), outcome.reason
+
+
+async def test_a_secret_in_a_row_is_redacted() -> None:
+    """Rows in columns pass the same door as all the rest."""
+    redactor = Redactor()
+    redactor.add("db", b"hunter2!")
+    pump = Pump(iter([block(["a hunter2!", "b"])]), redactor)
+    batch = batch_of((await pump.pull()).body)
+    assert [row["path"] for row in batch.items] == ["/d/a [secret db]", "/d/b"]
+
+
+async def test_a_batch_of_rows_is_bounded() -> None:
+    """By rows, and by bytes: what a script does not read must not pile up."""
+    taken: list[int] = []
+
+    def blocks(names: list[str]) -> Iterator[Columns]:
+        for number in range(1000):
+            taken.append(number)
+            yield block(names)
+
+    for names, most_bytes in ((["x"] * 512, 200_000), (["y" * 4000] * 10, 200_000)):
+        taken.clear()
+        pump = Pump(blocks(names))
+        batch = await pump.pull()
+        assert batch.items <= BATCH_ROWS
+        assert len(batch.body) < most_bytes
+        await pump.close()
+        assert len(taken) <= 2 * BATCH_ROWS // len(names), "no more than one batch ahead"
 
 
 async def test_bytes_that_fit_no_frame_end_the_stream_with_an_error() -> None:

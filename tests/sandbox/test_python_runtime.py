@@ -232,3 +232,23 @@ def test_an_error_text_is_cut() -> None:
     """The text leaves the worker."""
     message = python("raise ValueError('x' * 10000)").error
     assert len(message.encode()) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("fs.space(float('nan'))", "path holds a number that is not finite"),
+        ("fs.space('/', depth=float('inf'))", "depth holds a number that is not finite"),
+        ("fs.space('/', float('inf'))", "an argument holds a number that is not finite"),
+        ("fs.space(print)", "path holds a"),
+        ("t = list(range(20000))\nfs.space(t, t)", "an argument has more than"),
+    ],
+)
+def test_an_argument_that_cannot_cross_is_named(source: str, words: str) -> None:
+    """By its parameter, where it is refused by itself; nothing is asked of the gate."""
+    ran = python(source)
+    assert words in ran.error
+    assert ran.channel.calls == []
+    calm = source.split("fs.space")[0] + "try:\n    fs.space" + source.split("fs.space")[1]
+    told = python(f"{calm}\nexcept HostError as e:\n    result = [e.code, e.parameter or 'an argument']").value
+    assert told == ["invalid_argument", words.split(" h")[0]]  # as those that the gate refuses

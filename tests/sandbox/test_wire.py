@@ -12,8 +12,8 @@ import pytest
 
 from protocol.frames import LengthPrefixed, decode, encode
 from sandbox.channel import CallMade, Finished, Printed, Violated, framed, value_body
-from sandbox.gate import Reply
 from sandbox.inline import Suspended
+from sandbox.replies import Reply
 from sandbox.wire import Wire
 
 CALL = framed(encode([1, "a", [], {}]))
@@ -31,6 +31,7 @@ class Ends:
         self.trouble: list[Violated | None] = []
         self.takes = True  # whether a call is answered as it comes
         self.wire = Wire(asyncio.get_running_loop(), ours, self.on_call, self.trouble.append)
+        self.wire.listen()
 
     def on_call(self, call: CallMade) -> Suspended[Reply] | None:
         self.calls.append(call)
@@ -239,3 +240,37 @@ async def test_a_brisk_worker_does_not_keep_the_loop(ends: list[Ends]) -> None:
     assert len(one.calls) == 2000
     longest = max(after - before for before, after in pairwise(turns))
     assert longest < 1.0, "the loop stood still"
+
+
+async def test_nothing_is_read_before_it_listens(ends: list[Ends]) -> None:
+    """A worker that speaks meanwhile fills its socket, and no memory here; what it said is heard then, in order."""
+    one = Ends()
+    ends.append(one)
+    ours, worker = socket.socketpair()
+    ours.setblocking(False)
+    worker.setblocking(False)
+    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append)
+    taken = 0
+    try:
+        while True:
+            taken += worker.send(PRINT * 1000)
+            await asyncio.sleep(0)
+    except BlockingIOError:
+        assert taken < 4 * 1024 * 1024
+    assert not wire._events
+    wire.listen()
+    heard = [await wire.next() for _ in range(taken // len(PRINT))]
+    assert heard == [Printed(b"x")] * (taken // len(PRINT))
+    wire.close()
+    worker.close()
+
+
+async def test_one_that_never_listened_is_closed_like_any(ends: list[Ends]) -> None:
+    """Twice as well."""
+    one = await opened(ends)
+    ours, worker = socket.socketpair()
+    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append)
+    wire.close()
+    wire.close()
+    assert worker.recv(1) == b""
+    worker.close()

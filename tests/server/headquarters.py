@@ -35,7 +35,7 @@ from server.metrics import Metrics
 from server.repository import Repository
 from server.store.database import Database
 
-ROLES = ("viewer", "auditor", "operator", "author", "reviewer", "admin")
+ROLES = ("viewer", "auditor", "operator", "support", "moderator", "author", "reviewer", "approver", "admin")
 
 
 class MovedClock:

@@ -137,6 +137,9 @@ def test_a_principal_cannot_be_looked_for_by_half_a_hash(bare: Headquarters) -> 
 ID = "0" * 12
 ENVELOPE = {"payloadType": "x", "payload": "", "signatures": []}
 RUN = {"target": "*", "script": "checks/disk"}
+BLOB = "0" * 64
+SUPPORT = {"operator", "support", "admin"}
+WATCH = {"auditor", "operator", "support", "moderator", "admin"}
 #: Every door of the API but the reading ones, and the roles that open it. Compared with the application as a whole.
 DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("PATCH", "/agents/x"): ({"admin"}, {"labels": {}}),
@@ -149,11 +152,60 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", "/reviews/x/reject"): ({"reviewer", "admin"}, {"reason": "no"}),
     ("POST", "/secrets"): ({"admin"}, {"name": "x", "version": 1, "scripts": ["a/b"], "sealed": {"x": "AAAA"}}),
     ("DELETE", "/secrets/x"): ({"admin"}, None),
+    ("POST", "/scripts/transfer"): ({"author", "admin"}, {"envelope": ENVELOPE}),
+    ("POST", "/scripts/deprecate"): ({"author", "admin"}, {"name": "a/b", "reason": "x"}),
+    ("POST", "/grants"): ({"admin"}, {"who": "x", "scripts": "a/b", "target": "*"}),
+    ("DELETE", "/grants/x"): ({"admin"}, None),
+    ("GET", "/webhooks"): ({"admin"}, None),
+    ("POST", "/webhooks"): ({"admin"}, {"url": "https://example.org/"}),
+    ("POST", "/webhooks/x/rotate"): ({"admin"}, {}),
+    ("DELETE", "/webhooks/x"): ({"admin"}, None),
+    ("GET", "/webhooks/x/deliveries"): ({"admin"}, None),
+    ("POST", "/webhooks/x/deliveries/x/replay"): ({"admin"}, {}),
     ("POST", "/schedules"): ({"operator", "admin"}, {"script": "a/b", "on": "*", "every": "1h"}),
+    ("POST", "/schedules/preview"): ({"operator", "admin"}, {"script": "a/b", "on": "*", "every": "1h"}),
     ("PATCH", "/schedules/x"): ({"operator", "admin"}, {"enabled": False}),
     ("DELETE", "/schedules/x"): ({"operator", "admin"}, None),
     ("POST", "/runs"): ({"operator", "admin"}, RUN),
     ("POST", "/runs/x/cancel"): ({"operator", "admin"}, None),
+    ("POST", "/sessions"): ({"operator", "support", "admin"}, {"agent": "x", "kind": "files", "tier": "observe"}),
+    ("POST", "/sessions/x/calls"): ({"operator", "support", "admin"}, {"call": "fs.stat"}),
+    ("POST", "/sessions/x/close"): ({"operator", "support", "admin"}, {}),
+    ("POST", "/access"): ({"admin"}, {"who": "mia", "kinds": ["files"], "tier": "observe", "target": "*"}),
+    ("DELETE", "/access/x"): ({"admin"}, None),
+    ("POST", "/requests"): (
+        {"operator", "support", "admin"},
+        {"kinds": ["files"], "tier": "observe", "target": "*", "ttl_s": 60, "reason": "T-1"},
+    ),
+    ("POST", "/requests/x/review"): ({"approver", "admin"}, {"approved": False, "reason": "no"}),
+    ("GET", "/consents"): (set(ROLES) - {"viewer"}, None),
+    ("POST", "/consents/x"): ({"approver", "admin"}, {"granted": True}),
+    ("POST", "/reviews/x/comments"): (set(ROLES), {"text": "why?"}),
+    ("POST", "/reviews/x/try"): ({"reviewer", "admin"}, {"target": "x", "order": ENVELOPE}),
+    ("GET", "/records/head"): (set(ROLES) - {"viewer"}, None),
+    ("GET", "/records/consistency"): (set(ROLES) - {"viewer"}, None),
+    ("GET", "/records/inclusion"): (set(ROLES) - {"viewer"}, None),
+    ("POST", "/reviews/x/revoke"): ({"reviewer", "admin"}, {"envelope": ENVELOPE}),
+    ("GET", "/sessions/x/events"): (set(ROLES) - {"viewer"}, None),
+    ("GET", "/sessions/x/file"): (SUPPORT, None),
+    ("PUT", "/sessions/x/file"): (SUPPORT, None),
+    ("POST", "/sessions/x/uploads"): (SUPPORT, {"path": "/x"}),
+    ("GET", "/sessions/x/uploads/x"): (SUPPORT, None),
+    ("PUT", "/sessions/x/uploads/x"): (SUPPORT, None),
+    ("DELETE", "/sessions/x/uploads/x"): (SUPPORT, None),
+    ("POST", "/sessions/x/uploads/x/finish"): (SUPPORT, {}),
+    ("POST", "/sessions/x/stream"): (SUPPORT, {"call": "fs.walk"}),
+    ("PUT", "/sessions/x/editing"): (SUPPORT, {"path": "/x"}),
+    ("POST", "/sessions/x/command"): (SUPPORT, {"argv": ["true"]}),
+    ("PUT", "/sessions/x/commands/x/stdin"): (SUPPORT, None),
+    ("POST", "/sessions/x/commands/x/signal"): (SUPPORT, {"signal": "INT"}),
+    ("GET", "/recordings/search"): (WATCH, None),
+    ("GET", "/recordings/x"): (WATCH, None),
+    ("GET", "/recordings/x/events"): (WATCH, None),
+    ("GET", f"/blobs/sha256:{BLOB}"): (set(ROLES) - {"viewer"}, None),
+    ("GET", f"/blobs/sha256:{BLOB}/arrived"): ({"operator", "admin"}, None),
+    ("PUT", f"/blobs/sha256:{BLOB}"): ({"operator", "admin"}, None),
+    ("DELETE", f"/blobs/sha256:{BLOB}"): ({"operator", "admin"}, None),
     ("PUT", "/roster"): ({"admin"}, {"envelope": ENVELOPE}),
     ("GET", "/tokens"): ({"admin"}, None),
     ("POST", "/tokens"): ({"admin"}, {"principal": "mia", "roles": ["viewer"]}),
@@ -163,10 +215,12 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("GET", "/records/server/1"): (set(ROLES) - {"viewer"}, None),
 }
 READS = {
-    "/me", "/status", "/agents", "/agents/{reference}", "/scripts", "/scripts/show", "/reviews", "/reviews/{identity}",
-    "/reviews/{identity}/code", "/scripts/log", "/scripts/diff", "/scripts/diff/code",
+    "/identity", "/me", "/status", "/agents", "/agents/{reference}", "/scripts", "/scripts/show", "/reviews",
+    "/reviews/{identity}", "/reviews/{identity}/code", "/scripts/log", "/scripts/diff", "/scripts/diff/code",
     "/schedules", "/schedules/{identity}", "/schedules/{identity}/next", "/runs", "/runs/{identity}", "/roster",
-    "/secrets", "/secrets/{name}/next",
+    "/scripts/search", "/scripts/folders", "/grants", "/grants/{identity}",
+    "/access", "/access/{identity}", "/requests", "/requests/{identity}",
+    "/secrets", "/secrets/{name}/next", "/blobs", "/reviews/{identity}/bundle", "/sessions", "/sessions/{identity}",
 }  # fmt: skip
 
 
@@ -187,9 +241,12 @@ def test_every_door_of_the_api_is_in_this_table(bare: Headquarters) -> None:
         for method in methods
         if path.startswith("/api/")
     }
-    listed = {(method, "/".join(part if part != "x" else "{}" for part in path.split("/"))) for method, path in DOORS}
+    variable = ("x", f"sha256:{BLOB}")
+    listed = {
+        (method, "/".join(part if part not in variable else "{}" for part in path.split("/"))) for method, path in DOORS
+    }
     listed |= {("GET", "/".join("{}" if "{" in part else part for part in path.split("/"))) for path in READS}
-    listed |= {("GET", "/records/tail"), ("GET", "/records/{}/{}")}
+    listed |= {("GET", "/records/tail"), ("GET", "/records/{}/{}"), ("HEAD", "/blobs/{}")}
     listed -= {("GET", "/records/server/1")}
     assert {(m, "/".join("{}" if "{" in part else part for part in p.split("/"))) for m, p in served} == listed
 

@@ -101,7 +101,7 @@ async def test_unknown_fields_are_refused_by_name_in_every_body(server: Headquar
     for path, methods in server.app.openapi()["paths"].items():
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
-            if not content:
+            if "application/json" not in content:  # a blob's bytes are no fields
                 continue
             schema = schemas[content["application/json"]["schema"]["$ref"].rsplit("/")[-1]]
             assert schema["additionalProperties"] is False, path

@@ -131,7 +131,7 @@ def test_a_bundle_may_have_folders_that_look_like_scripts(git: Repository) -> No
     assert read(git, bundle).digest == bundle.digest
 
 
-@pytest.mark.parametrize("version", ["1.0.0-a.lock", "1.0.0-a..b", "1.0.0-a.", "1.0.0-" + "x" * 194])
+@pytest.mark.parametrize("version", ["1.0.0-a.lock", "1.0.0-x.y.lock"])
 def test_a_version_that_cannot_be_a_tag_is_refused_before_anything_is_written(
     git: Repository, tmp_path: Path, version: str
 ) -> None:

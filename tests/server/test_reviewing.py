@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from typing import Any
 
 import pytest
 from headquarters import Headquarters, expect, script
+from sqlalchemy import insert
+from world import NOW
 
 from protocol.bundle import Bundle
-from server.services import insights, reviews
+from protocol.timestamps import stamp
+from server import clock
+from server.services import comments, desired, insights, reviews
+from server.store import tables
 
 READ = "needs: [{call: fs.read, paths: [/etc/hosts]}]\n"
 MORE = "needs: [{call: fs.read, paths: [/etc/**]}, {call: net.http, targets: [web.example.org]}]\n"
@@ -65,7 +71,7 @@ async def test_a_review_shows_changes_with_what_was_before_and_why_it_is_risky(s
     assert [(call["call"], call["places"]) for call in shown["inferred"]] == [
         ("fs.read", ["main.lua:1"]), ("net.http", ["main.lua:2"]),
     ]  # fmt: skip
-    assert (shown["tests"], shown["tests_passed"]) == ([], None)
+    assert (shown["tests"], shown["checked"]) == ([], None)
 
 
 async def test_what_is_dynamic_or_wrong_is_shown_with_its_place(server: Headquarters) -> None:
@@ -220,3 +226,181 @@ async def test_publishing_takes_little_time(server: Headquarters) -> None:
     started = time.process_time()
     expect(await server.publish(inspect(source, "1.1.0")), 201)
     assert time.process_time() - started < 0.5
+
+
+# talking, testing, taking back ---------------------------------------------------------------------------------------
+
+
+def revocation(server: Headquarters, bundle: Bundle, signer: str = "bob", **changes: Any) -> dict[str, Any]:
+    about = {
+        "name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest,
+        "reason": "it leaks", "issued": stamp(clock.now()),
+    }  # fmt: skip
+    return {"envelope": server.world.statement("revocation", (signer,), about | changes, without={"tier"}).to_plain()}
+
+
+async def test_comments_stand_with_the_review_and_on_the_record(server: Headquarters) -> None:
+    line = await open_review(server, inspect(more=READ))
+    path = f"/reviews/{line['id']}/comments"
+    first = await server.post(path, {"text": "why /etc/hosts?", "place": "main.lua:1"}, 201, role="viewer")
+    assert (first["by"], first["place"], first["text"]) == ("viewer", "main.lua:1", "why /etc/hosts?")
+    await server.post(path, {"text": "for the name"}, 201)
+    shown = await server.get(f"/reviews/{line['id']}")
+    assert [(each["by"], each["text"]) for each in shown["comments"]] == [
+        ("viewer", "why /etc/hosts?"), ("admin", "for the name"),
+    ]  # fmt: skip
+    records = [item for item in await server.records() if item["call"] == "review.comment"]
+    assert [record["arguments"]["place"] for record in records] == ["main.lua:1", ""]
+    expect(await server.ask("POST", "/reviews/none/comments", {"text": "x"}), 404)
+    expect(await server.ask("POST", path, {"text": ""}), 422)
+    expect(await server.ask("POST", path, {"text": "x" * 4001}), 422)
+
+
+async def test_who_has_checked_a_version_stands_in_the_queue_by_name(server: Headquarters) -> None:
+    await server.publish(script())
+    (review,) = await server.pages("/reviews")
+    assert review["checked"] is None
+    for role, place in (("author", "check: passed"), ("reviewer", "check: failed"), ("viewer", "main.lua:1")):
+        path = f"/reviews/{review['id']}/comments"
+        expect(await server.ask("POST", path, {"text": "x", "place": place}, role=role), 201)
+    (listed,) = await server.pages("/reviews")
+    assert (listed["checked"]["passed"], listed["checked"]["by"]) == (False, "reviewer"), "the last one counts"
+    assert (await server.get(f"/reviews/{review['id']}"))["checked"] == listed["checked"]
+
+
+async def test_whoever_approves_again_with_something_else_is_warned(server: Headquarters) -> None:
+    """It takes the place of what they said before, on every host."""
+    bundle = script()
+    await server.publish(bundle)
+    first = expect(await server.approve(bundle), 200)
+    assert first["warnings"] == []
+    about = server.about(bundle) | {"tier": "observe"}
+    again = server.world.approval(**about, grant={"labels": {"role": "mail"}}, issued=stamp(NOW))
+    (warning,) = expect(await server.approve(bundle, again), 200)["warnings"]
+    assert "bob has approved it before" in warning
+    assert "takes the place of that one" in warning
+    other = server.world.approval("cid", **about, grant={"labels": {"role": "mail"}})
+    assert expect(await server.approve(bundle, other), 200)["warnings"] == []
+
+
+async def test_comments_are_bounded(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comments, "MAX_COMMENTS", 1)
+    path = f"/reviews/{(await open_review(server, inspect(more=READ)))['id']}/comments"
+    await server.post(path, {"text": "one"}, 201)
+    refused = expect(await server.ask("POST", path, {"text": "two"}), 409)
+    assert "1 comments already" in refused["detail"]
+
+
+async def test_the_bundle_of_a_review_is_the_one_that_was_signed(server: Headquarters) -> None:
+    bundle = inspect(more=READ)
+    line = await open_review(server, bundle)
+    told = await server.get(f"/reviews/{line['id']}/bundle")
+    assert Bundle.unpack(base64.b64decode(told["bundle"])).digest == bundle.digest == told["digest"]
+    assert (told["libraries"], told["publication"]["payloadType"]) == ([], "application/vnd.outrider.publication+json")
+
+
+async def test_who_approves_and_how_many_must(server: Headquarters) -> None:
+    await server.put_roster(2, reviewers={"observe": 2})
+    bundle = script("return 1\n")
+    line = await open_review(server, bundle)
+    await server.post(f"/reviews/{line['id']}/approve", {"approval": approval(server, bundle)})
+    shown = await server.get(f"/reviews/{line['id']}")
+    assert (shown["state"], shown["reviewers"], [each["name"] for each in shown["approved_by"]]) == ("open", 2, ["bob"])
+    told = await server.post(f"/reviews/{line['id']}/approve", {"approval": approval(server, bundle, "cid")})
+    assert told["state"] == "approved"
+
+
+async def test_a_reviewer_takes_back_what_they_approved(server: Headquarters) -> None:
+    bundle = script("return 1\n")
+    await server.bring_in(bundle)
+    (line,) = await server.pages("/reviews", state="approved")
+    path = f"/reviews/{line['id']}/revoke"
+    told = await server.post(path, revocation(server, bundle))
+    assert (told["state"], told["decided"]) == ("open", None)
+    shown = await server.get(f"/reviews/{line['id']}")
+    assert (shown["approved_by"], shown["history"][0]["what"]) == ([], "revoked")
+    assert (shown["history"][0]["by"], shown["history"][0]["reason"]) == ("bob", "it leaks")
+    script_shown = await server.get("/scripts/show", name=bundle.manifest.name)
+    assert (script_shown["status"], len(script_shown["revocations"]), script_shown["withdrawals"]) == ("revoked", 1, [])
+    (record,) = [item for item in await server.records() if item["call"] == "review.revoke"]
+    assert record["arguments"]["reviewer"] == "bob"
+    wanted = server.core.database.submit(lambda c: desired.everything(server.core, c, await_agent(c))).result()
+    assert [len(body["envelopes"]) for method, body in wanted if method == "withdrawals.set"] == [1]
+
+
+def await_agent(connection: Any) -> str:
+    """Return an agent that was never enrolled, for what every agent is sent."""
+    values = {
+        "id": "agt_1", "name": "one", "public_key": "k", "hostname": "one", "labels": {}, "facts": {}, "created_us": 1,
+        "schedules_version": 0, "frozen": False, "freeze_reason": "", "last_sequence": 0, "last_hash": b"",
+    }  # fmt: skip
+    connection.execute(insert(tables.agents).values(**values))
+    return "agt_1"
+
+
+@pytest.mark.parametrize(
+    ("signer", "changes", "status", "said"),
+    [
+        ("mallory", {}, 403, "known keys"),
+        ("cid", {}, 403, "cid approves nothing"),
+        ("bob", {"version": "9.9.9"}, 403, "another version"),
+        ("bob", {"reason": 3}, 403, "malformed"),
+        ("bob", {"issued": "2020-01-01T00:00:00Z"}, 409, None),
+    ],
+)
+async def test_what_takes_nothing_back(
+    server: Headquarters, signer: str, changes: dict[str, Any], status: int, said: str | None
+) -> None:
+    bundle = script("return 1\n")
+    await server.bring_in(bundle)
+    (line,) = await server.pages("/reviews", state="approved")
+    if said is None:  # it says nothing about an approval that came later
+        await server.post(f"/reviews/{line['id']}/revoke", revocation(server, bundle, signer, **changes))
+        assert (await server.get(f"/reviews/{line['id']}"))["state"] == "approved"
+        return
+    refused = await server.ask("POST", f"/reviews/{line['id']}/revoke", revocation(server, bundle, signer, **changes))
+    assert said in expect(refused, status)["detail"]
+    (record,) = [item for item in await server.records() if item["kind"] == "refusal"]
+    assert record["arguments"]["review"] == line["id"], "a refusal is on the record"
+
+
+async def test_the_same_said_twice_is_refused_and_a_renewal_is_not(server: Headquarters) -> None:
+    bundle = script("return 1\n")
+    await server.bring_in(bundle)
+    (line,) = await server.pages("/reviews", state="approved")
+    path = f"/reviews/{line['id']}/approve"
+    again = expect(await server.ask("POST", path, {"approval": approval(server, bundle, reason="again")}), 403)
+    assert "bob has approved checks/disk" in again["detail"]
+    (record,) = [item for item in await server.records() if item["kind"] == "refusal"]
+    assert (record["call"], record["data"]["reason"]) == ("POST /reviews/{identity}/approve", "denied")
+    longer = approval(server, bundle, expires="2027-12-31T00:00:00Z")
+    await server.post(path, {"approval": longer})
+    await server.post(path, {"approval": approval(server, bundle, grant={"deny": [{"call": "fs.read"}]})})
+    shown = await server.get(f"/reviews/{line['id']}")
+    assert len([each for each in shown["history"] if each["what"] == "approved"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("signer", "changes", "reason"),
+    [("ann", {}, "self_approval"), ("exp", {}, "not_approved"), ("cid", {"tier": "inspect"}, "not_approved")],
+)
+async def test_an_approval_that_does_not_count_is_refused_on_the_record(
+    server: Headquarters, signer: str, changes: dict[str, Any], reason: str
+) -> None:
+    """By the author, with an expired key, for a tier above the key's."""
+    world = server.world
+    old = {"name": "exp", "key": world.key("exp").public.to_text(), "roles": [{"role": "reviewer", "tier": "admin"}]}
+    members = [world.member(name) for name in ("ann", "bob", "cid")] + [old | {"expires": "2026-01-01T00:00:00Z"}]
+    await server.put_roster(2, keys=members)
+    bundle = script("return 1\n", tier="inspect")
+    line = await open_review(server, bundle)
+    signed = approval(server, bundle, signer, **({"tier": "observe"} | changes))
+    refused = expect(await server.ask("POST", f"/reviews/{line['id']}/approve", {"approval": signed}), 403)
+    assert refused["reason"] == reason
+    (record,) = [item for item in await server.records() if item["kind"] == "refusal"]
+    assert (record["data"]["reason"], record["arguments"]["review"]) == (reason, line["id"])
+
+
+def approval(server: Headquarters, bundle: Bundle, signer: str = "bob", **changes: Any) -> dict[str, Any]:
+    about = {"name": bundle.manifest.name, "version": bundle.manifest.version, "digest": bundle.digest}
+    return server.world.approval(signer, **(about | changes)).to_plain()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import ArgumentError, ConflictError, DocumentError, NotFoundError, OutriderError, UnavailableError
+from protocol.tiers import Tier
 from server import config
 
 
@@ -84,10 +85,13 @@ def test_a_missing_directory_says_how_to_make_one(tmp_path: Path) -> None:
         ("listen: '[::]:7443'", 1, "listen", "is not loopback"),
         ("listen: 'example.org:7443'", 1, "listen", "is not loopback"),
         ("listen: '127.0.0.1.example.org:7443'", 1, "listen", "is not loopback"),
+        ("reviewers_needed: {operate: 0}", 1, "reviewers_needed", "must be 1 to 16"),
+        ("reviewers_needed: {root: 2}", 1, "reviewers_needed", "is not a tier"),
         ("reviewers_needed: 0", 1, "reviewers_needed", "must be 1 to 16"),
         ("reviewers_needed: 17", 1, "reviewers_needed", "must be 1 to 16"),
         ("reviewers_needed: two", 1, "reviewers_needed", "must be a whole number"),
         ("reviewers_needed: true", 1, "reviewers_needed", "must be a whole number"),
+        ("reason_from: root", 1, "reason_from", "is not a tier"),
         ("listen: '127.0.0.1:1'\nreviewer_needed: 2", 2, "reviewer_needed", "did you mean 'reviewers_needed'"),
         ("tls: {certificate: a.pem}", 1, "tls.certificate", "there is no file"),
         ("tls:\n  key: a.pem", 1, "tls.certificate", "'certificate' is missing"),
@@ -123,7 +127,13 @@ def test_with_tls_the_server_may_listen_anywhere(tmp_path: Path) -> None:
 
 def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
     read = config.read(written(tmp_path, ""))
-    assert (f"{read.host}:{read.port}", read.reviewers_needed, read.certificate) == (config.DEFAULT_LISTEN, 1, None)
+    assert (f"{read.host}:{read.port}", read.certificate) == (config.DEFAULT_LISTEN, None)
+    assert read.reviewers_needed == {}
+
+
+def test_how_many_must_approve_for_every_tier_or_from_a_tier_on(tmp_path: Path) -> None:
+    assert config.read(written(tmp_path, "reviewers_needed: 2")).reviewers_needed == {Tier.COMPUTE: 2}
+    assert config.read(written(tmp_path, "reviewers_needed: {operate: 3}")).reviewers_needed == {Tier.OPERATE: 3}
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
@@ -189,3 +199,18 @@ def test_every_error_is_one_of_ours(tmp_path: Path) -> None:
     ):
         with pytest.raises(OutriderError):
             config.read(written(tmp_path, text))
+
+
+def test_the_bounds_of_blobs_are_read_and_checked(directory: Path) -> None:
+    path = directory / config.CONFIG
+    before = path.read_text()
+    path.write_text(before + "blobs: {max: 10MiB, per_source: 1GiB, total: 2GiB, keep: 7d}\n")
+    assert config.read(directory).blob_limits == config.BlobLimits(10 << 20, 1 << 30, 2 << 30, 7 * 86_400.0)
+    for wrong, words in (
+        ("{max: 2000000GiB}", "a blob has at most"),
+        ("{most: 1GiB}", "most"),
+        ("{keep: soon}", "keep"),
+    ):
+        path.write_text(before + f"blobs: {wrong}\n")
+        with pytest.raises(ArgumentError, match=words):
+            config.read(directory)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from headquarters import Headquarters, expect, refused
+from headquarters import Headquarters, expect, refused, script
 from peer import ClosedError, Peer, Wire, join
 
 from protocol import messages
@@ -15,7 +15,7 @@ from protocol.enrolment import make_request, make_token, parse_token, verify_ans
 from protocol.errors import TrustError, UnauthenticatedError
 from protocol.handshake import AgentHandshake
 from protocol.ledger import GENESIS, Chain
-from protocol.link import RequestFailed, ResponseReceived
+from protocol.link import RequestFailed, ResponseReceived, StreamData, StreamFinished, StreamOpened
 from protocol.messages import Kind
 from protocol.signing import PrivateKey
 from server import limits
@@ -358,6 +358,23 @@ async def test_an_agent_asks_only_what_agents_may_ask(server: Headquarters, peer
     await peer.wire.send(messages.pack(Kind.REQUEST, 900, "run.start", {"run_id": "x"}))
     kind, values = messages.unpack(await peer.wire.receive())
     assert (kind, values[0], values[1]) == (Kind.FAILURE, 900, "invalid_argument")
+
+
+async def test_a_bundle_is_sent_from_where_it_broke_off(server: Headquarters, peer: Peer) -> None:
+    bundle = await server.bring_in(script("return 1\n"))
+    await peer.connect()
+    packed = bundle.pack()
+    for offset, expected in ((None, packed), (0, packed), (100, packed[100:]), (len(packed), b"")):
+        await peer.ask("bundle.get", {"digest": bundle.digest, "offset": offset})
+        arrived = b""
+        while not isinstance(event := await peer.seen.get(), StreamFinished):
+            if isinstance(event, StreamOpened):
+                assert event.header.get("offset", 0) == (offset or 0)
+            arrived += event.data if isinstance(event, StreamData) else b""
+        assert arrived == expected
+    answer = await peer.ask("bundle.get", {"digest": bundle.digest, "offset": len(packed) + 1})
+    assert isinstance(answer, RequestFailed)
+    assert answer.code == "invalid_argument"
 
 
 async def test_what_an_agent_says_about_itself_is_shown(server: Headquarters, peer: Peer) -> None:

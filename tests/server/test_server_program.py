@@ -16,6 +16,7 @@ from typing import NamedTuple
 import httpx2
 import pytest
 from headquarters import expect
+from ports import free_port
 
 from protocol.enrolment import make_request, parse_token
 from protocol.signing import PrivateKey
@@ -50,12 +51,6 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         return Told(status, *capsys.readouterr())
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,12 @@ from headquarters import Headquarters, expect, headquarters, refused, script
 from peer import Peer, join
 
 from protocol.bundle import Bundle
+from protocol.errors import TrustError
 from protocol.ledger import Chain
 from protocol.link import ResponseReceived, StreamData, StreamFinished
-from server import limits
+from protocol.roster import TrustedRoster
+from protocol.signing import Envelope, sign
+from server import clock, limits
 from server.services import agents, desired
 
 DISK = script(more="parameters: {device: {type: string, pattern: '^[a-z]+$'}}\n")
@@ -196,9 +199,9 @@ async def test_a_script_that_is_not_there(server: Headquarters, peer: Peer) -> N
 
 async def test_the_newest_version_that_may_run_is_run(server: Headquarters, peer: Peer) -> None:
     """A newer one that waits for its review, or was withdrawn, is no reason to run nothing."""
-    newer = await server.bring_in(script("return 2\n", version="1.3.0"))
-    expect(await server.publish(script("return 3\n", version="1.4.0")), 201)
-    assert (await run(server))["runs"][0]["version"] == "1.3.0"
+    newer = await server.bring_in(script("return 2\n", version="2.0.0"))
+    expect(await server.publish(script("return 3\n", version="2.1.0")), 201)
+    assert (await run(server))["runs"][0]["version"] == "2.0.0"
     expect(await server.withdraw(newer), 200)
     assert (await run(server))["runs"][0]["version"] == "1.2.0"
     assert (await run(server, version="1.2.0"))["runs"][0]["digest"] == DISK.digest
@@ -356,3 +359,31 @@ def test_one_envelope_that_is_larger_than_a_part_goes_alone(monkeypatch: pytest.
     monkeypatch.setattr(desired, "WITHDRAWALS_PART_BYTES", 10)
     assert desired._parts(["x" * 6, "y" * 4, "z" * 30, "u"]) == [["x" * 6, "y" * 4], ["z" * 30], ["u"]]
     assert desired._parts([]) == [[]]
+
+
+async def test_an_agent_that_was_away_over_changes_of_the_roots_is_led_to_the_newest_roster(
+    server: Headquarters, peer: Peer
+) -> None:
+    """It trusts the roots of version 1; version 3 is signed by those of version 2 and its own."""
+    world = server.world
+    for version, signers in ((2, ("root", "r2")), (3, ("r2", "r3"))):
+        roots = {"threshold": 1, "keys": [world.key(signers[-1]).public.to_text()]}
+        body = world.roster_body(version, roots=roots)
+        envelope = sign("roster", body, *[world.key(name) for name in signers]).to_plain()
+        expect(await server.ask("PUT", "/roster", {"envelope": envelope}), 200)
+    held = TrustedRoster({world.key("root").public.key_id: world.key("root").public}, 1)
+
+    def take(body: dict[str, Any]) -> dict[str, Any] | tuple[str, str]:
+        try:
+            return {"version": held.update(Envelope.from_json(body["envelope"]), clock.now()).version}
+        except TrustError as error:
+            return "untrusted", error.message
+
+    await peer.close()
+    peer.asked.clear()
+    peer.answers["roster.set"] = take
+    await peer.connect()
+    await peer.wanted("schedules.set")
+    assert held.current is not None
+    assert held.current.version == 3
+    assert len([method for method, _ in peer.asked if method == "roster.set"]) == 4, "3, then 2, 3, and 3 as the newest"

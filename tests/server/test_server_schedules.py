@@ -83,10 +83,29 @@ async def test_what_is_wrong_in_a_schedule_is_named(ready: Headquarters) -> None
         told = refused(await ready.ask("POST", "/schedules", body), 422, "invalid_argument")
         assert says in told["detail"], (body, told)
         assert told.get("parameter", told.get("where")) == parameter, (body, told)
+        tried = refused(await ready.ask("POST", "/schedules/preview", body), 422, "invalid_argument")
+        assert tried["detail"] == told["detail"], "a preview refuses what the real thing refuses"
     told = refused(await ready.ask("POST", "/schedules", GOOD | {"every": "1x"}), 422, "invalid_argument")
     assert (told["where"], told["detail"]) == ("every", "'1x' is not a duration (examples: 500ms, 10s, 2m)")
     assert await ready.pages("/schedules") == []
     assert [item for item in await ready.records() if item["call"] == "schedule.add"] == []
+
+
+async def test_a_preview_tells_hosts_and_times_and_makes_nothing(ready: Headquarters, peer: Peer) -> None:
+    """Whoever tries a schedule must not find that the trial has made one."""
+    before = await ready.records()
+    asked = CRON | {"cron": "0 3 * * 1", "zone": "Europe/Berlin", "splay": "5m"}
+    told = expect(await ready.ask("POST", "/schedules/preview", asked, count=2), 200)
+    assert [(host["name"], host["connected"]) for host in told["hosts"]] == [("web-1", True)]
+    assert told["fires"] == ["2026-11-30T02:00:00Z", "2026-12-07T02:00:00Z"]
+    assert (told["zone"], told["splay_s"], told["digest"]) == ("Europe/Berlin", 300.0, DISK.digest)
+    for nobody in ("db-1", "role=none", "db-*"):
+        assert expect(await ready.ask("POST", "/schedules/preview", GOOD | {"on": nobody}), 200)["hosts"] == []
+    refused(await ready.ask("POST", "/schedules/preview", GOOD | {"script": "checks/none"}), 404, "not_found")
+    assert await ready.pages("/schedules") == []
+    assert await ready.records() == before
+    await ready.post("/schedules", GOOD, 201)
+    assert len((await peer.wanted("schedules.set", 2))["schedules"]) == 1, "the first to hear of anything is this one"
 
 
 async def test_a_script_that_may_not_run_is_not_scheduled(ready: Headquarters) -> None:

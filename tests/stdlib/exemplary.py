@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 from made import Made, make
 
@@ -146,5 +147,27 @@ ON_MADE_HOST = frozenset({
     "net.firewall", "sys.audit_events", "sys.cron", "sys.cron_remove", "sys.cron_set", "sys.disk_io", "sys.journal",
     "sys.kernel_log", "sys.last_logins", "sys.modules", "sys.package_install", "sys.pressure", "sys.reboot",
     "sys.sensors", "sys.service", "sys.service_control", "sys.services", "sys.smart", "sys.sysctl_set", "sys.timers",
-    "sys.updates", "sys.user_change", "sys.who",
+    "sys.updates", "sys.user_change", "sys.who", "tty.client", "tty.notice", "tty.sessions",
 })  # fmt: skip
+
+
+class OnePerson:
+    """A person with a terminal on the made host, who hears what is said."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, ...]] = []
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """That one."""
+        return [{
+            "id": "s_1", "kind": "terminal", "user": "tom", "started": 1.7e9, "size": {"cols": 80, "rows": 24},
+            "watchers": ["tom"], "recording": True,
+        }]  # fmt: skip
+
+    def notice(self, session: str, text: str) -> None:
+        """Hear it."""
+        self.heard.append((session, text))
+
+    def client(self, session: str, action: str, path: str) -> None:
+        """Hear it."""
+        self.heard.append((session, action, path))

@@ -54,6 +54,9 @@ class Granted:
             return False
         return True
 
+    async def settle(self, facts: Facts) -> None:
+        self.require(facts)
+
     def below(self, directory: str) -> bool | None:
         return None
 
@@ -181,20 +184,22 @@ class Authority:
 
     def server(self, *sans: str, days: int = 30, is_own: bool = False) -> ssl.SSLContext:
         """TLS for a server of these names; one that signed its own certificate if ``is_own``."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        issuer = Authority() if is_own else self
-        certificate = issuer._sign(_name(sans[0]), key.public_key(), sans, days)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "both.pem")
-            path.write_bytes(
-                key.private_bytes(
-                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-                )
-                + certificate.public_bytes(serialization.Encoding.PEM)
-            )
+            path.write_bytes(b"".join(self.issued(*sans, days=days, is_own=is_own)))
             context.load_cert_chain(path)
         return context
+
+    def issued(self, *sans: str, days: int = 30, is_own: bool = False) -> tuple[bytes, bytes]:
+        """Return a new key and the certificate of a server of these names, in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = Authority() if is_own else self
+        certificate = issuer._sign(_name(sans[0]), key.public_key(), sans, days)
+        plain = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return plain, certificate.public_bytes(serialization.Encoding.PEM)
 
 
 # name servers --------------------------------------------------------------------------------------------------------

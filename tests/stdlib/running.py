@@ -6,18 +6,26 @@ import os
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from shaped import misshapen
+
 from policies.decide import Effective, Layer, decide_below, decide_effective
+from policies.dry import only_reads
 from policies.load import builtin
-from policies.model import Facts
+from policies.model import Facts, Policy
+from protocol.columns import Columns
 from protocol.errors import ArgumentError, DeniedError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import CallTable, Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
-from stdlib.catalogue import load
+from sandbox.parties import CallTable, DryRun, Session
+from stdlib.blobs import FolderBlobs
+from stdlib.catalogue import CallSpec, load
 from stdlib.host import Host, RunContext
+from stdlib.identities import own_user
 from stdlib.journal import Journal
 from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
@@ -45,17 +53,20 @@ class Kept:
 
 def gate(
     tier: Tier, kept: Kept | None = None, host: Host | None = None, *, context: RunContext | None = None,
-    table: CallTable | None = None,
+    table: CallTable | None = None, is_dry: bool = False, policy: Policy | None = None,
 ) -> Gate:  # fmt: skip
-    """The gate of one session at ``tier``."""
-    policy = builtin(tier)
+    """The gate of one session at ``tier``, or with a policy in place of the tier's own."""
+    policy = policy or builtin(tier)
     budget = Budget(policy.limits)
     context = context or RunContext(
-        left=budget.remaining, store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"})
-    )
+        left=budget.remaining, store=Store().of("tests/own"), secrets=GivenSecrets({"db-password": b"hunter2!"}),
+        blobs=FolderBlobs(Path(JOURNAL) / "blobs"),
+    )  # fmt: skip
     host, processes = with_processes(host or Host(commands=COMMANDS, journal=Journal(JOURNAL)))
     context.on_end(processes.close)
-    allowed = Effective((Layer(policy.name, policy.rules, policy.limits),))
+    if host.journal is not None:
+        host = replace(host, journal=host.journal.noting(context.changes))
+    allowed = Effective((Layer(policy.name, policy.rules, policy.limits),), own_user())
     return Gate(
         table or load(),
         lambda call, facts: decide_effective(allowed, call, facts),
@@ -67,6 +78,7 @@ def gate(
         decide_below=partial(decide_below, allowed),
         redactor=context.redactor,
         on_close=context.end,
+        dry_run=DryRun(only_reads(allowed), CallSpec.dry_result) if is_dry else None,
     )
 
 
@@ -111,12 +123,15 @@ class AllPermitted:
         if not self.permits(facts):
             raise DeniedError(f"{facts.path} is denied", rule="test")
 
+    async def settle(self, facts: Facts) -> None:
+        self.require(facts)
+
     def below(self, directory: str) -> bool | None:
         return None if self.denied else True
 
 
 async def perform(
-    name: str, *args: Any, host: Host | None = None, run: RunContext | None = None,
+    name: str, /, *args: Any, host: Host | None = None, run: RunContext | None = None,
     passage: AllPermitted | None = None, **named: Any,
 ) -> Any:  # fmt: skip
     """Bind, open and carry out one call, without a policy. A stream is read to its end and returned as a list."""
@@ -128,8 +143,12 @@ async def perform(
         with spec.prepare(host, run or RunContext(), bound, passage or AllPermitted()) as prepared:
             value = prepared.perform()
             if spec.gives == "stream":
-                return await collected(value)
-            return await value if isinstance(value, Awaitable) else value
+                value = await collected(value)
+            elif isinstance(value, Awaitable):
+                value = await value
+            wrong = misshapen(spec, value)
+            assert not wrong, f"stdlib/shapes.py says otherwise: {wrong}"
+            return value
 
 
 async def collected(source: Any) -> list[Any]:
@@ -137,5 +156,5 @@ async def collected(source: Any) -> list[Any]:
     items: list[Any] = []
     found = [item async for item in source] if hasattr(source, "__aiter__") else list(source)
     for item in found:
-        items += item if isinstance(item, list) else [item]
+        items += item.rows() if isinstance(item, Columns) else item if isinstance(item, list) else [item]
     return items

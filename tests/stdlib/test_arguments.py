@@ -24,6 +24,8 @@ GOOD: dict[str, Any] = {
     "url": "http://localhost/", "octal": "0644", "data": "x", "plain": 1, "map": {"a": "b"}, "handle": {"$handle": 1},
     "list of texts": [], "list of paths": ["/"],
 }  # fmt: skip
+OF_SOME_FORM = ["x", "/x", "@daily", "0" * 64]  # each form has one of them
+OF_NO_FORM = ["", "\n"]  # no form has both
 
 
 def kind_of(item: Parameter) -> str:
@@ -38,6 +40,8 @@ def good(item: Parameter) -> Any:
     if kind_of(item) in ("integer", "number"):
         kind, low = type(GOOD[kind_of(item)]), float(item.kind.split(" ")[1].split("..")[0])
         return kind(max(low, 1))
+    if item.form is not None and item.kind == "text":
+        return next(text for text in OF_SOME_FORM if item.form.problem(text) is None)
     return GOOD[kind_of(item)]
 
 
@@ -49,8 +53,11 @@ def bad(item: Parameter) -> list[Any]:
         low, high = (float(end) for end in item.kind.split(" ")[1].split(".."))
         ends = [int(low) - 1, int(high) + 1, *([low + 0.5] if kind == "integer" else [])]
         return [*nothing, *NUMBERS, *ends]
+    formless = [text for text in OF_NO_FORM if item.form is not None and item.form.problem(text)]
+    assert bool(formless) == (item.form is not None)
     return (
         nothing
+        + (formless if kind == "text" else [[text] for text in formless])
         + {
             "path": [*TEXTS, "", "etc", "./x", "/" + "x" * 4096],
             "text": TEXTS,
@@ -88,6 +95,14 @@ def bad(item: Parameter) -> list[Any]:
             "value": [math.nan, math.inf, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)],
         }[kind]
     )
+
+
+def test_defaults_have_the_form() -> None:
+    """They reach the implementation unchecked."""
+    formed = [item for spec in load() for item in spec.parameters if item.form is not None]
+    assert len(formed) >= 20
+    for item in formed:
+        assert item.is_required or item.default is None or item.check(item.default) is None, item
 
 
 GATED = [spec for spec in load() if not spec.is_local]

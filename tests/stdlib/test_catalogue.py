@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from running import AllPermitted
 
 from protocol.errors import ArgumentError
 from sandbox.pure import PURE
+from stdlib import catalogue
 from stdlib.catalogue import load
+from stdlib.host import Host, RunContext
 
 CALLS = load()
 
@@ -64,3 +69,63 @@ def test_names_that_are_not_utf8_round_trip() -> None:
     spec = CALLS.find("fs.stat")
     assert spec is not None
     assert spec.bind(["/x\udcff"], {}) == {"path": "/x\udcff"}
+
+
+def test_what_reaches_below_its_paths_says_so() -> None:
+    """Whoever reads a script is told from these which files it may come to."""
+    told = {spec.name: spec.below for spec in load() if spec.below}
+    always = {"fs.walk", "fs.glob", "fs.largest", "fs.disk_usage", "fs.archive", "fs.extract"}
+    assert told == dict.fromkeys(always, True) | dict.fromkeys(["fs.grep", "fs.watch", "fs.remove"], "recursive")
+    for spec in load():
+        for item in spec.parameters:
+            assert item.name != "recursive" or spec.below == "recursive", spec.name
+
+
+PATHS = sorted(
+    (spec.name, item.name) for spec in load() for item in spec.parameters if item.is_path and not spec.is_local
+)
+OTHERS: dict[str, Any] = {
+    "patterns": ["*"], "regex": "x", "mode": "0600", "target": "x", "blob_hash": "0" * 64, "diff": "", "data": "x",
+    "uid": 0, "gid": 0, "size": 1, "atime": 1, "mtime": 1, "path": "/tmp/x", "source": "/tmp/x",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "parameter"), PATHS)
+def test_what_cannot_be_opened_is_named_by_its_parameter(name: str, parameter: str) -> None:
+    """A part of a path that is longer than any."""
+    spec = load().find(name)
+    assert spec is not None
+    (item,) = (item for item in spec.parameters if item.name == parameter)
+    good = {other.name: OTHERS[other.name] for other in spec.parameters if other.is_required and other is not item}
+    for bad in (f"/tmp/{'a' * 256}", f"/tmp/{'a' * 256}/b"):
+        bound = spec.bind([], {**good, parameter: [bad] if "list" in item.kind else bad})
+        with pytest.raises(ArgumentError) as raised:  # noqa: SIM117 - the context raises as it is entered
+            with spec.prepare(Host(), RunContext(), bound, AllPermitted()):
+                pass
+        assert raised.value.parameter == parameter
+        assert raised.value.message.startswith(f"{parameter}: ")
+
+
+def test_a_path_that_cannot_be_closed_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of several failures none is forgotten."""
+    closed: list[str] = []
+    really = catalogue.place
+
+    @contextmanager
+    def failing(path: str, **named: Any) -> Iterator[Any]:
+        with really(path, **named) as target:
+            yield target
+        closed.append(path)
+        raise OSError(path)
+
+    spec = CALLS.find("fs.rename")
+    assert spec is not None
+    monkeypatch.setattr(catalogue, "place", failing)
+    bound = spec.bind(["/tmp/a", "/tmp/b"], {})
+    with (
+        pytest.raises(OSError, match="/tmp/a") as raised,
+        spec.prepare(Host(), RunContext(), bound, AllPermitted()),
+    ):
+        pass
+    assert closed == ["/tmp/b", "/tmp/a"]
+    assert str(raised.value.__context__) == "/tmp/b"

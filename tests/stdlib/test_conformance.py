@@ -22,8 +22,10 @@ from policies.load import builtin
 from policies.model import Effect, Facts, Limits, Rule, Verdict
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Reply, Session
+from sandbox.gate import Gate
 from sandbox.held import Held
+from sandbox.parties import Session
+from sandbox.replies import Reply
 from stdlib.catalogue import CallSpec, load
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
@@ -94,7 +96,7 @@ def arguments(spec: CallSpec, entry: str) -> dict[str, Any]:
         "proc.command": {"name": "df"},
         "sys.package_install": {"names": ["bash"]},
     }
-    special |= {name: {"argv": ["/bin/true"]} for name in ("proc.exec", "proc.spawn", "tty.open")}
+    special |= {name: {"argv": ["/bin/true"]} for name in ("proc.exec", "proc.spawn", "proc.start", "tty.open")}
     handles = [item.name for item in spec.parameters if item.handle is not None]
     given |= {name: {"$handle": number} for number, name in enumerate(handles, 1)}
     for item in spec.parameters:

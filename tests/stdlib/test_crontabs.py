@@ -82,7 +82,7 @@ def test_what_is_no_user(user: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a.b", "../x", "a/b", "-x", "_x", "a b", "x" * 65, "a\n", "\u00e9"])
 def test_what_is_no_name_of_a_job(name: str) -> None:
     with pytest.raises(ArgumentError) as caught:
-        crontabs.file_name(name)
+        crontabs.NAME.require(name, "name")
     assert caught.value.parameter == "name"
 
 
@@ -125,3 +125,10 @@ def test_what_does_not_fit_into_a_line(argument: str) -> None:
     with pytest.raises(ArgumentError) as caught:
         crontabs.content("@daily", "root", "/bin/echo", [argument])
     assert caught.value.parameter == "args"
+
+
+def test_a_refused_argument_is_not_told() -> None:
+    """It may be a password; refusals are recorded, and shown to those who may not see it."""
+    with pytest.raises(ArgumentError) as caught:
+        crontabs.content("@daily", "root", "/bin/echo", ["hunter2\n"])
+    assert "hunter2" not in caught.value.message

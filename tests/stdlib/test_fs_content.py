@@ -54,10 +54,17 @@ def test_read_stream(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(range(256)) * 1000)
     items, summary = streamed("fs.read_stream", str(tmp_path / "file"), 128 << 10)
     assert (b"".join(items), [len(item) for item in items]) == (bytes(range(256)) * 1000, [131072, 124928])
-    assert summary == {"bytes": 256_000}
+    assert summary == {"bytes": 256_000, "changed": False}
     items, _ = streamed("fs.read_stream", str(tmp_path / "file"), 1000, offset=255_999)
     assert items == [b"\xff"]
-    assert streamed("fs.read_stream", str(tmp_path / "file"), offset=1 << 53) == ([], {"bytes": 0})
+    assert streamed("fs.read_stream", str(tmp_path / "file"), offset=1 << 53) == (
+        [],
+        {"bytes": 0, "changed": False},
+    )
+    some, summary = streamed("fs.read_stream", str(tmp_path / "file"), 1000, offset=10, length=2500, hash=True)
+    data = (bytes(range(256)) * 1000)[10:2510]
+    assert (b"".join(some), [len(item) for item in some]) == (data, [1000, 1000, 500])
+    assert summary == {"bytes": 2500, "changed": False, "sha256": hashlib.sha256(data).hexdigest()}
     (status,), _ = streamed("fs.read_stream", "/proc/self/status")
     assert status.startswith(b"Name:")
     with pytest.raises(NotFoundError):
@@ -79,7 +86,7 @@ def test_a_file_that_grows_and_shrinks_under_a_stream(tmp_path: Path) -> None:
         os.truncate(file, 0)
         with pytest.raises(StopIteration) as ended:
             next(source)
-        assert ended.value.value == {"bytes": 8}
+        assert ended.value.value == {"bytes": 8, "changed": True}
 
 
 SPECIAL: dict[str, Callable[[Path], object]] = {
@@ -103,6 +110,9 @@ async def test_hash(tmp_path: Path) -> None:
     for algo in ("sha256", "sha512", "sha1", "md5", "blake2b"):
         found = await perform("fs.hash", str(tmp_path / "file"), algo)
         assert found == hashlib.new(algo, data).hexdigest()
+    for length in (0, 1, 1 << 20, (1 << 20) + 1, 1 << 40):
+        found = await perform("fs.hash", str(tmp_path / "file"), length=length)
+        assert found == hashlib.sha256(data[:length]).hexdigest()
     assert await perform("fs.hash", "/proc/sys/kernel/ostype") == hashlib.sha256(b"Linux\n").hexdigest()
     with pytest.raises(NotFoundError):
         await perform("fs.hash", str(tmp_path / "missing"))

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from running import run
-from trees import streamed
+from trees import Permitted, streamed
 
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from stdlib import fs_search
-from stdlib.fs_search import MAX_SHOWN_BYTES
+from stdlib.fs_matches import MAX_SHOWN_BYTES
 
 TEXT = b"one\ntwo error\ncaf\xe9 error\nfour\nfive error\nsix\n"
 
@@ -37,8 +37,8 @@ def test_matches(file: Path) -> None:
         {"path": path, "line": 5, "text": "five error"},
     ]  # fmt: skip
     assert summary == {
-        "matches": 3, "files": 1, "binary": 0, "missing": 0, "cut": 0, "partly": 0, "truncated": False, "failed": 0,
-        "errors": [],
+        "matches": 3, "files": 1, "binary": 0, "missing": 0, "cut": 0, "partly": 0, "truncated": False, "seen": 0,
+        "denied": 0, "deeper": 0, "failed": 0, "errors": [],
     }  # fmt: skip
     assert [item["line"] for item in grep([file], "^(one|six)$")[0]] == [1, 6]
     assert grep([file], "ONE")[0] == []
@@ -86,6 +86,104 @@ def test_long_lines_are_cut(tmp_path: Path) -> None:
     assert [item["text"] for item in items] == [
         "a" * MAX_SHOWN_BYTES, "ü" * (MAX_SHOWN_BYTES // 2), b"\xff" * MAX_SHOWN_BYTES,
     ]  # fmt: skip
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Files to search, and what looks like files and is none."""
+    root = tmp_path / "root"
+    (root / "a/b").mkdir(parents=True)
+    for name in ("top.conf", "a/one.conf", "a/two.log", "a/b/three.conf"):
+        (root / name).write_text(f"in {name}: needle\n")
+    (root / "a/binary").write_bytes(b"needle\0\0\0")
+    (tmp_path / "outside").write_text("needle\n")
+    (root / "link").symlink_to(tmp_path / "outside")
+    (root / "circle").symlink_to(".")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+def found_in(tree: Path, items: list[dict[str, Any]]) -> set[str]:
+    paths = [os.path.relpath(item["path"], tree) for item in items]
+    assert len(paths) == len(set(paths)), "a file was searched twice"
+    return set(paths)
+
+
+def test_directories_are_searched_when_told(tree: Path) -> None:
+    items, summary = grep([tree, tree.parent / "outside"], "needle", recursive=True)
+    assert found_in(tree, items) == {"top.conf", "a/one.conf", "a/two.log", "a/b/three.conf", "../outside"}
+    assert (summary["files"], summary["binary"], summary["seen"], summary["failed"]) == (5, 1, 10, 0)
+    assert [item["text"] for item in items if item["path"].endswith("three.conf")] == ["in a/b/three.conf: needle"]
+    items, summary = grep([tree], "needle")
+    assert (items, summary["failed"], summary["errors"][0]["code"]) == ([], 1, "invalid_argument")
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({"match": "*.conf"}, {"top.conf", "a/one.conf", "a/b/three.conf"}),
+        ({"match": "a/*"}, {"a/one.conf", "a/two.log"}),
+        ({"match": "link"}, set()),
+        ({"depth": 1}, {"top.conf"}),
+        ({"depth": 2}, {"top.conf", "a/one.conf", "a/two.log"}),
+    ],
+)
+def test_which_files_of_a_directory_are_searched(tree: Path, named: dict[str, Any], expected: set[str]) -> None:
+    items, summary = grep([tree], "needle", recursive=True, **named)
+    assert found_in(tree, items) == expected
+    assert summary["deeper"] == ("depth" in named)
+    assert not summary["truncated"]
+
+
+def test_a_search_of_directories_is_bounded(tree: Path) -> None:
+    _, summary = grep([tree, tree], "needle", recursive=True, limit=11)
+    assert (summary["seen"], summary["truncated"]) == (11, True), "over all directories"
+    items, summary = grep([tree], "needle", 2, recursive=True)
+    assert (len(items), summary["truncated"]) == (2, True)
+    for wrong in ({"depth": 0}, {"depth": 257}, {"limit": 0}, {"match": "../*"}):
+        with pytest.raises(ArgumentError) as caught:
+            grep([tree], "needle", recursive=True, **wrong)
+        assert caught.value.parameter == next(iter(wrong))
+
+
+def test_what_the_policy_denies_is_not_searched(tree: Path) -> None:
+    denied = {str(tree / "a/b"), str(tree / "top.conf"), str(tree / "a/two.log")}
+    items, summary = streamed("fs.grep", [str(tree)], "needle", recursive=True, passage=Permitted(denied))
+    assert found_in(tree, items) == {"a/one.conf"}
+    assert summary["denied"] == 3
+    told: dict[str, bool | None] = {str(tree): None, str(tree / "a"): False}
+    items, summary = streamed("fs.grep", [str(tree)], "needle", recursive=True, passage=Permitted(["x"], told))
+    assert (found_in(tree, items), summary["denied"]) == ({"top.conf"}, 1)
+
+
+def test_what_cannot_be_read_below_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = fs_search.open_beneath
+
+    def refusing(root: int, name: str, flags: int) -> int:
+        if name == "one.conf":
+            raise PermissionError(13, "no")
+        if name == "two.log":
+            raise FileNotFoundError(2, "gone since it was listed")
+        return opened(root, name, flags)
+
+    monkeypatch.setattr(fs_search, "open_beneath", refusing)
+    items, summary = grep([tree], "needle", recursive=True)
+    assert found_in(tree, items) == {"top.conf", "a/b/three.conf"}
+    assert [(error["path"], error["code"]) for error in summary["errors"]] == [(str(tree / "a/one.conf"), "denied")]
+
+
+async def test_the_policy_of_a_tier_holds_in_a_search(sandbox: Sandbox) -> None:
+    """At inspect nothing below /root is read, named or found on the way."""
+    source = 'local n = 0 for m in fs.grep({"/root"}, ".", {recursive = true}) do n = n + 1 end return n'
+    assert (await run(sandbox, "lua", source, Tier.INSPECT)).status == "denied"
+    source = (
+        'local s = fs.grep({"/etc"}, "root", {recursive = true, limit = 5000}) for m in s do end return s:summary()'
+    )
+    outcome = await run(sandbox, "lua", source, Tier.INSPECT)
+    assert outcome.status == "ok", outcome.reason
+    assert isinstance(outcome.result, dict)
+    assert outcome.result["files"] > 0
+    assert outcome.result["denied"] > 0, "such as /etc/shadow"
 
 
 @pytest.mark.parametrize("regex", ["(", "(?<=a)b", r"(a)\1", "x" * 2001, "[z-a]"])

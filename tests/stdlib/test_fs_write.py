@@ -19,7 +19,7 @@ from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundE
 from stdlib import replacing
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
-from stdlib.journal import MAX_AGE_S, Journal
+from stdlib.journal import MAX_AGE_S, TRIM_EVERY, Journal
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ async def test_a_new_file(tmp_path: Path, host: Host) -> None:
     path = tmp_path / "new"
     done = await perform("fs.write", str(path), "text", mode="0666", host=host)
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("text", 0o666)
-    assert done == {"created": True, "old_hash": None, "new_hash": sha(b"text"), "journal": done["journal"]}
+    told = {"created": True, "old_hash": None, "new_hash": sha(b"text"), "journal": done["journal"], "no_undo": None}
+    assert done == told
     assert await perform("fs.undo", done["journal"], host=host) is None
     assert not path.exists()
 
@@ -192,8 +193,12 @@ def test_the_journal_lets_go_of_what_is_old(tmp_path: Path) -> None:
     first = journal.begin(journal.make("/x", "fs.write", None, None, "0" * 64), iter([b"x"]))
     assert journal.find(first).path == "/x"
     now[0] += MAX_AGE_S + 1
-    for _ in range(64):
+    entry = tmp_path / "j" / f"{first}.old"
+    assert entry.exists()
+    for _ in range(64 * TRIM_EVERY):  # each of them looks for what is old by a chance of one in TRIM_EVERY
         journal.begin(journal.make("/x", "fs.write", None, None, "0" * 64), None)
+        if not entry.exists():
+            break
     with pytest.raises(NotFoundError):
         journal.find(first)
     assert stat.S_IMODE((tmp_path / "j").stat().st_mode) == 0o700
@@ -345,8 +350,11 @@ async def test_unlink_and_back(file: Path, host: Host) -> None:
     await perform("fs.undo", done["journal"], host=host)
     assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("old\n", 0o640)
     (file.parent / "l").symlink_to("f")
-    assert await perform("fs.unlink", str(file.parent / "l"), host=host) == {"existed": True, "journal": None}
-    assert file.exists()
+    gone = await perform("fs.unlink", str(file.parent / "l"), host=host)
+    assert (gone["existed"], file.exists()) == (True, True)
+    await perform("fs.undo", gone["journal"], host=host)
+    assert os.readlink(file.parent / "l") == "f"
+    (file.parent / "l").unlink()
     assert (await perform("fs.unlink", str(file.parent / "l"), host=host))["existed"] is False
     with pytest.raises(ArgumentError):
         await perform("fs.unlink", str(file.parent), host=host)
@@ -418,6 +426,24 @@ async def test_a_writer(file: Path, host: Host) -> None:
                     await perform("writer.write", {"$handle": 1}, "x", passage=passage)
             writer.close()
         assert left(file.parent) == []
+
+
+async def test_a_writer_that_got_something_else_than_was_meant_changes_nothing(file: Path, host: Host) -> None:
+    """What was damaged on its way must not take the place of what is whole."""
+    spec = load().find("fs.write_stream")
+    assert spec is not None
+    with spec.prepare(host, RunContext(), spec.bind([str(file)], {}), AllPermitted()) as prepared:
+        writer = prepared.perform()
+        passage = AllPermitted({1: writer})
+        writer.take(b"sent")
+        with pytest.raises(ConflictError, match="not what was meant"):
+            await perform("writer.finish", {"$handle": 1}, sha(b"meant"), passage=passage)
+        with pytest.raises(ArgumentError):
+            await perform("writer.finish", {"$handle": 1}, "absent?", passage=passage)
+        assert file.read_text() == "old\n"
+        await perform("writer.finish", {"$handle": 1}, sha(b"sent"), passage=passage)
+        writer.close()
+    assert file.read_text() == "sent"
 
 
 RACES: dict[str, Callable[[Path], tuple[Any, ...]]] = {

@@ -16,8 +16,9 @@ from policies.needs import needs_layer
 from protocol.manifest import parse
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
+from sandbox.parties import Session
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 

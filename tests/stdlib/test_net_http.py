@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import math
 import zlib
 from typing import Any
@@ -37,6 +38,8 @@ async def ask(
     """One request to a server on loopback; headers and body as the catalogue would give them."""
     if "headers" in more:
         more["headers"] = {name: private(value) for name, value in more["headers"].items()}
+    if "auth" in more:
+        more["auth"] = {name: private(value) for name, value in more["auth"].items()}
     if "body" in more:
         more["body"] = private(more["body"])
     return await http(system or Host(), granted or Granted(), f"http://{LOOPBACK}:{port}{path}", **more)
@@ -46,10 +49,10 @@ async def test_a_plain_request() -> None:
     web = Web({"/a?b=1": answer(b"hello", "200 OK", "X-Two: 1", "X-Two: 2", "Content-Type: text/plain")})
     async with serving(web) as port:
         with no_sockets_left():
-            found = await ask(port, "/a?b=1", headers={"X-Mine": "yes"}, match=["ell", "nothing"])
+            found = await ask(port, "/a?b=1", headers={"X-Mine": "yes"}, match=["ell", "nothing", "^h.*o$"])
     assert (found["code"], found["body"], found["bytes"], found["truncated"]) == (200, "hello", 5, False)
     assert found["headers"] == {"content-length": "5", "x-two": "1, 2", "content-type": "text/plain"}
-    assert found["matches"] == {"ell": True, "nothing": False}
+    assert found["matches"] == {"ell": True, "nothing": False, "^h.*o$": True}
     assert (found["url"], found["redirects"], found["ip"]) == (f"http://{LOOPBACK}:{port}/a?b=1", 0, LOOPBACK)
     assert (found["cert"], found["error"], found["tt_tls"]) == (None, None, None)
     assert 0 <= found["tt_connect"] <= found["duration"]
@@ -76,6 +79,56 @@ async def test_secrets_go_where_they_must_and_come_back_as_their_name() -> None:
     told = run.redactor.plain(found)
     assert told["body"] == "you sent [secret token] and [secret form]"
     assert told["headers"]["x-was"] == "[secret token]"
+
+
+@pytest.mark.parametrize(
+    ("auth", "sent"),
+    [
+        ({"user": "Aladdin", "password": "open sesame"}, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),  # RFC 7617 section 2
+        ({"user": "", "password": "a:b"}, "Basic OmE6Yg=="),
+        ({"bearer": "mF_9.B5f-4.1JqM"}, "Bearer mF_9.B5f-4.1JqM"),  # RFC 6750 section 2.1
+    ],
+)
+async def test_who_asks_can_be_said(auth: dict[str, str], sent: str) -> None:
+    """To the first server only."""
+    async with serving(other := Web({"/": answer(b"")})) as there:
+        web = Web({"/": answer(b"", "302 Found", f"Location: http://{LOOPBACK}:{there}/")})
+        async with serving(web) as port:
+            await ask(port, auth=auth)
+    assert f"\r\nauthorization: {sent}\r\n".encode() in web.requests[0]
+    assert b"authorization" not in other.requests[0].lower()
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"user": "a"}, {"password": "a"}, {"bearer": ""}, {"bearer": "a", "user": "b"}, {"token": "a"},
+        {"user": "a:b", "password": "c"}, {"user": "a", "password": b"\xff"}, {"bearer": "a\r\nX: y"},
+    ],
+)  # fmt: skip
+async def test_who_asks_must_be_said_well(auth: dict[str, Any]) -> None:
+    web = Web({"/": answer(b"")})
+    async with serving(web) as port:
+        with pytest.raises(ArgumentError):
+            await ask(port, auth=auth)
+        with pytest.raises(ArgumentError, match="has an authorization already"):
+            await ask(port, auth={"bearer": "a"}, headers={"Authorization": "b"})
+    assert web.requests == []
+
+
+async def test_a_password_that_a_server_repeats_is_not_seen() -> None:
+    """As it was sent, in base64 with the user's name before it."""
+    run = RunContext(secrets=GivenSecrets({"db": b"hunter2hunter2"}))
+    pair = base64.b64encode(b"mia:hunter2hunter2")
+    web = Web({"/": answer(b"you sent " + pair)})
+    passage = AllPermitted({1: await perform("secret", "db", run=run)})
+    async with serving(web) as port:
+        found = await perform(
+            "net.http", f"http://{LOOPBACK}:{port}/", auth={"user": "mia", "password": {"$handle": 1}}, run=run,
+            passage=passage,
+        )  # fmt: skip
+    assert b"authorization: Basic " + pair in web.requests[0]
+    assert pair.decode()[-12:] not in str(run.redactor.plain(found))
 
 
 async def test_a_request_with_a_body() -> None:
@@ -382,3 +435,12 @@ async def test_hostile_numbers_are_nothing() -> None:
     found = await page(APACHE.replace("6.48", "nan").replace("40.5", "1e999").replace("3203", "-1" + "0" * 50))
     assert found["uptime"] is None
     assert not any(isinstance(value, float) and not math.isfinite(value) for value in found.values())
+
+
+async def test_what_is_no_pattern_is_refused_before_anything_is_sent() -> None:
+    web = Web({"/": answer(b"x")})
+    async with serving(web) as port:
+        for wrong in (["a(", "b"], ["a"] * 21):
+            with pytest.raises(ArgumentError, match="match: "):
+                await ask(port, "/", match=wrong)
+    assert web.requests == []

@@ -495,3 +495,14 @@ async def test_probes_of_echo_and_way_are_decided() -> None:
         for granted in (Granted(["*"]), Granted(["127.0.0.1:80"])):
             with no_sockets_left(), pytest.raises(DeniedError):
                 await probe(Host(), granted, LOOPBACK)
+
+
+async def test_what_is_expected_is_a_pattern_and_searching_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linear time for each search, and a bound on all of them: a peer may say one byte at a time."""
+    async with serving(saying(b"220 mail.test ESMTP\r\n")) as port:
+        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect=r"^220 \S+ ESMTP"))["match"] is True
+        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect=r"^554 "))["match"] is False
+        with pytest.raises(ArgumentError, match="expect: "):
+            await tcp_check(Host(), Granted(), LOOPBACK, port, expect="(")
+        monkeypatch.setattr("stdlib.net_probes.MAX_SEARCHED_BYTES", 5)
+        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect="220"))["match"] is False

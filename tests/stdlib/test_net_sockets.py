@@ -14,7 +14,7 @@ from running import gate, perform
 
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import value_body
+from sandbox.channel import value_body
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the numbers are those of a little-endian machine")
 

@@ -15,8 +15,9 @@ from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, UnavailableError
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
+from sandbox.parties import Session
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.net_streams import (

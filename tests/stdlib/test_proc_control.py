@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from running import Kept, gate, perform
@@ -22,6 +23,9 @@ def grandchild() -> Iterator[int]:
     parent = subprocess.Popen(["/bin/sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
+    comm = Path(f"/proc/{pid}/comm")
+    while comm.read_text() != "sleep\n":  # the shell tells its number before it has become the program
+        os.sched_yield()
     yield pid
     for each in (pid, parent.pid):
         try:

@@ -121,7 +121,7 @@ async def test_more_programs_than_the_budget_are_refused() -> None:
 
 async def test_a_stream_that_is_left_lets_others_read() -> None:
     door = gate(Tier.ADMIN)
-    handle, _ = await spawn(door, "/bin/sh", "-c", "echo one; echo two; read x; echo three")
+    handle, _ = await spawn(door, "/bin/sh", "-c", "printf 'one\\ntwo\\n'; read x; echo three")
     reply = await door.call("process.lines", [handle], {})
     assert reply.ok
     stream = max(door.holder._held)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from exemplary import ON_MADE_HOST, exemplary
+from exemplary import ON_MADE_HOST, OnePerson, exemplary
 from running import COMMANDS, run
 
 from protocol.tiers import Tier
@@ -26,7 +26,7 @@ MAY_BE_ABSENT = {
     "proc.command": (os.access(COMMANDS["df"][0], os.X_OK), "unavailable"),
 }
 
-OF_THE_NETWORK = ("connection", "datagrams", "listener")  # handles that no example can get here
+OF_THE_NETWORK = ("connection", "datagrams", "listener", "tunnel")  # handles that no example can get here
 
 
 def test_what_is_checked_in_is_what_the_declarations_say() -> None:
@@ -80,12 +80,13 @@ async def test_stub_for_lua_is_lua_and_has_every_call(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_every_example_runs_at_the_tier_of_its_call(sandbox: Sandbox, language: str, tmp_path: Path) -> None:
     """A machine without such a disk or program must say so; each other example must end well, on every machine."""
-    exemplar = replace(exemplary(tmp_path).host, commands=COMMANDS)
+    exemplar = replace(exemplary(tmp_path).host, commands=COMMANDS, people=OnePerson())
     for spec in load():
         host = exemplar if spec.name in ON_MADE_HOST else None
         assert host or not (spec.changes and spec.family == "sys"), f"{spec.name} would change this very machine"
         clean_up(spec.examples[language])
-        outcome = await run(sandbox, language, spec.examples[language], spec.tier, {"device": "sda"}, host=host)
+        tier = max(spec.tier, found.tier) if (found := load().find(spec.under or "")) else spec.tier  # of the handle
+        outcome = await run(sandbox, language, spec.examples[language], tier, {"device": "sda"}, host=host)
         clean_up(spec.examples[language])
         is_here, code = MAY_BE_ABSENT.get(spec.name, (True, ""))
         reaches = spec.has_target or any(item.handle in OF_THE_NETWORK for item in spec.parameters)

@@ -11,8 +11,9 @@ from running import gate, perform, run
 from protocol.errors import ArgumentError, BudgetError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Session
+from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
+from sandbox.parties import Session
 from stdlib.catalogue import load
 from stdlib.host import MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
 from stdlib.run import MAX_ROW_DEPTH

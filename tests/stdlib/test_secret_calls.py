@@ -16,8 +16,8 @@ from running import AllPermitted, Kept, gate, perform, run
 from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import CallEntry
 from sandbox.launch import Sandbox
+from sandbox.parties import CallEntry
 from stdlib import catalogue
 from stdlib.catalogue import CallSpec, call, load
 from stdlib.handles import Private

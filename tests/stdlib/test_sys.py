@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from running import gate, perform
 
 from protocol.errors import DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
+from stdlib import host as host_module
 from stdlib.host import Host
 
 MEMORY = ["total", "free", "used", "actual_free", "actual_used", "ram"]
@@ -218,3 +220,48 @@ async def test_zones_that_are_not_there(made: Made) -> None:
 async def test_a_disk_that_is_not_there() -> None:
     with pytest.raises(NotFoundError, match="no block device"):
         await perform("sys.disk_io", "no-such-disk")
+
+
+@pytest.mark.parametrize("path", sorted(host_module.KEPT))
+def test_a_file_that_stays_open_says_what_it_says_now(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_module, "_kept", {})
+    name = path.removeprefix("/proc/")
+    texts = [host_module.read_kernel(Host(), name) for _ in range(3)]
+    ((kept, descriptor),) = host_module._kept.items()
+    assert kept == path, "opened once"
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
+    whole = Path(path).read_text(encoding="ascii")
+    assert {shape(text) for text in texts} == {shape(whole)}, "numbers change, and nothing else"
+
+
+def shape(text: str) -> str:
+    return re.sub(r"[0-9.]+", "0", " ".join(text.split()))
+
+
+def test_the_time_goes_on_in_a_file_that_stays_open() -> None:
+    first = now = host_module.read_kernel(Host(), "uptime")
+    ends_s = time.monotonic() + 30.0
+    while now == first and time.monotonic() < ends_s:  # for a hundredth of a second
+        now = host_module.read_kernel(Host(), "uptime")
+    assert float(now.split()[0]) > float(first.split()[0])
+
+
+def test_a_file_that_stays_open_and_cannot_be_read_any_more_is_opened_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = os.open(tmp_path, os.O_RDONLY)  # a directory: to read it fails
+    try:
+        monkeypatch.setattr(host_module, "_kept", {"/proc/loadavg": broken})
+        assert len(host_module.read_kernel(Host(), "loadavg").split()) == 5
+        monkeypatch.setattr(host_module, "KEPT_BYTES", 4)  # more than one read gives
+        monkeypatch.setattr(host_module, "_kept", {})
+        assert len(host_module.read_kernel(Host(), "loadavg").split()) == 5
+    finally:
+        os.close(broken)
+
+
+def test_trees_of_others_are_read_anew(tmp_path: Path) -> None:
+    for text in ("1.00 2.00\n", "2.00 3.00\n"):
+        (tmp_path / "uptime").write_text(text, encoding="ascii")
+        assert host_module.read_kernel(Host(proc=str(tmp_path)), "uptime") == text

@@ -40,7 +40,9 @@ async def test_they_are_denied_below_admin_and_intended_at_it(made: Made, name: 
     assert denied.error.code == "denied"
     made.tool("usermod")
     kept = Kept()
-    done = await gate(Tier.ADMIN, kept, made.host).call(name, ADMIN[name], {})
+    allowing = gate(Tier.ADMIN, kept, made.host)
+    done = await allowing.call(name, ADMIN[name], {})
+    await allowing.close()
     assert done.ok, done.error
     assert [record["kind"] for record in kept.records] == ["intent", "call"]
 

@@ -1,4 +1,4 @@
-"""``sys.*`` of logs: the journal, the kernel's lines without addresses, audit records without what people typed."""
+"""``sys.*`` of logs: the journal, and the kernel's lines without addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from made import Made, make
 from running import perform
 
 from protocol.errors import ArgumentError, UnavailableError
-from stdlib import audit_log
 
 
 @pytest.fixture
@@ -152,66 +151,3 @@ async def test_kernel_log_of_this_machine() -> None:
     told = await perform("sys.kernel_log", 5)
     assert [row["sequence"] for row in told["entries"]] == sorted(row["sequence"] for row in told["entries"])
     assert len(told["entries"]) <= 5
-
-
-TOKEN, PASSWORD = (text.encode().hex().upper() for text in ("--token=hunter2", "mysql\0--password=hunter2"))
-AUDIT = "".join(f"{line}\n" for line in (
-    'type=SYSCALL msg=audit(1700000001.100:1): arch=c000003e syscall=59 a0=55d0 exe="/usr/bin/x" key="root-cmds"',
-    f'type=EXECVE msg=audit(1700000001.100:1): argc=4 a0="mysql" a1="--password" a2="hunter2" a3={TOKEN}',
-    f"type=PROCTITLE msg=audit(1700000001.100:1): proctitle={PASSWORD}",
-    "type=TTY msg=audit(1700000002.000:2): tty pid=9 uid=0 data=68756E746572320D",
-    f"type=USER_CMD msg=audit(1700000003.000:3): pid=9 uid=1001 msg='cwd=\"/\" cmd={b'id '.hex()}{TOKEN} res=success'",
-    "type=USER_LOGIN msg=audit(1700000004.250:4): pid=9 uid=0 msg='acct=\"mia\" hostname=192.0.2.7 res=success'",
-    "garbage", "type=AVC msg=audit(17000000049999999999:5): x=y",
-))  # fmt: skip
-
-
-async def test_audit_records(made: Made) -> None:
-    made.put("var/log/audit/audit.log", AUDIT)
-    told = await perform("sys.audit_events", host=made.host)
-    assert [(row["type"], row["serial"]) for row in told["events"]] == [
-        ("SYSCALL", 1), ("EXECVE", 1), ("PROCTITLE", 1), ("TTY", 2), ("USER_CMD", 3), ("USER_LOGIN", 4),
-    ]  # fmt: skip
-    call, login = told["events"][0], told["events"][-1]
-    assert (call["fields"]["a0"], call["fields"]["key"], call["time"]) == ("55d0", "root-cmds", 1700000001.1)
-    assert (login["fields"]["acct"], login["fields"]["hostname"], login["fields"]["res"]) == (
-        "mia",
-        "192.0.2.7",
-        "success",
-    )
-    assert told["events"][4]["fields"]["cmd"].startswith("id --token=")
-
-
-async def test_what_was_typed_and_secrets_are_not_told(made: Made) -> None:
-    made.put("var/log/audit/audit.log", AUDIT)
-    told = str(await perform("sys.audit_events", host=made.host))
-    for word in ("hunter2", "68756E74657232", "68756e74657232"):
-        assert word not in told
-
-
-async def test_audit_is_narrowed(made: Made) -> None:
-    made.put("var/log/audit/audit.log", AUDIT)
-    for options, serials in (
-        ({"type": "USER_LOGIN"}, [4]), ({"key": "root-cmds"}, [1]), ({"since": 1700000003.0}, [3, 4]),
-        ({"limit": 1}, [4]), ({"type": "AVC"}, []),
-    ):  # fmt: skip
-        told = await perform("sys.audit_events", host=made.host, **options)
-        assert [row["serial"] for row in told["events"]] == serials, options
-        assert told["more"] is (options == {"limit": 1})
-
-
-async def test_no_audit_log(tmp_path: Path) -> None:
-    made = make(tmp_path)
-    with pytest.raises(UnavailableError, match=r"audit.log cannot be read"):
-        await perform("sys.audit_events", host=made.host)
-    made.folder("var/log/audit")
-    os.mkfifo(made.place / "var/log/audit/audit.log")
-    with pytest.raises(UnavailableError):
-        await perform("sys.audit_events", host=made.host)
-
-
-def test_an_odd_record_is_bounded() -> None:
-    row = audit_log.event("type=X msg=audit(1.0:1): " + " ".join(f"f{i}=" + "x" * 2000 for i in range(100)))
-    assert row is not None
-    assert len(row["fields"]) == audit_log.MAX_FIELDS
-    assert max(map(len, row["fields"].values())) == audit_log.MAX_VALUE_CHARACTERS

@@ -137,7 +137,9 @@ async def test_control_is_intended_and_its_failure_told(made: Made) -> None:
     made.tool("systemctl", script='case "$1" in show) cat "$0.cron"; exit 0;; esac', code=1, errors="Job failed.\n")
     made.put("tools/systemctl.cron", (made.place / "tools/systemctl.cron").read_text())
     kept = Kept()
-    reply = await gate(Tier.OPERATE, kept, made.host).call("sys.service_control", ["cron", "start"], {})
+    allowing = gate(Tier.OPERATE, kept, made.host)
+    reply = await allowing.call("sys.service_control", ["cron", "start"], {})
+    await allowing.close()
     assert reply.error is not None
     assert (reply.error.code, str(reply.error)) == ("unavailable", "systemctl failed: Job failed.")
     assert [record["kind"] for record in kept.records] == ["intent", "call"]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made import Made, make
 
-from protocol.errors import DeadlineError, UnavailableError
+from protocol.errors import BudgetError, DeadlineError, UnavailableError
+from stdlib.processes.start import Processes
 from stdlib.tools import find_tool, run_tool
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return make(tmp_path)
+async def made(tmp_path: Path) -> AsyncIterator[Made]:
+    async with Processes() as processes:
+        bare = make(tmp_path)
+        yield replace(bare, host=replace(bare.host, processes=processes))
 
 
 async def test_arguments_reach_it_as_they_are(made: Made) -> None:
@@ -77,6 +82,34 @@ async def test_output_over_the_bound_is_dropped_and_said(made: Made) -> None:
     assert (len(ended.output), ended.truncated, ended.code) == (1000, True, 0)
 
 
+async def test_a_host_that_starts_nothing_has_no_tools(tmp_path: Path) -> None:
+    made = make(tmp_path)
+    made.tool("it")
+    with pytest.raises(UnavailableError, match="no programs are started here"):
+        await run_tool(made.host, "it")
+    assert made.uses("it") == []
+
+
+async def test_what_it_sends_into_the_background_has_ended(made: Made) -> None:
+    """Also in a session of its own, where its group does not reach."""
+    leave = 'setsid sh -c "echo \\$\\$ > $PLACE/left; exec sleep 300" &'
+    made.tool("it", script=f"{leave} while ! test -s $PLACE/left; do :; done")
+    await run_tool(made.host, "it")
+    assert gone(int((made.place / "left").read_text()))
+
+
+async def test_it_has_limits(made: Made) -> None:
+    made.tool("it", script="ulimit -c; ulimit -n; ulimit -v; ulimit -t")
+    ended = await run_tool(made.host, "it", timeout_s=20.0, most_memory_bytes=1 << 30)
+    assert ended.text.split() == ["0", "1024", "1048576", "21"]
+
+
+async def test_one_that_forks_without_end_is_killed(made: Made) -> None:
+    made.tool("it", script="for i in 1 2 3 4 5 6 7 8 9; do sleep 300 & done; wait")
+    with pytest.raises(BudgetError, match="processes"):
+        await run_tool(made.host, "it", most_processes=5)
+
+
 def processes_of(group: int) -> list[int]:
     """Which processes are in a group and not merely waiting to be reaped."""
     found = []
@@ -125,7 +158,8 @@ async def test_a_run_that_ends_while_it_starts_takes_it_along(made: Made, turns:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not (made.place / "pid").exists() or gone(int((made.place / "pid").read_text()))
+    told = (made.place / "pid").read_text() if (made.place / "pid").exists() else ""
+    assert not told or gone(int(told)), "one that was ended before it could tell its number is gone as well"
 
 
 async def test_one_that_must_not_stop_half_way_is_asked_first(made: Made) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from running import AllPermitted
 
+from protocol.columns import Columns
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 
@@ -25,6 +26,13 @@ class Permitted(AllPermitted):
         return self.told_below.get(directory, super().below(directory))
 
 
+def listed(given: Any) -> list[Any]:
+    """What a source gave at once, as the single items that a script sees."""
+    if isinstance(given, Columns):
+        return given.rows()
+    return given if isinstance(given, list) else [given]
+
+
 def streamed(name: str, *args: Any, passage: AllPermitted | None = None, **named: Any) -> tuple[list[Any], Any]:
     """Carry out a call that gives a stream; return its items and its summary."""
     spec = load().find(name)
@@ -40,4 +48,4 @@ def streamed(name: str, *args: Any, passage: AllPermitted | None = None, **named
                 given = next(source)
             except StopIteration as stop:
                 return items, stop.value
-            items += given if isinstance(given, list) else [given]
+            items += listed(given)

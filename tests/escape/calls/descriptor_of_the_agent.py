@@ -9,10 +9,10 @@ import os
 
 def arrange(place):
     secret = os.open(place.secret, os.O_RDONLY)
-    os.dup2(secret, 31)
+    os.dup2(secret, 231)
     os.close(secret)
-    return lambda: os.close(31)
+    return lambda: os.close(231)
 
 
 def attack(worker):
-    return worker.call("fs.read", f"/proc/{worker.agent}/fd/31")
+    return worker.call("fs.read", f"/proc/{worker.agent}/fd/231")

@@ -9,12 +9,12 @@ import os
 
 def arrange(place):
     secret = os.open(place.secret, os.O_RDONLY)
-    os.dup2(secret, 40)
+    os.dup2(secret, 240)
     os.close(secret)
-    os.set_inheritable(40, True)
-    return lambda: os.close(40)
+    os.set_inheritable(240, True)
+    return lambda: os.close(240)
 
 
 def attack(worker):
     done = worker.call("proc.command", "fds")
-    return {"inherited": "40" in done["stdout"].split()} if "stdout" in done else done
+    return {"inherited": "240" in done["stdout"].split()} if "stdout" in done else done

@@ -2,7 +2,7 @@
 # reference: https://man7.org/linux/man-pages/man2/init_module.2.html, https://attack.mitre.org/techniques/T1547/006/
 # real: killed: seccomp
 # weakened: seccomp, privileges, user_ns
-# proof: matches: EBADF|ENOSYS|ENOEXEC|EINVAL|EPERM
+# proof: matches: EBADF|ENOSYS|ENOEXEC|EINVAL
 # needs: root
 
 

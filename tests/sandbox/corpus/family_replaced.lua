@@ -1,3 +1,3 @@
--- dynamic: fs
+-- calls: proc.command
 fs = proc
 return fs.command("df")

@@ -21,8 +21,9 @@ from policies.model import Facts
 from sandbox import runs
 from sandbox.budget import Budget
 from sandbox.channel import Conversation
-from sandbox.gate import Reply, Session
 from sandbox.launch import Options, Sandbox
+from sandbox.parties import Session
+from sandbox.replies import Reply
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 
@@ -271,8 +272,9 @@ class Confused(CountingGate):
 class Credulous(CountingGate):
     """Believes what the arguments say about whose call it is."""
 
-    def _fields(self, attempt: Any, *args: Any) -> Any:
-        return {**super()._fields(attempt, *args), "run": "run-1"}
+    async def call(self, *args: Any, **named: Any) -> Reply:
+        self._session = replace(self._session, run="run-1")
+        return await super().call(*args, **named)
 
 
 @pytest.mark.parametrize("gates", [Forgetful, Twice, Generous, Hasty, Confused, Credulous])

@@ -36,8 +36,8 @@ def leaves_nothing() -> None:
 def stale() -> list[Path]:
     here = groups.here()
     left = [group for place in here for group in place.own.glob(f"{cgroup.PREFIX}*")]
-    makers = [(group, Path(f"/proc/{group.name.removeprefix(cgroup.PREFIX)}")) for group in left]
-    return [group for group, maker in makers if not maker.exists() and is_empty(group)]
+    makers = [(group, group.name.removeprefix(cgroup.PREFIX)) for group in left]  # those of commands have a word more
+    return [group for group, pid in makers if pid.isdigit() and not Path(f"/proc/{pid}").exists() and is_empty(group)]
 
 
 def is_empty(group: Path) -> bool:

@@ -71,9 +71,9 @@ async def test_memory_never_becomes_code(name: str) -> None:
     assert await errno_behind((), name) == 0
 
 
-def run(program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0) -> int:
+def run(program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0) -> int:
     """Interpret a filter, as linux/bpf_common.h and linux/filter.h define it, on one system call."""
-    data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, 0, 0, 0)
+    data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, fourth, 0, 0)
     at, accumulator = 0, 0
     while True:
         code, if_true, if_false, operand = program[at]
@@ -96,8 +96,19 @@ def test_exactly_the_list_is_allowed(architecture: kernel.Architecture) -> None:
         for number in [*range(2000), *range(0x40000000, 0x40000800), 0xFFFFFFFF]
         if run(program, architecture.audit, number) == seccomp.ALLOW
     }
-    assert allowed == {architecture.calls[name] for name in seccomp.ALLOWED}
-    assert len(seccomp.ALLOWED) == 13
+    assert allowed == {architecture.calls[name] for name in seccomp.ALLOWED if name != seccomp.DONT_WAIT}
+    assert len(seccomp.ALLOWED) == 14
+
+
+@pytest.mark.parametrize("architecture", [X86_64, AARCH64])
+def test_receiving_is_allowed_only_as_a_read_that_does_not_wait(architecture: kernel.Architecture) -> None:
+    """No other flag, also not beside that one: no peeking, no error queue, no out-of-band data."""
+    program = seccomp.instructions(architecture)
+    number = architecture.calls[seccomp.DONT_WAIT]
+    flags = {0, 0x40, 0x80000040, *(0x40 | 1 << bit for bit in range(32)), *(1 << bit for bit in range(32))}
+    allowed = {flag for flag in flags if run(program, architecture.audit, number, 0, flag) == seccomp.ALLOW}
+    assert allowed == {0x40}
+    assert run(program, architecture.audit, number, 0x40, 0) == seccomp.KILL_PROCESS
 
 
 @pytest.mark.parametrize("architecture", [X86_64, AARCH64])

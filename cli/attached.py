@@ -1,0 +1,485 @@
+"""One terminal on a host, shown in this one: the client of ``/sessions/{id}/attach``.
+
+- What comes is written as it is; what was written is told, so that the host waits for a slow terminal and Ctrl-C stops
+  what it should.
+- A connection that is lost is made anew, and what was missed is shown, as far as the server still shows it.
+- Talk (who came, who has the keyboard) goes to stderr, and waits while a program has the whole screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from cli import keyboard
+from cli.escapes import HELP, Escapes
+from cli.failures import from_problem
+from cli.settings import Context
+from cli.wired import Wired
+from protocol.errors import OutriderError, ProtocolError, UnavailableError
+from protocol.terminal import INPUT_WINDOW_BYTES
+
+SEEN_BYTES: Final = 96 << 10  # of output between two times that it is told to be shown; a quarter of the lead
+OFFSET_BYTES: Final = 8  # before the output in each message
+MAX_MESSAGE_BYTES: Final = 1 << 20
+PATIENCE_S: Final = 120.0  # that a lost connection is tried again
+RETRY_S: Final = 1.0
+WRITE_BYTES: Final = 16 << 10  # at once to a slow terminal, so that keys are looked at between
+QUICK_S: Final = 0.005  # that a quick one takes for a whole message
+_SCREEN_ON: Final = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
+_SCREEN_OFF: Final = (b"\x1b[?1049l", b"\x1b[?47l", b"\x1b[?1047l")
+_EOT: Final = b"\x04"
+
+
+@dataclass
+class Wanted:
+    """How to attach."""
+
+    session: str
+    role: str
+    opens: dict[str, Any] | None = None  # for a terminal that is not there yet
+    on_hello: Callable[[dict[str, Any]], None] = lambda _: None
+    types: bool = True  # whether what comes from stdin is typed
+    key: str | None = None  # that was named on the command line, for what else is opened from here
+
+
+@dataclass
+class Left:
+    """How it ended here."""
+
+    exit: dict[str, Any] | None = None  # of the program; None: it goes on
+    detached: bool = False
+    told: list[str] = field(default_factory=list)
+
+
+class Attached:
+    """One attachment, over as many connections as it takes.
+
+    Args:
+        context: The server.
+        wanted: To what.
+        roots: Who vouches for the server.
+    """
+
+    def __init__(self, context: Context, wanted: Wanted, roots: ssl.SSLContext | None) -> None:
+        self._context = context
+        self._wanted = wanted
+        self._roots = roots
+        self._on_terminal = keyboard.is_terminal()
+        self._escapes = Escapes()
+        self._socket: Wired | None = None
+        self._offset: int | None = None  # up to where the output was shown
+        self._told = 0  # up to where that was told
+        self._typed: deque[bytes] = deque()
+        self._sent = self._taken = 0  # bytes of input on this connection
+        self._work = asyncio.Event()
+        self._texts: deque[dict[str, Any]] = deque()
+        self._held: list[str] = []  # talk that waits for the screen
+        self._has_screen = False
+        self._people: dict[str, dict[str, Any]] = {}
+        self._you = ""
+        self._keyboard: str | None = None
+        self._asked: str | None = None  # who wanted the keyboard last
+        self._is_paused = False
+        self._left = Left()
+        self._is_leaving = asyncio.Event()
+        self._has_said_hello = False
+        self._is_at_end = False  # of stdin
+        self._host = self._reason = ""
+        self._wish: tuple[int, str] | None = None  # number and path of what a program there asks to have edited
+        self._editing: asyncio.Task[None] | None = None  # has this terminal meanwhile
+        self._may_show = asyncio.Event()
+        self._may_show.set()
+        self._is_quick = True  # the terminal here takes what it is given
+        self._was_down = False  # the host's link was, and we were told
+        self._failed: asyncio.Future[None]  # what broke when output was shown
+
+    async def run(self) -> Left:
+        """Show it until it ends, or until somebody leaves.
+
+        Raises:
+            OutriderError: The server refuses, or was away for too long.
+        """
+        loop = asyncio.get_running_loop()
+        self._keys = keyboard.Keys(self._key)
+        with keyboard.raw(self._on_terminal):
+            if self._on_terminal:
+                loop.add_signal_handler(signal.SIGWINCH, self._resized)
+            try:
+                await self._stay()
+            finally:
+                if self._editing is not None:
+                    await asyncio.wait([self._editing])
+                self._keys.stop()
+                if self._on_terminal:
+                    loop.remove_signal_handler(signal.SIGWINCH)
+                    if self._has_screen:  # what had it is not here to give it back
+                        keyboard.write(b"\x1b[?1049l\x1b[?25h")
+        return self._left
+
+    async def _stay(self) -> None:
+        ends_s: float | None = None
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                is_over = await self._once()
+                if is_over or self._is_leaving.is_set():
+                    return
+                ends_s = None
+            except UnavailableError as error:
+                if not self._has_said_hello:
+                    raise
+                ends_s = ends_s or loop.time() + PATIENCE_S
+                if loop.time() > ends_s:
+                    raise
+                self._say(f"[{error.message}; trying again, ~. to leave]")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S):
+                    await self._is_leaving.wait()
+                    return
+
+    async def _once(self) -> bool:
+        """Serve one connection; return whether that was all."""
+        server = self._context.server
+        url = f"ws{server.removeprefix('http')}/api/v1/sessions/{self._wanted.session}/attach"
+        try:
+            async with connect(
+                url, additional_headers={"Authorization": f"Bearer {self._context.token}"}, compression=None,
+                ssl=self._roots if url.startswith("wss:") else None, max_size=MAX_MESSAGE_BYTES, proxy=None,
+                user_agent_header=None, close_timeout=2, create_connection=Wired,
+            ) as socket:  # fmt: skip
+                return await self._serve(cast(Wired, socket))
+        except InvalidStatus as error:
+            raise _refusal(error) from None
+        except ConnectionClosed:
+            return False
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise UnavailableError(f"{server} cannot be reached: {error or type(error).__name__}") from None
+
+    async def _serve(self, socket: Wired) -> bool:
+        self._socket = socket
+        self._sent = self._taken = 0
+        first = {
+            "type": "attach", "role": self._wanted.role, "size": list(keyboard.size()), "offset": self._offset,
+            "open": self._wanted.opens,
+        }  # fmt: skip
+        await socket.send(json.dumps(first))
+        self._failed = asyncio.get_running_loop().create_future()
+        tasks = [
+            *(asyncio.create_task(work) for work in (self._receive(socket), self._send(socket), self._wait_to_leave())),
+            self._failed,
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            return self._left.exit is not None
+        finally:
+            self._socket = socket.take = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait_to_leave(self) -> None:
+        await self._is_leaving.wait()
+
+    # what comes ------------------------------------------------------------------------------------------------------
+
+    async def _receive(self, socket: Wired) -> None:
+        socket.take, socket.most = self._show_now, MAX_MESSAGE_BYTES
+        async for message in socket:
+            if isinstance(message, str):
+                self._hear(json.loads(message))
+                if self._left.exit is not None:
+                    return
+            else:
+                await self._show(message)
+            socket.waiting -= 1  # only now: what comes while it is shown comes after it
+
+    def _show_now(self, message: bytes) -> bool:
+        """Show output in the turn of the loop in which it comes; return whether that may be.
+
+        Much of it at once only as long as the terminal is quick.
+        """
+        if not self._may_show.is_set() or (len(message) > WRITE_BYTES and not self._is_quick):
+            return False
+        data = memoryview(message)[OFFSET_BYTES:]
+        began_s = time.monotonic()
+        try:
+            keyboard.write(data)
+        except OSError as error:  # raised where it is waited for; the library has no part in it
+            if not self._failed.done():
+                self._failed.set_exception(error)
+            return True
+        self._is_quick = time.monotonic() - began_s < QUICK_S
+        self._shown(int.from_bytes(message[:OFFSET_BYTES], "big"), message)
+        return True
+
+    async def _show(self, message: bytes) -> None:
+        await self._may_show.wait()
+        rest = memoryview(message)[OFFSET_BYTES:]
+        began_s = time.monotonic()
+        while rest:
+            keyboard.write(rest[:WRITE_BYTES])
+            rest = rest[WRITE_BYTES:]
+            if rest:
+                await asyncio.sleep(0)
+        self._is_quick = time.monotonic() - began_s < QUICK_S
+        self._shown(int.from_bytes(message[:OFFSET_BYTES], "big"), message)
+
+    def _shown(self, offset: int, message: bytes) -> None:
+        self._offset = offset + len(message) - OFFSET_BYTES
+        if self._offset - self._told >= SEEN_BYTES:
+            self._told = self._offset
+            self._tell(type="seen", offset=self._offset)
+        if b"\x1b[?" in message:
+            self._look_for_screen(message)
+
+    def _look_for_screen(self, data: bytes) -> None:
+        on = max(data.rfind(each) for each in _SCREEN_ON)
+        off = max(data.rfind(each) for each in _SCREEN_OFF)
+        if on != off:
+            self._has_screen = on > off
+            self._say_held()
+
+    def _say_held(self) -> None:
+        if not self._has_screen and self._may_show.is_set():
+            held, self._held = self._held, []
+            for text in held:
+                keyboard.say(text)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        match message.get("type"):
+            case "hello":
+                self._hello(message)
+            case "exit":
+                self._left.exit = message
+            case "error":
+                raise from_problem({"code": message.get("code"), "detail": message.get("message")})
+            case "taken":
+                self._taken = int(message["bytes"])
+                self._pace()
+            case "people":
+                self._changed(message)
+            case "notice":
+                self._say(f"[{message.get('text')}]")
+            case "client" if isinstance(message.get("number"), int):
+                self._wished(message)
+            case "client":
+                self._say(f"[the host proposes to {message.get('action')} {message.get('path')}]")
+            case "refused":
+                self._say(f"[{message.get('message')}]")
+            case "skipped":
+                self._say(f"[{message.get('bytes'):,} bytes were not shown; the recording has them]")
+            case "link":
+                self._linked(bool(message.get("up")))
+            case _:  # size, process, marker: for other clients
+                return
+
+    def _linked(self, is_up: bool) -> None:
+        if is_up and self._was_down:
+            self._say("[the host is back]")
+        elif not is_up:
+            self._say("[the host's link is lost; its shell goes on]")
+        self._was_down = not is_up
+
+    def _hello(self, message: dict[str, Any]) -> None:
+        self._you = str(message["you"]["id"])
+        self._host, self._reason = str(message.get("host") or ""), str(message.get("reason") or "")
+        self._people = {each["id"]: each for each in message.get("people") or ()}
+        self._keyboard = message.get("keyboard")
+        self._is_paused = message.get("paused_by") is not None
+        self._told = int(message.get("offset") or 0)
+        if not self._has_said_hello:
+            self._wanted.on_hello(message)
+            if self._wanted.types or self._on_terminal:
+                self._keys.start()
+        elif message.get("skipped"):
+            self._say(f"[{message['skipped']:,} bytes were missed; the recording has them]")
+        self._has_said_hello = True
+
+    def _changed(self, message: dict[str, Any]) -> None:
+        what, who, identity = message.get("what"), message.get("who"), message.get("id")
+        self._keyboard = message.get("keyboard")
+        if what == "joined":
+            self._people[str(identity)] = message
+            text = f"{who} joined as {message.get('role')}"
+        elif what == "left":
+            self._people.pop(str(identity), None)
+            text = f"{who} left"
+        elif what == "keyboard":
+            text = f"{who} has the keyboard" if who else "nobody has the keyboard"
+        elif what == "asked":
+            self._asked = str(identity)
+            text = f"{who} asks for the keyboard (~g gives it)"
+        else:
+            self._is_paused = what == "paused"
+            text = f"{what} by {who}"
+        if identity != self._you or what in ("paused", "resumed"):
+            self._say(f"[{text}]")
+
+    def _say(self, text: str) -> None:
+        from cli.output import safe
+
+        if self._has_screen or not self._may_show.is_set():
+            self._held = [*self._held[-20:], safe(text)]
+        else:
+            keyboard.say(safe(text))
+
+    # what goes -------------------------------------------------------------------------------------------------------
+
+    async def _send(self, socket: Wired) -> None:
+        with suppress(ConnectionClosed):  # what was sent before is still to be read, and who reads sees the end
+            await self._send_on(socket)
+        await asyncio.Event().wait()
+
+    async def _send_on(self, socket: Wired) -> None:
+        while True:
+            self._work.clear()
+            while self._texts:
+                await socket.send(json.dumps(self._texts.popleft()))
+            while self._typed and self._sent - self._taken < INPUT_WINDOW_BYTES:
+                data = self._typed.popleft()
+                self._sent += len(data)
+                await socket.send(data)
+            self._pace()
+            await self._work.wait()
+
+    def _tell(self, **message: Any) -> None:
+        self._texts.append(message)
+        self._work.set()
+
+    def _pace(self) -> None:
+        """Read no more keys than can be sent."""
+        if self._sent - self._taken >= INPUT_WINDOW_BYTES or len(self._typed) > 16:
+            self._keys.stop()
+        elif not self._is_at_end and self._editing is None:
+            self._keys.start()
+        if self._typed and self._sent - self._taken < INPUT_WINDOW_BYTES:
+            self._work.set()
+
+    def _key(self, data: bytes) -> None:
+        if not data:
+            self._is_at_end = True
+            if self._wanted.types:
+                self._typed.append(_EOT)
+                self._work.set()
+            return
+        for part in self._escapes.feed(data) if self._on_terminal else [data]:
+            if isinstance(part, str):
+                self._command(part)
+            elif self._wanted.types and self._socket is not None:  # what is typed into a dead line is lost, as ever
+                self._type(self._socket, part)
+        if self._typed or self._texts:
+            self._work.set()
+        if len(self._typed) > 16:
+            self._keys.stop()
+
+    def _type(self, socket: Wired, data: bytes) -> None:
+        """Send what was typed, at once if nothing waits before it."""
+        may_go = not (self._typed or self._texts) and self._sent - self._taken < INPUT_WINDOW_BYTES
+        if may_go and socket.may_send:
+            socket.send_now(data)
+            self._sent += len(data)
+        else:
+            self._typed.append(data)
+
+    def _resized(self) -> None:
+        self._tell(type="resize", size=list(keyboard.size()))
+
+    def _command(self, word: str) -> None:
+        is_owner = self._wanted.role == "owner"
+        if word == "?":
+            for line in HELP.splitlines():
+                self._say(line)
+        elif word == "d" or (word == "." and not is_owner) or (word == "." and self._socket is None):
+            self._left.detached = True
+            self._is_leaving.set()
+        elif word == ".":
+            self._tell(type="end", reason="")
+        elif word == "k":
+            may_take = self._wanted.role in ("owner", "moderator") or self._keyboard is None
+            self._tell(type="keyboard", action="take" if may_take else "ask")
+        elif word == "g":
+            if self._asked is not None:
+                self._tell(type="keyboard", action="give", to=self._asked)
+            else:
+                self._say("[nobody has asked for the keyboard]")
+        elif word == "c":
+            self._tell(type="signal", name="INT")
+        elif word == "m":
+            self._tell(type="mark", text="marker")
+        elif word == "z":
+            self._tell(type="resume" if self._is_paused else "pause")
+        elif word in ("e", "n"):
+            self._answer(is_wanted=word == "e")
+        elif word == "w":
+            self._say(f"[here: {self._everybody()}]")
+
+    # files that a program there asks to have edited -------------------------------------------------------------------
+
+    def _wished(self, message: dict[str, Any]) -> None:
+        number, path = int(message["number"]), str(message.get("path"))
+        if message.get("action") == "withdrawn":
+            if self._wish is not None and self._wish[0] == number:
+                self._wish = None
+                self._say("[it is not asked any more]")
+        elif message.get("action") != "edit" or not self._on_terminal or self._keyboard != self._you:
+            self._say(f"[{self._host} asks who types to {message.get('action')} {path}]")
+        else:
+            self._wish = number, path
+            self._say(f"[{self._host} asks to open {path} in your editor: ~e opens it, ~n does not]")
+
+    def _answer(self, *, is_wanted: bool) -> None:
+        if self._wish is None or self._editing is not None:
+            self._say("[nothing is asked]")
+            return
+        (number, path), self._wish = self._wish, None
+        if not is_wanted:
+            self._tell(type="edited", number=number, outcome="declined")
+            return
+        self._keys.stop()
+        self._may_show.clear()
+        self._editing = asyncio.create_task(self._edit(number, path))
+
+    async def _edit(self, number: int, path: str) -> None:
+        from cli import remote_edit
+
+        try:
+            status = await remote_edit.edit(
+                self._context, self._wanted.key, self._host, path, self._reason, self._wanted.session
+            )
+        except UnavailableError as error:
+            self._say(f"[{error}]")
+            status = 1
+        self._editing = None
+        self._may_show.set()
+        self._say_held()
+        self._tell(type="edited", number=number, outcome="failed" if status else "done")
+
+    def _everybody(self) -> str:
+        return ", ".join(
+            f"{each['who']} ({each['role']}{', keyboard' if identity == self._keyboard else ''})"
+            for identity, each in self._people.items()
+        )
+
+
+def _refusal(error: InvalidStatus) -> OutriderError:
+    try:
+        problem = json.loads(error.response.body or b"")
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict) and "code" in problem:
+        return from_problem(problem)
+    return ProtocolError(f"the server answered {error.response.status_code} and does not look like an Outrider server")

@@ -1,0 +1,185 @@
+"""What a run asked of the gate, and from that the narrowest needs and the lowest tier that let it through. Pure.
+
+A trace is judged by one policy and by nothing that the manifest asks for: what a script needs is what is to be found.
+Targets and names that a tier allows only where they are declared count as declared, since they would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from cli.local.patterns import patterns
+from policies.decide import Effective, Layer, decide_below, decide_effective
+from policies.load import builtin
+from policies.model import Effect, Facts, Policy, Rule, Verdict
+from policies.targets import NetTarget, TargetPattern
+from protocol.manifest import Need
+from protocol.tiers import Tier
+from sandbox.analysis import Analysis
+from stdlib.identities import own_user
+
+_LISTING: Final = frozenset({"fs.list", "fs.walk", "fs.glob", "fs.watch", "fs.largest", "fs.disk_usage"})
+_DECLARED: Final = "what the run declares"
+
+
+@dataclass(frozen=True)
+class Denied:
+    """What the run asked for and did not get."""
+
+    call: str
+    what: str  # its path, command, target or name; empty for a call without one
+    reason: str
+    tier: Tier | None  # the lowest one that would allow it; None if none does
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as JSON data."""
+        tier = None if self.tier is None else self.tier.label
+        return {"call": self.call, "what": self.what, "reason": self.reason, "tier": tier}
+
+
+@dataclass
+class Trace:
+    """Judges the calls of one run and remembers them. Safe for the threads of one gate: it only ever adds.
+
+    Args:
+        policy: What may be done while tracing.
+    """
+
+    policy: Policy
+    asked: dict[tuple[str, Facts], Verdict] = field(default_factory=dict)
+    trees: dict[tuple[str, str], None] = field(default_factory=dict)  # call and directory, all below was allowed
+
+    def decide(self, call: str, facts: Facts) -> Verdict:
+        """Return the policy's verdict."""
+        verdict = _judge(self.policy, call, facts)
+        self.asked[call, facts] = verdict
+        return verdict
+
+    def below(self, call: str, directory: str) -> bool | None:
+        """Return what the policy says of everything below a directory."""
+        answer = decide_below(Effective((Layer(self.policy.name, self.policy.rules),), own_user()), call, directory)
+        if answer:
+            self.trees[call, directory] = None
+        return answer
+
+
+def _judge(policy: Policy, call: str, facts: Facts) -> Verdict:
+    layers = [Layer(policy.name, policy.rules)]
+    if facts.target is not None or facts.name is not None:
+        layers.append(Layer(_DECLARED, (_declaring(call, facts),), declares=True, grants=False))
+    return decide_effective(Effective(tuple(layers), own_user()), call, facts)
+
+
+def _declaring(call: str, facts: Facts) -> Rule:
+    targets = () if facts.target is None else (TargetPattern.parse(target_text(facts.target)),)
+    named = () if facts.name is None else (facts.name,)
+    return Rule(Effect.ALLOW, call, _DECLARED, targets=targets, named=named)
+
+
+def target_text(target: NetTarget) -> str:
+    """Return a target as a manifest names it."""
+    host = f"[{target.host}]" if ":" in target.host else target.host
+    return host if target.port is None else f"{host}:{target.port}"
+
+
+# what it comes to ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What a run needed."""
+
+    needs: tuple[Need, ...]
+    tier: Tier  # the lowest that allows all of it
+    denied: tuple[Denied, ...]
+    unreached: tuple[str, ...]  # calls that stand in the code and were not made
+
+
+def traced(trace: Trace, analysis: Analysis, parameters: Mapping[str, Any]) -> Traced:
+    """Return what a run came to.
+
+    Args:
+        trace: Of the run.
+        analysis: Of its code: which paths are constant, which calls there are.
+        parameters: What the run was given.
+    """
+    allowed = [(call, facts) for (call, facts), verdict in trace.asked.items() if verdict.allowed]
+    touching = [(call, facts) for call, facts in allowed if lowest(call, facts) is not Tier.COMPUTE]
+    tiers = [lowest(call, facts) or trace.policy.tier for call, facts in touching]
+    made = {call for call, _ in trace.asked}
+    return Traced(
+        tuple(_needs(touching, trace, _constants(analysis), _values(parameters))),
+        max([Tier.COMPUTE, *tiers]),
+        tuple(_denied(trace)),
+        tuple(name for name, called in analysis.calls.items() if called.tier is not Tier.COMPUTE and name not in made),
+    )
+
+
+def lowest(call: str, facts: Facts) -> Tier | None:
+    """Return the lowest tier whose own policy allows a call; None if none does."""
+    return next((tier for tier in Tier if _judge(builtin(tier), call, facts).allowed), None)
+
+
+def merged(before: Sequence[Need], now: Sequence[Need]) -> tuple[Need, ...]:
+    """Return needs that allow what either of two lists allows."""
+    found: dict[tuple[Any, ...], Need] = {}
+    for need in (*before, *now):
+        kind = (need.call, bool(need.paths), bool(need.commands), bool(need.targets), bool(need.names))
+        held = found.get(kind)
+        found[kind] = need if held is None else _both(held, need)
+    return tuple(found.values())
+
+
+def _both(one: Need, other: Need) -> Need:
+    lists = {
+        key: tuple(dict.fromkeys((*getattr(one, key), *getattr(other, key))))
+        for key in ("paths", "commands", "targets", "names")
+    }
+    return Need(one.call, **lists)
+
+
+def _needs(
+    touching: Sequence[tuple[str, Facts]], trace: Trace, constants: frozenset[str], values: frozenset[str]
+) -> Iterable[Need]:
+    listed = {facts.path for call, facts in touching if call in _LISTING and facts.path is not None}
+    for call in dict.fromkeys(call for call, _ in touching):
+        facts = [each for name, each in touching if name == call]
+        paths = {each.path for each in facts if each.path is not None}
+        trees = {path for name, path in trace.trees if name == call}
+        commands = {each.command for each in facts if each.command is not None}
+        targets = {target_text(each.target) for each in facts if each.target is not None}
+        names = {each.name for each in facts if each.name is not None}
+        if paths or trees:
+            found = patterns(paths, trees=trees, listed=listed, constants=constants, values=values)
+            yield Need(call, paths=found)
+        if commands:
+            yield Need(call, commands=tuple(sorted(commands)))
+        if targets:
+            yield Need(call, targets=tuple(sorted(targets)))
+        if names:
+            yield Need(call, names=tuple(sorted(names)))
+        if any(_is_bare(each) for each in facts):
+            yield Need(call)
+
+
+def _is_bare(facts: Facts) -> bool:
+    return facts.path is None and facts.command is None and facts.target is None and facts.name is None
+
+
+def _constants(analysis: Analysis) -> frozenset[str]:
+    return frozenset(
+        path.removesuffix("/**") or "/" for need in analysis.needs for path in need.paths if "{" not in path
+    )  # fmt: skip
+
+
+def _values(parameters: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(str(value) for value in parameters.values() if isinstance(value, str | int) and value != "")
+
+
+def _denied(trace: Trace) -> Iterable[Denied]:
+    for (call, facts), verdict in trace.asked.items():
+        if not verdict.allowed:
+            place = facts.path or facts.command or facts.name or (str(facts.target) if facts.target else "")
+            yield Denied(call, place, verdict.reason, lowest(call, facts))

@@ -1,0 +1,361 @@
+"""The rules of a terminal that is far away: what its two ends say, what each holds, and when the program must wait.
+
+Sans-I/O: the agent holds a :class:`Backlog`, the server an :class:`Audience`, and both check what comes with
+:func:`from_agent` and :func:`to_agent`. Every byte of output has an offset, counted from the program's start.
+
+    to the agent     ["input", data, by]   ["resize", cols, rows]   ["signal", name]   ["ack", offset]   ["redraw"]
+                     ["watchers", count]   ["edited", number, outcome]
+    from the agent   ["opened", about]   ["output", offset, us, data]   ["took", bytes]   ["typed", us, data]
+                     ["event", us, about]   ["notice", us, text]   ["exit", about]
+
+- The agent keeps what the server has not confirmed, up to ``WINDOW_BYTES``; then the program's output is not read, so
+  the program waits. That bounds memory while all is well and while the link is lost, by the same rule.
+- The server confirms what is in the recording, but only so far that the program is never more than ``LEAD_BYTES`` ahead
+  of what the person who types has seen: else Ctrl-C would stop a program whose output goes on for long. Whoever only
+  watches holds up nobody.
+- What is typed has a window of its own, so that a paste that the program does not read holds up no confirmation: the
+  agent says how much of it the program has taken, counted from the attachment.
+- A server that lost the link, or was started anew, says how far its recording goes, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from protocol.errors import ProtocolError
+from protocol.frames import LENGTH_BYTES, blob_at, blob_head, decode, encode, number_at, prefixed
+from protocol.pipes import MAX_MESSAGE_BYTES
+
+MAX_COLS: Final = 10_000  # struct winsize holds 65,535; nobody has such a screen
+MAX_ROWS: Final = 10_000
+WINDOW_BYTES: Final = (
+    512 << 10
+)  # between the program and the recording, and between the recording and the one who types
+LEAD_BYTES: Final = WINDOW_BYTES * 3 // 4  # that a program is ahead of who types; 0.1 s for one who is shown 4 MB/s
+STEPS: Final = 8  # confirmations in one window: fewer cost pace, more cost messages
+CHUNK_BYTES: Final = 64 << 10  # of output in one message
+MAX_INPUT_BYTES: Final = 16 << 10  # of one message; a paste is cut into several
+INPUT_WINDOW_BYTES: Final = 64 << 10  # typed and not taken by the program
+MAX_NOTICE_CHARACTERS: Final = 2_000
+MAX_EVENT_FIELDS: Final = 32
+SIGNALS: Final = ("INT", "QUIT", "TSTP", "HUP", "TERM", "KILL", "CONT", "USR1", "USR2")
+OUTCOMES: Final = ("done", "failed", "declined")  # of a file that whoever types was asked to edit
+_MAX_OFFSET: Final = 1 << 53
+_MAX_OUTPUT_BYTES: Final = CHUNK_BYTES + 4096  # taken in one message
+_OUTPUT: Final = b"\x94\xa6output"  # how such a message begins: a list of four, and its word
+_INPUT: Final = b"\x93\xa5input"
+_OUTPUT_HEAD: Final = struct.Struct(">I8sBQBQ")  # the length of a message, the above, and two numbers of eight bytes
+_EIGHT_BYTES: Final = 0xCF  # the marker before each of them
+_SMALL_BYTES: Final = 4 << 10  # chunks that were sent are kept together up to this
+
+
+def _offset(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_OFFSET
+
+
+def _bytes(most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is bytes and 0 < len(value) <= most
+
+
+def _within(most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and 1 <= value <= most
+
+
+def _text(most: int) -> Callable[[Any], bool]:
+    return lambda value: type(value) is str and len(value) <= most
+
+
+def _about(value: Any) -> bool:
+    return type(value) is dict and len(value) <= MAX_EVENT_FIELDS
+
+
+_TO_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
+    "input": (_bytes(MAX_INPUT_BYTES), _text(200)),
+    "resize": (_within(MAX_COLS), _within(MAX_ROWS)),
+    "signal": (lambda value: value in SIGNALS,),
+    "ack": (_offset,),
+    "redraw": (),
+    "watchers": (_offset,),
+    "edited": (_offset, lambda value: value in OUTCOMES),
+}
+_FROM_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
+    "opened": (_about,),
+    "output": (_offset, _offset, _bytes(_MAX_OUTPUT_BYTES)),
+    "took": (_offset,),
+    "typed": (_offset, _bytes(MAX_INPUT_BYTES)),
+    "event": (_offset, _about),
+    "notice": (_offset, _text(MAX_NOTICE_CHARACTERS)),
+    "exit": (_about,),
+}
+
+
+def to_agent(message: Any) -> tuple[str, list[Any]]:
+    """Return word and values of a message to the agent.
+
+    Raises:
+        ProtocolError: It has none of the forms above.
+    """
+    return _checked(message, _TO_AGENT)
+
+
+def from_agent(message: Any) -> tuple[str, list[Any]]:
+    """Return word and values of a message of the agent; raises as :func:`to_agent`."""
+    return _checked(message, _FROM_AGENT)
+
+
+def read_from_agent(body: bytes) -> tuple[str, list[Any]]:
+    """Return word and values of a message of the agent as it came over a pipe; raises as :func:`to_agent`.
+
+    Output, which nearly all is, is read in few steps; what is not plainly that is decoded, and checked, like all else.
+    """
+    return _output_of(body) or from_agent(decode(body, max_bytes=MAX_MESSAGE_BYTES))
+
+
+def read_to_agent(body: bytes) -> tuple[str, list[Any]]:
+    """Return word and values of a message to the agent, likewise."""
+    return _input_of(body) or to_agent(decode(body, max_bytes=MAX_MESSAGE_BYTES))
+
+
+def packed(message: list[Any]) -> bytes:
+    """Return a message as it goes over a pipe, with its length before it."""
+    return prefixed(encode(message, max_bytes=MAX_MESSAGE_BYTES))
+
+
+def packed_output(chunk: Chunk) -> bytes:
+    """Return the message ``output``, likewise."""
+    data = chunk.data
+    head = blob_head(len(data))
+    size = _OUTPUT_HEAD.size - LENGTH_BYTES + len(head) + len(data)
+    first = _OUTPUT_HEAD.pack(size, _OUTPUT, _EIGHT_BYTES, chunk.offset, _EIGHT_BYTES, chunk.time_us)
+    return b"".join((first, head, data))
+
+
+def packed_input(data: bytes, by: bytes) -> bytes:
+    """Return the message ``input``, likewise; ``by`` is a name as :func:`protocol.frames.encode` writes it."""
+    head = blob_head(len(data))
+    size = len(_INPUT) + len(head) + len(data) + len(by)
+    return b"".join((size.to_bytes(LENGTH_BYTES, "big"), _INPUT, head, data, by))
+
+
+def _output_of(body: bytes) -> tuple[str, list[Any]] | None:
+    """Return what the decoder would make of output, and the form above allow; None if it is not plainly that."""
+    if not body.startswith(_OUTPUT):
+        return None
+    offset = number_at(body, len(_OUTPUT))
+    us = number_at(body, offset[1]) if offset is not None else None
+    place = blob_at(body, us[1]) if us is not None else None
+    if offset is None or us is None or place is None or place[1] != len(body):
+        return None
+    if offset[0] > _MAX_OFFSET or us[0] > _MAX_OFFSET or not 0 < place[1] - place[0] <= _MAX_OUTPUT_BYTES:
+        return None
+    return "output", [offset[0], us[0], body[place[0] :]]
+
+
+def _input_of(body: bytes) -> tuple[str, list[Any]] | None:
+    """Return what was typed, likewise; whose name it is is decoded."""
+    place = blob_at(body, len(_INPUT)) if body.startswith(_INPUT) else None
+    if place is None or not 0 < place[1] - place[0] <= MAX_INPUT_BYTES:
+        return None
+    begin, end = place
+    if end >= len(body) or len(body) != end + 1 + (body[end] & 0x1F) or body[end] & 0xE0 != 0xA0:  # a short text
+        return None
+    try:
+        return "input", [body[begin:end], body[end + 1 :].decode()]
+    except UnicodeDecodeError:
+        return None
+
+
+def _checked(message: Any, forms: dict[str, tuple[Callable[[Any], bool], ...]]) -> tuple[str, list[Any]]:
+    word = message[0] if type(message) is list and message and type(message[0]) is str else None
+    wanted = forms.get(word) if word is not None else None
+    if word is None or wanted is None:
+        raise ProtocolError("a message of a terminal is of no known kind")
+    values = message[1:]
+    if len(values) != len(wanted) or not all(is_right(each) for is_right, each in zip(wanted, values, strict=True)):
+        raise ProtocolError(f"a message {word} of a terminal does not have its form")
+    return word, values
+
+
+class Chunk(NamedTuple):
+    """Some output, at its place."""
+
+    offset: int
+    time_us: int  # since the terminal was opened
+    data: bytes
+
+    @property
+    def end(self) -> int:
+        """The offset after it."""
+        return self.offset + len(self.data)
+
+    def since(self, offset: int) -> Chunk:
+        """Return what of it is not before ``offset``."""
+        cut = max(0, offset - self.offset)
+        return Chunk(self.offset + cut, self.time_us, self.data[cut:]) if cut else self
+
+
+class Backlog:
+    """The agent's side: output that the server has not confirmed, and what of it goes next."""
+
+    def __init__(self, window: int = WINDOW_BYTES) -> None:
+        self.end = 0  # offset of what is printed next
+        self.confirmed = 0
+        self._window = window
+        self._sent: deque[Chunk] = deque()  # and not confirmed
+        self._unsent: deque[Chunk] = deque()
+        self._newest: list[bytes] = []  # not sent and after all of these; joined once, however small it came
+        self._newest_us = 0
+        self._sent_end = 0  # offset of what is sent next
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be read of the program now; 0: it must wait."""
+        return max(0, self._window - (self.end - self.confirmed))
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.end - self._sent_end
+
+    def add(self, time_us: int, data: bytes) -> None:
+        """Keep what was printed."""
+        begin = self._unsent[-1].end if self._unsent else self._sent_end
+        if self.end - begin + len(data) > CHUNK_BYTES:
+            self._close_newest()
+        if not self._newest:
+            self._newest_us = time_us
+        self._newest.append(data)
+        self.end += len(data)
+
+    def _close_newest(self) -> None:
+        if self._newest:
+            begin = self._unsent[-1].end if self._unsent else self._sent_end
+            self._unsent.append(Chunk(begin, self._newest_us, b"".join(self._newest)))
+            self._newest.clear()
+
+    def next(self) -> Chunk | None:
+        """Return what is to be sent now, None if all was."""
+        if not self._unsent:
+            self._close_newest()
+        if not self._unsent:
+            return None
+        chunk = self._unsent.popleft()
+        self._sent_end = chunk.end
+        _append(self._sent, chunk, _SMALL_BYTES)
+        return chunk
+
+    def confirm(self, offset: int) -> None:
+        """The server has everything before ``offset``.
+
+        Raises:
+            ProtocolError: It cannot have it: that was not sent.
+        """
+        if offset > self._sent_end:
+            raise ProtocolError(f"output was confirmed that was not sent ({offset})")
+        self.confirmed = max(self.confirmed, offset)
+        while self._sent and self._sent[0].end <= self.confirmed:
+            self._sent.popleft()
+
+    def resume(self, offset: int) -> None:
+        """Go on from ``offset`` at a new attachment; from the oldest that is kept if that is newer.
+
+        Raises:
+            ProtocolError: That was not printed yet.
+        """
+        if offset > self.end:
+            raise ProtocolError(f"a terminal that printed {self.end} bytes cannot go on from {offset}")
+        self._close_newest()
+        kept = [*self._sent, *self._unsent]
+        oldest = kept[0].offset if kept else self.end
+        self._sent.clear()
+        self._unsent = deque(chunk.since(offset) for chunk in kept if chunk.end > offset)
+        self._sent_end = self._unsent[0].offset if self._unsent else self.end
+        self.confirmed = max(self.confirmed, min(offset, self.end)) if offset >= oldest else self.confirmed
+
+
+def _append(chunks: deque[Chunk], chunk: Chunk, most: int) -> None:
+    """Append a chunk, to the last one if both are small: one of a byte costs as much as one of a hundred."""
+    if chunks and len(chunks[-1].data) + len(chunk.data) <= most:
+        last = chunks.pop()
+        chunk = Chunk(last.offset, last.time_us, last.data + chunk.data)
+    chunks.append(chunk)
+
+
+@dataclass(slots=True)
+class Watching:
+    """One viewer, as far as the flow of output goes."""
+
+    seen: int  # offset up to which it has said it has shown the output
+    sent: int  # offset up to which it was sent
+    skipped: int = 0  # bytes that it was not sent because it was too far behind
+
+
+class Audience:
+    """The server's side: how far the recording goes, how far each viewer is, and what may be confirmed.
+
+    Args:
+        stored: Where the recording ends.
+        window: Bytes that the agent is ahead of what was confirmed, and a viewer's messages of what it has seen.
+        lead: Bytes that the program may be ahead of what the person who types has seen.
+        behind: Bytes that a viewer may be behind before it is sent on to nearly the newest.
+    """
+
+    def __init__(
+        self, stored: int = 0, *, window: int = WINDOW_BYTES, lead: int = LEAD_BYTES, behind: int = 1 << 20
+    ) -> None:
+        self.stored = stored
+        self.confirmed = stored
+        self.viewers: dict[str, Watching] = {}
+        self.typist: str | None = None  # whose pace counts
+        self._window = window
+        self._lead = lead
+        self._behind = behind
+
+    def join(self, viewer: str, seen: int | None, back: int) -> Watching:
+        """A viewer comes, with what it saw before; without that it gets the newest ``back`` bytes."""
+        begin = self.stored - back if seen is None or seen > self.stored else max(seen, self.stored - self._behind)
+        begin = max(0, begin)
+        made = self.viewers[viewer] = Watching(begin, begin, 0 if seen is None else max(0, begin - seen))
+        return made
+
+    def leave(self, viewer: str) -> None:
+        """A viewer is gone."""
+        self.viewers.pop(viewer, None)
+
+    def saw(self, viewer: str, offset: int) -> None:
+        """A viewer says how far it is; one that claims to have seen what it was not sent is taken at what it was."""
+        watching = self.viewers.get(viewer)
+        if watching is not None:
+            watching.seen = max(watching.seen, min(offset, watching.sent))
+
+    def next(self, viewer: str) -> tuple[int, int] | None:
+        """Return from and to where a viewer is to be sent output now; None if it has all, or as much as it may."""
+        watching = self.viewers.get(viewer)
+        if watching is None or watching.sent >= self.stored or watching.sent - watching.seen >= self._window:
+            return None
+        if self.stored - watching.sent > self._behind and viewer != self.typist:
+            begin = self.stored - self._window // 2
+            watching.skipped += begin - watching.sent
+            watching.sent = watching.seen = begin
+        return watching.sent, min(self.stored, watching.sent + CHUNK_BYTES)
+
+    def sent(self, viewer: str, offset: int) -> None:
+        """A viewer was sent everything before ``offset``."""
+        watching = self.viewers.get(viewer)
+        if watching is not None:
+            watching.sent = max(watching.sent, offset)
+
+    def confirm(self) -> int | None:
+        """Return up to where the agent is to be told that its output is safe; None if there is nothing new to tell."""
+        most = self.stored
+        typist = self.viewers.get(self.typist) if self.typist is not None else None
+        if typist is not None:
+            most = min(most, typist.seen + self._lead - self._window)  # the agent goes on for one window
+        if most - self.confirmed < self._window // STEPS:
+            return None
+        self.confirmed = most
+        return most

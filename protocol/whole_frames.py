@@ -1,0 +1,138 @@
+"""Whole binary messages of a WebSocket as they stand on the wire (RFC 6455 section 5.2), and nothing else of it.
+
+Nearly all that crosses a link, a terminal or a forward is one, and each passes cold caches when a key is pressed: so
+they are written and cut out here in few steps. Whatever is anything else is the library's, which keeps the state of the
+connection: texts, control frames, messages in several frames, a frame of which only a part came, one that is longer
+may be, one that breaks the protocol. :func:`is_between` says when the library is at a place where nothing is missed if
+it does not see the next one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
+
+__all__ = ["MASK_BYTES", "Keys", "cut", "head", "is_between", "masked", "write"]
+
+_WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
+_MASKED: Final = 0x80
+MASK_BYTES: Final = 4
+_KEYS_AT_ONCE: Final = 1024
+_SMALL_BYTES: Final = 4 << 10  # a message that is written in one piece with its head
+#: Of several pieces asyncio's own transport then takes more than its bound without a word (CVE-2024-12254); no other's.
+_TAKES_WITHOUT_END: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
+_OWN_TRANSPORTS: Final = "asyncio.selector_events"
+_OPEN: Final = 1  # State.OPEN of the library
+_BETWEEN: Final = "at_eof"  # where its parser waits for the first byte of a frame, and only there
+
+
+class Transport(Protocol):
+    """What of ``asyncio.WriteTransport`` is used here."""
+
+    def write(self, data: bytes) -> None:
+        """Write this."""
+
+    def writelines(self, list_of_data: Iterable[bytes]) -> None:
+        """Write these, one after the other."""
+
+
+def write(transport: Transport, begin: bytes, data: bytes) -> None:
+    """Write a head and the message behind it; what is long is not copied for that, where the transport may be trusted.
+
+    Args:
+        transport: Of an event loop.
+        begin: As :func:`head` gives it.
+        data: The message, hidden if it is a client's.
+    """
+    if len(data) < _SMALL_BYTES or (_TAKES_WITHOUT_END and type(transport).__module__ == _OWN_TRANSPORTS):
+        transport.write(begin + data)
+    else:
+        transport.writelines((begin, data))
+
+
+def head(size: int, mask: bytes = b"") -> bytes:
+    """Return what stands before the ``size`` bytes of a whole binary message.
+
+    Args:
+        size: Of the message, in bytes.
+        mask: The key of a client's; a server has none (section 5.1).
+    """
+    bit = _MASKED if mask else 0
+    if size < 126:
+        return bytes((_WHOLE_BINARY, bit | size)) + mask
+    if size < 1 << 16:
+        return bytes((_WHOLE_BINARY, bit | 126)) + size.to_bytes(2, "big") + mask
+    return bytes((_WHOLE_BINARY, bit | 127)) + size.to_bytes(8, "big") + mask
+
+
+def cut(data: bytes, at: int, *, is_masked: bool, most: int) -> tuple[int, int] | None:
+    """Return where the message begins and ends whose frame begins at ``at``.
+
+    Args:
+        data: What came.
+        at: Where a frame begins.
+        is_masked: Whether it comes of a client; the key is in the ``MASK_BYTES`` before the message.
+        most: Bytes that a message may have.
+
+    Returns:
+        None if what stands there is not the whole of one, or is anything else, or is not written as it must be.
+    """
+    size = len(data)
+    if size < at + 2 or data[at] != _WHOLE_BINARY:
+        return None
+    length, begin = data[at + 1], at + 2
+    if is_masked:
+        if length < _MASKED:
+            return None
+        length ^= _MASKED
+        begin += MASK_BYTES
+    elif length >= _MASKED:
+        return None
+    if length >= 126:
+        width = 2 if length == 126 else 8
+        if size < at + 2 + width:
+            return None
+        length = int.from_bytes(data[at + 2 : at + 2 + width], "big")
+        if length < (126 if width == 2 else 1 << 16):  # "the minimal number of bytes MUST be used"
+            return None
+        begin += width
+    end = begin + length
+    return None if length > most or end > size else (begin, end)
+
+
+def is_between(library: Any) -> bool:
+    """Tell whether the next byte that comes is the first of a message.
+
+    Args:
+        library: The state of a connection (``websockets.protocol.Protocol``).
+    """
+    if library.state != _OPEN or library.current_size is not None:  # the latter: in a message of several frames
+        return False
+    step = library.parser
+    while (inner := step.gi_yieldfrom) is not None:
+        step = inner
+    return bool(step.gi_code.co_name == _BETWEEN)
+
+
+class Keys:
+    """Keys for the messages of a client, each used once and known to nobody before (RFC 6455 section 5.3).
+
+    Args:
+        draw: Returns so many random bytes, of the kernel's; many keys are drawn at once.
+    """
+
+    def __init__(self, draw: Callable[[int], bytes]) -> None:
+        self._draw = draw
+        self._drawn = b""
+        self._at = 0
+
+    def next(self) -> bytes:
+        """Return a key."""
+        at = self._at
+        if at >= len(self._drawn):
+            self._drawn, at = self._draw(_KEYS_AT_ONCE * MASK_BYTES), 0
+        self._at = at + MASK_BYTES
+        return self._drawn[at : self._at]

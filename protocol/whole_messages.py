@@ -1,0 +1,72 @@
+"""A client's WebSocket on which whole messages of bytes come and go with no task and no queue on their way.
+
+They are cut out of what comes, and written, in few steps (:mod:`protocol.whole_frames`). All else is the library's, in
+order: once one message waits in its queue, those after it wait there too, until whoever receives has taken them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+
+from protocol.whole_frames import Keys, cut, head, is_between, masked, write
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as _Connection
+else:
+    _Connection = object  # nothing here needs an event loop; who mixes this in brings the library's connection
+
+
+class WholeMessages(_Connection):
+    """To be mixed into the library's connection of a client, before it."""
+
+    take: Callable[[bytes], bool] | None = None  # is offered each such message; one that it refuses is the library's
+    most: int = 0  # bytes of a message that is offered
+    waiting = 0  # messages in the library's queue; whoever receives one counts it off
+    is_between = False  # all that came until now were whole messages
+
+    def connection_made(self, transport: Any) -> None:
+        """Take up a connection."""
+        self._keys = Keys(os.urandom)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Offer whole messages; from the first that is anything else, or refused, on, what came is the library's."""
+        at = 0
+        if self.take is not None and not self.waiting and (
+            (self.is_between and self.protocol.state is State.OPEN) or is_between(self.protocol)
+        ):  # fmt: skip
+            while (
+                at < len(data)
+                and self.take is not None
+                and (place := cut(data, at, is_masked=False, most=self.most)) is not None
+                and self.take(data[place[0] : place[1]])
+            ):
+                at = place[1]
+        self.is_between = at == len(data)
+        if not self.is_between:
+            super().data_received(data[at:] if at else data)
+
+    def process_event(self, event: Any) -> None:
+        """Take an event of the connection; as the library's, but for a whole message that nothing waits before."""
+        if type(event) is Frame:
+            is_whole = event.opcode is Opcode.BINARY and event.fin and len(event.data) <= self.most
+            if is_whole and self.take is not None and not self.waiting and self.take(bytes(event.data)):
+                return
+            if event.opcode in (Opcode.BINARY, Opcode.TEXT):
+                self.waiting += 1
+        super().process_event(event)
+
+    def send_now(self, data: bytes) -> None:
+        """Send a message in this turn of the loop; of no effect if the connection is not open."""
+        if self.protocol.state is not State.OPEN:
+            return
+        key = self._keys.next()
+        hidden = masked(data, key)
+        with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed
+            write(self.transport, head(len(data), key), hidden)

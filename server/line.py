@@ -1,0 +1,134 @@
+"""One WebSocket of this server as those who relay have it: bytes are handed over in the turn in which they come.
+
+Under our own server (:mod:`server.line_protocol`) there is no task and no queue between the connection and who takes
+what comes, and what is sent goes at once as long as the peer reads. Under any other ASGI server the same is done
+message by message. Whoever relays is written once, and for both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+SHORT: Final = "outrider.short"  # the extension of a scope that has a short way
+Take = Callable[[bytes], None]
+
+
+class Short(Protocol):
+    """The short way that a connection may have."""
+
+    @property
+    def may_send(self) -> bool:
+        """Whether what is sent now goes to the peer, and does not wait behind what it has not read."""
+
+    def send_now(self, data: bytes | str) -> None:
+        """Send a message, if the connection is still there."""
+
+    def hand_to(self, take: Take | None) -> None:
+        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody."""
+
+    def nudge(self) -> None:
+        """Let who receives look again."""
+
+    def hold(self) -> None:
+        """Read no more."""
+
+    def go_on(self) -> None:
+        """Read again."""
+
+
+class Line:
+    """One connection.
+
+    Args:
+        socket: Accepted.
+    """
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._short: Short | None = (socket.scope.get("extensions") or {}).get(SHORT)
+        self._fault: Exception | None = None  # what a taker raised
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+
+    @property
+    def may_send(self) -> bool:
+        """Whether :meth:`send_now` may be called."""
+        return self._short is not None and self._short.may_send
+
+    def send_now(self, data: bytes | str) -> None:
+        """Send a message in this turn of the loop; of no effect if the connection is gone."""
+        if self._short is not None:
+            self._short.send_now(data)
+
+    async def send(self, data: bytes | str) -> None:
+        """Send a message, once the peer has read enough of what was sent before.
+
+        Raises:
+            WebSocketDisconnect: The connection is gone; so RuntimeError and OSError, starlette's other words for it.
+        """
+        if isinstance(data, str):
+            await self._socket.send_text(data)
+        else:
+            await self._socket.send_bytes(data)
+
+    def hold(self) -> None:
+        """Read no more of the peer, but for what has arrived already."""
+        self._may_read.clear()
+        if self._short is not None:
+            self._short.hold()
+
+    def go_on(self) -> None:
+        """Read the peer again."""
+        if not self._may_read.is_set():
+            self._may_read.set()
+            if self._short is not None:
+                self._short.go_on()
+
+    async def receive(self, take: Take) -> str:
+        """Return the next text of the peer; bytes that come before it are handed to ``take``, in order.
+
+        Raises:
+            WebSocketDisconnect: The connection is gone.
+            Exception: What ``take`` raised; it is handed nothing more.
+        """
+        short = self._short
+        while True:
+            await self._may_read.wait()
+            if short is not None:
+                short.hand_to(self._guarded(take))
+            try:
+                message = await self._socket.receive()
+            finally:
+                if short is not None:  # what comes while the text is dealt with comes after it
+                    short.hand_to(None)
+            if message["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(message.get("code") or 1006)
+            if self._fault is not None:
+                raise self._fault
+            data: Any = message.get("bytes")
+            if data is None:
+                return str(message.get("text"))
+            take(data)
+
+    def _guarded(self, take: Take) -> Take:
+        def taken(data: bytes) -> None:
+            if self._fault is None:
+                try:
+                    take(data)
+                except Exception as error:  # noqa: BLE001 - raised by who receives; a connection has no part in it
+                    self._fault = error
+                    if self._short is not None:
+                        self._short.nudge()
+
+        return taken
+
+
+async def close(socket: WebSocket, code: int, reason: str) -> None:
+    """Close a connection that may be gone already."""
+    with suppress(RuntimeError, WebSocketDisconnect, OSError):
+        await socket.close(code, reason.encode()[:120].decode("utf-8", "ignore"))

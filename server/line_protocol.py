@@ -1,0 +1,99 @@
+"""uvicorn's WebSocket with a short way: bytes that come whole are handed over at once, and what is sent goes at once.
+
+Whole messages of bytes are cut out of what comes (:mod:`protocol.whole_frames`); what is left out is a queue, a task
+and two system calls, to stop and to start reading, for each of them. All else is parsed by the library, which keeps the
+state of the connection, as ever; text, control frames and messages in several frames take the way of ASGI, in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+from websockets.protocol import State
+
+from protocol.whole_frames import MASK_BYTES, cut, head, is_between, masked, write
+from server.line import SHORT, Take
+
+
+class LineProtocol(WebSocketsSansIOProtocol):
+    """One connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._take: Take | None = None
+        self._is_between = False  # all that came until now were whole messages
+
+    async def run_asgi(self) -> None:
+        """Serve it, with the short way in its scope."""
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[SHORT] = self
+        await super().run_asgi()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand whole messages over; from the first that is anything else on, what came is the library's."""
+        at = 0
+        if self._take is not None and (
+            (self._is_between and self.conn.state is State.OPEN) or is_between(self.conn)
+        ):  # fmt: skip
+            most = self.conn.max_message_size or 0
+            while at < len(data) and self._may_take and (place := cut(data, at, is_masked=True, most=most)) is not None:
+                begin, at = place
+                self._take(masked(memoryview(data)[begin:at], data[begin - MASK_BYTES : begin]))
+        self._is_between = at == len(data)
+        if not self._is_between:
+            super().data_received(data[at:] if at else data)
+
+    def handle_bytes(self, event: Frame) -> None:
+        """Hand a whole message over, unless one before it still waits."""
+        if self._take is not None and event.fin and self._may_take:
+            self._take(bytes(event.data))
+        else:
+            super().handle_bytes(event)
+
+    @property
+    def _may_take(self) -> bool:
+        """Whether messages are handed over: somebody takes them, none before still waits, the connection goes on."""
+        return self._take is not None and not self.close_sent and self.queue.empty()
+
+    # server.line.Short -----------------------------------------------------------------------------------------------
+
+    @property
+    def may_send(self) -> bool:
+        """Whether what is sent now goes to the peer, and does not wait behind what it has not read."""
+        return (
+            self.writable.is_set() and self.handshake_complete and not self.close_sent and not self.disconnected
+            and self.initial_response is None and not self.transport.is_closing()
+        )  # fmt: skip
+
+    def send_now(self, data: bytes | str) -> None:
+        """Send a message, if the connection is still there."""
+        if (
+            not self.handshake_complete or self.close_sent or self.disconnected or self.initial_response is not None
+            or self.transport.is_closing() or self.conn.state is not State.OPEN
+        ):  # fmt: skip
+            return
+        if isinstance(data, str):
+            self.conn.send_text(data.encode())
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        else:
+            write(self.transport, head(len(data)), data)
+
+    def hand_to(self, take: Take | None) -> None:
+        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody."""
+        self._take = take
+
+    def nudge(self) -> None:
+        """Let who receives look again: at an empty message, which is not looked at."""
+        self.queue.put_nowait({"type": "websocket.receive", "bytes": b"", "text": None})
+
+    def hold(self) -> None:
+        """Read no more."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again."""
+        if not self.transport.is_closing() and not self.read_paused:
+            self.transport.resume_reading()

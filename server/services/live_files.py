@@ -1,0 +1,99 @@
+"""Files on their way between a client and a session of its: bytes go on as they come, and none of them stays here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from protocol.errors import ProtocolError
+from protocol.pipes import Pipe
+from server.access import Caller
+from server.core import Core
+from server.services import live
+from server.services.live_pipes import answer, failure_of, leave, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A file that comes: what stands about it, and its bytes."""
+
+    about: Mapping[str, Any]
+    data: AsyncGenerator[bytes, None]
+
+
+async def download(core: Core, identity: str, caller: Caller, header: Mapping[str, Any]) -> Download:
+    """Begin a download; what ``header`` may say, :mod:`agent.live_files` tells.
+
+    Raises:
+        OutriderError: As :func:`server.services.live.open_pipe`, and what the agent says against it.
+    """
+    pipe = await live.open_pipe(core, identity, caller, "download", dict(header))
+    pipe.finish()
+    coming = messages(pipe)
+    match await anext(coming):
+        case ["file", dict() as about]:
+            return Download(about, _bytes(coming))
+        case ["error", told]:
+            raise failure_of(told)
+    leave(pipe)
+    raise ProtocolError("the agent's answer is no file")
+
+
+async def _bytes(coming: AsyncGenerator[list[Any], None]) -> AsyncGenerator[bytes, None]:
+    """Yield what there is; a file that ends otherwise than it began breaks the answer off, which its reader sees."""
+    async for message in coming:
+        match message:
+            case ["bytes", bytes() as data]:
+                yield data
+            case ["end", _]:
+                return
+            case ["error", told]:
+                raise failure_of(told)
+            case _:
+                raise ProtocolError("the agent's answer is no file")
+
+
+async def upload(
+    core: Core, identity: str, caller: Caller, header: Mapping[str, Any], data: AsyncIterable[bytes],
+    *, act: str = "upload",
+) -> Any:  # fmt: skip
+    """Hand bytes on to an upload, or another act that takes some, and return what the agent says to it.
+
+    Raises:
+        OutriderError: As :func:`download`; also while bytes are still coming, and the rest of them is not read.
+    """
+    pipe = await live.open_pipe(core, identity, caller, act, dict(header))
+    answering = asyncio.ensure_future(answer(pipe))
+    feeding = asyncio.ensure_future(_feed(pipe, data))
+    try:
+        await asyncio.wait([answering, feeding], return_when=asyncio.FIRST_COMPLETED)
+        if feeding.done() and not answering.done():
+            feeding.result()  # a client that went away, or a broken link
+        return await answering  # perhaps before all was read: then what the agent said is what matters
+    except BaseException:
+        leave(pipe)
+        raise
+    finally:
+        for task in (answering, feeding):
+            task.cancel()
+        await asyncio.gather(answering, feeding, return_exceptions=True)
+
+
+async def _feed(pipe: Pipe, data: AsyncIterable[bytes]) -> None:
+    async for piece in data:
+        if piece:
+            await pipe.write(piece)
+    pipe.finish()
+
+
+async def about_upload(core: Core, identity: str, caller: Caller, act: str, header: Mapping[str, Any]) -> Any:
+    """Begin, look at, finish or drop an upload; raises as :func:`download`."""
+    return await ask(core, identity, caller, f"upload.{act}", header)
+
+
+async def ask(core: Core, identity: str, caller: Caller, act: str, header: Mapping[str, Any]) -> Any:
+    """Return what an act answers that says one thing; raises as :func:`download`."""
+    pipe = await live.open_pipe(core, identity, caller, act, dict(header))
+    return await answer(pipe)

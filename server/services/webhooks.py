@@ -1,0 +1,256 @@
+"""Webhooks: what happened to scripts, told to other systems.
+
+- A message is written down in the commit of what it tells about: there is no event without its message, and none that
+  tells of what did not happen. The record makes it (``OwnLedger.append``), so no place can forget to.
+- Where it goes is looked at twice: the form of the address when the webhook is made, the addresses that its name has at
+  each attempt. Loopback, cloud metadata and the like need the server's configuration to name them.
+- Secrets lie in the database, which only the server reads; they are told once, when they are made.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+
+from policies.targets import NetTarget, TargetPattern
+from protocol.errors import ArgumentError, ConflictError, NotFoundError
+from server import clock, standard_webhooks
+from server.core import Core
+from server.store.tables import deliveries, webhooks
+
+#: Call of a record -> event that is told.
+EVENTS: Final[Mapping[str, str]] = {
+    "script.publish": "script.published", "review.approve": "review.approved", "review.reject": "review.rejected",
+    "review.revoke": "review.revoked", "script.withdraw": "script.withdrawn", "script.transfer": "script.transferred",
+    "script.deprecate": "script.deprecated",
+}  # fmt: skip
+MAX_WEBHOOKS: Final = 50
+MAX_URL_CHARACTERS: Final = 2_000
+KEEP_US: Final = 30 * 86_400 * 1_000_000  # that a message is kept after it was made
+
+
+# addresses -----------------------------------------------------------------------------------------------------------
+
+
+def check_url(url: str, allowed: Sequence[TargetPattern]) -> tuple[NetTarget, bool]:
+    """Return where an address leads, and whether by TLS.
+
+    Args:
+        url: The address.
+        allowed: Targets that the server's configuration names; only to them without TLS, or to what is guarded.
+
+    Raises:
+        ArgumentError: It is none, or would not be allowed whatever its name stands for.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        raise ArgumentError(
+            "a webhook goes to an address such as https://chat.example.org/hooks/7", parameter="url"
+        ) from None
+    if len(url) > MAX_URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+        raise ArgumentError("a webhook goes to an address such as https://chat.example.org/hooks/7", parameter="url")
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise ArgumentError("a webhook goes to an https:// address", parameter="url")
+    if parts.username is not None or parts.fragment:
+        raise ArgumentError("the address of a webhook holds no user and no fragment", parameter="url")
+    try:
+        target = NetTarget.of(parts.hostname, port)
+    except ArgumentError as error:
+        raise ArgumentError(error.message, parameter="url") from None
+    is_tls = parts.scheme == "https"
+    if not is_tls and not any(pattern.allows(target) for pattern in allowed):
+        raise ArgumentError(
+            f"a webhook goes to an https:// address; without TLS to {parts.hostname} only if webhook_targets of the"
+            " server's config.yaml names it",
+            parameter="url",
+        )
+    require_allowed(target, allowed)
+    return target, is_tls
+
+
+def require_allowed(target: NetTarget, allowed: Sequence[TargetPattern]) -> None:
+    """Return if a webhook may go to a target; asked again with each address that a name was found to have.
+
+    Raises:
+        ArgumentError: It is guarded, and the configuration does not name it.
+    """
+    if target.guarded and not any(pattern.allows(target) for pattern in allowed):
+        raise ArgumentError(
+            f"{target} is {target.guarded}, which webhook_targets of the configuration must name", parameter="url"
+        )
+
+
+# messages ------------------------------------------------------------------------------------------------------------
+
+
+def enqueue(connection: Connection, call: str, arguments: Mapping[str, Any], principal: str) -> None:
+    """Write down the messages about one record; part of its commit."""
+    event = EVENTS.get(call)
+    if event is None:
+        return
+    now_us = clock.now_us()
+    body = json.dumps(
+        {"type": event, "timestamp": clock.text(now_us), "data": {**arguments, "by": principal}},
+        separators=(",", ":"), default=str,
+    )  # fmt: skip
+    for row in connection.execute(select(webhooks.c.id, webhooks.c.events)).all():
+        if event in row.events:
+            connection.execute(
+                insert(deliveries).values(
+                    webhook=row.id, message=f"msg_{secrets.token_hex(12)}", event=event, body=body, created_us=now_us,
+                    attempts=0, next_us=now_us,
+                )
+            )  # fmt: skip
+
+
+def due(connection: Connection, most: int) -> list[Row[Any]]:
+    """Return messages whose time has come, with their webhooks, oldest first."""
+    query = (
+        select(deliveries, webhooks.c.url, webhooks.c.secret, webhooks.c.secret_before, webhooks.c.rotated_us)
+        .join(webhooks, webhooks.c.id == deliveries.c.webhook)
+        .where(deliveries.c.next_us <= clock.now_us())
+        .order_by(deliveries.c.next_us)
+        .limit(most)
+    )
+    return list(connection.execute(query))
+
+
+def in_force(row: Row[Any]) -> list[str]:
+    """Return the secrets that sign a message now."""
+    found = [row.secret]
+    lasts_us = int(standard_webhooks.ROTATED_FOR_S * 1e6)
+    if row.secret_before and row.rotated_us is not None and clock.now_us() < row.rotated_us + lasts_us:
+        found.append(row.secret_before)
+    return found
+
+
+def note(connection: Connection, position: int, attempts: int, status: int | None, error: str | None) -> None:
+    """Write down how an attempt ended; 2xx is taken, all else is tried again later."""
+    is_taken = status is not None and 200 <= status < 300
+    wait_s = None if is_taken else standard_webhooks.retry_after_s(attempts)
+    next_us = None if wait_s is None else clock.now_us() + int(wait_s * 1e6)
+    connection.execute(
+        update(deliveries).where(deliveries.c.position == position)
+        .values(attempts=attempts, status=status, error=error, tried_us=clock.now_us(), next_us=next_us)
+    )  # fmt: skip
+
+
+def forget_old(connection: Connection) -> None:
+    """Forget messages that are old and wait for nothing."""
+    old = deliveries.c.created_us < clock.now_us() - KEEP_US
+    connection.execute(delete(deliveries).where(old, deliveries.c.next_us.is_(None)))
+
+
+# keeping -------------------------------------------------------------------------------------------------------------
+
+
+async def create(core: Core, asked: dict[str, Any], principal: str) -> dict[str, Any]:
+    """Make a webhook and return it with its secret, which cannot be had again.
+
+    Raises:
+        ArgumentError: The address or an event is none.
+        ConflictError: There are too many.
+    """
+    check_url(asked["url"], core.config.webhook_targets)
+    events = sorted(set(asked["events"]) or set(EVENTS.values()))
+    unknown = sorted(set(events) - set(EVENTS.values()))
+    if unknown:
+        known = ", ".join(EVENTS.values())
+        raise ArgumentError(f"{unknown[0]!r:.60} is not an event (known: {known})", parameter="events")
+    identity, secret = secrets.token_hex(4), standard_webhooks.new_secret()
+
+    def store(connection: Connection) -> dict[str, Any]:
+        if len(connection.execute(select(webhooks.c.id)).all()) >= MAX_WEBHOOKS:
+            raise ConflictError(f"there are {MAX_WEBHOOKS} webhooks already")
+        connection.execute(
+            insert(webhooks).values(
+                id=identity, url=asked["url"], events=events, secret=secret, principal=principal,
+                created_us=clock.now_us(),
+            )
+        )  # fmt: skip
+        core.ledger.append(
+            connection, call="webhook.create", principal=principal,
+            arguments={"webhook": identity, "url": asked["url"], "events": events},
+        )  # fmt: skip
+        return view(find(connection, identity)) | {"secret": secret}
+
+    return await core.database.write(store)
+
+
+async def rotate(core: Core, identity: str, principal: str) -> dict[str, Any]:
+    """Give a webhook another secret and return it; the one before signs as well for a day."""
+    secret = standard_webhooks.new_secret()
+
+    def store(connection: Connection) -> dict[str, Any]:
+        row = find(connection, identity)
+        connection.execute(
+            update(webhooks).where(webhooks.c.id == identity)
+            .values(secret=secret, secret_before=row.secret, rotated_us=clock.now_us())
+        )  # fmt: skip
+        core.ledger.append(connection, call="webhook.rotate", principal=principal, arguments={"webhook": identity})
+        return view(find(connection, identity)) | {"secret": secret}
+
+    return await core.database.write(store)
+
+
+async def remove(core: Core, identity: str, principal: str) -> None:
+    """Remove a webhook and its messages."""
+
+    def store(connection: Connection) -> None:
+        find(connection, identity)
+        connection.execute(delete(webhooks).where(webhooks.c.id == identity))
+        connection.execute(delete(deliveries).where(deliveries.c.webhook == identity))
+        core.ledger.append(connection, call="webhook.remove", principal=principal, arguments={"webhook": identity})
+
+    await core.database.write(store)
+
+
+async def replay(core: Core, identity: str, message: str, principal: str) -> dict[str, Any]:
+    """Send a message once more, under its own id, whatever became of it."""
+
+    def store(connection: Connection) -> dict[str, Any]:
+        is_it = (deliveries.c.webhook == identity) & (deliveries.c.message == message)
+        changed = connection.execute(update(deliveries).where(is_it).values(next_us=clock.now_us(), attempts=0))
+        if not changed.rowcount:
+            raise NotFoundError(f"there is no message {message[:60]!r} to {identity[:40]!r}")
+        core.ledger.append(
+            connection, call="webhook.replay", principal=principal,
+            arguments={"webhook": identity, "message": message},
+        )  # fmt: skip
+        return delivery_view(connection.execute(select(deliveries).where(is_it)).one())
+
+    return await core.database.write(store)
+
+
+def find(connection: Connection, identity: str) -> Row[Any]:
+    """Return a webhook; NotFoundError if there is none."""
+    row = connection.execute(select(webhooks).where(webhooks.c.id == identity)).first()
+    if row is None:
+        raise NotFoundError(f"there is no webhook {identity[:40]!r}")
+    return row
+
+
+def view(row: Row[Any]) -> dict[str, Any]:
+    """Return a webhook as the API shows it: without its secret."""
+    return {
+        "id": row.id, "url": row.url, "events": row.events, "by": row.principal, "created": clock.text(row.created_us),
+        "rotated": clock.text(row.rotated_us),
+    }  # fmt: skip
+
+
+def delivery_view(row: Row[Any]) -> dict[str, Any]:
+    """Return a message as the API shows it."""
+    is_taken = row.status is not None and 200 <= row.status < 300 and row.next_us is None
+    return {
+        "message": row.message, "webhook": row.webhook, "event": row.event, "created": clock.text(row.created_us),
+        "attempts": row.attempts, "tried": clock.text(row.tried_us), "next": clock.text(row.next_us),
+        "state": "taken" if is_taken else "waiting" if row.next_us is not None else "given up", "status": row.status,
+        "error": row.error, "body": row.body,
+    }  # fmt: skip

@@ -1,0 +1,42 @@
+"""The parameters that calls which start programs share, each declared once, and what becomes of secret ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+from protocol.errors import ArgumentError
+from stdlib.handles import Private
+from stdlib.parameters import ABSOLUTE, Bounds, Length, text_problem
+
+MAX_VARIABLE_BYTES: Final = 32 << 10  # of one name or value of the environment; the kernel takes 128 KiB (execve(2))
+
+Argv = Annotated[list[str], Length(32 << 10)]
+Directory = Annotated[str, Length(4095), ABSOLUTE]
+Account = Annotated[str, Length(64)]  # a name or number of a user or group
+Environment = Annotated[dict[str, Private], Length(MAX_VARIABLE_BYTES)]
+Input = Annotated[Private, Length(512 << 10)]
+Timeout = Annotated[float, Bounds(0.01, 600, "seconds")]
+
+
+def revealed_input(stdin: Private | None) -> bytes:
+    """Return what a program is to read; the redactor knows it from now on if it is a secret."""
+    return b"" if stdin is None else stdin.reveal()
+
+
+def revealed_environment(env: Mapping[str, Private]) -> dict[str, str]:
+    """Return variables with their values; the redactor knows those that are secrets from now on.
+
+    Raises:
+        ArgumentError: A name is none, or a secret cannot be a variable; no value is in the text.
+    """
+    found = {}
+    for name, item in env.items():
+        if not name or "=" in name:
+            raise ArgumentError(f"env: {name!r:.60} is no name of a variable", parameter="env")
+        value = item.reveal().decode("utf-8", "surrogateescape")
+        problem = text_problem(value, MAX_VARIABLE_BYTES)
+        if problem is not None:
+            raise ArgumentError(f"env: the value of {name!r:.60} {problem}", parameter="env")
+        found[name] = value
+    return found

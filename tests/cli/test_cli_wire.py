@@ -1,0 +1,60 @@
+"""Values as they cross to the server and back: bytes, odd names, messages that break off."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any
+
+import pytest
+
+from cli.wire import BrokenStreamError, decoded, encoded, messages, name_of, shown
+from protocol.errors import DeniedError, ProtocolError, TooLargeError
+from protocol.frames import encode, prefixed
+
+
+@pytest.mark.parametrize("value", [None, 1, "ü", [b"\xff", {"a": b""}], {"a": ["b"]}])
+def test_values_come_back(value: Any) -> None:
+    assert decoded(encoded(value)) == value
+
+
+def test_a_name_of_any_bytes_comes_back() -> None:
+    name = os.fsdecode(b"caf\xe9")
+    assert encoded(name) == {"$bytes": "Y2Fm6Q=="}
+    assert name_of(decoded(encoded(name))) == name
+    assert shown(name) == "caf\\xe9"
+
+
+def test_bytes_that_are_none_are_refused() -> None:
+    for wrong in ("?", 7, None):
+        with pytest.raises(ProtocolError):
+            decoded({"$bytes": wrong})
+
+
+def stream(*told: Any) -> io.BytesIO:
+    return io.BytesIO(b"".join(prefixed(encode(message)) for message in told))
+
+
+def test_messages_end_with_the_one_that_ends_them() -> None:
+    coming = stream(["items", [1]], ["end", {"n": 1}], ["items", [2]])
+    assert list(messages(coming.read)) == [["items", [1]], ["end", {"n": 1}]]
+    assert list(messages(stream(["value", 7]).read)) == [["value", 7]]
+
+
+def test_an_error_among_them_is_raised_as_its_class() -> None:
+    with pytest.raises(DeniedError, match="no rule"):
+        list(messages(stream(["error", {"code": "denied", "message": "no rule"}]).read))
+
+
+@pytest.mark.parametrize("cut", [0, 2, 5])
+def test_what_breaks_off_is_told_from_what_is_wrong(cut: int) -> None:
+    data = stream(["items", [1, 2, 3]]).getvalue()[:cut]
+    with pytest.raises(BrokenStreamError):
+        list(messages(io.BytesIO(data).read))
+
+
+def test_what_is_no_message_is_refused() -> None:
+    with pytest.raises(ProtocolError):
+        list(messages(stream({"a": 1}).read))
+    with pytest.raises(TooLargeError):
+        list(messages(io.BytesIO(b"\xff" * 8).read))

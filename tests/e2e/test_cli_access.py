@@ -1,0 +1,94 @@
+"""Access over the whole way: asked, approved, used, revoked; and how fast what stands on it ends."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from forwarded import echo, forwarding, serving
+from shell import Shell
+
+from fleet import Fleet, expect
+
+FILES = {"agent": "host-1", "kind": "files", "tier": "observe"}
+
+
+def person(host: Fleet, home: Path, name: str, role: str) -> Shell:
+    (home / name).mkdir()
+    shell = Shell(home / name, host)
+    body = {"principal": name, "roles": [role], "ttl_s": 600}
+    shell.environment["OUTRIDER_TOKEN"] = expect(host.api.post("/api/v1/tokens", json=body), 201)["token"]
+    return shell
+
+
+def ended(fleet: Fleet, session: str) -> dict[str, Any]:
+    fleet.wait_for("the end", lambda: _shown(fleet, session)["status"] == "ended")
+    return _shown(fleet, session)
+
+
+def _shown(fleet: Fleet, session: str) -> dict[str, Any]:
+    return dict(expect(fleet.api.get(f"/api/v1/sessions/{session}"), 200))
+
+
+def test_loopback_is_asked_for_approved_used_and_taken_away(host: Fleet, tmp_path: Path) -> None:
+    tom, ana = person(host, tmp_path, "tom", "support"), person(host, tmp_path, "ana", "approver")
+    with serving(echo) as port:
+        target = f"localhost:{port}"
+        denied = tom("forward", "host-1", f"0:{target}", "--reason", "T-1")
+        assert denied.status == 3
+        assert f"--targets {target}" in denied.err
+        words = ("--on", "host-1", "--kind", "forward", "--tier", "admin", "--targets", target)
+        asked = tom("request", "create", *words, "--for", "1h", "--reason", "T-1", "--json").data
+        assert tom("request", "review", asked["id"], "--approve", "--reason", "me").status == 3
+        assert [row["id"] for row in ana("request", "ls", "--reviewable", "--json").data] == [asked["id"]]
+        made = ana("request", "review", asked["id"], "--approve", "--reason", "known", "--json").data
+        with forwarding(tom, "host-1", f"0:{target}") as forward, forward.connect() as sock:
+            sock.sendall(b"x")
+            assert sock.recv(1) == b"x"
+            began = time.monotonic()
+            expect(host.api.delete(f"/api/v1/access/{made['grant']}"), 200)
+            with suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+            took_s = time.monotonic() - began
+            assert took_s < 1.0, f"it took {took_s:.2f} s"
+        assert made["grant"] in ended(host, forward.session)["reason"]
+        assert tom("forward", "host-1", f"0:{target}", "--reason", "T-1").status == 3
+
+
+def test_a_grant_that_runs_out_ends_its_sessions_within_a_second(host: Fleet, tmp_path: Path) -> None:
+    mia = person(host, tmp_path, "mia", "support")
+    admin = Shell(tmp_path, host)
+    assert admin("access", "rm", "default-support", "--yes").status == 0
+    words = ("--on", "host-1", "--kind", "files", "--tier", "observe", "--ttl", "3s", "--json")
+    made = admin("access", "create", "mia", *words).data
+    headers = {"Authorization": f"Bearer {mia.environment['OUTRIDER_TOKEN']}"}
+    session = expect(host.api.post("/api/v1/sessions", json=FILES, headers=headers), 201)
+    assert session["access"] == made["id"]
+    host.wait_for("the end", lambda: _shown(host, session["id"])["status"] in ("ended", "killed"))
+    shown = _shown(host, session["id"])
+    late_s = _seconds(shown["ended"]) - _seconds(made["expires"])
+    assert -0.5 < late_s < 1.0, f"{late_s:.2f} s after the grant"
+    assert [row["id"] for row in admin("access", "ls", "--all", "--json").data].count(made["id"]) == 1
+    assert made["id"] not in [row["id"] for row in admin("access", "ls", "--json").data]
+
+
+def test_paths_of_a_grant_hold_on_the_host(host: Fleet, tmp_path: Path) -> None:
+    eva = person(host, tmp_path, "eva", "operator")
+    admin = Shell(tmp_path, host)
+    assert admin("access", "rm", "default-operator", "--yes").status == 0
+    words = ("--on", "host-1", "--kind", "files", "--tier", "inspect", "--paths", "/etc/passwd")
+    assert admin("access", "create", "eva", *words).status == 0
+    headers = {"Authorization": f"Bearer {eva.environment['OUTRIDER_TOKEN']}"}
+    body = FILES | {"tier": "inspect"}
+    session = expect(host.api.post("/api/v1/sessions", json=body, headers=headers), 201)["id"]
+    for path, status in (("/etc/passwd", 200), ("/etc/hostname", 403)):
+        call = {"call": "fs.read", "arguments": {"path": path}}
+        answer = host.api.post(f"/api/v1/sessions/{session}/calls", json=call, headers=headers)
+        assert answer.status_code == status, answer.text
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

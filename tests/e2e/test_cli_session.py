@@ -1,0 +1,182 @@
+"""``outrider tty`` and ``outrider session``, as somebody at a keyboard uses them: in a real terminal, and in pipes."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+from at_keyboard import DEADLINE_S, Keyboard
+from shell import Shell
+
+
+def newest(desk: Shell) -> str:
+    return str(desk("session", "ls", "--limit", "1", "--json").data[0]["id"])
+
+
+def test_at_a_keyboard_from_the_banner_to_the_exit_status(desk: Shell) -> None:
+    me = Keyboard(desk, "tty", "host-1", "--reason", "T-1", "--", "/bin/sh")
+    me.sees(r"host-1  recording on · ends [^·]+ · idle 30m · ~\? for help\r\n")
+    me.sees("[#$] ")
+    me.type("echo typed-$((1+1))\r")
+    me.sees("typed-2")
+    me.type("~?")
+    me.sees("~d  leave; the session goes on")
+    me.type("exit 9\r")
+    assert me.ends() == 9
+    ended = desk("session", "show", newest(desk), "--json").data
+    assert (ended["status"], ended["recording"]["argv"]) == ("ended", ["/bin/sh"])
+
+
+def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:
+    me = Keyboard(desk, "tty", "host-1", "--reason", "T-1", "--", "/bin/sh")
+    me.sees("[#$] ")
+    me.type("echo before-$((1+1))\r")
+    me.sees("before-2")
+    me.type("~d")
+    me.sees("it goes on: outrider session join")
+    assert me.ends() == 0
+    session = newest(desk)
+    again = Keyboard(desk, "session", "join", session)
+    again.sees("before-2")
+    again.type("echo after-$((1+1))\r")
+    again.sees("after-2")
+    watcher = Keyboard(desk, "session", "watch", session)
+    watcher.sees("observer")
+    watcher.sees("after-2")
+    again.sees("admin joined as observer")
+    again.type("\r~.")
+    assert again.ends() == 1
+    assert watcher.ends() == 1
+    assert "ended by admin" in desk("session", "show", session, "--json").data["reason"]
+
+
+def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:
+    called = desk.program("tty", "host-1", "--reason", "T-1", "--", "/bin/sh", stdin="echo piped-$((1+1))\nexit 4\n")
+    assert called.status == 4
+    assert "piped-2" in called.out
+    assert "recording on" in called.err
+    killed = desk.program("tty", "host-1", "--reason", "T-1", "--", "/bin/sh", "-c", "kill -9 $$")
+    assert killed.status == 137
+    for words, status, said in (
+        (["nowhere"], 1, "there is no agent 'nowhere'"),
+        (["host-1", "--user", "nobody-here"], 1, "there is no user"),
+        (["host-1", "--tier", "observe"], 3, "refused"),
+        (["host-1", "--idle", "soon"], 2, "--idle"),
+        (["host-1", "--", "/no/such"], 1, "/no/such"),
+        (["host/1"], 2, "host/1"),
+        ([], 2, "HOST"),
+    ):
+        wrong = desk.program("tty", "--reason", "T-1", *words)
+        assert wrong.status == status, wrong.err
+        assert said in wrong.err
+        assert wrong.out == ""
+    gone = desk.program("session", "join", newest(desk))
+    assert gone.status == 1
+    assert "is not open" in gone.err
+
+
+@pytest.fixture(scope="module")
+def recorded(desk: Shell) -> str:
+    """A session that has been: a prompt, programs, a marker, a resize."""
+    me = Keyboard(desk, "tty", "host-1", "--reason", "T-9", "--", "/bin/sh")
+    me.sees("[#$] ")
+    me.type(f"sleep 1 & echo a-rare-Word; echo x >{desk.fleet.directory}/changed; wait\r")
+    me.sees("a-rare-Word\r\n")
+    me.sees("[#$] ")
+    me.type("~m")
+    me.type("\rexit\r")
+    assert me.ends() == 0
+    return newest(desk)
+
+
+def test_a_recording_is_proved_by_what_the_host_signed(desk: Shell, recorded: str) -> None:
+    desk.fleet.wait_for(
+        "the digest", lambda: "what the host printed" in desk("session", "show", recorded, "--verify").out
+    )
+    where = next((desk.fleet.directory / "server" / "recordings" / recorded).glob("*.zst"))
+    from server.sessions.recording import zstd
+
+    kept = where.read_bytes()
+    where.write_bytes(zstd.compress(zstd.decompress(kept).replace(b"rare", b"many")))
+    wrong = desk("session", "show", recorded, "--verify")
+    assert (wrong.status, "are not what the host printed" in wrong.out) == (7, True)
+    where.write_bytes(kept)
+
+
+def test_played_as_text_with_what_happened_between(desk: Shell, recorded: str) -> None:
+    lines = desk("session", "play", recorded, "--format", "text").out.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d  ", line) for line in lines)
+    text = "\n".join(line[10:] for line in lines)
+    assert re.search(r"^a-rare-Word$", text, re.MULTILINE)
+    assert re.search(r"^\* admin joined as owner$", text, re.MULTILINE)
+    assert re.search(r"^\+ \d+ sleep 1$", text, re.MULTILINE)
+    assert re.search(r"^- \d+ sleep$", text, re.MULTILINE)
+    assert re.search(
+        r"^\* programs: (told by the kernel|looked for every 0\.2 s); changes of files: ", text, re.MULTILINE
+    )
+    if "changes of files: on " in text:
+        assert f"~ {desk.fleet.directory}/changed: created, written\n" in text
+    assert re.search(r"^\* marker$", text, re.MULTILINE)
+    assert "* ended: status 0" in text
+    items = [json.loads(line) for line in desk("session", "play", recorded, "--format", "json").out.splitlines()]
+    assert items[0]["kind"] == "begin"
+    assert [item["time_s"] for item in items] == sorted(item["time_s"] for item in items)
+
+
+def test_played_as_it_was_seen(desk: Shell, recorded: str) -> None:
+    began = time.monotonic()
+    called = desk.program("session", "play", recorded, "--speed", "1000", "--skip-idle")
+    assert called.status == 0
+    assert "a-rare-Word" in called.out
+    assert time.monotonic() - began < DEADLINE_S
+
+
+def test_exported_for_players(desk: Shell, recorded: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.cast"
+    assert desk("session", "export", recorded, "-o", str(path)).status == 0
+    header, *events = [json.loads(line) for line in path.read_text().splitlines()]
+    assert (header["version"], header["width"], header["height"]) == (2, 80, 24)
+    assert all(
+        len(event) == 3 and event[1] in "orm" and isinstance(event[2], str) and isinstance(event[0], float | int)
+        for event in events
+    )
+    assert "a-rare-Word" in "".join(event[2] for event in events if event[1] == "o")
+    assert [event[0] for event in events] == sorted(event[0] for event in events)
+    newer = [json.loads(line) for line in desk("session", "export", recorded, "--v3").out.splitlines()]
+    assert newer[0]["version"] == 3
+    assert newer[-1][1:] == ["x", "0"]
+
+
+def test_found_by_what_was_shown(desk: Shell, recorded: str) -> None:
+    found = desk("session", "search", "A-RARE-word", "--json").data
+    assert {item["session"] for item in found} == {recorded}
+    assert desk("session", "search", "never-printed-anywhere").err == "nothing found\n"
+    assert desk("session", "search", "x").status == 2
+
+
+def test_what_was_typed_is_in_no_recording_by_default_and_who_looked_is_on_record(desk: Shell, recorded: str) -> None:
+    items = [json.loads(line) for line in desk("session", "play", recorded, "--format", "json").out.splitlines()]
+    assert not [item for item in items if item["kind"] == "input"]
+    records = desk.fleet.records("server")
+    assert {"session.join", "recording.play", "recording.search"} <= {each["call"] for each in records}
+
+
+def test_what_is_not_there(desk: Shell) -> None:
+    for words in (["show"], ["play"], ["export"], ["end"], ["watch"], ["join"]):
+        called = desk("session", *words, "s_nowhere")
+        assert called.status == 1
+        assert "there is no session 's_nowhere'" in called.err
+
+
+def test_only_some_roles_play_back(desk: Shell, recorded: str) -> None:
+    for role, status in (("viewer", 3), ("author", 3), ("reviewer", 3), ("auditor", 0), ("moderator", 0)):
+        made = desk.fleet.api.post("/api/v1/tokens", json={"principal": role, "roles": [role], "ttl_s": 600}).json()
+        kept = desk.environment["OUTRIDER_TOKEN"]
+        desk.environment["OUTRIDER_TOKEN"] = made["token"]
+        try:
+            assert desk("session", "export", recorded).status == status, role
+        finally:
+            desk.environment["OUTRIDER_TOKEN"] = kept

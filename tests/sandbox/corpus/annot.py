@@ -1,0 +1,3 @@
+# calls: fs.read
+f: object = fs
+result = f.read("/x")

@@ -1,0 +1,3 @@
+# calls: fs.read
+assert fs.read("/x") or True
+result = 1

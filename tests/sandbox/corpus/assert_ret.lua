@@ -1,0 +1,2 @@
+-- dynamic: fs
+return assert(fs).read("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+atexit(function() fs.read("/x") end)

@@ -1,0 +1,2 @@
+-- calls: fs.read
+atexit(fs.read)

@@ -1,0 +1,4 @@
+# dynamic: fs
+l = []
+l += [fs]
+result = l[0].read("/x")

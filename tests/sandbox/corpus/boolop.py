@@ -1,0 +1,2 @@
+# calls: fs.read
+result = (None or fs).read("/x")

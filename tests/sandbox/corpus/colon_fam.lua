@@ -1,0 +1,2 @@
+-- calls: fs.read
+return fs.read and fs:read("/x")

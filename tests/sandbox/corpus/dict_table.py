@@ -1,0 +1,3 @@
+# calls: fs.read
+m = {"r": fs.read}
+result = m["r"]("/x")

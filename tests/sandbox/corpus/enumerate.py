@@ -1,0 +1,3 @@
+# dynamic: fs
+for n, f in enumerate([fs]):
+    result = f.read("/x")

@@ -1,0 +1,2 @@
+-- dynamic: *
+return _ENV[param("f")].read("/x")

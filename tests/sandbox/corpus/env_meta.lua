@@ -1,0 +1,2 @@
+-- dynamic: *
+local _ENV = setmetatable({}, {__index = _ENV}) return fs.read("/x")

@@ -1,0 +1,2 @@
+-- dynamic: fs
+local ok, e = pcall(error, fs) return e.read("/x")

@@ -1,0 +1,3 @@
+-- calls: fs.read
+return fs["re\z 
+ ad"]("/x")

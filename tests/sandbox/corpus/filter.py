@@ -1,0 +1,2 @@
+# calls: fs.read
+result = list(filter(fs.read, ["/x"]))

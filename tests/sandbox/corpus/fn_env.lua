@@ -1,0 +1,2 @@
+-- dynamic: fs
+local function g(_ENV) return read("/x") end return g(fs)

@@ -1,0 +1,3 @@
+# calls: fs.read
+for n, f in [("x", fs)]:
+    result = f.read("/x")

@@ -1,0 +1,3 @@
+# calls: fs.read
+g = getattr
+result = g(fs, "re" + "ad")("/x")

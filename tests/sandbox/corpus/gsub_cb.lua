@@ -1,0 +1,2 @@
+-- calls: fs.read
+return ("abc"):gsub("b", fs.read)

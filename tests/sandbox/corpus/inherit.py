@@ -1,0 +1,6 @@
+# dynamic: fs
+class A:
+    f = fs
+class B(A):
+    pass
+result = B.f.read("/x")

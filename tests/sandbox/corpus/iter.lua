@@ -1,0 +1,2 @@
+-- calls: fs.read
+for x in fs.read, "/x" do break end

@@ -1,0 +1,3 @@
+# calls: fs.read
+import itertools
+result = list(itertools.starmap(fs.read, [("/x",)]))

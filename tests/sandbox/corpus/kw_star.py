@@ -1,0 +1,2 @@
+# calls: fs.read
+result = fs.read(**{"path": "/x"})

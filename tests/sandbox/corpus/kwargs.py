@@ -1,0 +1,4 @@
+# dynamic: fs
+def g(**k):
+    return k["f"].read("/x")
+result = g(f=fs)

@@ -1,0 +1,3 @@
+# dynamic: fs
+g = lambda f=fs: f.read("/x")
+result = g()

@@ -1,0 +1,2 @@
+# dynamic: fs
+result = (lambda *a: a[0].read("/x"))(fs)

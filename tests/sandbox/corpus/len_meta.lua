@@ -1,0 +1,2 @@
+-- calls: fs.read
+return #setmetatable({}, {__len = fs.read})

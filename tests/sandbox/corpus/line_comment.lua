@@ -1,0 +1,3 @@
+-- calls: fs.read
+return fs--[[x]].--y
+read("/x")

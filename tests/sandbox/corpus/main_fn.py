@@ -1,0 +1,3 @@
+# calls: fs.read
+def main():
+    return fs.read("/x")

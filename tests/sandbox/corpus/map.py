@@ -1,0 +1,2 @@
+# calls: fs.read
+result = list(map(fs.read, ["/x"]))

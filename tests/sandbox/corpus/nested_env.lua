@@ -1,0 +1,2 @@
+-- dynamic: fs
+local _ENV = {fs = fs} return fs.read("/x")

@@ -1,0 +1,2 @@
+-- dynamic: fs
+local _, f = pcall(function() return fs end) return f.read("/x")

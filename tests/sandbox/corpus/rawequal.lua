@@ -1,0 +1,2 @@
+-- dynamic: fs
+if rawequal(fs, fs) then return fs.read("/x") end

@@ -1,0 +1,2 @@
+-- dynamic: fs
+rawset(_G, "x", fs) return x.read("/x")

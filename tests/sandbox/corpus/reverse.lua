@@ -1,0 +1,2 @@
+-- dynamic: fs
+return fs[("daer"):reverse()]("/x")

@@ -1,0 +1,2 @@
+-- dynamic: fs proc
+return select(-1, proc, fs).read("/x")

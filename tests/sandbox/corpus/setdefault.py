@@ -1,0 +1,4 @@
+# dynamic: fs
+d = {}
+d.setdefault("f", fs)
+result = d["f"].read("/x")

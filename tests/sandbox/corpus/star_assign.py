@@ -1,0 +1,3 @@
+# dynamic: fs
+a, *b = [1, fs]
+result = b[0].read("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+string.read = fs.read return ("/x"):read()

@@ -1,0 +1,2 @@
+-- dynamic: *
+return _G[string.format("%s", "fs")].read("/x")

@@ -1,0 +1,2 @@
+# dynamic: fs proc
+result = [proc, fs][1:][0].read("/x")

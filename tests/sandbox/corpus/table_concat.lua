@@ -1,0 +1,2 @@
+-- dynamic: fs
+return fs[table.concat({"re", "ad"})]("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+return table.pack(fs.read)[1]("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+return pcall(fs.read, {path="/x"})

@@ -1,0 +1,5 @@
+# dynamic: fs
+try:
+    raise ValueError(fs)
+except ValueError as e:
+    result = e.args[0].read("/x")

@@ -1,0 +1,2 @@
+-- calls: fs.read
+return (table.unpack({fs.read}))("/x")

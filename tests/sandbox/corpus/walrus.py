@@ -1,0 +1,2 @@
+# calls: fs.read
+result = (f := fs).read("/x")

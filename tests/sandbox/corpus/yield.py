@@ -1,0 +1,4 @@
+# dynamic: fs
+def g():
+    yield fs
+result = [f.read("/x") for f in g()]

@@ -1,0 +1,4 @@
+# calls: fs.read
+def g():
+    yield from [fs.read("/x")]
+result = list(g())

@@ -1,0 +1,3 @@
+# dynamic: fs
+for n, f in zip(["x"], [fs]):
+    result = f.read("/x")

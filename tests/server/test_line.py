@@ -1,0 +1,201 @@
+"""The short way of a WebSocket: nothing overtakes, a taker that fails is told of, no more is sent than is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from protocol.errors import ProtocolError
+from protocol.whole_frames import head
+from server.line import Line
+from server.line_protocol import LineProtocol
+
+Serve = Callable[[WebSocket, Line], Awaitable[None]]
+DEADLINE_S = 10.0
+
+
+@asynccontextmanager
+async def served(serve: Serve, ws: type[asyncio.Protocol] | str) -> AsyncIterator[ClientConnection]:
+    """Give a client of a server that does ``serve`` with each connection."""
+
+    async def endpoint(socket: WebSocket) -> None:
+        await socket.accept()
+        await serve(socket, Line(socket))
+
+    app = Starlette(routes=[WebSocketRoute("/", endpoint)])
+    config = uvicorn.Config(app, "127.0.0.1", 0, ws=ws, lifespan="off", log_config=None)  # type: ignore[arg-type]  # they say Literal
+    server = uvicorn.Server(config)
+    config.load()
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        async with asyncio.timeout(DEADLINE_S), connect(f"ws://127.0.0.1:{port}/", compression=None) as client:
+            yield client
+    finally:
+        await server.shutdown()
+
+
+WAYS = pytest.mark.parametrize("ws", [LineProtocol, "websockets-sansio"], ids=["short", "asgi"])
+
+
+@WAYS
+async def test_bytes_and_texts_keep_their_order(ws: type[asyncio.Protocol] | str) -> None:
+    """A text may be dealt with over many turns of the loop; what was typed after it comes after it."""
+    got: list[str] = []
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        while True:
+            text = await line.receive(lambda data: got.append(data.decode()))
+            got.append(f"<{text}")
+            for _ in range(3):
+                await asyncio.sleep(0)
+            got.append(f"{text}>")
+            if text == "end":
+                await line.send("done")
+
+    async with served(serve, ws) as client:
+        for word in ("a", "b", "<c", "d", "<e", "f", "<end"):
+            await (client.send(word[1:]) if word[0] == "<" else client.send(word.encode()))
+        assert await client.recv() == "done"
+    assert got == ["a", "b", "<c", "c>", "d", "<e", "e>", "f", "<end", "end>"]
+
+
+@WAYS
+async def test_what_a_taker_raises_is_raised_to_who_receives(ws: type[asyncio.Protocol] | str) -> None:
+    taken: list[bytes] = []
+
+    async def serve(socket: WebSocket, line: Line) -> None:
+        def take(data: bytes) -> None:
+            taken.append(data)
+            if data == b"bad":
+                raise ProtocolError("no such thing")
+
+        try:
+            await line.receive(take)
+        except ProtocolError as error:
+            await socket.close(4400, error.message)
+
+    async with served(serve, ws) as client:
+        for data in (b"good", b"bad", b"ignored"):
+            await client.send(data)
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+        assert (caught.value.rcvd and caught.value.rcvd.code, caught.value.rcvd and caught.value.rcvd.reason) == (
+            4400,
+            "no such thing",
+        )
+    assert taken == [b"good", b"bad"]
+
+
+@WAYS
+async def test_a_peer_that_goes_is_told_of(ws: type[asyncio.Protocol] | str) -> None:
+    gone = asyncio.Event()
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        try:
+            await line.receive(lambda _: None)
+        except WebSocketDisconnect:
+            line.send_now(b"to nobody")
+            assert not line.may_send
+            gone.set()
+
+    async with served(serve, ws) as client:
+        await client.send(b"x")
+        client.transport.abort()
+        await gone.wait()
+
+
+async def test_what_is_sent_at_once_comes_in_order_with_what_waits() -> None:
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        for number in range(0, 40, 2):
+            assert line.may_send
+            line.send_now(b"%d" % number)
+            await line.send(b"%d" % (number + 1))
+        line.send_now("text")
+        await line.receive(lambda _: None)
+
+    async with served(serve, LineProtocol) as client:
+        assert [await client.recv() for _ in range(41)] == [*(b"%d" % number for number in range(40)), "text"]
+
+
+async def test_who_does_not_read_is_not_sent_to_without_end() -> None:
+    sent = asyncio.get_running_loop().create_future()
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        count = 0
+        while line.may_send and count < 1000:
+            line.send_now(bytes(1 << 20))
+            count += 1
+        sent.set_result(count)
+        await line.receive(lambda _: None)
+
+    async with served(serve, LineProtocol) as client:
+        client.transport.pause_reading()
+        assert await sent < 100, "what the kernel takes, and one more"
+        client.transport.abort()
+
+
+async def test_who_is_held_is_not_read_until_it_may_go_on() -> None:
+    got = bytearray()
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        def take(data: bytes) -> None:
+            got.extend(data)
+            if not held.is_set():
+                held.set()
+                line.hold()
+
+        async def later() -> None:
+            await go_on.wait()
+            line.go_on()
+
+        task = asyncio.ensure_future(later())
+        await line.receive(take)
+        await task
+        await line.send("done")
+
+    async with served(serve, LineProtocol) as client:
+        await client.send(b"first")
+        await held.wait()
+        many = [bytes(1 << 20)] * 32
+        sending = asyncio.ensure_future(_send_all(client, many))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert len(got) < 4 << 20, "what had arrived already"
+        go_on.set()
+        await sending
+        assert await client.recv() == "done"
+    assert len(got) == len(b"first") + (32 << 20)
+
+
+async def _send_all(client: ClientConnection, messages: list[bytes]) -> None:
+    for message in messages:
+        await client.send(message)
+    await client.send("end")
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 4095, 4096, 65535, 65536, 1 << 20])
+async def test_a_message_that_is_sent_at_once_is_framed_as_the_library_frames_it(size: int) -> None:
+    data = bytes(size)
+    assert head(size) + data == Frame(Opcode.BINARY, data).serialize(mask=False)
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        line.send_now(data)
+        line.send_now("after")
+        await line.receive(lambda _: None)
+
+    async with served(serve, LineProtocol) as client:
+        assert [await client.recv(), await client.recv()] == [data, "after"]

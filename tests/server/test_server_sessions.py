@@ -1,0 +1,184 @@
+"""Sessions of people at the server: who may, what the agent is told, and what every answer of it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from headquarters import Headquarters, headquarters, refused
+from peer import Peer, join
+
+from protocol.ledger import Chain
+from server import limits
+
+NEW = {"agent": "web-1", "kind": "files", "tier": "inspect", "reason": "T-1"}
+
+
+@pytest.fixture
+async def peer(server: Headquarters) -> AsyncIterator[Peer]:
+    made = await join(server)
+    await made.connect()
+    await made.wanted("schedules.set")
+    yield made
+    await made.close()
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+async def opened(server: Headquarters, **more: Any) -> dict[str, Any]:
+    return dict(await server.post("/sessions", NEW | more, 201))
+
+
+def told(chain: Chain, kind: str, session: str, **more: Any) -> bytes:
+    data = {"kind": "files", "tier": "inspect", "longest_s": 60.0, "idle_s": 6.0, **more.pop("data", {})}
+    fields: dict[str, Any] = {"kind": kind, "session": session, "principal": "admin", "data": data, **more}
+    return chain.append(time_us=1_700_000_000_000_000, mono_us=1, **fields)[1]
+
+
+async def test_a_session_is_written_down_before_the_agent_hears_of_it(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server, grant={"deny": [{"call": "fs.read"}]}, idle_s=5.0)
+    method, body = peer.asked[-1]
+    assert method == "session.open"
+    assert body == {
+        "session": session["id"], "kind": "files", "tier": "inspect", "principal": "admin", "reason": "T-1",
+        "grant": {"deny": [{"call": "fs.read"}]}, "idle_s": 5.0, "longest_s": None, "order": None,
+        "access": None, "users": None,
+    }  # fmt: skip
+    assert (session["status"], session["purpose"], session["agent"]) == ("open", "T-1", "web-1")
+    (record,) = [item for item in await server.records() if item["call"] == "session.open"]
+    assert (record["principal"], record["arguments"]["session"]) == ("admin", session["id"])
+
+
+async def test_the_agents_records_say_when_it_began_and_ended(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    chain = Chain()
+    await peer.send_records(1, [told(chain, "session.open", session["id"])])
+    shown = await server.get(f"/sessions/{session['id']}")
+    assert (shown["status"], shown["longest_s"], shown["idle_s"]) == ("open", 60.0, 6.0)
+    end = told(chain, "session.close", session["id"], outcome="killed", data={"reason": "idle", "calls": 7})
+    await peer.send_records(2, [end])
+    shown = await server.get(f"/sessions/{session['id']}")
+    assert (shown["status"], shown["reason"], shown["calls"]) == ("killed", "idle", 7)
+
+
+async def test_another_agents_record_changes_nothing(server: Headquarters, peer: Peer) -> None:
+    """An agent that was taken over must not end what goes on elsewhere."""
+    session = await opened(server)
+    other = await join(server, "web-2")
+    await other.connect()
+    await other.send_records(1, [told(Chain(), "session.close", session["id"], outcome="ok")])
+    assert (await server.get(f"/sessions/{session['id']}"))["status"] == "open"
+    await other.close()
+
+
+async def test_what_the_agent_refuses_is_refused_with_its_reason(server: Headquarters, peer: Peer) -> None:
+    peer.answers["session.open"] = lambda _: ("untrusted", "an operator must sign the order")
+    answer = refused(await server.ask("POST", "/sessions", NEW), 403, "untrusted")
+    assert answer["detail"] == "an operator must sign the order"
+    (session,) = await server.pages("/sessions")
+    assert (session["status"], session["reason"]) == ("refused", "an operator must sign the order")
+
+
+async def test_an_agent_that_is_away_is_told_at_once(server: Headquarters, peer: Peer) -> None:
+    await peer.close()
+    refused(await server.ask("POST", "/sessions", NEW), 409, "not_connected")
+    assert await server.pages("/sessions") == []
+
+
+async def test_if_nobody_knows_it_is_lost_until_the_records_say_more(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REQUEST_TIMEOUT_S", 0.01)
+    peer.answers["session.open"] = lambda _: None
+    assert (await server.ask("POST", "/sessions", NEW)).status_code == 504
+    (session,) = await server.pages("/sessions")
+    assert session["status"] == "lost"
+
+
+async def test_a_server_that_ended_leaves_no_session_in_between(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    async with headquarters(server.directory, server.world, server.clock) as again:
+        again.tokens = server.tokens
+        assert (await again.get(f"/sessions/{session['id']}"))["status"] == "open", "the agent still has it"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [({"tier": "root"}, "tier"), ({"kind": "shell"}, "kind"), ({"idle_s": 0.0}, "idle_s"), ({"agent": ""}, "agent")],
+)
+async def test_bad_input_is_named(server: Headquarters, peer: Peer, wrong: dict[str, Any], where: str) -> None:
+    answer = refused(await server.ask("POST", "/sessions", NEW | wrong), 422, "invalid_argument")
+    assert where in str(answer)
+
+
+# calls ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_call_carries_bytes_both_ways(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    peer.answers["session.call"] = lambda body: {"value": {"got": body["arguments"]["data"], "n": [1, b"\xff"]}}
+    body = {"call": "fs.write", "arguments": {"data": {"$bytes": "AP8="}}}
+    answer = await server.post(f"/sessions/{session['id']}/calls", body)
+    assert peer.asked[-1] == (
+        "session.call", {"session": session["id"], "call": "fs.write", "arguments": {"data": b"\x00\xff"}},
+    )  # fmt: skip
+    assert answer == {"value": {"got": {"$bytes": "AP8="}, "n": [1, {"$bytes": "/w=="}]}}
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("denied", 403), ("not_found", 404), ("invalid_argument", 422), ("conflict", 409), ("unavailable", 503)],
+)
+async def test_what_a_call_came_to_is_the_answer(server: Headquarters, peer: Peer, code: str, status: int) -> None:
+    session = await opened(server)
+    peer.answers["session.call"] = lambda _: (code, "because")
+    answer = refused(await server.ask("POST", f"/sessions/{session['id']}/calls", {"call": "fs.stat"}), status, code)
+    assert "because" in answer["detail"]
+
+
+async def test_only_who_opened_a_session_uses_it(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    path, body = f"/sessions/{session['id']}/calls", {"call": "fs.stat"}
+    refused(await server.ask("POST", path, body, role="support"), 403, "denied")
+    assert peer.asked[-1][0] == "session.open"
+
+
+@pytest.mark.parametrize("value", [{"$bytes": "?"}, {"$bytes": 1}, nested(20)])
+async def test_values_that_cannot_be_sent_are_refused_here(server: Headquarters, peer: Peer, value: Any) -> None:
+    session = await opened(server)
+    body = {"call": "fs.write", "arguments": {"data": value}}
+    refused(await server.ask("POST", f"/sessions/{session['id']}/calls", body), 422, "invalid_argument")
+    assert peer.asked[-1][0] == "session.open"
+
+
+async def test_a_session_that_is_over_makes_no_calls(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    await peer.send_records(1, [told(Chain(), "session.close", session["id"], outcome="ok")])
+    refused(await server.ask("POST", f"/sessions/{session['id']}/calls", {"call": "fs.stat"}), 409, "conflict")
+    closed = await server.post(f"/sessions/{session['id']}/close", {})
+    assert closed["status"] == "ended"
+    assert peer.asked[-1][0] == "session.open", "there is nothing to close"
+
+
+async def test_closing_tells_the_agent_and_is_on_record(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    await server.post(f"/sessions/{session['id']}/close", {"reason": "done"})
+    assert peer.asked[-1] == ("session.close", {"session": session["id"], "reason": "done"})
+    assert [item for item in await server.records() if item["call"] == "session.close"]
+
+
+async def test_only_its_owner_or_a_moderator_closes_a_session(server: Headquarters, peer: Peer) -> None:
+    session = await opened(server)
+    path = f"/sessions/{session['id']}/close"
+    for role in ("support", "operator"):
+        refused(await server.ask("POST", path, {"reason": "no"}, role=role), 403, "denied")
+    assert peer.asked[-1][0] == "session.open"
+    mine = await server.post("/sessions", NEW, 201, role="support")
+    await server.post(f"/sessions/{mine['id']}/close", {}, role="support")
+    assert peer.asked[-1] == ("session.close", {"session": mine["id"], "reason": "closed by support"})
