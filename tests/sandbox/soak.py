@@ -234,6 +234,10 @@ class Soak:
             lambda: len(spares._waiting) == zygote.active == SPARES, "the agent does not know that workers have ended"
         )
         await until(lambda: len(children_of(zygote.pid)) == SPARES, "workers were left behind")
+        # One that waits is known before its pidfd is here, which counts too.
+        await until(
+            lambda: all(started.worker._pidfd >= 0 for started in spares._waiting.values()), "workers were not born"
+        )
         gc.collect()
         self._look_at_zygote()
         report.agent_bytes.append(resident_bytes("self"))

@@ -91,18 +91,19 @@ async def test_a_zygote_that_dies_at_any_moment_loses_no_run_without_a_word(seed
     before = children_of(os.getpid())
     sandbox = await Sandbox.start(bindings=BINDINGS, options=Options(runs_per_zygote=40))
     try:
-        working = [asyncio.create_task(work(sandbox, random.Random(seed * 100 + n))) for n in range(6)]
-        for number in range(KILLS):
-            await log.wait_for(number * RUNS_BETWEEN + chance.randrange(RUNS_BETWEEN))
-            for _ in range(chance.randrange(40)):  # turns of the loop: any moment of a run
-                await asyncio.sleep(0)
-            pid = sandbox.zygote_pid
-            if pid is not None:
-                with suppress(ProcessLookupError):  # it was worn and has just ended by itself
-                    os.kill(pid, signal.SIGKILL)
-        await log.wait_for(log.done.total() + 20)
-        is_over.set()
-        await asyncio.gather(*working)
+        async with asyncio.TaskGroup() as working:  # one that finds a fault ends the test, which else waited for it
+            for n in range(6):
+                working.create_task(work(sandbox, random.Random(seed * 100 + n)))
+            for number in range(KILLS):
+                await log.wait_for(number * RUNS_BETWEEN + chance.randrange(RUNS_BETWEEN))
+                for _ in range(chance.randrange(40)):  # turns of the loop: any moment of a run
+                    await asyncio.sleep(0)
+                pid = sandbox.zygote_pid
+                if pid is not None:
+                    with suppress(ProcessLookupError):  # it was worn and has just ended by itself
+                        os.kill(pid, signal.SIGKILL)
+            await log.wait_for(log.done.total() + 20)
+            is_over.set()
         for _ in range(10):
             assert (await sandbox.run(lua("return 1"), gate(), LIMITS)).status == "ok"
         await until(lambda: len(children_of(os.getpid()) - before) == 1, "zygotes were left behind")
