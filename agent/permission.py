@@ -5,23 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from policies.ceiling import Ceiling, narrowing_layer
 from policies.decide import Effective, Layer
 from policies.load import builtin
-from policies.model import Limits
+from policies.model import LIMIT_FIELDS, Limits
 from policies.needs import needs_layer
 from policies.users import User
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, TrustError
 from protocol.manifest import Manifest
 from protocol.trust import Authorised
-
-_FIELDS: Final = {
-    "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
-    "calls_per_s": "calls_per_s", "open_files": "open_files", "processes": "processes",
-}  # fmt: skip
 
 
 def effective_policy(
@@ -43,7 +38,7 @@ def effective_policy(
         ArgumentError: A need of the manifest is wrong.
     """
     policy = builtin(proved.tier)
-    asked: dict[str, Any] = {_FIELDS[name]: value for name, value in manifest.limits.items()}
+    asked: dict[str, Any] = {LIMIT_FIELDS[name]: value for name, value in manifest.limits.items()}
     limits = policy.limits.narrowed(replace(policy.limits, **asked))
     if timeout_s is not None:
         limits = replace(limits, wall_s=min(limits.wall_s, timeout_s))

@@ -154,6 +154,7 @@ def read_limits(reader: Reader, base: Limits) -> Limits:
         calls_per_s=reader.integer("calls_per_s", base.calls_per_s),
         open_files=reader.integer("open_files", base.open_files),
         processes=reader.integer("processes", base.processes),
+        log_lines=reader.integer("log_lines", base.log_lines),
     )
     reader.finish()
     if limits.wall_s <= 0 or limits.cpu_s <= 0 or limits.memory_bytes < 1 << 20:

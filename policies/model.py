@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Final
 
 from policies.paths import PathPattern
 from policies.targets import NetTarget, TargetPattern
 from policies.users import User
 from protocol.tiers import Tier
 
-__all__ = ["Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
+__all__ = ["LIMIT_FIELDS", "Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
 
 
 class Effect(StrEnum):
@@ -34,10 +35,18 @@ class Limits:
     output_bytes: int = 256 << 10
     open_files: int = 32
     processes: int = 8
+    log_lines: int = 1_000  # through ``log.*``; chosen without measurement
 
     def narrowed(self, other: Limits) -> Limits:
         """Return the smaller of each."""
         return Limits(**{item.name: min(getattr(self, item.name), getattr(other, item.name)) for item in fields(self)})
+
+
+#: The words of ``limits`` in policies, ceilings, manifests and grants, and the fields that they set.
+LIMIT_FIELDS: Final = {
+    "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
+    "calls_per_s": "calls_per_s", "open_files": "open_files", "processes": "processes", "log_lines": "log_lines",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

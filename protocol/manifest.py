@@ -211,6 +211,7 @@ def _limits(reader: Reader) -> dict[str, float | int]:
         "calls_per_s": reader.integer("calls_per_s", None),
         "open_files": reader.integer("open_files", None),
         "processes": reader.integer("processes", None),
+        "log_lines": reader.integer("log_lines", None),
     }
     reader.finish()
     return {name: value for name, value in found.items() if value is not None}

@@ -12,8 +12,6 @@ from typing import Final
 from policies.model import Limits
 from protocol.errors import BudgetError
 
-MAX_LOG_LINES: Final = 1000  # of one run, through log.*; a check that needs more prints. Chosen without measurement.
-
 WALL: Final = "wall"
 CPU: Final = "cpu"
 MEMORY: Final = "memory"
@@ -25,6 +23,7 @@ PROCESSES: Final = "processes"
 LOG_LINES: Final = "log_lines"
 
 _UNBOUNDED: Final = 1 << 62  # what a called script has of its own and not of its caller
+_OWN: Final = ("memory_bytes", "calls_per_s", "open_files", "processes", "log_lines")
 _SECOND_NS: Final = 1_000_000_000
 _UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
 
@@ -40,17 +39,15 @@ class Budget:
 
     Args:
         limits: What the run may use; already the minimum of all that limits it.
-        log_lines: Lines through ``log.*``, at least 0.
     """
 
-    def __init__(self, limits: Limits, *, log_lines: int = MAX_LOG_LINES) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._second_began_ns: int | None = None  # the first call of the second that is being counted
         self._calls_in_second = 0
         self.calls = 0  # made, whatever became of them
         self.output_bytes = 0  # received from the worker
-        self.log_lines = 0
-        self._max_log_lines = log_lines
+        self.log_lines = 0  # through ``log.*``, whatever became of them
         self._held = {OPEN_FILES: 0, PROCESSES: 0}  # held by calls that are being performed now
 
     def spend_call(self, now_ns: int) -> None:
@@ -86,7 +83,7 @@ class Budget:
             if left <= 0:
                 raise BudgetError(f"{budget}: nothing is left for a script that is called", budget=budget)
         output_bytes = self.limits.output_bytes - self.output_bytes
-        own = dict.fromkeys(("memory_bytes", "calls_per_s", "open_files", "processes"), _UNBOUNDED)
+        own = dict.fromkeys(_OWN, _UNBOUNDED)
         return Limits(wall_s=wall_s, cpu_s=wall_s, calls=calls, output_bytes=output_bytes, **own)
 
     def spend_called(self, calls: int, output_bytes: int) -> None:
@@ -109,7 +106,7 @@ class Budget:
         return {
             "calls": self.limits.calls - self.calls,
             "output_bytes": self.limits.output_bytes - self.output_bytes,
-            "log_lines": self._max_log_lines - self.log_lines,
+            "log_lines": self.limits.log_lines - self.log_lines,
             "open_files": self.limits.open_files - self._held[OPEN_FILES],
             "processes": self.limits.processes - self._held[PROCESSES],
         }
@@ -120,8 +117,8 @@ class Budget:
         Raises:
             BudgetError: One too many; the script may catch it and go on.
         """
-        if self.log_lines >= self._max_log_lines:
-            raise exceeded(LOG_LINES, self.log_lines + 1, self._max_log_lines)
+        if self.log_lines >= self.limits.log_lines:
+            raise exceeded(LOG_LINES, self.log_lines + 1, self.limits.log_lines)
         self.log_lines += 1
 
     def hold(self, kinds: tuple[str, ...]) -> None:

@@ -79,7 +79,8 @@ the run, count against `open_files`, and are closed by `close()` or at the run's
 `atexit(f)` has a function called when the program has ended, however it ended unless a limit killed it; last come,
 first called. What goes wrong in one fails the run, if nothing else did.
 
-Lines of `log.*` are cut at {MAX_LOG_CHARACTERS} characters; a run that writes too many gets `budget` for the rest.
+Lines of `log.*` are cut at {MAX_LOG_CHARACTERS} characters; a run that writes more of them than its limit
+`log_lines` (1,000 unless policy or tier says otherwise) gets `budget` for the rest.
 
 The tier is the lowest one whose built-in policy may allow the call; a policy, a manifest's needs and the host's ceiling
 narrow it further. Calls marked *local* are carried out in the sandbox and touch nothing.

@@ -19,7 +19,7 @@ from cli.local.report import CallMade, Ran
 from cli.local.shelf import Shelf, pins
 from policies.decide import Effective, Layer, decide_below, decide_effective, require_language
 from policies.dry import only_reads
-from policies.model import Facts, Limits, Policy, Verdict
+from policies.model import LIMIT_FIELDS, Facts, Limits, Policy, Verdict
 from policies.needs import needs_layer
 from sandbox.budget import Budget
 from sandbox.gate import Gate
@@ -33,11 +33,6 @@ from stdlib.journal import Journal
 from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
-
-_LIMITS = {
-    "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
-    "calls_per_s": "calls_per_s", "open_files": "open_files", "processes": "processes",
-}  # fmt: skip
 
 
 class Kept:
@@ -55,7 +50,7 @@ class Kept:
 
 def effective(script: Script, policy: Policy) -> Effective:
     """Return what the script may do here: the policy, narrowed by what its manifest asks for."""
-    asked: dict[str, Any] = {_LIMITS[name]: value for name, value in script.manifest.limits.items()}
+    asked: dict[str, Any] = {LIMIT_FIELDS[name]: value for name, value in script.manifest.limits.items()}
     limits = policy.limits.narrowed(replace(policy.limits, **asked))
     needs = needs_layer(script.manifest)
     layers = [Layer(policy.name, policy.rules, limits), *([needs] if needs is not None else [])]

@@ -237,3 +237,22 @@ def test_nothing_of_the_environment_reaches_the_script(home: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "ort_secret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "told"),
+    [
+        ("lua", 'for i = 1, 9 do log.info("x") end', "main.lua:1: log_lines: 4 used, the limit is 3"),
+        ("python", 'for i in range(9):\n    log.info("x")\n', "main.py:2: log_lines: 4 used, the limit is 3"),
+        ("lua", 'for i = 1, 9 do pcall(log.info, "x") end return ctx.budget().log_lines', None),
+    ],
+)
+def test_lines_of_the_log_are_a_limit(
+    outrider: Callable[..., Any], home: Path, language: str, source: str, told: str | None
+) -> None:
+    """A manifest narrows it, and what is over it fails by name and number, and not the run of who catches it."""
+    folder = write_bundle(home / "x", source, language=language, more="limits: {log_lines: 3}\n")
+    status, ran_so = ran(outrider, folder)
+    assert (status, ran_so["status"], ran_so["reason"]) == ((1, "error", told) if told else (0, "ok", None))
+    assert [call["verdict"] for call in ran_so["calls"][:5]] == ["allow"] * 3 + ["deny"] * (1 if told else 2)
+    assert told or ran_so["result"] == 0

@@ -19,6 +19,8 @@ def test_policy_of_a_tier(outrider: Shell) -> None:
     data = outrider("policy", "show", "inspect", "--json").data
     assert data["name"] == "inspect"
     assert data["limits"]["wall_s"] > 0
+    assert data["limits"]["log_lines"] == 1000
+    assert re.search(r"^log lines +1000$", shown.out, re.MULTILINE)
 
 
 def test_policy_explains_a_verdict_and_exits_by_it(outrider: Shell) -> None:

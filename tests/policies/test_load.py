@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import pytest
 
 import policies.load
 from policies.load import MAX_RULES, builtin, load_policy
-from policies.model import Effect, Limits
+from policies.model import LIMIT_FIELDS, Effect, Limits
 from protocol.document import load
 from protocol.errors import ArgumentError, DocumentError
+from protocol.manifest import parse as parse_manifest
 from protocol.tiers import Tier
 
 FOLDER = Path(policies.load.__file__).parent
@@ -51,6 +53,7 @@ BAD: list[tuple[str, str, bool]] = [
     ("tier: observe\nlimits:\n  memory: true\n", "x.yaml:3: limits.memory: True is not a size", True),
     ("tier: observe\nlimits:\n  calls: many\n", "x.yaml:3: limits.calls: must be a whole number", True),
     ("tier: observe\nlimits:\n  calls: -1\n", "x.yaml:3: limits.calls: must be 0 to", True),
+    ("tier: observe\nlimits:\n  log_lines: 1KiB\n", "x.yaml:3: limits.log_lines: must be a whole number", True),
     ("tier: observe\nlimits:\n  processes: 1.5\n", "x.yaml:3: limits.processes: must be a whole number", True),
     ("tier: observe\nlimits:\n  wall: 0s\n", "x.yaml:2: limits: wall and cpu must be above 0", False),
     ("tier: observe\nlimits:\n  memory: 4096\n", "x.yaml:2: limits: wall and cpu must be above 0, memory", False),
@@ -123,6 +126,18 @@ def test_the_number_of_rules_is_bounded() -> None:
 
 def problems(value: Any) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(SCHEMA).iter_errors(value)]
+
+
+def test_every_limit_has_one_word_wherever_it_can_be_set() -> None:
+    """A limit that a policy has and a manifest or an editor does not know would bound nobody who asks for less."""
+    schema = set(SCHEMA["properties"]["limits"]["properties"])
+    assert schema == set(LIMIT_FIELDS)
+    assert sorted(LIMIT_FIELDS.values()) == sorted(field.name for field in dataclasses.fields(Limits))
+    units = {"wall": "1s", "cpu": "1s", "memory": "1MiB", "output": "1KiB"}
+    asked = "".join(f"  {word}: {units.get(word, 1)}\n" for word in LIMIT_FIELDS)
+    policy = load_policy("tier: admin\nlimits:\n" + asked, "mine.yaml").limits
+    manifest = parse_manifest("name: a/b\nversion: 1.0.0\nlanguage: lua\nmain: m.lua\ntier: admin\nlimits:\n" + asked)
+    assert {field: manifest.limits[word] for word, field in LIMIT_FIELDS.items()} == dataclasses.asdict(policy)
 
 
 def test_the_schema_is_one() -> None:

@@ -260,6 +260,23 @@ def test_what_holds_secrets_is_out_of_reach_at_every_tier(path: str, tier: Tier)
         assert verdict.rule.startswith("inspect.yaml:"), "by a rule, so that no wider rule of a policy undoes it"
 
 
+MIB, KIB = 1 << 20, 1 << 10
+# wall and CPU in seconds, memory, calls, calls in a second, output, open files, processes, lines of the log
+LIMITS = {
+    Tier.COMPUTE: Limits(10, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 8, 0, 1_000),
+    Tier.OBSERVE: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 0, 1_000),
+    Tier.INSPECT: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 8, 1_000),
+    Tier.OPERATE: Limits(300, 10, 128 * MIB, 20_000, 20_000, 1 * MIB, 64, 16, 2_000),
+    Tier.ADMIN: Limits(3600, 60, 256 * MIB, 100_000, 20_000, 4 * MIB, 256, 64, 5_000),
+}
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_the_limits_of_each_tier(tier: Tier) -> None:
+    """Complete, so that whoever changes a limit says so here."""
+    assert builtin(tier).limits == LIMITS[tier]
+
+
 @pytest.mark.parametrize("lower", list(Tier)[:-1])
 def test_the_limits_grow_with_the_tier(lower: Tier) -> None:
     higher = builtin(Tier(lower + 1)).limits

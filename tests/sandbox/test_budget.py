@@ -45,11 +45,13 @@ def test_output_is_bounded() -> None:
 
 
 def test_log_lines_are_bounded() -> None:
-    """A log is not an output channel."""
-    budget = Budget(LIMITS, log_lines=1)
+    """A log is not an output channel; a script that is called has lines of its own."""
+    budget = Budget(replace(LIMITS, log_lines=1))
     budget.spend_log_line()
-    with pytest.raises(BudgetError, match="log_lines"):
+    with pytest.raises(BudgetError, match=r"^log_lines: 2 used, the limit is 1$") as caught:
         budget.spend_log_line()
+    assert (caught.value.budget, budget.log_lines, budget.remaining()["log_lines"]) == ("log_lines", 1, 0)
+    assert LIMITS.narrowed(budget.left(1.0)).log_lines == LIMITS.log_lines
 
 
 @pytest.mark.parametrize(("kind", "limit"), [(OPEN_FILES, "open_files"), (PROCESSES, "processes")])

@@ -241,10 +241,17 @@ async def test_too_many_calls_in_a_second_end_the_run() -> None:
 
 
 async def test_log_lines_have_a_budget_of_their_own() -> None:
-    """Over it, the call fails and the run goes on."""
-    one = gate(Table({"log.info": Entry(value)}))
-    replies = [await one.call("log.info", [], {}) for _ in range(1001)]
-    assert [reply.ok for reply in replies] == [True] * 1000 + [False]
+    """Over it, the call fails and says so, on the record as well, and the run goes on."""
+    records = Records()
+    one = gate(Table({"log.info": Entry(value), "t.a": Entry(value)}), records, replace(LIMITS, log_lines=2))
+    replies = [await one.call(name, [], {}) for name in ("log.info", "log.info", "log.info", "t.a")]
+    assert [reply.ok for reply in replies] == [True, True, False, True]
+    assert str(replies[2].error) == "log_lines: 3 used, the limit is 2"
+    assert [(kept["verdict"], kept["outcome"], kept["rule"]) for kept in records.kept][2] == (
+        "deny",
+        "budget",
+        "limits",
+    )
 
 
 @pytest.mark.parametrize(("facts", "limit"), [(Facts(path="/x"), "open_files"), (Facts(command="df"), "processes")])
