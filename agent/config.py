@@ -35,6 +35,7 @@ class Settings:
     keep_acknowledged_days: int = limits.DEFAULT_KEEP_ACKNOWLEDGED_DAYS
     concurrent_runs: int = limits.MAX_CONCURRENT_RUNS
     blobs_max_bytes: int = limits.DEFAULT_BLOBS_MAX_BYTES
+    sandbox_start_timeout_s: float = limits.SANDBOX_START_TIMEOUT_S  # 1 to 600; a slow disk may need more
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,10 @@ def _read_settings(reader: Reader) -> Settings:
         keep_acknowledged_days=reader.integer("keep_acknowledged_days", default.keep_acknowledged_days, high=3650),
         concurrent_runs=reader.integer("concurrent_runs", default.concurrent_runs, low=1, high=64),
         blobs_max_bytes=reader.size("blobs_max", default.blobs_max_bytes),
+        sandbox_start_timeout_s=reader.duration("sandbox_start_timeout", default.sandbox_start_timeout_s),
     )
+    if not 1 <= settings.sandbox_start_timeout_s <= limits.MAX_SANDBOX_START_TIMEOUT_S:
+        raise reader.fail("sandbox_start_timeout", f"must be 1s to {limits.MAX_SANDBOX_START_TIMEOUT_S:.0f}s")
     reader.finish()
     return settings
 

@@ -11,17 +11,18 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from agent.limits import SANDBOX_START_TIMEOUT_S
 from agent.logs import LOG
 from protocol.errors import OutriderError, UnavailableError
 from sandbox.jail.walls import Wall, missing
-from sandbox.launch import Sandbox
+from sandbox.launch import Options, Sandbox
 
 Start = Callable[[Sequence[Mapping[str, Any]]], Awaitable[Sandbox]]
 
 
-async def start_sandbox(bindings: Sequence[Mapping[str, Any]]) -> Sandbox:
-    """Start a sandbox with every wall that this host can have."""
-    return await Sandbox.start(bindings=bindings)
+async def start_sandbox(bindings: Sequence[Mapping[str, Any]], timeout_s: float = SANDBOX_START_TIMEOUT_S) -> Sandbox:
+    """Start a sandbox with every wall that this host can have; give up after ``timeout_s`` seconds."""
+    return await Sandbox.start(bindings=bindings, options=Options(start_timeout_s=timeout_s))
 
 
 class Confinement:

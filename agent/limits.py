@@ -42,6 +42,8 @@ MAX_CLOCK_SKEW_S: Final = 300.0  # more difference to the server's clock than th
 GC_THRESHOLDS: Final = (10_000, 20, 20)  # objects made, then rounds; a run makes some thousands, few of them in circles
 
 # --- bundles ---------------------------------------------------------------------------------------------------------
+SANDBOX_START_TIMEOUT_S: Final = 30.0  # for a cold start from a slow disk; 0.3 s when warm
+MAX_SANDBOX_START_TIMEOUT_S: Final = 600.0  # runs wait so long before they are told that there is no sandbox
 FETCH_TIMEOUT_S: Final = 30.0  # for the largest bundle (4 MiB) on a 1.2 Mbit/s line
 CACHED_BUNDLES_IN_MEMORY: Final = 16  # parsed; the six bundled checks and some more
 CACHE_MAX_BUNDLES: Final = 512  # on disk; the least recently used go first. Not measured.

@@ -25,7 +25,7 @@ from agent.bundles import Bundles
 from agent.cache import Cache
 from agent.clock import Clock, SystemClock, to_datetime
 from agent.config import AgentConfig
-from agent.confinement import Confinement
+from agent.confinement import Confinement, start_sandbox
 from agent.consent import WORD, Consents, Question, Settled, Told
 from agent.control import ControlSocket
 from agent.desk import Desk
@@ -99,7 +99,9 @@ class Supervisor:
         trust.ceiling()  # one that is wrong is told at the start, not at the first run
         self._spool = Spool.open(state.spool, max_bytes=config.settings.spool_max_bytes, on_broken=self._spool_broke)
         self._recorder = Recorder(self._spool, self._clock, agent_id=config.agent_id, key=key)
-        self._confinement = Confinement(calls.bindings())
+        self._confinement = Confinement(
+            calls.bindings(), partial(start_sandbox, timeout_s=config.settings.sandbox_start_timeout_s)
+        )
         self._bundles = Bundles(
             Cache(state.cache, max_bytes=config.settings.cache_max_bytes),
             lambda entry, given: trust.with_approvals(entry, given, to_datetime(self._clock.time_us())),

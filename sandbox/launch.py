@@ -24,7 +24,7 @@ from sandbox.gate import Gate
 from sandbox.jail.builder import NOBODY, Identity
 from sandbox.jail.walls import Wall, missing
 from sandbox.modules import modules
-from sandbox.nursery import Zygote
+from sandbox.nursery import START_TIMEOUT_S, Zygote
 from sandbox.outcome import Outcome, Usage
 from sandbox.runs import Program, Run
 from sandbox.spares import Kind, Spares, start
@@ -51,6 +51,7 @@ class Options:
     identity: Identity = NOBODY  # who workers are if the agent is root
     runs_per_zygote: int = RUNS_PER_ZYGOTE
     spares: int = SPARES
+    start_timeout_s: float = START_TIMEOUT_S  # for a zygote to be ready, above 0; then there is no sandbox for now
     walls_off: frozenset[str] = frozenset()  # for tests: walls not to be raised; reported in each outcome
     entry: str = DEFAULT_ENTRY  # for tests: another module in the place of ``sandbox.worker``
     import_path: tuple[str, ...] = ()  # for tests: where that module is
@@ -200,7 +201,7 @@ class Sandbox:
         return self._starting
 
     async def _fresh_zygote(self) -> Zygote:
-        zygote = await Zygote.start(self._setup, self._options.python)
+        zygote = await Zygote.start(self._setup, self._options.python, self._options.start_timeout_s)
         gaps = {wall.name: wall.detail for wall in zygote.walls if wall.name in missing(zygote.walls)}
         lacking = sorted(self._options.required & set(gaps))
         if lacking:

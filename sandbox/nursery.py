@@ -133,8 +133,8 @@ class Zygote:
         self._hold(os.pidfd_open(process.pid))
 
     @classmethod
-    async def start(cls, setup: Setup, python: str) -> Zygote:
-        """Start one and wait until it is ready.
+    async def start(cls, setup: Setup, python: str, timeout_s: float = START_TIMEOUT_S) -> Zygote:
+        """Start one and wait until it is ready, for at most ``timeout_s`` seconds.
 
         Raises:
             UnavailableError: It cannot work here; says why.
@@ -146,12 +146,12 @@ class Zygote:
         zygote = cls(asyncio.get_running_loop(), process, ours)
         try:
             ours.send(pack(setup))
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await asyncio.shield(zygote._ready)
         except BaseException as error:
             await zygote.stop()
             if isinstance(error, (OSError, TimeoutError)):
-                raise UnavailableError(f"the sandbox did not start within {START_TIMEOUT_S:.0f} s") from None
+                raise UnavailableError(f"the sandbox did not start within {timeout_s:g} s") from None
             raise
         return zygote
 

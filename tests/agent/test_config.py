@@ -49,10 +49,10 @@ def test_what_is_saved_is_loaded(state: StateDir, config: AgentConfig) -> None:
 def test_every_setting_is_read(state: StateDir) -> None:
     settings = {
         "ca_file": "/etc/ca.pem", "log_level": "debug", "spool_max": "64MiB", "cache_max": "8MiB",
-        "keep_acknowledged_days": 3, "concurrent_runs": 2,
+        "keep_acknowledged_days": 3, "concurrent_runs": 2, "blobs_max": "1MiB", "sandbox_start_timeout": "2m",
     }  # fmt: skip
     written(state, settings=settings)
-    assert load_config(state).settings == Settings("/etc/ca.pem", "debug", 64 << 20, 8 << 20, 3, 2)
+    assert load_config(state).settings == Settings("/etc/ca.pem", "debug", 64 << 20, 8 << 20, 3, 2, 1 << 20, 120.0)
 
 
 def test_what_is_not_said_has_its_default(state: StateDir) -> None:
@@ -80,6 +80,17 @@ def test_what_is_not_said_has_its_default(state: StateDir) -> None:
         ({"settings": {"log_level": "loud"}}, "agent.json:13: settings.log_level", "debug, info, warning, error"),
         ({"settings": {"spool_max": "much"}}, "agent.json:13: settings.spool_max", "not a size"),
         ({"settings": {"concurrent_runs": 0}}, "agent.json:13: settings.concurrent_runs", "must be 1 to 64"),
+        (
+            {"settings": {"sandbox_start_timeout": 45}},
+            "agent.json:13: settings.sandbox_start_timeout",
+            "not a duration",
+        ),
+        (
+            {"settings": {"sandbox_start_timeout": "900ms"}},
+            "agent.json:13: settings.sandbox_start_timeout",
+            "1s to 600s",
+        ),
+        ({"settings": {"sandbox_start_timeout": "11m"}}, "agent.json:13: settings.sandbox_start_timeout", "1s to 600s"),
         ({"settings": {"keep_acknowledged_days": -1}}, "agent.json:13: settings.keep_acknowledged_days", "must be 0"),
         ({"settings": {"log_levle": "info"}}, "agent.json:13: settings.log_levle", "did you mean 'log_level'"),
         ({"setings": {}}, "agent.json:13: setings", "did you mean 'settings'"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 from premises import until
 
-from agent.confinement import Confinement, check_walls
+from agent.confinement import Confinement, check_walls, start_sandbox
 from protocol.errors import UnavailableError
 from sandbox.jail.walls import LANDLOCK, SECCOMP, WALLS, State, Wall
 from stdlib.catalogue import load as load_catalogue
@@ -45,6 +46,14 @@ async def test_a_real_one_stands_and_ends(descriptors_kept: None) -> None:
     await confinement.warm()
     assert [wall.name for wall in confinement.walls] == list(WALLS)
     assert confinement.zygote_pid is not None
+    await confinement.close()
+
+
+async def test_how_long_a_start_may_take_is_the_owners_to_say() -> None:
+    """The setting reaches the sandbox itself; none is ready in a microsecond."""
+    confinement = Confinement([], partial(start_sandbox, timeout_s=1e-6))
+    with pytest.raises(UnavailableError, match="did not start within 1e-06 s"):
+        await confinement.ready()
     await confinement.close()
 
 

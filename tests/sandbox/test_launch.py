@@ -280,6 +280,16 @@ async def test_a_required_wall_that_is_missing_means_that_nothing_runs() -> None
         )
 
 
+async def test_a_sandbox_that_is_not_ready_in_its_time_is_given_up() -> None:
+    """How long that is, is said by whoever starts it; no process is left."""
+    before = children()
+    with pytest.raises(UnavailableError, match=r"^the sandbox did not start within 0\.25 s$"):
+        await Sandbox.start(
+            bindings=[], options=Options(entry="asleep", import_path=only().import_path, start_timeout_s=0.25)
+        )
+    assert children() == before
+
+
 @pytest.mark.parametrize("turns", [1, 3, 50])
 async def test_a_start_that_is_given_up_leaves_nothing(turns: int) -> None:
     """The zygote proper is put beside the process that was started, and must not be missed by who reaps."""
