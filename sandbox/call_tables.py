@@ -3,9 +3,10 @@
 A row is what ``stdlib.catalogue.Catalogue.tables`` gives: ``name``, ``tier`` (its word), ``local`` (the worker carries
 it out itself), ``gives`` (``value``, ``stream`` or ``handle``), ``handle`` (the kind that it gives), and
 ``parameters``, each with ``name``, ``kind``, ``required``, ``map`` and, where the kind has them, ``low``, ``high``,
-``choices``, ``form`` and ``told`` (a pattern for the whole of a text, or of each in a list, and what to say of one that
-it does not match) and ``role`` (``path``, ``command`` or ``target``: what needs and policies narrow). Only what is
-certainly wrong is said: an argument of which every value that it may have is refused. The gate remains the judge.
+``choices``, ``form`` and ``told`` (a pattern for the whole of a text, of each in a list or of each name in a map, and
+what to say of one that it does not match) and ``role`` (``path``, ``command`` or ``target``: what needs and policies
+narrow). Only what is certainly wrong is said: an argument of which every value that it may have is refused. The gate
+remains the judge.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Parameter:
     name: str
     kind: str  # the first word of what the reference shows decides what is checked
     is_required: bool = False
-    low: float | None = None
+    low: float | None = None  # of a number, or of how many items a list has
     high: float | None = None
     choices: tuple[str, ...] = ()
     role: str | None = None  # path, command or target
     below: bool | str = False  # of a path, whether all below it is meant: always, or where this parameter is true
-    form: re.Pattern[str] | None = None  # that texts have
+    form: re.Pattern[str] | None = None  # that texts have, or the names in a map
     told: str = ""  # of one that has it not
     is_map: bool = False  # in Lua a map in last place is its value, and no table of options
 
@@ -206,7 +207,7 @@ def _problem_of(parameter: Parameter, atom: Atom) -> str | None:
         case "octal":
             return _mode_problem(atom)
         case "map":
-            return None if atom.kind is Kind.CONTAINER or not _is_certain(atom) else _not("a map", atom)
+            return _map_problem(parameter, atom)
         case "boolean":
             return None if _is_a(atom, "bool") else _not("true or false", atom)
         case "integer":
@@ -282,6 +283,16 @@ def _number_problem(parameter: Parameter, atom: Atom, *, is_whole: bool) -> str 
     return None
 
 
+def _map_problem(parameter: Parameter, atom: Atom) -> str | None:
+    if not _is_certain(atom):
+        return None
+    if atom.kind is not Kind.CONTAINER:
+        return _not("a map", atom)
+    form = parameter.form
+    names = [name for name, _ in atom.value[1] if form is not None and not form.fullmatch(name)]
+    return f"has an item {names[0]!r:.60} that {parameter.told}" if names else None
+
+
 def _list_problem(parameter: Parameter, atom: Atom) -> str | None:
     if not _is_certain(atom):
         return None
@@ -290,6 +301,14 @@ def _list_problem(parameter: Parameter, atom: Atom) -> str | None:
     items, named = atom.value
     if named:
         return "must be a list, not a map"
+    if atom.name == "table":  # of Lua, where nothing at the end is no item
+        items = tuple(
+            item for item in items if not any(one.kind is Kind.CONSTANT and one.value is None for one in item)
+        )
+    low, high = parameter.low, parameter.high
+    are_there = atom.name == "list" or all(one.kind is Kind.CONSTANT for item in items for one in item)
+    if low is not None and high is not None and (len(items) < low or (len(items) > high and are_there)):
+        return f"must have {low:.0f} to {high:.0f} items, not {len(items)}"
     of_paths = "path" in parameter.kind
     for item in items:
         problems = [_path_problem(one) if of_paths else _no_text(one) or _form_problem(parameter, one) for one in item]

@@ -154,7 +154,9 @@ def writer_finish(writer: Writer, hash: Annotated[str, Length(80)] | None = None
     python='fs.write("/tmp/motd", "old\\n")\n'
     'done = fs.patch("/tmp/motd", "@@ -1 +1 @@\\n-old\\n+new\\n", dry_run=True)',
 )  # fmt: skip
-def patch(host: Host, path: Place, diff: str, if_hash: IfHash = None, dry_run: bool = False) -> dict[str, Any]:
+def patch(
+    host: Host, path: Place, diff: Annotated[str, patching.DIFF], if_hash: IfHash = None, dry_run: bool = False
+) -> dict[str, Any]:
     """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
     With ``dry_run`` nothing changes. Returns ``diff`` (what it came to), ``new_hash``, ``journal`` and ``no_undo`` as

@@ -110,7 +110,7 @@ async def http(
     redirects: Annotated[int, Bounds(0, MAX_REDIRECTS)] = 5,
     timeout: Timeout = 15.0,  # noqa: ASYNC109 - the name that scripts use
     max_body: Annotated[int, Bounds(0, MAX_BODY_BYTES, "bytes")] = 64 << 10,
-    match: Annotated[list[str], Length(256)] = [],  # noqa: B006 - as above
+    match: Annotated[list[str], Length(256), Bounds(0, MAX_PATTERNS)] = [],  # noqa: B006 - as above
     ca: AuthorityText = "",
     auth: dict[str, Private] = {},  # noqa: B006 - as above
 ) -> dict[str, Any]:
@@ -129,8 +129,6 @@ async def http(
     http.
     """
     place = Url.parse(url)
-    if len(match or []) > MAX_PATTERNS:
-        raise ArgumentError(f"match: more than {MAX_PATTERNS} patterns", parameter="match")
     for text in match or []:
         pattern_of(text, "match")  # before anything is sent
     revealed = {name: _header(name, item, "headers") for name, item in headers.items()}

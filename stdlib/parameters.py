@@ -48,7 +48,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Annotation of a number: its range, both ends included, and its unit."""
+    """Annotation of a number: its range, both ends included, and its unit. Of a list: how many items it has."""
 
     low: float
     high: float
@@ -64,7 +64,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Annotation of a text, or of a list of texts for each of them: the form without which the call refuses it.
+    """Annotation of a text, of each in a list, or of each name in a map: the form without which the call refuses it.
 
     It is checked with the kind, so also in a dry run, and by who reads a script and runs nothing.
     """
@@ -73,9 +73,12 @@ class Form:
     told: str  # what is said of a text without it, such as ``cannot be the name of a user``
     holds: Callable[[str], bool] | None = None  # what no pattern can say, of a text that matches; not static
     is_shown: bool = True  # whether the text itself may stand in the refusal; not where it may hold a password
+    finds: Callable[[str], str | None] | None = None  # in place of ``holds``: says what is wrong, better than ``told``
 
     def problem(self, value: str) -> str | None:
         """Return what is wrong with a text, or None."""
+        if self.finds is not None:
+            return self.finds(value)
         has_form = re.fullmatch(self.pattern, value) is not None and (self.holds is None or self.holds(value))
         if has_form:
             return None
@@ -116,9 +119,9 @@ class Parameter:
     read: Callable[[Any], Any] | None = None  # makes what the implementation gets
     is_map: bool = False  # a map in last place is its value, and no table of options
     handle: str | None = None  # the kind of the handle that it takes
-    bounds: Bounds | None = None  # of a number
+    bounds: Bounds | None = None  # of a number, or of how many items a list has
     choices: tuple[str, ...] = ()  # of a text that is one of a few
-    form: Form | None = None  # of a text, or of each in a list
+    form: Form | None = None  # of a text, of each in a list, or of each name in a map
     is_private: bool = False  # the implementation gets a ``Private``, or a map of them
 
     @property
@@ -215,7 +218,7 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
         most = next((item.most for item in extra if isinstance(item, Length)), MAX_DATA_BYTES)
         return f"data up to {most} bytes, or a secret", _private(most)
     if annotation == dict[str, Private]:
-        return "map of texts or secrets", _private_map(length.most)
+        return "map of texts or secrets", _private_map(length.most, _form_in(extra))
     if annotation == dict[str, str]:
         return "map of texts", _map_of_texts(length.most)
     if annotation == dict[str, Any]:
@@ -223,7 +226,7 @@ def _plain(annotation: Any, extra: tuple[Any, ...]) -> tuple[str, Callable[[Any]
     if annotation is Any:
         return "plain value", _plain_value
     if annotation == list[str]:
-        return "list of texts", _texts(length.most, _form_in(extra))
+        return "list of texts", _texts(length.most, _form_in(extra), bounds or Bounds(0, MAX_LIST_ITEMS))
     if annotation is object:
         return "value", _value
     raise TypeError(f"no kind of parameter: {annotation!r}")
@@ -292,7 +295,7 @@ def _private(most: int) -> Callable[[Any], str | None]:
     return lambda value: None if type(value) is dict and _handle(value) is None else of_data(value)
 
 
-def _private_map(most: int) -> Callable[[Any], str | None]:
+def _private_map(most: int, form: Form | None) -> Callable[[Any], str | None]:
     of_item = _private(most)
 
     def check(value: Any) -> str | None:
@@ -301,6 +304,8 @@ def _private_map(most: int) -> Callable[[Any], str | None]:
         if type(value) is not dict or len(value) > MAX_LIST_ITEMS:
             return f"must be a map of at most {MAX_LIST_ITEMS} texts or secrets"
         for name, item in value.items():
+            if form is not None and not text_problem(name, most) and form.problem(name):
+                return f"item {name!r:.60} {form.told}"
             problem = text_problem(name, most) or (text_problem(item, most) if type(item) is str else of_item(item))
             if problem:
                 return f"item {name!r:.60} {problem}"
@@ -393,14 +398,15 @@ def _one_of(choices: tuple[Any, ...]) -> Callable[[Any], str | None]:
     return lambda value: None if type(value) is str and value in choices else f"must be one of {told}"
 
 
-def _texts(most: int, form: Form | None) -> Callable[[Any], str | None]:
+def _texts(most: int, form: Form | None, count: Bounds) -> Callable[[Any], str | None]:
     of_item = _text(most, form)
+    least = f"{count.low:.0f} to" if count.low else "at most"
 
     def check(value: Any) -> str | None:
         if value == {}:  # Lua cannot tell an empty list from an empty map
-            return None
-        if type(value) is not list or len(value) > MAX_LIST_ITEMS:
-            return f"must be a list of at most {MAX_LIST_ITEMS} texts"
+            value = []
+        if type(value) is not list or not count.low <= len(value) <= count.high:
+            return f"must be a list of {least} {count.high:.0f} texts"
         for item in value:
             problem = of_item(item)
             if problem:

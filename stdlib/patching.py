@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from protocol.errors import ArgumentError, ConflictError
+from stdlib.parameters import Form
 
 MAX_HUNKS: Final = 1000
 MAX_MOVED: Final = 500  # lines that a hunk may be away from where it says; bounds the work
@@ -52,6 +53,23 @@ def make(old: str, new: str, name: str) -> str:
     for line in difflib.unified_diff(_lines(old), _lines(new), f"a{name}", f"b{name}"):
         made.append(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n")
     return "".join(made)
+
+
+def problem(diff: str) -> str | None:
+    """Return what keeps a text from being a unified diff of one file, with the line of it; None if it is one."""
+    try:
+        _hunks(diff)
+    except ArgumentError as error:
+        return error.message.removeprefix("diff: ")
+    return None
+
+
+#: What reading alone tells: headers, then hunks of lines that begin as they must. ``problem`` counts them as well.
+DIFF: Final = Form(
+    r"(?:(?:--- |\+\+\+ |diff |index )[^\n]*+\n)*+"
+    rf"(?:{_HEAD.pattern}(?:\n|\Z)(?:(?:[ +-][^\n]*+|{re.escape(_NO_NEWLINE)})(?:\n|\Z)|\n)*+)++",
+    "is no unified diff of one file", finds=problem,
+)  # fmt: skip
 
 
 def _lines(text: str) -> list[str]:

@@ -7,14 +7,14 @@ from typing import Annotated, Final
 
 from protocol.errors import ArgumentError
 from stdlib.handles import Private
-from stdlib.parameters import ABSOLUTE, Bounds, Length, text_problem
+from stdlib.parameters import ABSOLUTE, Bounds, Form, Length, text_problem
 
 MAX_VARIABLE_BYTES: Final = 32 << 10  # of one name or value of the environment; the kernel takes 128 KiB (execve(2))
 
 Argv = Annotated[list[str], Length(32 << 10)]
 Directory = Annotated[str, Length(4095), ABSOLUTE]
 Account = Annotated[str, Length(64)]  # a name or number of a user or group
-Environment = Annotated[dict[str, Private], Length(MAX_VARIABLE_BYTES)]
+Environment = Annotated[dict[str, Private], Length(MAX_VARIABLE_BYTES), Form(r"[^=]+", "is no name of a variable")]
 Input = Annotated[Private, Length(512 << 10)]
 Timeout = Annotated[float, Bounds(0.01, 600, "seconds")]
 
@@ -28,12 +28,10 @@ def revealed_environment(env: Mapping[str, Private]) -> dict[str, str]:
     """Return variables with their values; the redactor knows those that are secrets from now on.
 
     Raises:
-        ArgumentError: A name is none, or a secret cannot be a variable; no value is in the text.
+        ArgumentError: A secret cannot be a variable; no value is in the text.
     """
     found = {}
     for name, item in env.items():
-        if not name or "=" in name:
-            raise ArgumentError(f"env: {name!r:.60} is no name of a variable", parameter="env")
         value = item.reveal().decode("utf-8", "surrogateescape")
         problem = text_problem(value, MAX_VARIABLE_BYTES)
         if problem is not None:

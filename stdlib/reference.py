@@ -20,7 +20,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from stdlib import index, shapes, tables
 from stdlib.catalogue import CallSpec, load
 from stdlib.host import MAX_LOG_CHARACTERS
-from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Length, Parameter
+from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Bounds, Length, Parameter
 from stdlib.raising import errors_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,7 +130,9 @@ def allowed(spec: CallSpec, item: Parameter) -> str:
     if item.kind == "text":
         return f"text, at most {_length(spec, item)} bytes"
     if item.kind == "list of texts":
-        return f"list of at most {MAX_LIST_ITEMS} texts, each of at most {_length(spec, item)} bytes"
+        count = item.bounds or Bounds(0, MAX_LIST_ITEMS)
+        told = f"{count.low:.0f} to {count.high:.0f}" if count.low else f"at most {count.high:.0f}"
+        return f"list of {told} texts, each of at most {_length(spec, item)} bytes"
     if item.kind == "value":
         return "any value" if spec.is_local else "text, number or boolean"
     if ".." in item.kind:

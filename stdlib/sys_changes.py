@@ -94,7 +94,7 @@ def _own_unit(host: Host) -> str | None:
 
 def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:
     """A rule may name packages as ``arguments``; what is no name of one is refused before."""
-    names = arguments["names"] or []  # Lua's empty table may come as a map
+    names = arguments["names"]
     _check_names(names, _DEB if find_tool(host, "apt-get") is not None else _RPM)
     return Decided((Facts(arguments=tuple(names)),), {"names": names})
 
@@ -109,7 +109,7 @@ def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:
 )
 async def package_install(
     host: Host,
-    names: Annotated[list[str], Length(200), _PACKAGE],
+    names: Annotated[list[str], Length(200), Bounds(1, MAX_NAMES), _PACKAGE],
     refresh: bool = False,
     timeout: Annotated[float, Bounds(10, 3600, "seconds")] = 900.0,  # noqa: ASYNC109 - the name that scripts use
 ) -> dict[str, Any]:
@@ -144,8 +144,6 @@ async def package_install(
 
 
 def _check_names(names: list[str], form: str) -> None:
-    if not names or len(names) > MAX_NAMES:
-        raise ArgumentError(f"names: must be 1 to {MAX_NAMES} packages", parameter="names")
     for name in names:
         if not re.fullmatch(form, name):
             raise ArgumentError(f"names: {name!r:.80} cannot be the name of a package", parameter="names")

@@ -20,7 +20,7 @@ from stdlib import trees
 from stdlib.catalogue import Decided, call
 from stdlib.host import Host
 from stdlib.parameters import Length
-from stdlib.sysctls import MAX_KEY_CHARACTERS, key_of, relative_path
+from stdlib.sysctls import KEY, MAX_KEY_CHARACTERS, VALUE, key_of, relative_path
 
 MAX_KEYS = 3_000  # of one branch; a host with fifty interfaces has 10,000 in all
 _MAX_DEPTH = 8
@@ -32,7 +32,7 @@ _MAX_DEPTH = 8
     lua='local type = sys.sysctl("kernel.ostype")',
     python='type = sys.sysctl("kernel.ostype")',
 )
-def sysctl(host: Host, key: Annotated[str, Length(MAX_KEY_CHARACTERS)]) -> str | dict[str, str]:
+def sysctl(host: Host, key: Annotated[str, Length(MAX_KEY_CHARACTERS), KEY]) -> str | dict[str, str]:
     """Return the value of the kernel's setting ``key`` as text; of a branch such as ``vm``, a map of all below it.
 
     A dot within a name is written as a slash. A branch gives at most 3000 settings. Settings that only root may read
@@ -73,9 +73,6 @@ def _files(place: str, depth: int) -> Iterator[str]:
 
 def _decide(host: Host, arguments: Mapping[str, Any]) -> Decided:
     """A rule may name settings as ``commands`` and values as ``arguments``."""
-    relative_path(arguments["key"])
-    if not all(mark.isprintable() or mark == "\t" for mark in arguments["value"]):
-        raise ArgumentError("value: must be one line of printable text", parameter="value")
     del host
     return Decided((Facts(command=arguments["key"], arguments=(arguments["value"],)),))
 
@@ -89,7 +86,7 @@ def _decide(host: Host, arguments: Mapping[str, Any]) -> Decided:
     python='done = sys.sysctl_set("vm.swappiness", "10")',
 )
 def sysctl_set(
-    host: Host, key: Annotated[str, Length(MAX_KEY_CHARACTERS)], value: Annotated[str, Length(1024)]
+    host: Host, key: Annotated[str, Length(MAX_KEY_CHARACTERS), KEY], value: Annotated[str, Length(1024), VALUE]
 ) -> dict[str, Any]:
     """Set the kernel's setting ``key`` to ``value`` until the next boot.
 

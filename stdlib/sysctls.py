@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
-import re
-
-from protocol.errors import ArgumentError
+from stdlib.parameters import Form
 
 MAX_KEY_CHARACTERS = 256
-_PART = re.compile(r"[A-Za-z0-9_@:/-]{1,64}")
+_PART = r"(?=/*[A-Za-z0-9_@:-])[A-Za-z0-9_@:/-]{1,64}"  # slashes alone would be the directories . and ..
+KEY = Form(
+    rf"(?=.{{1,{MAX_KEY_CHARACTERS}}}\Z){_PART}(?:\.{_PART})*", "is no key of the kernel's settings"
+)  # fmt: skip
+VALUE = Form(
+    r"[^\x00-\x08\x0a-\x1f\x7f]*", "must be one line of printable text",
+    lambda text: all(mark.isprintable() or mark == "\t" for mark in text), is_shown=False,
+)  # fmt: skip
 
 
 def relative_path(key: str) -> str:
@@ -20,12 +25,7 @@ def relative_path(key: str) -> str:
     Raises:
         ArgumentError: It is no key.
     """
-    parts = key.split(".")
-    names = [part.replace("/", ".") for part in parts]
-    is_key = len(key) <= MAX_KEY_CHARACTERS and all(_PART.fullmatch(part) for part in parts)
-    if not is_key or any(not name.strip(".") for name in names):  # . and .. would be directories
-        raise ArgumentError(f"key: {key!r:.80} is no key of the kernel's settings", parameter="key")
-    return "/".join(names)
+    return "/".join(part.replace("/", ".") for part in KEY.require(key, "key").split("."))
 
 
 def key_of(path: str) -> str:

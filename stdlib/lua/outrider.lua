@@ -1077,7 +1077,7 @@ function net.forward(host, port, ttl, max_bytes, timeout, family, peer) end
 ---@param redirects? integer whole number from 0 to 10
 ---@param timeout? number number of seconds from 0.01 to 120
 ---@param max_body? integer whole number of bytes from 0 to 524288
----@param match? string[] list of at most 1000 texts, each of at most 256 bytes
+---@param match? string[] list of at most 20 texts, each of at most 256 bytes
 ---@param ca? string text, at most 65536 bytes
 ---@param auth? table<string, any> map of texts or secrets
 ---@overload fun(url: string, named: {method?: "GET"|"HEAD"|"POST"|"PUT"|"PATCH"|"DELETE"|"OPTIONS", headers?: table<string, any>, body?: any, redirects?: integer, timeout?: number, max_body?: integer, match?: string[], ca?: string, auth?: table<string, any>}): table<string, any>
@@ -2074,7 +2074,7 @@ function sys.modules(offset, limit) end
 --- Raises:
 ---     UnavailableError: There is no apt or dnf here, or it failed; says what it said.
 ---     DeadlineError: It took too long.
----@param names string[] list of at most 1000 texts, each of at most 200 bytes
+---@param names string[] list of 1 to 50 texts, each of at most 200 bytes
 ---@param refresh? boolean boolean
 ---@param timeout? number number of seconds from 10 to 3600
 ---@overload fun(names: string[], named: {refresh?: boolean, timeout?: number}): table<string, any>

@@ -40,6 +40,9 @@ TABLES = from_plain(
             item("headers", "map of texts or secrets", required=False, map=True)),
         row("sys.cron_set", "operate", item("name", "text", form="[a-z]{1,9}", told="is no name of a job"),
             item("args", "list of texts", required=False, form="[^\n]*", told="holds control characters")),
+        row("sys.package_install", "admin", item("names", "list of texts", low=1, high=2)),
+        row("proc.exec", "admin", item("argv", "list of texts"), item("stdin", "data up to 9 bytes", required=False),
+            item("env", "map of texts or secrets", required=False, map=True, form="[^=]+", told="is no name")),
         row("check.state", "compute", item("state", "'up' | 'down'", choices=["up", "down"])),
         row("state.put", "compute", item("key", "text"), item("value", "map", map=True)),
         row("tty.open", "admin", item("argv", "list of texts"), gives="handle", handle="tty"),
@@ -103,6 +106,18 @@ def wrong(found: Analysis) -> list[str]:
         ("sys.cron_set('x', {'a b', param('p')})", []),
         ("sys.cron_set(param('p') .. ' ')", []),
         ("local n = 'x y' if param('p') then n = 'x' end sys.cron_set(n)", []),
+        ("sys.package_install({})", ["sys.package_install: names must have 1 to 2 items, not 0"]),
+        ("sys.package_install({'a', 'b', 'c'})", ["sys.package_install: names must have 1 to 2 items, not 3"]),
+        ("sys.package_install({'a', 'b', nil})", []),
+        ("sys.package_install({'a', 'b', param('p')})", []),
+        ("local t = {} t[1] = 'a' sys.package_install(t)", []),
+        ("sys.package_install({f()})", []),
+        ("proc.exec({'ls'}, {env = {['A=B'] = 'x'}})", ["proc.exec: env has an item 'A=B' that is no name"]),
+        ("proc.exec({'ls'}, {env = {[''] = 'x'}})", ["proc.exec: env has an item '' that is no name"]),
+        ("proc.exec({'ls'}, {env = {A = 'x'}})", []),
+        ("proc.exec({'ls'}, {env = {[param('n')] = 'x'}})", []),
+        ("proc.exec({'ls'}, {env = {}})", []),
+        ("proc.exec({'ls'}, {env = 'A=B'})", ["proc.exec: env must be a map, not text"]),
         ("fs.write('/x', 5)", ["fs.write: data must be text or bytes, not a whole number"]),
         ("fs.write('/x', 'd', {atomic = 1})", ["fs.write: atomic must be true or false, not a whole number"]),
         ("local p = 'etc' fs.stat(p)", ["fs.stat: path must be an absolute path, not 'etc'"]),
@@ -147,6 +162,11 @@ def test_what_may_be_right_is_not_called_wrong_in_lua(source: str) -> None:
         ("proc.command('df', ['-P', 5])", ["proc.command: args has an item that must be text, not a whole number"]),
         ("proc.command('df', None)", []),
         ("fs.stat(b'/x')", []),
+        ("sys.package_install([])", ["sys.package_install: names must have 1 to 2 items, not 0"]),
+        ("sys.package_install([x, 'b', 'c'])", ["sys.package_install: names must have 1 to 2 items, not 3"]),
+        ("sys.package_install(['a', *x])", []),
+        ("proc.exec(['ls'], env={'A=B': 'x'})", ["proc.exec: env has an item 'A=B' that is no name"]),
+        ("proc.exec(['ls'], env={'A': 'x', **x})", []),
         ("fs.stat(*['/x'])", []),
         ("fs.stat(**{'path': '/x'})", []),
         ("t = tty.open(['sh'])\nt.write(5)", ["tty.write: data must be text or bytes, not a whole number"]),
@@ -157,6 +177,32 @@ def test_what_may_be_right_is_not_called_wrong_in_lua(source: str) -> None:
 )
 def test_wrong_arguments_in_python(source: str, expected: list[str]) -> None:
     assert wrong(python(source)) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('sys.sysctl_set("vm swappiness", "1")', "sys.sysctl_set: key is no key of the kernel's settings"),
+        ('sys.sysctl_set("net.ipv4.conf.eth0/100.forwarding", "1")', None),
+        ('sys.sysctl("vm..swappiness")', "sys.sysctl: key is no key of the kernel's settings"),
+        ('sys.sysctl_set("vm.swappiness", "1\\n2")', "sys.sysctl_set: value must be one line of printable text"),
+        ('sys.sysctl_set("kernel.printk", "4\\t4\\t1\\t7")', None),
+        ("sys.package_install({})", "sys.package_install: names must have 1 to 50 items, not 0"),
+        ('sys.package_install({"htop"})', None),
+        (
+            'proc.exec({"ls"}, {env = {["A=B"] = "x"}})',
+            "proc.exec: env has an item 'A=B' that is no name of a variable",
+        ),
+        ('proc.spawn({"ls"}, {[""] = "x"})', "proc.spawn: env has an item '' that is no name of a variable"),
+        ('tty.open({"ls"}, {env = {LANG = "C"}})', None),
+        ('fs.patch("/etc/motd", "hello")', "fs.patch: diff is no unified diff of one file"),
+        ('fs.patch("/etc/motd", "@@ -1 +1 @@\\n-a\\n+b\\n")', None),
+    ],
+)
+def test_forms_that_the_calls_themselves_declare(source: str, expected: str | None) -> None:
+    """One declaration for the call, for dry runs, and for who reads a script."""
+    found = analyse("lua", {"main.lua": source.encode()}, "main.lua", from_plain(load().tables()))
+    assert wrong(found) == ([expected] if expected else [])
 
 
 def argument(found: Analysis, call: str, name: str) -> dict[str, Any]:

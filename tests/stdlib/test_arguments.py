@@ -14,7 +14,7 @@ from sandbox.pure import PURE
 from sandbox.pure.declared import REQUIRED, SIGNATURES
 from sandbox.runtimes import CallError
 from stdlib.catalogue import CallSpec, load
-from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Parameter
+from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Bounds, Parameter
 
 NUMBERS: list[Any] = [True, "1", b"1", [], {}, math.nan, math.inf, -math.inf, 1 << 70, -(1 << 70), 1e300]
 TEXTS: list[Any] = [1, 1.5, True, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)]
@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
     "url": "http://localhost/", "octal": "0644", "data": "x", "plain": 1, "map": {"a": "b"}, "handle": {"$handle": 1},
     "list of texts": [], "list of paths": ["/"],
 }  # fmt: skip
-OF_SOME_FORM = ["x", "/x", "@daily", "0" * 64]  # each form has one of them
+OF_SOME_FORM = ["x", "/x", "@daily", "0" * 64, "@@ -0,0 +0,0 @@"]  # each form has one of them
 OF_NO_FORM = ["", "\n"]  # no form has both
 
 
@@ -42,7 +42,14 @@ def good(item: Parameter) -> Any:
         return kind(max(low, 1))
     if item.form is not None and item.kind == "text":
         return next(text for text in OF_SOME_FORM if item.form.problem(text) is None)
+    if kind_of(item) == "list of texts" and item.bounds is not None and item.bounds.low:
+        return ["x"] * int(item.bounds.low)
     return GOOD[kind_of(item)]
+
+
+def counts_not_taken(item: Parameter) -> list[int]:
+    bounds = item.bounds or Bounds(0, MAX_LIST_ITEMS)
+    return [int(bounds.high) + 1, *([0] if bounds.low else [])]
 
 
 def bad(item: Parameter) -> list[Any]:
@@ -57,7 +64,8 @@ def bad(item: Parameter) -> list[Any]:
     assert bool(formless) == (item.form is not None)
     return (
         nothing
-        + (formless if kind == "text" else [[text] for text in formless])
+        + [text if kind == "text" else {text: "x"} if kind == "map" else [text] for text in formless]
+        + ([["x"] * count for count in counts_not_taken(item)] if kind == "list of texts" else [])
         + {
             "path": [*TEXTS, "", "etc", "./x", "/" + "x" * 4096],
             "text": TEXTS,
@@ -90,7 +98,6 @@ def bad(item: Parameter) -> list[Any]:
                 ["a\0b"],
                 [b"x"],
                 [["x"]],
-                ["x"] * (MAX_LIST_ITEMS + 1),
             ],
             "value": [math.nan, math.inf, b"x", [], {}, "a\0b", "\ud800", "x" * (MAX_TEXT_CHARACTERS + 1)],
         }[kind]

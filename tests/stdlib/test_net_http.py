@@ -440,7 +440,6 @@ async def test_hostile_numbers_are_nothing() -> None:
 async def test_what_is_no_pattern_is_refused_before_anything_is_sent() -> None:
     web = Web({"/": answer(b"x")})
     async with serving(web) as port:
-        for wrong in (["a(", "b"], ["a"] * 21):
-            with pytest.raises(ArgumentError, match="match: "):
-                await ask(port, "/", match=wrong)
+        with pytest.raises(ArgumentError, match="match: "):
+            await ask(port, "/", match=["a(", "b"])
     assert web.requests == []

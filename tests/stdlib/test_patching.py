@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.errors import ArgumentError, ConflictError, OutriderError
@@ -32,6 +33,43 @@ def test_hostile_diffs_only_raise_errors_of_ours(text: str, diff: str) -> None:
     for each in (diff, f"@@ -1 +1 @@\n{diff}", f"--- a\n+++ b\n@@ -1,2 +1,2 @@\n {diff}\n-a\n"):
         with contextlib.suppress(OutriderError):
             patching.apply(text, each)
+
+
+BITS = [
+    "--- a\n", "+++ b\n", "diff x\n", "index 1\n", "@@ -1 +1 @@\n", "@@ -1,2 +1 @@ f\n", "@@ -0,0 +1 @@\n", " a\n",
+    "-a\n", "+b\n", "\n", "\\ No newline at end of file\n", "x\n", "\r\n", "@@ -1 +1 @@", "+b", "\\ No newline at end of file", "@@\n",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(BITS), max_size=9).map("".join))
+@example("@@ -1 +1 @@\n-a\n+b\n@@ -0,0 +0,0 @@")
+def test_what_reading_refuses_no_call_takes(diff: str) -> None:
+    """Who reads a script has the pattern alone; it may take more than a call does, never less."""
+    if patching.problem(diff) is None:
+        assert re.fullmatch(patching.DIFF.pattern, diff), diff
+
+
+@pytest.mark.parametrize(
+    "diff",
+    [
+        "",
+        "hello\n",
+        "@@ -1 +1 @@\n*a\n",
+        "--- a\n+++ b\n",
+        "@@ -1,x +1 @@\n",
+        "@@ -1 +1 @@\n-a\n+b\n--- a\nx\n",
+        "\n@@ -1 +1 @@\n",
+    ],
+)
+def test_what_reading_refuses(diff: str) -> None:
+    assert not re.fullmatch(patching.DIFF.pattern, diff)
+    assert patching.problem(diff)
+
+
+def test_reading_a_hostile_diff_does_not_take_long() -> None:
+    """Linear, whatever comes at its end."""
+    for many in ("--- a\n", "@@ -1 +1 @@\n", " a\n", "\n", "@@ -1 +1 @@\n a\n"):
+        assert not re.fullmatch(patching.DIFF.pattern, "@@ -1 +1 @@\n" + many * 100_000 + "x")
 
 
 def test_a_hunk_may_have_moved() -> None:
