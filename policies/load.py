@@ -11,6 +11,7 @@ from policies.model import Effect, Limits, Policy, Rule
 from policies.paths import PathPattern
 from policies.targets import TargetPattern
 from policies.users import read_users
+from protocol.character_classes import class_problem
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
 from protocol.names import check_pattern
@@ -135,6 +136,9 @@ def _arguments(reader: Reader) -> tuple[re.Pattern[str], ...]:
     for text in reader.strings("arguments"):
         if len(text) > MAX_ARGUMENT_PATTERN:
             raise reader.fail("arguments", f"a pattern is longer than {MAX_ARGUMENT_PATTERN} characters")
+        problem = class_problem(text)
+        if problem is not None:
+            raise reader.fail("arguments", problem)
         try:
             found.append(re.compile(text, re.ASCII))
         except re.error as error:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from protocol import limits
+from protocol.character_classes import class_problem
 from protocol.document import Reader
 from protocol.errors import ArgumentError
 
@@ -227,6 +228,9 @@ def _check_pattern(reader: Reader, pattern: str) -> None:
             "pattern",
             f"only plain patterns: at most {most} repeats, none of a group, no references or look-around",
         )
+    problem = class_problem(pattern)
+    if problem is not None:
+        raise reader.fail("pattern", problem)
     try:
         re.compile(pattern)
     except re.error as error:

@@ -169,6 +169,8 @@ def test_a_rule_about_a_command_is_read_strictly() -> None:
         load_policy(head + "    arguments: ['(']\n", "x.yaml")
     with pytest.raises(DocumentError, match="longer than 256"):
         load_policy(head + f"    arguments: ['{'a' * 257}']\n", "x.yaml")
+    with pytest.raises(DocumentError, match=r"x.yaml:5: .*arguments: '\[\[a' holds \[\["):
+        load_policy(head + "    arguments: ['[[a]']\n", "x.yaml")
     with pytest.raises(DocumentError, match="programs"):
         load_policy(head + "    programs: [df]\n", "x.yaml")
     with pytest.raises(DocumentError, match="only a rule that allows can have arguments"):

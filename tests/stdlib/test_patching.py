@@ -37,7 +37,8 @@ def test_hostile_diffs_only_raise_errors_of_ours(text: str, diff: str) -> None:
 
 BITS = [
     "--- a\n", "+++ b\n", "diff x\n", "index 1\n", "@@ -1 +1 @@\n", "@@ -1,2 +1 @@ f\n", "@@ -0,0 +1 @@\n", " a\n",
-    "-a\n", "+b\n", "\n", "\\ No newline at end of file\n", "x\n", "\r\n", "@@ -1 +1 @@", "+b", "\\ No newline at end of file", "@@\n",
+    "-a\n", "+b\n", "\n", "\\ No newline at end of file\n", "x\n", "\r\n",
+    "@@ -1 +1 @@", "+b", "\\ No newline at end of file", "@@\n",
 ]  # fmt: skip
 
 
