@@ -176,6 +176,7 @@ class Zygote:
         try:
             socket.send_fds(self._control, [request], [channel.fileno()])
         except OSError as error:
+            self._hear()  # perhaps that it is gone: a caller that tries again at once would keep the loop from hearing it
             raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
         worker = self._workers[run] = Worker(self._loop)
         return worker
@@ -217,6 +218,11 @@ class Zygote:
                 os.close(descriptor)
             self._lose("the sandbox broke its own rules")
         return self.is_alive
+
+    def _hear(self) -> None:
+        """Take all that it has said so far."""
+        while self.is_alive and self._on_packet():
+            continue
 
     def _take(self, packet: bytes, received: list[int]) -> None:
         message = unpack(packet)
@@ -284,8 +290,7 @@ class Zygote:
         self._workers.clear()
 
     def _on_exit(self, pidfd: int) -> None:
-        while self.is_alive and self._on_packet():  # its last words, which may say why, or name the zygote proper
-            continue
+        self._hear()  # its last words, which may say why, or name the zygote proper
         self._loop.remove_reader(pidfd)
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         os.close(pidfd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import select
 import signal
 import time
 from dataclasses import replace
@@ -244,6 +245,23 @@ async def test_a_zygote_that_is_killed_takes_its_run_with_it_and_is_replaced(san
     assert "lost" in (lost.reason or "")
     assert (await run(sandbox, lua("return 1"))).result == 1
     assert sandbox.zygote_pid not in (None, first)
+
+
+async def test_a_run_that_finds_the_zygote_dead_has_the_next_one_find_another(sandbox: Sandbox) -> None:
+    """Also before the loop hears of it, which it never would from a caller that tries again at once."""
+    first = sandbox.zygote_pid
+    assert first is not None
+    pidfd = os.pidfd_open(first)
+    try:
+        os.kill(first, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        assert ended.poll(PATIENCE_S * 1000)  # without a turn of the loop
+    finally:
+        os.close(pidfd)
+    with pytest.raises(UnavailableError, match="takes no run now"):
+        await run(sandbox, lua("return 1"))
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
 
 
 async def test_a_worn_zygote_is_replaced_and_ends() -> None:
