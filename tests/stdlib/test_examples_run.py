@@ -6,6 +6,7 @@ In a village (``village.py``) there is what they speak of: www.example.org, a ma
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -32,7 +33,10 @@ OF_THE_KERNEL = {"sys.modules", "sys.sensors", "sys.kernel_log", "sys.pressure",
 @pytest.mark.parametrize("language", ["lua", "python"])
 def test_every_example_ends_well(language: str) -> None:
     """A reader copies them; what this machine cannot do is told, and nothing else may fail."""
-    done = subprocess.run([sys.executable, str(PROGRAM), language], capture_output=True, text=True, timeout=580)
+    environment = {**os.environ, "PYTHONPATH": str(PROGRAM.parents[1])}  # what all tests share
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), language], capture_output=True, text=True, timeout=580, env=environment
+    )
     if done.returncode == 3:
         pytest.skip(f"no example can be run in a village: {json.loads(done.stdout)['none']}")
     assert done.returncode == 0, done.stderr[-2000:]
