@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from protocol import limits as wire
 from protocol import sealing
@@ -24,6 +25,44 @@ class Body(BaseModel):
     """What all bodies share."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_text(cls, value: Any) -> Any:
+        """Refuse half a surrogate pair, wherever it stands: JSON can say one, and nothing can keep or send it."""
+        wrong = _no_text(value, "")
+        if wrong is not None:
+            raise PydanticCustomError("no_text", "{where} holds half a surrogate pair, which is no text", wrong)
+        return value
+
+
+def _no_text(value: Any, where: str) -> dict[str, Any] | None:
+    """Return where in a JSON value there is something that no UTF-8 stands for; None if there is nothing."""
+    if isinstance(value, str):
+        return {"where": where or "it"} if _has_surrogate(value) else None
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if _has_surrogate(name):
+                return {"where": f"a name in {where or 'the body'}"}
+            wrong = _no_text(item, f"{where}.{name:.40}" if where else f"{name:.40}")
+            if wrong is not None:
+                return wrong
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            wrong = _no_text(item, f"{where}[{number}]")
+            if wrong is not None:
+                return wrong
+    return None
+
+
+def _has_surrogate(text: str) -> bool:
+    if text.isascii():  # known without a look
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 class NewInvite(Body):

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, func, select
 
 from server import clock
 from server.api.asking import CoreOf, Reader
-from server.store.tables import agents, reviews, runs, schedules
+from server.services.visibility import Viewer, versions_for
+from server.store.tables import agents, reviews, runs, schedules, scripts
 from server.version import VERSION
 
 router = APIRouter(tags=["overview"])
@@ -22,17 +23,19 @@ async def me(caller: Reader) -> dict[str, Any]:
 
 
 @router.get("/status")
-async def status(core: CoreOf, _: Reader) -> dict[str, Any]:
+async def status(core: CoreOf, caller: Reader) -> dict[str, Any]:
     """Tell how the fleet is, in numbers."""
 
     def count(connection: Connection) -> dict[str, Any]:
         def number(table: Any, *where: Any) -> int:
             return int(connection.execute(select(func.count()).select_from(table).where(*where)).scalar() or 0)
 
+        reviewed = reviews.join(scripts, scripts.c.digest == reviews.c.digest)
+        is_told = versions_for(Viewer.of(caller))
         return {
             "server": {"version": VERSION, "time": clock.text(clock.now_us())},
             "agents": number(agents, agents.c.removed_us.is_(None)), "connected": len(core.links),
-            "schedules": number(schedules), "reviews_open": number(reviews, reviews.c.state == "open"),
+            "schedules": number(schedules), "reviews_open": number(reviewed, reviews.c.state == "open", is_told),
             "runs_under_way": number(runs, runs.c.status.in_(("queued", "running"))),
             "roster_version": core.trusted.current.version if core.trusted and core.trusted.current else None,
         }  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, Row, select
 
 from protocol.errors import ArgumentError, OutriderError
+from protocol.limits import MAX_NAME_CHARACTERS
 from protocol.signing import Envelope, peek
 from server.api.asking import CoreOf, Looker, Publisher, Reader, Reviewer, about
 from server.api.bodies import Deprecation, NewApproval, NewScript, Rejection, Statement
@@ -23,6 +24,7 @@ from server.store.tables import reviews as review_table
 from server.store.tables import scripts as table
 
 MAX_PARTS = 8  # of one page of code
+Beginning = Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)]  # of names
 router = APIRouter(tags=["scripts"])
 _BY_NAME = Order((table.c.name, table.c.published_us))
 _NAMES = Order((namespace.HELD.c.name,))
@@ -32,7 +34,7 @@ _BY_AGE = Order((review_table.c.created_us, review_table.c.id))
 
 @router.get("/scripts")
 async def ls(
-    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, prefix: str | None = None
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, prefix: Beginning | None = None
 ) -> Page:
     """List versions by name and age, of names that begin with ``prefix``."""
     query = select(table).where(versions_for(caller))
@@ -62,8 +64,9 @@ async def publish(request: Request, core: CoreOf, caller: Publisher, body: NewSc
 
 @router.get("/scripts/search")
 async def search(
-    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, q: str = "", folder: str = "",
-    direct: bool = False, kind: str | None = None, tag: str | None = None,
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, q: str = "",
+    folder: Beginning = "", direct: bool = False, kind: str | None = None,
+    tag: Annotated[str, Query(max_length=40)] | None = None,
 ) -> Page:  # fmt: skip
     """List scripts by name, each with its newest version: those that hold every word of ``q`` in name, description or
     tags; with ``direct`` right in ``folder`` and not below.
@@ -79,7 +82,7 @@ async def search(
 
 @router.get("/scripts/folders")
 async def folders(
-    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, folder: str = ""
+    core: CoreOf, caller: Looker, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None, folder: Beginning = ""
 ) -> Page:
     """List the folders right below ``folder``, the top if none is named, and how many scripts each holds."""
     found = await core.database.read(lambda connection: namespace.subfolders(connection, caller, folder.strip("/")))
@@ -147,7 +150,7 @@ async def transfer(request: Request, core: CoreOf, caller: Publisher, body: Stat
     """Hand a name over: an owner's signed statement. Who owns a name is for the signature to say, not for the token."""
     envelope = Envelope.from_json(body.envelope)
     _claims(request, envelope)
-    return await once(request, core, caller, lambda: ownership.transfer(core, envelope, caller.principal))
+    return await once(request, core, caller, lambda: ownership.transfer(core, envelope, caller))
 
 
 @router.post("/scripts/deprecate")
@@ -166,7 +169,7 @@ async def ls_reviews(
 
     def find(connection: Connection) -> Page:
         rows, following = page(connection, reviews.query(state).where(versions_for(caller)), _BY_AGE, limit, cursor)
-        return Page(items=reviews.listed(core, connection, rows), next=following)
+        return Page(items=reviews.listed(core, connection, rows, caller), next=following)
 
     return await core.database.read(find)
 
@@ -175,7 +178,7 @@ async def ls_reviews(
 async def show_review(core: CoreOf, caller: Looker, identity: str) -> dict[str, Any]:
     """Show what a version asks for, may call, and changes; its code is at ``/reviews/{identity}/code``."""
     return await core.database.read(
-        lambda connection: reviews.show(core, connection, reviews.find_for(connection, identity, caller))
+        lambda connection: reviews.show(core, connection, reviews.find_for(connection, identity, caller), caller)
     )
 
 
@@ -188,7 +191,7 @@ async def show_code(
     A page holds at most 8 parts of 64 Ki characters.
     """
     before, after = await core.database.read(
-        lambda connection: reviews.files(core, connection, reviews.find_for(connection, identity, caller))
+        lambda connection: reviews.files(core, connection, reviews.find_for(connection, identity, caller), caller)
     )
     parts = await asyncio.to_thread(reviews.code_parts, before, after)
     return _parts(parts, limit, cursor)

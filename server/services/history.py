@@ -14,16 +14,18 @@ from protocol.signing import Envelope, peek
 from server import clock
 from server.core import Core
 from server.services import trials
+from server.services.visibility import Viewer, versions_for
 from server.store.tables import approvals, reviews, revocations, scripts, withdrawals
 
 MAX_EVENTS: Final = 100  # newest first
 
 
-def of(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
-    """Return the newest events of a script, newest first."""
+def of(core: Core, connection: Connection, name: str, viewer: Viewer) -> list[dict[str, Any]]:
+    """Return the newest events of those versions of a script that a viewer may see, newest first."""
+    is_of = (scripts.c.name == name) & versions_for(viewer)
     events = [
-        *_published(connection, name), *_approved(connection, name), *_rejected(connection, name),
-        *_withdrawn(core, connection, name), *_revoked(connection, name), *_tried(connection, name),
+        *_published(connection, is_of), *_approvals(connection, is_of), *_rejected(connection, is_of),
+        *_withdrawn(core, connection, is_of), *_revoked(connection, is_of), *_tried(connection, is_of),
     ]  # fmt: skip
     events.sort(key=lambda event: event["us"], reverse=True)
     return [_shown(event) for event in events[:MAX_EVENTS]]
@@ -38,16 +40,12 @@ def _event(us: int, what: str, version: str, by: str | None, **more: Any) -> dic
     return {"us": us, "what": what, "version": version, "by": by} | empty | more
 
 
-def _published(connection: Connection, name: str) -> list[dict[str, Any]]:
-    query = select(scripts).where(scripts.c.name == name).order_by(scripts.c.published_us.desc()).limit(MAX_EVENTS)
+def _published(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
+    query = select(scripts).where(is_of).order_by(scripts.c.published_us.desc()).limit(MAX_EVENTS)
     return [
         _event(row.published_us, "published", row.version, row.author, tier=row.tier)
         for row in connection.execute(query)
     ]
-
-
-def _approved(connection: Connection, name: str) -> list[dict[str, Any]]:
-    return _approvals(connection, scripts.c.name == name)
 
 
 def approvals_of(connection: Connection, digest: str) -> list[dict[str, Any]]:
@@ -75,11 +73,11 @@ def _approvals(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[
     return found
 
 
-def _rejected(connection: Connection, name: str) -> list[dict[str, Any]]:
+def _rejected(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
         select(reviews, scripts.c.version)
         .join(scripts, scripts.c.digest == reviews.c.digest)
-        .where(scripts.c.name == name, reviews.c.state == "rejected")
+        .where(is_of, reviews.c.state == "rejected")
         .order_by(reviews.c.decided_us.desc())
         .limit(MAX_EVENTS)
     )
@@ -89,21 +87,21 @@ def _rejected(connection: Connection, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _tried(connection: Connection, name: str) -> list[dict[str, Any]]:
+def _tried(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
     return [
         _event(
             row.created_us, "tried", row.of_version, row.principal, reason=row.purpose or None, host=row.host,
             run=row.id, status=row.status,
         )
-        for row in trials.events(connection, scripts.c.name == name, MAX_EVENTS)
+        for row in trials.events(connection, is_of, MAX_EVENTS)
     ]  # fmt: skip
 
 
-def _revoked(connection: Connection, name: str) -> list[dict[str, Any]]:
+def _revoked(connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
         select(revocations, scripts.c.version)
         .join(scripts, scripts.c.digest == revocations.c.digest)
-        .where(scripts.c.name == name)
+        .where(is_of)
         .order_by(revocations.c.stored_us.desc())
         .limit(MAX_EVENTS)
     )
@@ -114,11 +112,11 @@ def _revoked(connection: Connection, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _withdrawn(core: Core, connection: Connection, name: str) -> list[dict[str, Any]]:
+def _withdrawn(core: Core, connection: Connection, is_of: ColumnElement[bool]) -> list[dict[str, Any]]:
     query = (
         select(withdrawals, scripts.c.version)
         .join(scripts, scripts.c.digest == withdrawals.c.digest)
-        .where(scripts.c.name == name)
+        .where(is_of)
         .order_by(withdrawals.c.stored_us.desc())
         .limit(MAX_EVENTS)
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from protocol.errors import ArgumentError, DeniedError, NotFoundError
+from protocol.errors import ArgumentError, DeniedError, NotFoundError, TrustError
 from protocol.ownership import check_transfer
 from protocol.signing import Envelope, peek
 from server import clock
@@ -21,11 +21,11 @@ from server.services.visibility import Viewer, may_see
 from server.store.tables import names, scripts, transfers
 
 
-async def transfer(core: Core, envelope: Envelope, principal: str) -> dict[str, Any]:
+async def transfer(core: Core, envelope: Envelope, caller: Caller) -> dict[str, Any]:
     """Make others the owners of a name. The same statement again is refused, as everything that is not newer.
 
     Raises:
-        NotFoundError: Nobody has published the name.
+        NotFoundError: Nobody has published the name, or it is not for this caller to see and the statement does not do.
         TrustError: The statement proves nothing.
         DeniedError: Its signer is no owner, or a new owner could not publish.
     """
@@ -37,7 +37,11 @@ async def transfer(core: Core, envelope: Envelope, principal: str) -> dict[str, 
             raise NotFoundError(f"there is no script {claimed[:100]!r}")
         since = datetime.fromtimestamp(row.owned_since_us / 1e6, UTC) if row.owned_since_us else None
         before = namespace.owners_of(row)
-        told = check_transfer(envelope, before, since, core.roster, clock.now())
+        try:
+            told = check_transfer(envelope, before, since, core.roster, clock.now())
+        except (TrustError, DeniedError):
+            _published(connection, caller, claimed, "")  # else the reason would tell that there is one, and whose
+            raise
         connection.execute(
             update(names).where(names.c.name == told.name)
             .values(owners=namespace.owner_text(told.to), owned_since_us=int(told.issued.timestamp() * 1e6))
@@ -46,12 +50,14 @@ async def transfer(core: Core, envelope: Envelope, principal: str) -> dict[str, 
             insert(transfers).values(name=told.name, envelope=envelope.to_json(), stored_us=clock.now_us())
         )
         core.ledger.append(
-            connection, call="script.transfer", principal=principal,
+            connection, call="script.transfer", principal=caller.principal,
             arguments={"script": told.name, "from": before, "to": sorted(told.to), "reason": told.reason},
         )  # fmt: skip
         return {"name": told.name, "owners": sorted(set(told.to))}
 
-    return await core.database.write(store)
+    # Not while a version is on its way in: it would come in by those who were owners when it was looked at.
+    async with core.publishing:
+        return await core.database.write(store)
 
 
 async def deprecate(core: Core, asked: dict[str, Any], caller: Caller) -> dict[str, Any]:

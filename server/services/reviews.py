@@ -19,6 +19,7 @@ from server.services import code, comments, counting, desired, history, insights
 from server.services import scripts as service
 from server.services.remembered import Remembered
 from server.services.review_rows import brief, find, find_for, query
+from server.services.visibility import Viewer, versions_for
 from server.store.tables import approvals, reviews, scripts, withdrawals
 
 __all__ = [
@@ -38,13 +39,13 @@ _SUMMARIES: Final = Remembered(2_000)  # under 3 KiB each; they depend on nothin
 # what changed --------------------------------------------------------------------------------------------------------
 
 
-def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]], viewer: Viewer) -> list[dict[str, Any]]:
     """Return reviews as a list shows them, with what each gained since the version that was approved before."""
     left = MAX_READ_AT_ONCE
     checked = comments.checked(connection, [row.id for row in rows])
     found = []
     for row in rows:
-        base = _approved_before(connection, row)
+        base = _approved_before(connection, row, viewer)
         key = (row.digest, "" if base is None else base.digest, insights.made_by())
         about = _SUMMARIES.find(key)
         if about is None:
@@ -94,10 +95,13 @@ def compared(
     return compare(insights.asked(older, read_before), now), found, is_open
 
 
-def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
-    """Return all that a reviewer needs but the code: asked and inferred, changes, risks, tests, and the history."""
+def show(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> dict[str, Any]:
+    """Return all that a reviewer needs but the code: asked and inferred, changes, risks, tests, and the history.
+
+    Of other versions only those are told of that the viewer may see.
+    """
     bundle = core.repository.bundle(row.name, row.version, row.digest)
-    base = _approved_before(connection, row)
+    base = _approved_before(connection, row, viewer)
     changes, found, _ = compared(core, connection, row, base)
     return brief(row) | {
         "since_approved": since(base, changes), "previous": None if base is None else base.version,
@@ -110,7 +114,7 @@ def show(core: Core, connection: Connection, row: Row[Any]) -> dict[str, Any]:
         "requires": [{"name": item.name, "digest": item.digest} for item in bundle.manifest.requires],
         "tests": [insights.encodable(test.name[:MAX_GAINED_TEXT]) for test in bundle.manifest.tests],
         "checked": comments.checked(connection, [row.id]).get(row.id),  # the server itself runs nothing
-        "manifest": service.manifest_view(bundle), "history": history.of(core, connection, row.name),
+        "manifest": service.manifest_view(bundle), "history": history.of(core, connection, row.name, viewer),
         "comments": comments.of(connection, row.id), **counting.standing(core, connection, row),
     }  # fmt: skip
 
@@ -126,9 +130,9 @@ def _need(need: Any) -> dict[str, Any]:
     return {"call": need.call} | {key: list(held) for key, held in lists.items() if held}
 
 
-def files(core: Core, connection: Connection, row: Row[Any]) -> tuple[Bundle | None, Bundle]:
-    """Return the bundle that was approved before, if there is one, and that of the review."""
-    base = _approved_before(connection, row)
+def files(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> tuple[Bundle | None, Bundle]:
+    """Return the bundle that was approved before, if there is one that the viewer may see, and that of the review."""
+    base = _approved_before(connection, row, viewer)
     older = None if base is None else core.repository.bundle(base.name, base.version, base.digest)
     return older, core.repository.bundle(row.name, row.version, row.digest)
 
@@ -138,15 +142,18 @@ def code_parts(before: Bundle | None, after: Bundle) -> list[dict[str, Any]]:
     return list(code.parts(None if before is None else service.texts(before), service.texts(after)))
 
 
-def _approved_before(connection: Connection, row: Row[Any]) -> Row[Any] | None:
-    """Return the newest version that was approved before this one was decided on, and that was not withdrawn since."""
+def _approved_before(connection: Connection, row: Row[Any], viewer: Viewer) -> Row[Any] | None:
+    """Return the newest version that was approved before this one was decided on, and that was not withdrawn since.
+
+    Of those that the viewer may see: what is compared with a version tells what stood in that one.
+    """
     is_before = reviews.c.decided_us < row.decided_us if row.decided_us is not None else true()
     return connection.execute(
         select(scripts)
         .join(reviews, reviews.c.digest == scripts.c.digest)
         .where(
             scripts.c.name == row.name, scripts.c.digest != row.digest, reviews.c.state == "approved", is_before,
-            scripts.c.digest.not_in(select(withdrawals.c.digest)),
+            scripts.c.digest.not_in(select(withdrawals.c.digest)), versions_for(viewer),
         )
         .order_by(reviews.c.decided_us.desc())
         .limit(1)

@@ -121,6 +121,8 @@ def _plan(core: Core, connection: Connection, asked: dict[str, Any], caller: Cal
     check_times(spec)
     if spec.digest != row.digest:
         raise ArgumentError(f"the order is for {spec.digest}, {row.name} {row.version} is {row.digest}")
+    if spec.script not in ("", row.name):  # by which people would know it
+        raise ArgumentError(f"the order calls {row.name} {spec.script[:80]!r}", parameter="order")
     return _Planned(spec, target, row.version, order, permit)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, or_, select, true
+from sqlalchemy import ColumnElement, Connection, func, or_, select, true
 
 from server.access import ADMIN, REVIEW, ROLES, Caller
 from server.store.tables import names, scripts
@@ -81,4 +81,5 @@ def names_for(viewer: Viewer) -> ColumnElement[bool]:
 
 
 def _owns(principal: str) -> Any:
-    return names.c.owners.contains(f"\n{principal}\n", autoescape=True)
+    # By bytes: LIKE takes "Ann" for "ann", who is somebody else.
+    return func.instr(names.c.owners, f"\n{principal}\n") > 0
