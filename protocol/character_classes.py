@@ -1,7 +1,7 @@
 """Classes of characters in regular expressions whose meaning Python means to change.
 
-``re`` warns of ``[[a]`` and of ``--``, ``&&``, ``~~`` and ``||`` in a class, as a later version may read nested sets and
-operators there (Unicode Technical Standard 18). What a signed manifest or a policy says must mean the same on every
+``re`` warns of ``[[a]`` and of ``--``, ``&&``, ``~~`` and ``||`` in a class, as a later version may read nested sets
+and operators there (Unicode Technical Standard 18). What a signed manifest or a policy says must mean the same on every
 host, and no text of an author may have a program of ours print warnings. So such classes are refused, and not compiled.
 
 Source: docs.python.org/3/library/re.html, "Changed in version 3.7: FutureWarning".
