@@ -8,29 +8,21 @@ tables of them, ``stdlib/tables.json``. ``--check`` only compares, and names wha
 from __future__ import annotations
 
 import ast
-import inspect
-import re
 import sys
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from stdlib import index, shapes, tables
-from stdlib.catalogue import CallSpec, load
+from stdlib import index, tables
+from stdlib.catalogue import CallSpec
 from stdlib.host import MAX_LOG_CHARACTERS
-from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Bounds, Length, Parameter
+from stdlib.parameters import Parameter
 from stdlib.raising import errors_of
+from stdlib.stub_lua import lua_stub
+from stdlib.stub_python import python_stub
+from stdlib.wording import COMMAND, allowed, by_family, in_words, literal, markdown, result_of, signature
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMAND = "python -m stdlib.reference"
-WIDTH = 120
-
-_LUA_TYPES = {
-    "str": "string", "bytes": "string", "int": "integer", "float": "number", "bool": "boolean", "None": "nil",
-    "Any": "any",
-}  # fmt: skip
 
 #: How an error is caught. As every example, it is run by the tests.
 CATCHING = {
@@ -43,11 +35,6 @@ try:
 except HostError as failure:
     print(failure.code, failure.message)""",
 }
-
-_WORDS = {
-    "str": "text", "bytes": "bytes", "int": "whole number", "float": "number", "bool": "boolean", "None": "nothing",
-    "Any": "any value",
-}  # fmt: skip
 
 HEAD = f"""\
 # Calls
@@ -87,126 +74,13 @@ narrow it further. Calls marked *local* are carried out in the sandbox and touch
 """
 
 
-# what a declaration says ---------------------------------------------------------------------------------------------
-
-
-def result_of(spec: CallSpec) -> str:
-    """Return the type of a call's result as a Python annotation; ``Stream[X]``, or the kind of a handle."""
-    if spec.implementation is None:
-        return spec.result
-    if spec.gives == "handle":
-        return spec.gives_kind if spec.gives_kind in kinds() else "Any"
-    told = str(inspect.signature(spec.implementation).return_annotation)
-    if spec.gives != "stream":
-        return told
-    inner = re.fullmatch(r"(?:Async)?(?:Iterator|Generator)\[(.*)\]", told)
-    if inner is None:
-        raise TypeError(f"{spec.name} must say what it yields, not {told}")
-    item = ast.parse(inner[1], mode="eval").body
-    first = item.elts[0] if isinstance(item, ast.Tuple) else item
-    return f"Stream[{ast.unparse(_one_of_many(first))}]"
-
-
-def _one_of_many(item: ast.expr) -> ast.expr:
-    """Return the type of one item of a stream: a list or columns that are yielded stand for several of them."""
-    if ast.unparse(item) == "Columns":
-        return ast.parse("dict[str, Any]", mode="eval").body
-    if isinstance(item, ast.Subscript) and ast.unparse(item.value) == "list":
-        return item.slice
-    return item
-
-
-def kinds() -> set[str]:
-    """Return the kinds of handles that have methods, which are the families of those names."""
-    return {spec.gives_kind for spec in load() if spec.gives == "handle"} & {spec.family for spec in load()}
-
-
-def allowed(spec: CallSpec, item: Parameter) -> str:
-    """Return what a parameter takes, in words."""
-    if spec.is_local and item.kind in ("text", "list of texts"):
-        return item.kind
-    if item.kind.startswith("data up to"):
-        return "text or bytes" if spec.is_local else f"text or {item.kind.replace('data up to', 'bytes, at most')}"
-    if item.kind == "text":
-        return f"text, at most {_length(spec, item)} bytes"
-    if item.kind == "list of texts":
-        count = item.bounds or Bounds(0, MAX_LIST_ITEMS)
-        told = f"{count.low:.0f} to {count.high:.0f}" if count.low else f"at most {count.high:.0f}"
-        return f"list of {told} texts, each of at most {_length(spec, item)} bytes"
-    if item.kind == "value":
-        return "any value" if spec.is_local else "text, number or boolean"
-    if ".." in item.kind:
-        return _range(item.kind)
-    if item.kind.startswith("'"):
-        return "one of " + ", ".join(f"`{_literal(choice)}`" for choice in item.kind.replace("'", "").split(" | "))
-    if item.handle is not None:
-        return f"handle of the kind `{item.handle}`"
-    if item.kind.startswith("data "):
-        return f"text or bytes, at most {item.kind.split()[3]} bytes"
-    if item.kind == "map of texts":
-        return f"map of at most {MAX_LIST_ITEMS} texts"
-    return {
-        "path": "absolute path",
-        "list of paths": f"list of 1 to {MAX_LIST_ITEMS} absolute paths",
-        "octal mode": 'permission bits as octal text, such as `"0644"`',
-        "plain value": "any plain value",
-        "host": "name or address of a host",
-        "url": "http or https URL",
-    }.get(item.kind, item.kind)
-
-
-def _length(spec: CallSpec, item: Parameter) -> int:
-    hints = get_type_hints(spec.implementation, include_extras=True) if spec.implementation is not None else {}
-    for part in _flat(hints.get(item.name)):
-        if isinstance(part, Length):
-            return part.most
-    return MAX_TEXT_CHARACTERS
-
-
-def _flat(annotation: Any) -> Iterator[Any]:
-    yield annotation
-    for part in get_args(annotation):
-        yield from _flat(part)
-    if get_origin(annotation) is Annotated:
-        yield from annotation.__metadata__
-
-
-def _range(kind: str) -> str:
-    """Return a kind with a range, such as ``integer 0..15 bytes``, in words."""
-    word, span, *unit = kind.split(" ")
-    low, high = span.split("..")
-    named = {"integer": "whole number", "number": "number"}[word]
-    return f"{named}{f' of {unit[0]}' if unit else ''} from {low} to {high}"
-
-
-def _type_of(item: Parameter) -> str:
-    """Return the Python annotation of a parameter."""
-    word = item.kind.partition(" ")[0]
-    if word.startswith("'"):
-        told = f"Literal[{item.kind.replace(chr(39), chr(34)).replace(' | ', ', ')}]"
-        return f"{told} | None" if not item.is_required and item.default is None else told
-    named = {
-        "path": "str", "text": "str", "boolean": "bool", "integer": "int", "number": "float", "value": "Any",
-        "data": "Any" if item.is_private else "str | bytes", "map": "dict[str, Any]", "plain": "Any", "host": "str",
-        "url": "str", "octal": "str",
-        "list of texts": "list[str]", "list of paths": "list[str]", "map of texts": "dict[str, str]",
-        "handle": item.handle if item.handle in kinds() else "Any",  # a kind without methods has no class
-    }  # fmt: skip
-    plain = named.get(item.kind) or named[word]
-    return f"{plain} | None" if not item.is_required and item.default is None else plain
-
-
 # docs/calls.md -------------------------------------------------------------------------------------------------------
-
-
-def _by_family() -> list[CallSpec]:
-    return sorted(load(), key=lambda spec: (spec.family, spec.name))
 
 
 def page() -> str:
     """Return the reference for people."""
     sections = [HEAD]
-    for family, specs in groupby(_by_family(), key=lambda spec: spec.family):
+    for family, specs in groupby(by_family(), key=lambda spec: spec.family):
         sections.append(f"## {family or 'Without a family'}\n")
         sections += [_section(spec) for spec in specs]
     return "\n".join(sections)
@@ -216,7 +90,7 @@ def _section(spec: CallSpec) -> str:
     marks = [f"tier `{spec.tier.label}`"]
     marks += ["local"] if spec.is_local else []
     marks += ["changes the host"] if spec.changes else []
-    lines = [f"### `{signature(spec)}`", "", ", ".join(marks), "", _markdown(spec.doc), ""]
+    lines = [f"### `{signature(spec)}`", "", ", ".join(marks), "", markdown(spec.doc), ""]
     if spec.parameters:
         lines += ["| parameter | takes | default |", "|---|---|---|"]
         lines += [_row(spec, item) for item in spec.parameters]
@@ -244,184 +118,7 @@ def _default(item: Parameter) -> str:
         return "required"
     if item.default is None or item.default == []:
         return "nothing" if item.default is None else "an empty list"
-    return f"`{str(item.default).lower() if isinstance(item.default, bool) else _literal(item.default)}`"
-
-
-def signature(spec: CallSpec) -> str:
-    """Return the call as one writes it, optional parameters in brackets."""
-    required = ", ".join(item.name for item in spec.parameters if item.is_required)
-    optional = "".join(f"[, {item.name}]" for item in spec.parameters if not item.is_required)
-    return f"{spec.name}({required}{optional if required else optional.replace('[, ', '[', 1)})"
-
-
-def in_words(node: ast.expr) -> str:
-    """Return a Python annotation, or a shape, as both languages would say it."""
-    if isinstance(node, ast.BinOp):
-        return f"{in_words(node.left)} or {in_words(node.right)}"
-    if isinstance(node, ast.Dict) or (isinstance(node, ast.Name) and node.id in shapes.NAMED):
-        return "map"
-    if isinstance(node, ast.List):
-        return f"list of {in_words(node.elts[0]).replace('map', 'maps', 1)}"
-    if not isinstance(node, ast.Subscript):
-        name = ast.unparse(node)
-        return f"handle `{name}`" if name in kinds() else _WORDS[name]
-    if ast.unparse(node.value) == "Stream":
-        return f"stream of {in_words(node.slice).replace('map', 'maps', 1)}"
-    if isinstance(node.slice, ast.Tuple):  # dict; its keys are always texts
-        value = in_words(node.slice.elts[1])
-        return "map" if value == "any value" else f"map of {value}s"
-    return f"list of {in_words(node.slice).replace('map', 'maps', 1)}"
-
-
-def _markdown(doc: str) -> str:
-    return re.sub(r"(?::code:)?``?([^`]+)``?", r"`\1`", doc)
-
-
-def _literal(value: Any) -> str:
-    """Return a default as both languages nearly write it; texts in double quotes."""
-    text = value.decode("ascii") if isinstance(value, bytes) else value
-    return f'"{text}"' if isinstance(text, str) else str(text)
-
-
-# stdlib/lua/outrider.lua ---------------------------------------------------------------------------------------------
-
-
-def lua_stub() -> str:
-    """Return the LuaCATS annotations of all calls."""
-    lines = ["---@meta", f"-- What the calls look like to an editor. Generated by `{COMMAND}`.", ""]
-    for family, specs in groupby(_by_family(), key=lambda spec: spec.family):
-        if family:
-            closes = ["---@field close fun(self): nil Give it back."] if family in kinds() else []
-            lines += [f"---@class outrider.{family}", *closes, f"{family} = {{}}", ""]
-        for spec in specs:
-            lines += [*_lua_call(spec), ""]
-    return "\n".join(lines)
-
-
-def _lua_call(spec: CallSpec) -> Iterator[str]:
-    for line in _markdown(spec.doc).splitlines():
-        yield f"--- {line}".rstrip()
-    for item in spec.parameters:
-        told = "" if item.kind.startswith("'") else f" {allowed(spec, item)}"  # the type says all of it
-        yield f"---@param {_lua_parameter(item, ' ')}{told}"
-    result = _lua_type(result_of(spec))
-    returned = "" if result == "nil" else f": {result}"
-    optional = [item for item in spec.parameters if not item.is_required]
-    if optional:
-        required = [_lua_parameter(item, ": ") for item in spec.parameters if item.is_required]
-        named = ", ".join(_lua_parameter(item, ": ") for item in optional)
-        yield f"---@overload fun({', '.join([*required, f'named: {{{named}}}'])}){returned}"
-    if returned:
-        yield f"---@return {result}"
-    yield f"function {spec.name}({', '.join(item.name for item in spec.parameters)}) end"
-
-
-def _lua_parameter(item: Parameter, between: str) -> str:
-    kind = _type_of(item).removesuffix(" | None")
-    return f"{item.name}{'' if item.is_required else '?'}{between}{_lua_type(kind)}"
-
-
-def _lua_type(annotation: str) -> str:
-    """Return a Python annotation as LuaCATS writes it."""
-    return _lua_node(ast.parse(annotation, mode="eval").body)
-
-
-def _lua_node(node: ast.expr) -> str:
-    if isinstance(node, ast.BinOp):
-        return "|".join(dict.fromkeys([_lua_node(node.left), _lua_node(node.right)]))
-    if isinstance(node, ast.Subscript):
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        match ast.unparse(node.value):
-            case "Stream":
-                return f"fun(): {_lua_node(inner[0])}"
-            case "list":
-                return f"{_lua_node(inner[0])}[]"
-            case "dict":
-                return f"table<{', '.join(map(_lua_node, inner))}>"
-            case _:  # Literal
-                return "|".join(f'"{ast.literal_eval(item)}"' for item in inner)
-    name = ast.unparse(node)
-    return _LUA_TYPES.get(name, f"outrider.{name}")
-
-
-# stdlib/python/outrider.pyi ------------------------------------------------------------------------------------------
-
-
-def python_stub() -> str:
-    """Return the stub of all calls."""
-    lines = [f'"""What the calls look like to an editor. Generated by `{COMMAND}`."""', ""]
-    lines += ["import builtins", "from collections.abc import Iterator", "from typing import Any, Literal, TypeVar", ""]
-    lines += [*STREAM_STUB.splitlines(), ""]
-    for family, specs in groupby(_by_family(), key=lambda spec: spec.family):
-        lines += [f"class {family}:"] if family else []
-        if family in kinds():
-            lines += ["    def close(self) -> None:", '        """Give it back."""', ""]
-        for spec in specs:
-            lines += [*_python_call(spec, "    " if family else ""), ""]
-    return "\n".join(lines)
-
-
-def _python_call(spec: CallSpec, indent: str) -> Iterator[str]:
-    if indent and not spec.is_method:
-        yield f"{indent}@staticmethod"
-    # Calls have names such as proc.list, which would hide the type inside their class.
-    parameters = [_qualified(_python_parameter(item)) for item in spec.parameters]
-    if spec.is_method:
-        parameters[0] = "self"
-    name, result = spec.name.rpartition(".")[2], _qualified(result_of(spec))
-    line = f"{indent}def {name}({', '.join(parameters)}) -> {result}:"
-    if len(line) <= WIDTH:
-        yield line
-    else:
-        yield f"{indent}def {name}("
-        for parameter in parameters:
-            yield from _within_width(f"{indent}    {parameter},")
-        yield f"{indent}) -> {result}:"
-    paragraphs = [textwrap.wrap(text, WIDTH - 12) for text in _markdown(spec.doc).split("\n\n")]
-    first, *rest = [line for text in paragraphs for line in ("", *text)][1:]
-    if not rest:
-        yield f'{indent}    """{first}"""'
-        return
-    yield f'{indent}    """{first}'
-    yield from (f"{indent}    {line}".rstrip() for line in rest)
-    yield f'{indent}    """'
-
-
-def _within_width(line: str) -> Iterator[str]:
-    """Yield a parameter's line, or the lines that the formatter makes of it if it has many choices."""
-    head, bracket, rest = line.partition("Literal[")
-    if len(line) <= WIDTH or not bracket:
-        yield line
-        return
-    choices, _, end = rest.rpartition("]")
-    indent = " " * (len(line) - len(line.lstrip()))
-    yield f"{head}{bracket}"
-    yield from (f"{indent}    {choice}," for choice in choices.split(", "))
-    yield f"{indent}]{end}"
-
-
-def _python_parameter(item: Parameter) -> str:
-    default = "" if item.is_required else f" = {_literal(item.default)}"
-    return f"{item.name}: {_type_of(item)}{default}"
-
-
-STREAM_STUB = '''\
-_Item = TypeVar("_Item")
-
-class Stream(Iterator[_Item]):
-    """What long results are read through, once, from front to end."""
-
-    def __next__(self) -> _Item: ...
-    def close(self) -> None:
-        """Give it back before its end."""
-
-    def summary(self) -> Any:
-        """Return what the call says about the whole of it; None before its end."""
-'''
-
-
-def _qualified(annotation: str) -> str:
-    return re.sub(r"\b(list|dict)\[", r"builtins.\1[", annotation)
+    return f"`{str(item.default).lower() if isinstance(item.default, bool) else literal(item.default)}`"
 
 
 # the files -----------------------------------------------------------------------------------------------------------

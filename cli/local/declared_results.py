@@ -1,6 +1,6 @@
 """Whether the results that a manifest's test declares for a call have the form of what the call gives. Pure.
 
-The form is the call's declared type (``reference.result_of``), and for the maps in it their shape (``stdlib.shapes``):
+The form is the call's declared type (``wording.result_of``), and for the maps in it their shape (``stdlib.shapes``):
 which fields there are and what they hold, down to the last. Any field may be missing, as a test declares what its
 script looks at. Text stands for bytes, as a manifest has none.
 """
@@ -17,7 +17,7 @@ from cli.local.fixtures import results_of
 from protocol.document import Path
 from stdlib import shapes
 from stdlib.catalogue import CallSpec
-from stdlib.reference import in_words, result_of
+from stdlib.wording import in_words, result_of
 
 Misfit = tuple[Path, str]
 

@@ -17,6 +17,9 @@ from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from stdlib import reference
 from stdlib.catalogue import load
+from stdlib.stub_lua import lua_stub
+from stdlib.stub_python import python_stub
+from stdlib.wording import COMMAND, kinds, signature
 
 LANGUAGES = ("lua", "python")
 
@@ -30,7 +33,7 @@ OF_THE_NETWORK = ("connection", "datagrams", "listener", "tunnel")  # handles th
 
 
 def test_what_is_checked_in_is_what_the_declarations_say() -> None:
-    assert reference.stale() == [], f"run {reference.COMMAND}"
+    assert reference.stale() == [], f"run {COMMAND}"
 
 
 def test_stale_files_are_named_and_written_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +54,7 @@ def test_every_table_row_has_its_three_cells() -> None:
 def test_page_names_every_call_and_parameter_and_nothing_of_python_only() -> None:
     page = reference.page()
     for spec in load():
-        assert f"### `{reference.signature(spec)}`" in page
+        assert f"### `{signature(spec)}`" in page
         for item in spec.parameters:
             assert f"| `{item.name}` | " in page
     for word in ("dict[", "list[", "`None` |", "`True`", "`False`", "Any"):
@@ -59,18 +62,18 @@ def test_page_names_every_call_and_parameter_and_nothing_of_python_only() -> Non
 
 
 def test_stub_for_python_compiles_and_has_every_call() -> None:
-    tree = ast.parse(reference.python_stub(), feature_version=(3, 11))
+    tree = ast.parse(python_stub(), feature_version=(3, 11))
     found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
             found |= {f"{node.name}.{item.name}" for item in node.body if isinstance(item, ast.FunctionDef)}
-    everywhere = {"Stream.__next__", "Stream.close", "Stream.summary", *(f"{kind}.close" for kind in reference.kinds())}
+    everywhere = {"Stream.__next__", "Stream.close", "Stream.summary", *(f"{kind}.close" for kind in kinds())}
     assert found == set(load().names()) | everywhere
 
 
 async def test_stub_for_lua_is_lua_and_has_every_call(sandbox: Sandbox) -> None:
     """It defines the calls anew, so it is only loaded, as a function that nobody calls."""
-    stub = reference.lua_stub()
+    stub = lua_stub()
     by_family = [spec.name for spec in sorted(load(), key=lambda spec: (spec.family, spec.name))]
     outcome = await run(sandbox, "lua", f"local function all()\n{stub}\nend\nreturn type(all)", Tier.COMPUTE)
     assert (outcome.status, outcome.result) == ("ok", "function"), outcome.reason
