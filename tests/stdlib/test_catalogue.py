@@ -85,7 +85,8 @@ PATHS = sorted(
     (spec.name, item.name) for spec in load() for item in spec.parameters if item.is_path and not spec.is_local
 )
 OTHERS: dict[str, Any] = {
-    "patterns": ["*"], "regex": "x", "mode": "0600", "target": "x", "blob_hash": "0" * 64, "diff": "@@ -1 +1 @@\n-a\n+b\n", "data": "x",
+    "patterns": ["*"], "regex": "x", "mode": "0600", "target": "x", "blob_hash": "0" * 64, "data": "x",
+    "diff": "@@ -1 +1 @@\n-a\n+b\n",
     "uid": 0, "gid": 0, "size": 1, "atime": 1, "mtime": 1, "path": "/tmp/x", "source": "/tmp/x",
 }  # fmt: skip
 
