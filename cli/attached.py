@@ -49,7 +49,7 @@ class Wanted:
     session: str
     role: str
     opens: dict[str, Any] | None = None  # for a terminal that is not there yet
-    on_hello: Callable[[dict[str, Any]], None] = lambda _: None
+    on_open: Callable[[dict[str, Any]], None] = lambda _: None  # gets the server's greeting once the host has opened it
     types: bool = True  # whether what comes from stdin is typed
     key: str | None = None  # that was named on the command line, for what else is opened from here
 
@@ -95,6 +95,7 @@ class Attached:
         self._left = Left()
         self._is_leaving = asyncio.Event()
         self._has_said_hello = False
+        self._greeting: dict[str, Any] | None = None  # the server's, until the terminal is there
         self._is_at_end = False  # of stdin
         self._host = self._reason = ""
         self._wish: tuple[int, str] | None = None  # number and path of what a program there asks to have edited
@@ -288,6 +289,8 @@ class Attached:
                 return
 
     def _linked(self, is_up: bool) -> None:
+        if is_up:
+            self._is_there()
         if is_up and self._was_down:
             self._say("[the host is back]")
         elif not is_up:
@@ -302,12 +305,19 @@ class Attached:
         self._is_paused = message.get("paused_by") is not None
         self._told = int(message.get("offset") or 0)
         if not self._has_said_hello:
-            self._wanted.on_hello(message)
+            self._greeting = message
             if self._wanted.types or self._on_terminal:
                 self._keys.start()
         elif message.get("skipped"):
             self._say(f"[{message['skipped']:,} bytes were missed; the recording has them]")
         self._has_said_hello = True
+        if message.get("opened", True):  # else the host may still refuse, and nothing is recorded
+            self._is_there()
+
+    def _is_there(self) -> None:
+        greeting, self._greeting = self._greeting, None
+        if greeting is not None:
+            self._wanted.on_open(greeting)
 
     def _changed(self, message: dict[str, Any]) -> None:
         what, who, identity = message.get("what"), message.get("who"), message.get("id")

@@ -40,10 +40,10 @@ def show_program(
     )
     session.open()
     opens = {"user": user, "argv": list(argv), "term": _term(), "lang": _language()}
-    on_hello = banner()
+    on_open = banner()
     if invocation.output.as_json:
-        on_hello = lambda _: None  # noqa: E731 - the program's output is all there is on stdout, and stderr is quiet
-    return show(invocation, Wanted(session.id, "owner", opens, on_hello, key=invocation.asked.key))
+        on_open = lambda _: None  # noqa: E731 - the program's output is all there is on stdout, and stderr is quiet
+    return show(invocation, Wanted(session.id, "owner", opens, on_open, key=invocation.asked.key))
 
 
 def _term() -> str:
@@ -96,7 +96,7 @@ def refusal(error: dict[str, Any]) -> OutriderError:
 
 
 def banner(first: str = "") -> Callable[[dict[str, Any]], None]:
-    """Return what writes the line at the top, from the server's greeting."""
+    """Return what writes the line at the top, from the server's greeting, once the terminal is there and recorded."""
 
     def said(hello: dict[str, Any]) -> None:
         others = [each["who"] for each in hello.get("people") or () if each["id"] != hello["you"]["id"]]

@@ -176,7 +176,7 @@ class Zygote:
         try:
             socket.send_fds(self._control, [request], [channel.fileno()])
         except OSError as error:
-            self._hear()  # perhaps that it is gone: a caller that tries again at once would keep the loop from hearing it
+            self._hear()  # perhaps that it is gone: a caller that tries again at once would keep the loop from it
             raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
         worker = self._workers[run] = Worker(self._loop)
         return worker

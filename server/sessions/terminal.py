@@ -424,9 +424,10 @@ class LiveTerminal:
             "type": "hello", "you": viewer.person.to_plain(), "session": self.session, "host": row.agent_name,
             "owner": row.principal, "reason": row.purpose, "size": self.size, "offset": offset, "skipped": skipped,
             "people": [person.to_plain() for person in self.party.people.values()], "keyboard": self.party.keyboard,
-            "linked": self.is_linked, "ends": clock.text(ends_us), "idle_s": limits_of.get("idle_s"),
-            "longest_s": limits_of.get("longest_s"), "records_input": self._keeps_input,
-            "moderators_missing": self.party.moderators_missing, "paused_by": self.party.paused_by,
+            "linked": self.is_linked, "opened": self._opens is None, "ends": clock.text(ends_us),
+            "idle_s": limits_of.get("idle_s"), "longest_s": limits_of.get("longest_s"),
+            "records_input": self._keeps_input, "moderators_missing": self.party.moderators_missing,
+            "paused_by": self.party.paused_by,
         }  # fmt: skip
 
     def leave(self, viewer: Viewer) -> None:

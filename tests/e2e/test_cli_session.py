@@ -73,6 +73,7 @@ def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:
         assert wrong.status == status, wrong.err
         assert said in wrong.err
         assert wrong.out == ""
+        assert "recording on" not in wrong.err, "nothing is recorded that the host did not open"
     gone = desk.program("session", "join", newest(desk))
     assert gone.status == 1
     assert "is not open" in gone.err

@@ -50,6 +50,7 @@ async def test_a_shell_from_its_first_prompt_to_its_exit_status(host: Fleet) -> 
         assert (hello["owner"], hello["host"], hello["you"]["role"]) == ("admin", "host-1", "owner")
         assert hello["ends"]
         assert hello["idle_s"] == 1800
+        assert hello["opened"] or await me.hears("link", up=True), "who comes is told when the host has opened it"
         await me.type("stty size; echo [$TERM] [$LANG] [$HOME] [$OUTRIDER_SESSION] $0; printf 'ä\\377\\n'\r")
         await me.sees(
             rf"30 100\r\n\[xterm-256color\] \[C\.UTF-8\] \[{os.path.expanduser('~')}\] \[{session}\] -\w+\r\n"
@@ -115,8 +116,10 @@ async def test_what_the_host_refuses_is_said_and_closes_the_session(
 ) -> None:
     session = new_session(host, grant=grant)
     async with seated(host, session, **opens) as me:
+        assert not (await me.hears("hello"))["opened"]
         exit = await me.hears("exit")
         assert exit["error"]["code"] == code
+        assert not any(message["type"] == "link" and message["up"] for message in me.told)
     assert (await ended(host, session))["status"] == "ended"
 
 
