@@ -153,6 +153,7 @@ class _Waiting:
     tier = Tier.COMPUTE
     changes = False
     is_blocking = False
+    prepare_at_once = None
     looks_up = ()
     gives = "value"
     facts = (Facts(),)

@@ -158,6 +158,7 @@ class _Entry:
     tier = Tier.COMPUTE
     changes = True  # so what it did is recorded before the script goes on: nothing is known of what it does
     is_blocking = False  # threads are taken care of here, as an intent needs the loop
+    prepare_at_once = None
     looks_up = ()
     gives = "value"
 

@@ -44,7 +44,17 @@ from protocol.redaction import Redactor
 from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
 from sandbox.channel import escaped
 from sandbox.held import Held, Holder
-from sandbox.parties import Asker, CallEntry, CallSummary, CallTable, DryRun, PreparedCall, Recorder, Session
+from sandbox.parties import (
+    Asker,
+    CallEntry,
+    CallSummary,
+    CallTable,
+    DryRun,
+    PrepareAtOnce,
+    PreparedCall,
+    Recorder,
+    Session,
+)
 from sandbox.pump import Pump
 from sandbox.replies import Reply, answered, given, refused
 from sandbox.runtimes import HANDLE_KEY, STREAM
@@ -335,6 +345,11 @@ class Gate:
         entry = self._admit(attempt, args, named)
         while True:
             try:
+                if entry.prepare_at_once is not None:
+                    try:
+                        return self._pass_at_once(entry.prepare_at_once, entry, attempt)
+                    except BlockingIOError:  # on a thread then, from the beginning
+                        attempt.verdict, attempt.rule = "deny", RULE_NOT_DECIDED
                 if entry.is_blocking:
                     return await self._pass_on_thread(entry, attempt)
                 if entry.gives != _VALUE:
@@ -401,6 +416,19 @@ class Gate:
             return value
         finally:
             if held:
+                self.budget.release(held)
+
+    def _pass_at_once(self, prepare: PrepareAtOnce, entry: CallEntry, attempt: _Attempt) -> Any:
+        """Pass a call that may block and changes nothing, here and now if that takes no waiting.
+
+        Raises:
+            BlockingIOError: It does.
+        """
+        with prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
+            held = self._allow(entry, attempt, prepared.facts)
+            try:
+                return prepared.perform()
+            finally:
                 self.budget.release(held)
 
     async def _pass_on_thread(self, entry: CallEntry, attempt: _Attempt) -> Any:

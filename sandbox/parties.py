@@ -27,6 +27,14 @@ class PreparedCall(Protocol):
         """Carry it out and return the plain value, or an awaitable of it unless the call is blocking."""
 
 
+class PrepareAtOnce(Protocol):
+    """How a call's targets are opened without ever waiting."""
+
+    def __call__(
+        self, host: Any, run: Any, bound: dict[str, Any], passage: Passage
+    ) -> AbstractContextManager[PreparedCall]: ...
+
+
 class CallEntry(Protocol):
     """One call of the catalogue, as the gate needs it."""
 
@@ -59,6 +67,13 @@ class CallEntry(Protocol):
         self, host: Any, run: Any, bound: dict[str, Any], passage: Passage
     ) -> AbstractContextManager[PreparedCall]:
         """Open the targets; leaving the context closes them."""
+
+    @property
+    def prepare_at_once(self) -> PrepareAtOnce | None:
+        """As ``prepare``, but never waits: it, and ``perform`` of what it gives, raise ``BlockingIOError`` instead.
+
+        Of a call that may block, changes nothing and gives a value, if that is first to be tried; else None.
+        """
 
 
 class CallTable(Protocol):

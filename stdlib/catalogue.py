@@ -23,6 +23,7 @@ from typing import Annotated, Any, NamedTuple, Protocol, get_args, get_origin, g
 from policies.model import Facts
 from protocol.errors import ArgumentError, OutriderError
 from protocol.tiers import Tier
+from stdlib import at_once
 from stdlib.handles import Handle, Private
 from stdlib.host import Command, Host, RunContext, declared_command
 from stdlib.parameters import HANDLE_KEY, REQUIRED, HostPath, HostPlace, Parameter, limits_of, parameter
@@ -83,6 +84,7 @@ class Decided:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
+PrepareAtOnce = Callable[[Host, RunContext, dict[str, Any], Passage], AbstractContextManager["Prepared"]]
 Decides = Callable[[Host, Mapping[str, Any]], Decided]
 
 
@@ -116,6 +118,7 @@ class CallSpec:
     examples: Mapping[str, str] = field(default_factory=dict)  # language -> source
     result: str = ""  # of a call without an implementation: its type, as a Python annotation
     below: bool | str = False  # whether it reaches all below its paths: always, or where this parameter is true
+    at_once: bool = False  # whether a blocking call is first tried on the event loop; see ``stdlib.at_once``
 
     @property
     def family(self) -> str:
@@ -131,6 +134,13 @@ class CallSpec:
     def has_target(self) -> bool:
         """Whether it reaches into the network, so that rules decide on where to."""
         return any(item.is_target for item in self.parameters)
+
+    @property
+    def is_fit_for_the_loop(self) -> bool:
+        """Whether it is one that changes nothing, gives a value, and takes paths of objects and plain values only."""
+        if not self.is_blocking or self.changes or self.gives != "value" or self.command or self.decides:
+            return False
+        return not any(item.is_place or item.handle or item.is_private or item.is_target for item in self.parameters)
 
     @property
     def is_local(self) -> bool:
@@ -179,6 +189,8 @@ class CallSpec:
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
     ) -> AbstractContextManager[Prepared | AtHand]:
         """Return a context in which the targets of the call are open, ready for the decision; it closes them."""
+        if self.at_once:  # it was tried
+            at_once.learn()
         if self._is_plain:
             return AtHand(NO_FACTS, self.performer(host, run, passage, bound))
         arguments, facts = self._things(passage, bound) if self._has_things else (dict(bound), [])
@@ -194,6 +206,18 @@ class CallSpec:
             return _Opened(self, host, run, passage, arguments, facts)
         ready, performer = tuple(facts) or NO_FACTS, self.performer(host, run, passage, arguments)
         return _Reaching(ready, performer, self._target_of(bound)) if self.has_target else AtHand(ready, performer)
+
+    @cached_property
+    def prepare_at_once(self) -> PrepareAtOnce | None:
+        """As :meth:`prepare`, for the event loop: it, and ``perform``, raise ``BlockingIOError`` where anything would
+        have to be waited for. None unless declared ``at_once``.
+        """
+        return self._open_at_once if self.at_once else None
+
+    def _open_at_once(
+        self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
+    ) -> AbstractContextManager[Prepared]:
+        return _Opened(self, host, run, passage, dict(bound), [], at_once.resolve_at_once)
 
     def _target_of(self, bound: Mapping[str, Any]) -> str | None:
         """Return where the call reaches, as an error says it."""
@@ -307,15 +331,17 @@ class _Opened:
         passage: See ``host``.
         arguments: With paths as texts; what was opened takes their place.
         facts: What the call is decided on, beside what is opened.
+        resolve: Opens what is no place.
     """
 
-    __slots__ = ("_arguments", "_asked", "_contexts", "_facts", "_host", "_passage", "_run", "_spec")
+    __slots__ = ("_arguments", "_asked", "_contexts", "_facts", "_host", "_passage", "_resolve", "_run", "_spec")
 
     def __init__(
         self, spec: CallSpec, host: Host, run: RunContext, passage: Passage, arguments: dict[str, Any],
-        facts: list[Facts],
+        facts: list[Facts], resolve: Callable[..., AbstractContextManager[Target]] = resolve,
     ) -> None:  # fmt: skip
         self._spec = spec
+        self._resolve = resolve
         self._host = host
         self._run = run
         self._passage = passage
@@ -347,7 +373,7 @@ class _Opened:
             error.path = self._asked[0]
 
     def _open(self, item: Parameter, path: str) -> Target | Place:
-        opening: Callable[..., AbstractContextManager[Target | Place]] = place if item.is_place else resolve
+        opening: Callable[..., AbstractContextManager[Target | Place]] = place if item.is_place else self._resolve
         self._asked.append(path)
         context = opening(path, follow=self._spec.follows)
         try:
@@ -388,6 +414,7 @@ def call(
     under: str | None = None,
     dry: Mapping[str, Any] | None = None,
     below: bool | str = False,
+    at_once: bool = False,
     lua: str = "",
     python: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -406,6 +433,9 @@ def call(
         dry: Fields of the map that it gives in a dry run, beside ``dry_run``.
         below: Whether it reaches what lies below its paths: always, or where the parameter of this name is true. Only
             said to those who read a script; the call itself asks about everything that it comes to.
+        at_once: Whether it is first tried on the event loop (``stdlib.at_once``): it only looks, and all that it does
+            with its paths once they are open is in memory, or raises ``BlockingIOError`` where the target
+            ``is_at_once``.
         lua: An example.
         python: An example; that of Lua if it reads the same.
     """
@@ -416,7 +446,7 @@ def call(
         _add(CallSpec(
             name, tier, parameters, function, changes, not is_async, follows, command, decides, looks_up, under, dry,
             *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
-            below=below,
+            below=below, at_once=at_once,
         ))  # fmt: skip
         return function
 
@@ -481,6 +511,8 @@ def _signature(function: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[Par
 def _add(spec: CallSpec) -> None:
     if spec.name in _declared:
         raise TypeError(f"the call {spec.name} is declared twice")
+    if spec.at_once and not spec.is_fit_for_the_loop:
+        raise TypeError(f"the call {spec.name} cannot be tried on the event loop")
     if not spec.doc:
         raise TypeError(f"the call {spec.name} says nothing about itself")
     _declared[spec.name] = spec

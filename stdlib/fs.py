@@ -6,14 +6,12 @@ inside files is read in ``fs_content`` and its kin; trees are walked in ``fs_wal
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import grp
 import os
 import pwd
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,39 +23,62 @@ from stdlib.parameters import Bounds
 from stdlib.paths import Target, failure
 
 MAX_ENTRIES = 10_000  # of one listing
+MAX_NAMES = 1024  # that are remembered, of users and of groups
 _TYPES = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket", stat.S_IFCHR: "character", stat.S_IFBLK: "block",
 }  # fmt: skip
 
 
-def described(status: os.stat_result) -> dict[str, Any]:
-    """Return what ``fs.stat`` says of a file."""
+def described(status: os.stat_result, *, is_at_once: bool = False) -> dict[str, Any]:
+    """Return what ``fs.stat`` says of a file.
+
+    Args:
+        status: Of it.
+        is_at_once: Whether to raise ``BlockingIOError`` where the name of its owner or group would have to be looked
+            up: a directory service may be asked for that.
+    """
     return {
         "type": _TYPES.get(stat.S_IFMT(status.st_mode), "unknown"), "size": status.st_size,
         "mode": f"{stat.S_IMODE(status.st_mode):04o}", "uid": status.st_uid, "gid": status.st_gid,
-        "owner": _user(status.st_uid), "group": _group(status.st_gid), "atime": status.st_atime,
-        "mtime": status.st_mtime, "ctime": status.st_ctime, "inode": status.st_ino, "nlink": status.st_nlink,
+        "owner": _USERS.of(status.st_uid, is_at_once), "group": _GROUPS.of(status.st_gid, is_at_once),
+        "atime": status.st_atime, "mtime": status.st_mtime, "ctime": status.st_ctime, "inode": status.st_ino,
+        "nlink": status.st_nlink,
     }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1024)
-def _user(uid: int) -> str | None:
-    with contextlib.suppress(KeyError):
-        return pwd.getpwuid(uid).pw_name
-    return None
+class _Names:
+    """The names of numbers, each looked up once."""
+
+    def __init__(self, look_up: Callable[[int], str]) -> None:
+        self._look_up = look_up
+        self._known: dict[int, str | None] = {}
+
+    def of(self, number: int, is_at_once: bool) -> str | None:
+        """Return the name; None if there is none."""
+        try:
+            return self._known[number]
+        except KeyError:
+            if is_at_once:
+                raise BlockingIOError from None
+        try:
+            name: str | None = self._look_up(number)
+        except KeyError:
+            name = None
+        if len(self._known) >= MAX_NAMES:
+            self._known.clear()
+        self._known[number] = name
+        return name
 
 
-@functools.lru_cache(maxsize=1024)
-def _group(gid: int) -> str | None:
-    with contextlib.suppress(KeyError):
-        return grp.getgrgid(gid).gr_name
-    return None
+_USERS = _Names(lambda uid: pwd.getpwuid(uid).pw_name)
+_GROUPS = _Names(lambda gid: grp.getgrgid(gid).gr_name)
 
 
 @call(
     "fs.stat",
     tier=Tier.OBSERVE,
+    at_once=True,
     lua='local found = fs.stat("/etc/hostname")',
     python='found = fs.stat("/etc/hostname")',
 )
@@ -67,24 +88,26 @@ def status(path: Target) -> dict[str, Any] | None:
     ``type``, ``size`` (bytes), ``mode`` (octal text), ``uid``, ``gid``, ``owner``, ``group``, ``atime``, ``mtime``,
     ``ctime`` (seconds since 1970 UTC), ``inode``, ``nlink``.
     """
-    return described(os.fstat(path.fd)) if path.exists else None
+    return described(os.fstat(path.fd), is_at_once=path.is_at_once) if path.exists else None
 
 
 @call(
     "fs.lstat",
     tier=Tier.OBSERVE,
+    at_once=True,
     follows=False,
     lua='local found = fs.lstat("/etc/hostname")',
     python='found = fs.lstat("/etc/hostname")',
 )
 def link_status(path: Target) -> dict[str, Any] | None:
     """Return what ``path`` is as :code:`fs.stat` does, but of a symlink itself."""
-    return described(path.status()) if path.exists else None
+    return described(path.status(), is_at_once=path.is_at_once) if path.exists else None
 
 
 @call(
     "fs.exists",
     tier=Tier.OBSERVE,
+    at_once=True,
     lua='local is_there = fs.exists("/etc/hostname")',
     python='is_there = fs.exists("/etc/hostname")',
 )

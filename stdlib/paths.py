@@ -30,6 +30,7 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
     asked: str  # as the script wrote it
     real: str  # resolved; for a missing file: what it would be
     fd: int  # O_PATH descriptor, -1 if missing
+    is_at_once: bool = False  # used on the event loop (stdlib.at_once): what would wait is to raise BlockingIOError
 
     @property
     def exists(self) -> bool:

@@ -117,6 +117,7 @@ class FixtureEntry:
 
     changes = False  # nothing is done, so there is no intent
     is_blocking = True
+    prepare_at_once = None
     looks_up = ()
 
     def __init__(self, spec: CallSpec, declared: Declared | None) -> None:

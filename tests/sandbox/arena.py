@@ -33,6 +33,7 @@ class Entry:
     perform: Callable[..., Any] = lambda *_: None
     changes: bool = False
     is_blocking: bool = False
+    prepare_at_once: Any = None
     facts: Facts = field(default_factory=Facts)
     tier: Tier = Tier.OBSERVE
     gives: str = "value"

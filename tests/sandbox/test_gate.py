@@ -404,3 +404,80 @@ async def test_bytes_go_to_what_was_opened_for_them_and_are_counted_on_record() 
     assert taker.got == b"abc"
     end = records.kept[-1]
     assert (end["kind"], end["call"], end["bytes"], end["data"]["items"]) == ("call.end", "t.open", 3, 2)
+
+
+class AtOnce(Entry):
+    """A call that is tried on the loop: what happens there, and then what happens on a thread."""
+
+    def tried(self, perform: Any) -> AtOnce:
+        @contextmanager
+        def prepare(host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[Any]:
+            self.events.append("try")
+            try:
+                yield SimpleNamespace(facts=(self.facts,), perform=perform)
+            finally:
+                self.events.append("leave")
+
+        self.prepare_at_once, self.is_blocking = prepare, True
+        return self
+
+
+async def test_what_can_be_done_at_once_needs_no_thread() -> None:
+    """It is decided and recorded like every other call."""
+    records, entry = Records(), AtOnce(facts=Facts(path="/x"))
+    one = gate(table(a=entry.tried(threading.get_ident)), records)
+    reply = await one.call("t.a", [], {})
+    assert (reply.value, entry.events) == (threading.get_ident(), ["try", "leave"])
+    assert [(kept["verdict"], kept["rule"], kept["outcome"]) for kept in records.kept] == [("allow", ALLOW.rule, "ok")]
+    assert one.budget.remaining()["open_files"] == LIMITS.open_files
+
+
+async def test_what_cannot_be_done_at_once_is_done_on_a_thread_and_recorded_once() -> None:
+    """From the beginning: opened and decided anew. What the attempt held is given back."""
+    records, entry = Records(), AtOnce(lambda *_: threading.get_ident(), facts=Facts(path="/x"))
+    decisions: list[Facts] = []
+
+    def decide(_name: str, facts: Facts) -> Verdict:
+        decisions.append(facts)
+        return ALLOW
+
+    one = gate(table(a=entry.tried(raising(BlockingIOError()))), records, decide=decide)
+    reply = await one.call("t.a", [], {})
+    assert reply.ok
+    assert reply.value != threading.get_ident()
+    assert entry.events == ["try", "leave", "open", "perform", "close"]
+    assert len(records.kept) == 1
+    assert one.budget.remaining()["open_files"] == LIMITS.open_files
+
+
+async def test_an_attempt_leaves_no_verdict_behind() -> None:
+    """What is allowed on the loop and then cannot be opened on the thread was never decided."""
+    records, entry = Records(), AtOnce()
+
+    @contextmanager
+    def gone(*_: Any) -> Iterator[Any]:
+        raise NotFoundError("it does not exist any more")
+        yield
+
+    entry.tried(raising(BlockingIOError())).prepare = gone  # type: ignore[method-assign]  # of this one entry
+    await gate(table(a=entry), records).call("t.a", [], {})
+    assert [(kept["verdict"], kept["rule"], kept["outcome"]) for kept in records.kept] == [
+        ("deny", gate_module.RULE_NOT_DECIDED, "not_found")
+    ]
+
+
+@pytest.mark.parametrize("error", [ArgumentError("path: too long", parameter="path"), RuntimeError("a fault of ours")])
+async def test_no_other_error_makes_it_try_again(error: Exception) -> None:
+    """Nothing is done twice but what could not be done at all."""
+    entry = AtOnce()
+    reply = await gate(table(a=entry.tried(raising(error)))).call("t.a", [], {})
+    assert (reply.ok, entry.events) == (False, ["try", "leave"])
+
+
+async def test_what_is_denied_at_once_is_not_done() -> None:
+    """Neither there nor on a thread."""
+    records, entry = Records(), AtOnce()
+    one = gate(table(a=entry.tried(raising(AssertionError("performed")))), records, decide=lambda *_: DENY)
+    reply = await one.call("t.a", [], {})
+    assert (one.denial, entry.events) == (reply.error, ["try", "leave"])
+    assert [(kept["verdict"], kept["rule"]) for kept in records.kept] == [("deny", DENY.rule)]

@@ -69,6 +69,7 @@ class Standing:
         self._spec = spec
         self.tier, self.changes, self.gives = spec.tier, spec.changes, spec.gives
         self.is_blocking = True
+        self.prepare_at_once = None
         self.performed = 0
         self.facts: tuple[Facts, ...] = ()
         self.bind = spec.bind

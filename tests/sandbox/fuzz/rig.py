@@ -53,6 +53,7 @@ class Call:
     answer: Callable[[Ground, list[Any]], Any]
     changes: bool = False
     is_blocking: bool = False
+    prepare_at_once: Any = None
     facts: Callable[[list[Any]], Facts] = lambda _args: Facts()
     tier: Tier = Tier.OBSERVE
     gives: str = "value"

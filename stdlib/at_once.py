@@ -1,0 +1,76 @@
+"""Paths that are opened on the event loop itself, as nothing about them has to be waited for; all others are not.
+
+A thread costs a call more than to look at a file does. So what some calls need of a path (``@call(at_once=True)``) is
+first tried where the gate is: the path must be in the kernel's memory, and lie on a file system that answers from it.
+Whatever is not so, and whatever goes wrong, is ``BlockingIOError``: the call is then made on a thread from its
+beginning, and only that tells of errors. So there is one way to fail, and nothing is given that no thread would give.
+
+What is opened and what it is decided on is as in ``stdlib.paths``: the very object, by its real path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+
+from kernel.files import open_cached
+from kernel.mounts import Mounts
+from protocol.errors import OutriderError
+from stdlib.paths import Target, real_of
+
+_mounts = Mounts()
+
+
+def learn() -> None:
+    """Look which file systems answer at once, if that is not known. May wait: for a thread."""
+    with suppress(OSError):  # no /proc: then none does
+        _mounts.look()
+
+
+class resolve_at_once:  # a context, as stdlib.paths.resolve
+    """The context of the target that ``path`` names. On the event loop.
+
+    Raises:
+        BlockingIOError: It cannot be told without waiting that there is one, and what it is.
+    """
+
+    __slots__ = ("_follow", "_path", "_target")
+
+    def __init__(self, path: str, *, follow: bool = True) -> None:
+        self._path = path
+        self._follow = follow
+        self._target: Target | None = None
+
+    def __enter__(self) -> Target:
+        try:
+            self._target = _opened(self._path, 0 if self._follow else os.O_NOFOLLOW)
+        except (OSError, OutriderError):  # the thread says what it is
+            raise BlockingIOError from None
+        return self._target
+
+    def __exit__(self, *_: object) -> None:
+        if self._target is None:
+            return
+        # The last to let go of an object without a name frees all that it holds, on the disk as well.
+        if os.fstat(self._target.fd).st_nlink:
+            os.close(self._target.fd)
+        else:
+            _close_apart(self._target.fd)
+
+
+def _opened(path: str, flags: int) -> Target:
+    if not _mounts.are_known:
+        raise BlockingIOError
+    fd = open_cached(path, flags)
+    try:
+        if _mounts.answers_at_once(fd):
+            return Target(path, real_of(fd), fd, is_at_once=True)
+        raise BlockingIOError
+    except BaseException:  # of a file system that is not known: also to let go of it may take its time
+        _close_apart(fd)
+        raise
+
+
+def _close_apart(fd: int) -> None:
+    asyncio.get_running_loop().run_in_executor(None, os.close, fd)
