@@ -8,8 +8,10 @@ import sys
 import termios
 import time
 import tty
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -23,7 +25,9 @@ from protocol.transcript import Transcript
 
 PATIENCE_S: Final = 2.0  # that a pause takes at most, with --skip-idle
 JUMP_S: Final = 10.0  # that the key f skips
-CALLS: Final = 2_000  # of one session that are shown among the rest
+CALLS: Final = 50_000  # of the host in the time of one session that are looked at for its own
+ASIDE: Final = timedelta(minutes=10)  # that the clocks of host and server may be apart
+ARGUMENT_CHARACTERS: Final = 100  # of one argument of a call that are shown
 
 Item = dict[str, Any]
 
@@ -40,24 +44,64 @@ def events(api: Api, session: str, from_s: float = 0.0) -> Iterator[Item]:
             return
 
 
-def calls(api: Api, shown: Item, opened_us: int) -> list[Item]:
-    """Return the calls of a session as items of the same timeline."""
-    ended = {"until": shown["ended"]} if shown.get("ended") else {}
-    found = api.items("records", limit=CALLS, agent=shown["agent_id"], kind="call", since=shown["created"], **ended)
-    return [
-        {"time_s": (each["time_us"] - opened_us) / 1e6, "kind": "call", "data": "", "about": each}
-        for each in found if each["session"] == shown["id"] and each["call"] != "tty.login"
+@dataclass(frozen=True)
+class Made:
+    """The calls that people's sessions made on the host of a session while it lasted, as items of its timeline."""
+
+    calls: list[Item]
+    begun_us: int  # when its timeline begins, in microseconds since 1970 by the clock of the host
+    is_all: bool  # of a time with more than CALLS the first ones were looked at
+
+
+def calls(api: Api, shown: Item, opened_us: int) -> Made:
+    """Return what was called while a session lasted.
+
+    Args:
+        shown: The session.
+        opened_us: When it was opened, by the clock of the server. The host's own record of the terminal's opening is
+            better, as its clock gave all times on the timeline.
+    """
+    until = {"until": _moved(shown["ended"], ASIDE)} if shown.get("ended") else {}
+    since = _moved(shown["created"], -ASIDE)
+    found = list(api.items("records", limit=CALLS, agent=shown["agent_id"], kind="call", since=since, **until))
+    logins = (each["time_us"] for each in found if each["session"] == shown["id"] and each["call"] == "tty.login")
+    begun_us = next(logins, opened_us)
+    made = [
+        {"time_s": (each["time_us"] - begun_us) / 1e6, "kind": "call", "data": "", "about": each}
+        for each in found if each["session"] and not each["run"] and each["call"] != "tty.login"
     ]  # fmt: skip
+    return Made(made, begun_us, len(found) < CALLS)
 
 
-def merged(items: Iterator[Item], others: list[Item]) -> Iterator[Item]:
-    """Yield two timelines as one."""
-    waiting = sorted(others, key=lambda item: float(item["time_s"]))
+def opened_us(shown: Item) -> int:
+    """Return when a session was opened, or else asked for, in microseconds since 1970."""
+    return round(datetime.fromisoformat(shown.get("opened") or shown["created"]).timestamp() * 1_000_000)
+
+
+def _moved(moment: str, by: timedelta) -> str:
+    return (datetime.fromisoformat(moment) + by).isoformat()
+
+
+def merged(items: Iterator[Item], made: list[Item], session: str) -> Iterator[Item]:
+    """Yield a timeline with the calls of its session among the rest, and those of the sessions opened from there.
+
+    A call of such a session comes after its opening, whatever the clock of the host said.
+    """
+    waiting = deque(sorted(made, key=lambda item: float(item["time_s"])))
+    known, held = {session}, defaultdict[str, list[Item]](list)
     for item in items:
         while waiting and waiting[0]["time_s"] <= item["time_s"]:
-            yield waiting.pop(0)
+            call = waiting.popleft()
+            if call["about"]["session"] in known:
+                yield call
+            else:
+                held[call["about"]["session"]].append(call)
         yield item
-    yield from waiting
+        about = item["about"]
+        if item["kind"] == "presence" and about.get("what") == "opened":
+            known.add(about["session"])
+            yield from ({**call, "time_s": item["time_s"]} for call in held.pop(about["session"], ()))
+    yield from (call for call in waiting if call["about"]["session"] in known)
 
 
 def octets(item: Item) -> bytes:
@@ -68,10 +112,10 @@ def octets(item: Item) -> bytes:
 # as text -------------------------------------------------------------------------------------------------------------
 
 
-def text(items: Iterator[Item], opened_us: int) -> Iterator[str]:
+def text(items: Iterator[Item], begun_us: int) -> Iterator[str]:
     """Yield lines: what was printed, and between it what happened, each with its time."""
     transcript = Transcript()
-    begun = datetime.fromtimestamp(opened_us / 1e6, UTC).astimezone()
+    begun = datetime.fromtimestamp(begun_us / 1e6, UTC).astimezone()
     for item in items:
         stamp = f"{begun + timedelta(seconds=item['time_s']):%H:%M:%S}"
         if item["kind"] == "output":
@@ -113,13 +157,25 @@ def happened(item: Item) -> str | None:
         case "notice" | "marker":
             return f"* {about.get('text')}"
         case "call":
-            return f"> {about.get('call')} {about.get('verdict')} {about.get('outcome')}"
+            return f"> {about.get('call')} {_arguments(about)}{about.get('verdict')} {about.get('outcome')}"
         case "gap":
             return f"* {about['to'] - about['from']} bytes were lost"
         case "exit":
             code, number, reason = about.get("code"), about.get("signal"), about.get("reason")
             return f"* ended: {reason or (f'signal {number}' if number else f'status {code}')}"
     return None
+
+
+def _arguments(record: Item) -> str:
+    """Return the texts that a call was given as its record has them: paths and hashes above all."""
+    told = []
+    for name, value in (record.get("arguments") or {}).items():
+        if isinstance(value, dict) and value.get("sha256"):  # too long for the record
+            told.append(f"{name}=sha256:{value['sha256']} ({value.get('bytes')} bytes)")
+        elif isinstance(value, str) and value:
+            cut = "..." if len(value) > ARGUMENT_CHARACTERS else ""
+            told.append(f"{name}={value[:ARGUMENT_CHARACTERS]}{cut}")
+    return "".join(f"{each} " for each in told)
 
 
 def _how(about: Item) -> str:

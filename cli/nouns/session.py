@@ -172,6 +172,9 @@ def end(invocation: Invocation, session: str, reason: str) -> None:
 def play(invocation: Invocation, session: str, speed: float, skip_idle: bool, begin: str | None, form: str) -> None:
     """Play a recording back. Space pauses, f goes 10 s on, q ends.
 
+    As text, the calls of the session are among the rest, and those of the sessions that were opened from it, such as by
+    outrider-edit. A session without a terminal has calls alone.
+
     \b
     Examples:
       outrider session play s_5f3c --skip-idle --speed 2
@@ -182,18 +185,26 @@ def play(invocation: Invocation, session: str, speed: float, skip_idle: bool, be
 
     output, api = invocation.output, invocation.api
     from_s = parse_duration(begin, where="--from") if begin is not None else 0.0
-    if form == "terminal" and not output.as_json:
+    shown = api.get(f"sessions/{segment(session)}")
+    has_terminal = shown["kind"] == "terminal"
+    if form == "terminal" and not output.as_json and has_terminal:
         playing.Player(output, speed, skip_idle, from_s).play(playing.events(api, session, from_s))
         return
-    shown = api.get(f"sessions/{segment(session)}")
-    about = api.get(f"recordings/{segment(session)}")
-    found = playing.merged(playing.events(api, session, from_s), playing.calls(api, shown, int(about["opened_us"])))
+    if has_terminal:
+        opened_us = int(api.get(f"recordings/{segment(session)}")["opened_us"])
+        events = playing.events(api, session, from_s)
+    else:
+        opened_us, events = playing.opened_us(shown), iter(())
+    made = playing.calls(api, shown, opened_us)
+    if not made.is_all:
+        output.say(f"the first {playing.CALLS:,} calls on this host then were looked at (outrider record ls has all)")
+    found = playing.merged(events, made.calls, str(shown["id"]))
     wanted = (item for item in found if item["time_s"] >= from_s)
     if output.as_json or form == "json":
         for item in wanted:
             output.row(item)
     else:
-        for line in playing.text(wanted, int(about["opened_us"])):
+        for line in playing.text(wanted, made.begun_us):
             output.line(line)
 
 

@@ -35,6 +35,25 @@ def item(kind: str, time_s: float = 0.0, data: bytes = b"", **about: Any) -> dic
         ),
         (item("process", what="client", action="edit", path="/a", number=1), "* the host proposed to edit /a"),
         (item("call", call="fs.read", verdict="allow", outcome="ok"), "> fs.read allow ok"),
+        (
+            item(
+                "call",
+                call="fs.write",
+                verdict="allow",
+                outcome="ok",
+                arguments={
+                    "path": "/a",
+                    "data": {"cut": "x", "bytes": 9000, "sha256": "5f3c"},
+                    "if_hash": "77",
+                    "mode": None,
+                    "n": 1,
+                    "atomic": True,
+                    "encoding": "",
+                    "note": "n" * 101,
+                },
+            ),
+            "> fs.write path=/a data=sha256:5f3c (9000 bytes) if_hash=77 note=" + "n" * 100 + "... allow ok",
+        ),
         (item("gap", **{"from": 1, "to": 5}), "* 4 bytes were lost"),
         (item("begin", session="s"), None),
     ],
@@ -55,5 +74,17 @@ def test_what_a_host_names_is_one_line_and_drives_no_terminal() -> None:
 
 def test_two_timelines_become_one() -> None:
     one = [item("output", 1.0), item("output", 3.0)]
-    other = [item("call", 4.0), item("call", 2.0)]
-    assert [each["time_s"] for each in merged(iter(one), other)] == [1.0, 2.0, 3.0, 4.0]
+    other = [item("call", 4.0, session="s"), item("call", 2.0, session="s")]
+    assert [each["time_s"] for each in merged(iter(one), other, "s")] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_calls_of_sessions_opened_from_here_come_after_the_opening_and_others_never() -> None:
+    """The clock of the host may be behind; and what somebody else did there meanwhile is of another timeline."""
+    one = [item("output", 1.0), item("presence", 3.0, what="opened", session="e"), item("output", 5.0)]
+    made = [("e", 2.0), ("x", 2.5), ("s", 2.7), ("e", 4.0), ("x", 4.5), ("e", 6.0), ("x", 7.0)]
+    found = list(merged(iter(one), [item("call", at, session=session) for session, at in made], "s"))
+    told = [(each["kind"], each["about"].get("session"), each["time_s"]) for each in found]
+    assert told == [
+        ("output", None, 1.0), ("call", "s", 2.7), ("presence", "e", 3.0), ("call", "e", 3.0), ("call", "e", 4.0),
+        ("output", None, 5.0), ("call", "e", 6.0),
+    ]  # fmt: skip

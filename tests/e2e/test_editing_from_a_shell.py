@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import socket
 from contextlib import suppress
@@ -64,6 +66,19 @@ def test_a_file_is_opened_here_saved_there_and_the_shell_goes_on(me: Shell, tmp_
     assert {each["principal"] for each in files} == {"admin"}, "decided on and on record as the person's own"
     for each in files:
         assert f"* admin opened session {each['id']} (files, {each['tier']}) from here" in text
+    was = hashlib.sha256(b"before\n").hexdigest()
+    opened = text[text.index("(files, admin) from here") :]
+    assert f"> fs.read_stream path={path} allow ok" in opened, "which file was opened"
+    saved = text[text.index("(files, operate) from here") :]
+    assert re.search(rf"> fs\.patch path={re.escape(str(path))} diff=.* if_hash={was} allow ok", saved), (
+        "and saved, over what"
+    )
+    (operate,) = [each["id"] for each in files if each["tier"] == "operate"]
+    alone = me("session", "play", operate)
+    assert (alone.status, alone.err, alone.out.count("\n")) == (0, "", 1)
+    assert f"if_hash={was} allow ok" in alone.out
+    (item,) = [json.loads(line) for line in me("session", "play", operate, "--format", "json").out.splitlines()]
+    assert (item["kind"], item["about"]["call"], item["about"]["session"]) == ("call", "fs.patch", operate)
 
 
 def test_no_session_is_put_on_the_timeline_of_a_terminal_of_somebody_else(
