@@ -133,6 +133,7 @@ def _serve(read: config.Config, key: Any) -> None:
 
     from server.app import build
     from server.core import Core
+    from server.http_protocol import BoundedProtocol
     from server.ledger import OwnLedger
     from server.line_protocol import LineProtocol
     from server.metrics import Metrics
@@ -141,7 +142,7 @@ def _serve(read: config.Config, key: Any) -> None:
 
     core = Core(read, key, Database(read.database), Repository(read.repository), OwnLedger(key), Metrics())
     settings = uvicorn.Config(
-        build(core), read.host, read.port, http="httptools", ws=LineProtocol, ws_max_size=MAX_LINK_FRAME_BYTES,
+        build(core), read.host, read.port, http=BoundedProtocol, ws=LineProtocol, ws_max_size=MAX_LINK_FRAME_BYTES,
         ws_per_message_deflate=False, lifespan="on", log_config=None, access_log=False, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=round(limits.SHUTDOWN_S),
         ssl_certfile=read.certificate, ssl_keyfile=read.key,

@@ -51,7 +51,8 @@ class Core:
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
     strangers: Allowance = field(default_factory=Allowance)
-    unproved: int = 0  # connections of agents that have not proved a key yet
+    #: Connections of agents that have not proved a key yet, oldest first, and until when each may try.
+    unproved: dict[object, asyncio.Timeout] = field(default_factory=dict)
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
     proofs: Proofs = field(default_factory=Proofs)
     probe: Probe = field(default_factory=Probe)

@@ -1,6 +1,11 @@
 """Bounds of the server; each says its unit and why it has its value."""
 
 MAX_BODY_BYTES = 12 << 20  # of a request: a packed bundle of 8 MiB in base64, and its publication
+MAX_HEAD_BYTES = 64 << 10  # of a request's line and headers; a cursor, a token and a long path have some KiB
+HEAD_TIMEOUT_S = 20.0  # for a head to come, and that a connection may be open on which nothing is asked
+MAX_PIPELINED = (
+    64  # requests of one connection behind the one that is answered; each holds some KiB, and a piece of body
+)
 MAX_PAGE = 500  # items of one page
 DEFAULT_PAGE = 50
 MAX_WAIT_S = 60.0  # that a request may wait for a run; longer is asked again
@@ -12,7 +17,7 @@ WITHDRAWALS_PART_BYTES = (
     256 << 10
 )  # of withdrawals in one request; a frame of the link holds 1 MiB, one envelope 512 KiB
 HANDSHAKE_TIMEOUT_S = 10.0  # from connection to proof; an honest agent needs two round trips
-MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us
+MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us, and the oldest goes
 DUPLICATE_PING_S = 2.0  # an agent that is there answers in milliseconds
 REQUEST_TIMEOUT_S = 30.0  # an agent answers run.start as soon as the run is planned
 CALL_TIMEOUT_S = 120.0  # for one call of a session; longer ones stream

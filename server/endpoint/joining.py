@@ -1,7 +1,8 @@
 """How an agent comes in: enrolment by join token over HTTP, and the link over a WebSocket after mutual proof.
 
 - Nobody is believed before his proof. Strangers can hold only ``MAX_UNPROVED`` connections, each for seconds, and a
-  refusal of theirs is on record only so often.
+  refusal of theirs is on record only so often. Where there are more, the oldest makes way: an agent proves itself in
+  two round trips, so that strangers who hold theirs keep none out.
 - An agent has one link. A second connection with its key is refused while the first one answers; a first one that no
   longer answers is ended before the second is welcome, so that two never feed one ledger.
 """
@@ -63,10 +64,14 @@ async def enroll(request: Request) -> Response:
 
 async def _json(request: Request) -> Any:
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_ENROLMENT_BYTES:
-            raise TooLargeError(f"an enrolment has at most {MAX_ENROLMENT_BYTES} bytes")
+    try:
+        async with asyncio.timeout(limits.HANDSHAKE_TIMEOUT_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_ENROLMENT_BYTES:
+                    raise TooLargeError(f"an enrolment has at most {MAX_ENROLMENT_BYTES} bytes")
+    except TimeoutError:
+        raise DeadlineError(f"the enrolment did not come in {limits.HANDSHAKE_TIMEOUT_S:g} s") from None
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -79,21 +84,18 @@ async def _json(request: Request) -> Any:
 async def link(socket: WebSocket) -> None:
     """Serve one connection of an agent from its first frame to its end."""
     core: Core = socket.app.state.core
-    if core.unproved >= limits.MAX_UNPROVED or core.is_ending.is_set():
+    if core.is_ending.is_set():
         await socket.close(DOORS["unavailable"].close_code)
         return
     await socket.accept()
     handshake = ServerHandshake(core.key, _lookup(core), secrets.token_bytes(NONCE_BYTES))
-    core.unproved += 1
     try:
-        proved = await _prove(socket, handshake)
+        proved = await _prove(core, socket, handshake)
     except OutriderError as error:
         await _refuse(core, socket, handshake, error)
         return
     except (WebSocketDisconnect, RuntimeError):  # the latter is starlette's word for a connection that is gone
         return
-    finally:
-        core.unproved -= 1
     await _serve(core, socket, handshake, proved.agent_id)
 
 
@@ -101,15 +103,24 @@ def _lookup(core: Core) -> Any:
     return lambda identity: core.database.read_now(lambda connection: agents.key_of(connection, identity))
 
 
-async def _prove(socket: WebSocket, handshake: ServerHandshake) -> Proved:
+async def _prove(core: Core, socket: WebSocket, handshake: ServerHandshake) -> Proved:
+    unproved, made_way = core.unproved, False
+    if len(unproved) >= limits.MAX_UNPROVED:
+        unproved.pop(next(iter(unproved))).reschedule(asyncio.get_running_loop().time())
     try:
-        async with asyncio.timeout(limits.HANDSHAKE_TIMEOUT_S):
-            while True:
-                answer = handshake.receive(await _frame(socket))
-                if isinstance(answer, Proved):
-                    return answer
-                await socket.send_bytes(answer)
+        async with asyncio.timeout(limits.HANDSHAKE_TIMEOUT_S) as bound:
+            unproved[handshake] = bound
+            try:
+                while True:
+                    answer = handshake.receive(await _frame(socket))
+                    if isinstance(answer, Proved):
+                        return answer
+                    await socket.send_bytes(answer)
+            finally:
+                made_way = unproved.pop(handshake, None) is None
     except TimeoutError:
+        if made_way:
+            raise UnavailableError("too many connections prove nothing; the oldest makes way: try again") from None
         raise DeadlineError(f"no proof in {limits.HANDSHAKE_TIMEOUT_S:g} s") from None
 
 

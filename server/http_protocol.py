@@ -1,0 +1,144 @@
+"""uvicorn's HTTP with bounds on what somebody may send, or hold, before anybody knows who they are.
+
+The library takes a head (request line and headers) of any size for as long as it takes, putting it together anew with
+each piece; requests that wait for their turn without end; and a connection that says nothing, or goes on with a body
+that was refused, for ever. None of that needs a token. Here:
+
+- what belongs to no body (heads, trailers) has at most ``limits.MAX_HEAD_BYTES``, and a head comes in
+  ``limits.HEAD_TIMEOUT_S``;
+- at most ``limits.MAX_PIPELINED`` requests of a connection wait behind the one that is answered;
+- a connection on which nothing is asked, or that goes on sending what nobody reads, ends in the same time;
+- a connection that is gone ends what it was answered, also if it had asked for more behind that.
+
+How fast a body must come is for whoever takes it: by then it is known whose it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server import limits
+
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._loose_bytes = 0  # that came since the last byte of a body, or the end of a head or message
+        self._is_in_head = False
+        self._is_socket = False  # a WebSocket's now
+        self._ending: asyncio.TimerHandle | None = None  # at which the connection ends if nothing is asked until then
+        self._answered: Any = None  # the request that is answered now
+
+    # what comes ------------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library has it
+        """Begin, and wait for the first head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came, and end the connection if it is, or waits for, too much."""
+        self._loose_bytes += len(data)
+        super().data_received(data)
+        if self.parser is None or self.transport.is_closing() or self._is_socket:
+            self._wait_no_more()
+        elif self._loose_bytes > limits.MAX_HEAD_BYTES:
+            self.logger.warning("a head of a request is over %d bytes", limits.MAX_HEAD_BYTES)
+            self._refuse(_TOO_LARGE)
+        elif self._is_in_head or self.cycle is None or self.cycle.response_complete:
+            self._wait()  # from when it began on: a byte now and then makes it no longer
+        else:
+            self._wait_no_more()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to another protocol, which has bounds of its own."""
+        self._is_socket = True
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, unless answers are outstanding: then it would be taken for one of them."""
+        if self._is_answering:
+            self.transport.abort()
+        elif not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse(self, answer: bytes) -> None:
+        self._wait_no_more()
+        if self._is_answering:
+            self.transport.abort()
+        else:
+            self.transport.write(answer)
+            self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        return self._answered is not None and not self._answered.response_complete
+
+    # the parser's --------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head ended: the request is answered, or waits.
+
+        Raises:
+            ValueError: Too many wait already; the parser stops.
+        """
+        self._loose_bytes, self._is_in_head = 0, False
+        if len(self.pipeline) >= limits.MAX_PIPELINED:
+            self.transport.abort()
+            raise ValueError("too many requests wait on one connection")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body came."""
+        self._loose_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is here in full."""
+        self._loose_bytes = 0
+        super().on_message_complete()
+
+    # time ------------------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        if self._ending is None:
+            self._ending = self.loop.call_later(limits.HEAD_TIMEOUT_S, self._end)
+
+    def _wait_no_more(self) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+    def _end(self) -> None:
+        self._ending = None
+        if self.pipeline or self._is_answering:  # then it is we who do not read on
+            self._wait()
+        else:
+            self.transport.abort()
+
+    # whose turn it is ------------------------------------------------------------------------------------------------
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever is answered, and nobody else of those who waited."""
+        self._wait_no_more()
+        self.pipeline.clear()
+        if self._is_answering:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+        super().connection_lost(exc)

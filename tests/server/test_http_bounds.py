@@ -1,0 +1,312 @@
+"""What strangers can do with a connection: as little as can be, and nobody else notices. Real sockets, by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from headquarters import Headquarters
+from starlette.types import Receive, Scope, Send
+from websockets.asyncio.client import connect
+
+from server import limits
+from server.http_protocol import BoundedProtocol
+from server.line_protocol import LineProtocol
+
+DEADLINE_S = 10.0
+HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+LIVEZ = HEAD + b"\r\n"
+ENDLESS = 64 << 20  # bytes; what stands in buffers on the way is a fraction of it
+
+
+class Told:
+    """A connection to a server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def all(self) -> bytes:
+        """Return what comes until the server closes."""
+        got = b""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while part := await self.reader.read(1 << 16):
+                    got += part
+        except ConnectionError:
+            pass
+        return got
+
+    async def flood(self, piece: bytes) -> int:
+        """Send until the server closes; return how many bytes went away."""
+        sent = 0
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while sent < ENDLESS:
+                    self.writer.write(piece)
+                    await self.writer.drain()
+                    sent += len(piece)
+        except ConnectionError:
+            pass
+        return sent
+
+
+class Served:
+    """A server on loopback that speaks as the real one."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @asynccontextmanager
+    async def open(self, first: bytes = b"") -> AsyncIterator[Told]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(first)
+        try:
+            yield Told(reader, writer)
+        finally:
+            writer.close()
+
+    async def lives(self) -> bool:
+        async with self.open(HEAD + b"Connection: close\r\n\r\n") as told:
+            return (await told.all()).startswith(b"HTTP/1.1 200 ")
+
+
+@asynccontextmanager
+async def served(app: object) -> AsyncIterator[Served]:
+    settings = uvicorn.Config(
+        app, "127.0.0.1", 0, http=BoundedProtocol, ws=LineProtocol, lifespan="off", log_config=None,
+        timeout_keep_alive=1,  # type: ignore[arg-type]  # any ASGI application
+    )  # fmt: skip
+    server = uvicorn.Server(settings)
+    settings.load()
+    server.lifespan = settings.lifespan_class(settings)
+    await server.startup()
+    try:
+        yield Served(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.force_exit = True
+        await server.shutdown()
+
+
+@pytest.fixture
+async def http(server: Headquarters) -> AsyncIterator[Served]:
+    async with served(server.app) as made:
+        yield made
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would take seconds takes a moment."""
+    monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT_S", 0.1)
+
+
+# too much -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (HEAD + b"X-A: ", b"a" * 60_000),
+        (HEAD, b"a: b\r\n" * 10_000),
+        (HEAD + b"a" * 10, b"a" * 60_000),
+        (b"GET /", b"a" * 60_000),
+        (b"GET /?", b"%00" * 20_000),
+        (b"", b"\r\n" * 30_000),
+        (b"POST /agent/v1/enroll HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 10_000),
+        (b"POST /agent/v1/enroll HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: ", b"a" * 60_000),
+        (b"POST /agent/v1/enroll HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;a=", b"a" * 60_000),
+    ],
+    ids=["value", "headers", "name", "path", "query", "lines", "trailers", "trailer", "extension"],
+)
+async def test_what_belongs_to_no_body_has_an_end(http: Served, first: bytes, piece: bytes) -> None:
+    async with http.open(first) as told:
+        assert await told.flood(piece) < ENDLESS
+    assert await http.lives()
+
+
+async def test_a_head_up_to_its_bound_is_read(http: Served) -> None:
+    async with http.open(
+        HEAD + b"X-A: " + b"a" * (limits.MAX_HEAD_BYTES - 100) + b"\r\nConnection: close\r\n\r\n"
+    ) as told:
+        assert (await told.all()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_over_its_bound_is_told_so(http: Served) -> None:
+    async with http.open(HEAD + b"X-A: " + b"a" * (limits.MAX_HEAD_BYTES + 1)) as told:
+        assert (await told.all()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_requests_that_wait_are_answered_in_order(http: Served) -> None:
+    asked = [b"GET /livez HTTP/1.1\r\n\r\n", b"GET /nothing HTTP/1.1\r\n\r\n"] * (limits.MAX_PIPELINED // 2)
+    async with http.open(b"".join(asked) + b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n") as told:
+        answers = (await told.all()).split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"404"] * (limits.MAX_PIPELINED // 2) + [b"200"]
+
+
+async def test_requests_without_end_do_not_wait_for_their_turn(http: Served) -> None:
+    async with http.open() as told:
+        assert await told.flood(LIVEZ * 2_000) < ENDLESS
+    assert await http.lives()
+
+
+# too slow -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", b"\r\n", b"G", HEAD, HEAD + b"X-A: a", LIVEZ + b"GET /", LIVEZ + LIVEZ + b"\r\n"],
+    ids=["nothing", "lines", "letter", "head", "value", "second", "between"],
+)
+@pytest.mark.usefixtures("hasty")
+async def test_a_head_that_does_not_come_ends_the_connection(http: Served, first: bytes) -> None:
+    async with http.open(first) as told:
+        await told.all()  # a deadline that passed would raise
+    assert await http.lives()
+
+
+@pytest.mark.parametrize("piece", [b"\r\n", b"a"])
+@pytest.mark.usefixtures("hasty")
+async def test_a_byte_now_and_then_makes_it_no_longer(http: Served, piece: bytes) -> None:
+    async with http.open(HEAD + b"X-A: " if piece == b"a" else b"") as told:
+
+        async def dribble() -> None:
+            while not told.reader.at_eof():
+                told.writer.write(piece)
+                await asyncio.wait([closed], timeout=0.02)
+
+        closed = asyncio.ensure_future(told.all())
+        dribbling = asyncio.create_task(dribble())
+        await closed
+        dribbling.cancel()
+        await asyncio.gather(dribbling, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_body_that_was_refused_is_not_waited_for(http: Served) -> None:
+    head = b"POST /api/v1/scripts HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    async with http.open(head + b"{") as told:
+        assert (await told.reader.readline()).startswith(b"HTTP/1.1 401 ")
+        told.writer.write(b"{")
+        await told.all()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_an_enrolment_that_does_not_come_is_given_up(http: Served) -> None:
+    async with http.open(b"POST /agent/v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{") as told:
+        assert (await told.reader.readline()).startswith(b"HTTP/1.1 504 ")
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_body_that_somebody_takes_may_be_slow() -> None:
+    """What is on its way to a host comes as fast as the host takes it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        got = b""
+        while True:
+            message = await receive()
+            got += message["body"]
+            if not message["more_body"]:
+                break
+            if got == b"ab":
+                came.set()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"connection", b"close")]})
+        await send({"type": "http.response.body", "body": got})
+
+    came = asyncio.Event()
+    async with served(app) as made, made.open(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab") as told:
+        await came.wait()
+        answering = asyncio.ensure_future(told.all())
+        await asyncio.wait([answering], timeout=3 * limits.HEAD_TIMEOUT_S)
+        told.writer.write(b"cd")
+        assert b"abcd" in await answering
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_websocket_stays_open(server: Headquarters) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"]})
+
+    async with served(app) as made, connect(f"ws://127.0.0.1:{made.port}/") as client:
+        waiting = asyncio.ensure_future(client.recv())
+        await asyncio.wait([waiting], timeout=3 * limits.HEAD_TIMEOUT_S)
+        await client.send("still")
+        assert await waiting == "still"
+
+
+# gone -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behind", [b"", LIVEZ, LIVEZ + b"GET /"], ids=["alone", "one", "a half more"])
+async def test_who_goes_away_ends_what_they_were_answered(behind: bytes) -> None:
+    """Also who had asked for more: the library tells only the last of them, and a stream would go on for ever."""
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        began.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        ended.set()
+
+    async with served(app) as made:
+        async with made.open(LIVEZ + behind):
+            async with asyncio.timeout(DEADLINE_S):
+                await began.wait()
+        async with asyncio.timeout(DEADLINE_S):
+            await ended.wait()
+
+
+# what is no HTTP ------------------------------------------------------------------------------------------------------
+
+POST = b"POST /livez HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + LIVEZ,
+        POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        POST + b"Content-Length: -1\r\n\r\n",
+        POST + b"Content-Length: +5\r\n\r\nabcde",
+        POST + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + LIVEZ,
+        POST + b"X: a\rb\r\n\r\n",
+        POST + b"X : a\r\n\r\n",
+        POST + b"X: \0\r\n\r\n",
+        b"GET /liv\xc3\xa9 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"CONNECT db:5432 HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_what_could_be_read_in_two_ways_is_not_read(http: Served, raw: bytes) -> None:
+    """One answer at most, which refuses, and the end: nothing behind it is taken for a request."""
+    async with http.open(raw) as told:
+        got = await told.all()
+    assert got.count(b"HTTP/1.1 ") <= 1
+    assert got == b"" or got.startswith(b"HTTP/1.1 400 ")  # nothing where a body went wrong that was being answered
+
+
+async def test_what_is_no_http_behind_a_request_gets_no_answer_of_its_own() -> None:
+    """It would come before the answer that is outstanding, and be taken for that."""
+    began = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        began.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with served(app) as made, made.open(LIVEZ) as told:
+        async with asyncio.timeout(DEADLINE_S):
+            await began.wait()
+        told.writer.write(b"nonsense\r\n\r\n")
+        assert await told.all() == b""
