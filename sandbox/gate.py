@@ -28,7 +28,7 @@ import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -355,7 +355,8 @@ class Gate:
                 if entry.gives != _VALUE:
                     return await self._pass_and_hold(entry, attempt)
                 if entry.looks_up:
-                    with await self._looked_up(entry, attempt) as prepared:
+                    prepared, targets = await self._prepared(entry, attempt)
+                    with targets:
                         return await self._perform(entry, attempt, prepared)
                 with entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
                     return await self._perform(entry, attempt, prepared)
@@ -382,17 +383,33 @@ class Gate:
             attempt.consented[one] = f"{verdict.rule}; {answer.by} said yes"
 
     async def _pass_and_hold(self, entry: CallEntry, attempt: _Attempt) -> Any:
-        with ExitStack() as targets:
-            prepared = targets.enter_context(await self._looked_up(entry, attempt))
+        prepared, targets = await self._prepared(entry, attempt)
+        with targets:
             return await self._perform(entry, attempt, prepared, targets)
 
-    async def _looked_up(self, entry: CallEntry, attempt: _Attempt) -> AbstractContextManager[PreparedCall]:
-        """Return the context of a call that does not block, made on a thread where that asks what may take its time."""
-        given = self._host, self._run, attempt.arguments, Passage(self, attempt)
+    async def _prepared(self, entry: CallEntry, attempt: _Attempt) -> tuple[PreparedCall, ExitStack]:
+        """Return a call that does not block, with its targets open, and what closes them; on a thread where that asks
+        what may take its time.
+
+        Cancellation:
+            Safe: what a thread still opens is closed behind it.
+        """
+
+        def prepare() -> tuple[PreparedCall, ExitStack]:
+            with ExitStack() as targets:
+                passage = Passage(self, attempt)
+                prepared = targets.enter_context(entry.prepare(self._host, self._run, attempt.arguments, passage))
+                return prepared, targets.pop_all()
+
         looks_up = entry.looks_up
-        if looks_up is True or (looks_up and any(attempt.arguments.get(name) for name in looks_up)):
-            return await asyncio.to_thread(entry.prepare, *given)
-        return entry.prepare(*given)
+        if not (looks_up is True or (looks_up and any(attempt.arguments.get(name) for name in looks_up))):
+            return prepare()
+        preparing = asyncio.get_running_loop().run_in_executor(None, prepare)
+        try:
+            return await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            preparing.add_done_callback(_leave)
+            raise
 
     async def _perform(
         self, entry: CallEntry, attempt: _Attempt, prepared: PreparedCall, targets: ExitStack | None = None
@@ -599,6 +616,12 @@ class Gate:
             "duration_us": duration_us,
             "bytes": size_bytes,
         }
+
+
+def _leave(preparing: asyncio.Future[tuple[PreparedCall, ExitStack]]) -> None:
+    """Close what was opened for a call that nobody waits for any more."""
+    if not preparing.cancelled() and preparing.exception() is None:
+        preparing.get_loop().run_in_executor(None, preparing.result()[1].close)
 
 
 def _go_on(attempt: _Attempt) -> None:

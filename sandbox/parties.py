@@ -52,8 +52,8 @@ class CallEntry(Protocol):
 
     @property
     def looks_up(self) -> bool | tuple[str, ...]:
-        """Whether ``prepare`` asks what may take its time, so that it is put on a thread: always, or where one of these
-        parameters is given.
+        """Whether ``prepare`` asks what may take its time, so that it is put on a thread with the entering of what it
+        returns: always, or where one of these parameters is given. Of a call that does not block.
         """
 
     @property

@@ -108,7 +108,7 @@ class CallSpec:
     follows: bool = True  # whether its paths follow a last symlink
     command: str | None = None  # the parameter that names a declared command; its arguments are in ``args``
     decides: Decides | None = None  # what else it is decided on
-    looks_up: bool | tuple[str, ...] = ()  # whether ``decides`` may block: always, or where one of these is given
+    looks_up: bool | tuple[str, ...] = ()  # whether ``prepare`` may block: always, or where one of these is given
     under: str | None = None  # the call that gave the handle; its intent covers what this one changes
     dry: Mapping[str, Any] | None = None  # fields of the map that it gives in a dry run
     gives: str = "value"  # value, stream or handle
@@ -428,7 +428,7 @@ def call(
         command: The parameter that names a declared command; what that stands for is decided on, with ``args``.
         decides: Makes the facts from the arguments, for what is neither a path nor a declared command.
         looks_up: Whether ``decides`` may block, and is put on a thread: always, or where one of these parameters is
-            given.
+            given. Opening paths may block always.
         under: For a method that changes what its handle stands for: the call that gave it, whose intent covers it.
         dry: Fields of the map that it gives in a dry run, beside ``dry_run``.
         below: Whether it reaches what lies below its paths: always, or where the parameter of this name is true. Only
@@ -443,8 +443,10 @@ def call(
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         wants, parameters = _signature(function)
         is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        opens = is_async and any(item.is_path for item in parameters)
         _add(CallSpec(
-            name, tier, parameters, function, changes, not is_async, follows, command, decides, looks_up, under, dry,
+            name, tier, parameters, function, changes, not is_async, follows, command, decides, opens or looks_up,
+            under, dry,
             *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
             below=below, at_once=at_once,
         ))  # fmt: skip

@@ -151,7 +151,7 @@ async def connect(
 )
 async def unix(path: Target, timeout: Timeout = 10.0) -> NetConnection:  # noqa: ASYNC109 - the name that scripts use
     """Return a connection to the Unix socket at ``path``, which is ``path`` of it as well."""
-    if not stat.S_ISSOCK(path.status().st_mode):
+    if not stat.S_ISSOCK((await asyncio.to_thread(path.status)).st_mode):
         raise ArgumentError(f"path: {path.asked} is no Unix socket", parameter="path")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

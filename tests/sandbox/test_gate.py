@@ -481,3 +481,54 @@ async def test_what_is_denied_at_once_is_not_done() -> None:
     reply = await one.call("t.a", [], {})
     assert (one.denial, entry.events) == (reply.error, ["try", "leave"])
     assert [(kept["verdict"], kept["rule"]) for kept in records.kept] == [("deny", DENY.rule)]
+
+
+@pytest.mark.parametrize("gives", ["value", "handle"])
+async def test_what_may_take_its_time_is_opened_on_a_thread(gives: str) -> None:
+    """Also of a call that is carried out on the loop: a path may lead to a file system that does not answer."""
+    opened_by: list[int] = []
+
+    class Slow(Entry):
+        @contextmanager
+        def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[Any]:
+            opened_by.append(threading.get_ident())
+            with Entry.prepare(self, host, run, bound, passage) as ready:
+                yield ready
+
+    entry = Slow(looks_up=True, gives=gives)
+    thing = SimpleNamespace(kind="thing", fields=dict, close=lambda: None)
+    entry.perform = lambda *_: thing if gives == "handle" else threading.get_ident()
+    one = gate(table(a=entry))
+    reply = await one.call("t.a", [], {})
+    assert reply.ok
+    assert opened_by
+    assert threading.get_ident() not in opened_by
+    assert gives == "handle" or reply.value == threading.get_ident()
+    await one.close()
+    assert entry.events == ["open", "perform", "close"]
+
+
+async def test_a_call_that_is_cut_short_while_a_thread_opens_is_closed_behind_it() -> None:
+    """And is not performed."""
+    going, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Entry):
+        @contextmanager
+        def prepare(self, host: Any, run: Any, bound: dict[str, Any], passage: Any) -> Iterator[Any]:
+            going.set()
+            assert go.wait(60)
+            with Entry.prepare(self, host, run, bound, passage) as ready:
+                yield ready
+            closed.set()
+
+    records, entry = Records(), Slow(looks_up=True)
+    call = asyncio.ensure_future(gate(table(a=entry), records).call("t.a", [], {}))
+    loop = asyncio.get_running_loop()
+    assert await loop.run_in_executor(None, going.wait, 60)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go.set()
+    assert await loop.run_in_executor(None, closed.wait, 60)
+    assert entry.events == ["open", "close"]
+    assert [kept["outcome"] for kept in records.kept] == ["cut short"]

@@ -343,3 +343,10 @@ def test_only_calls_that_look_may_be_tried(unfit: dict[str, Any], monkeypatch: p
 def test_these_are_the_calls_that_are_tried() -> None:
     """Each was looked at for what it does with its paths: another one is to be looked at as well."""
     assert [spec.name for spec in load() if spec.at_once] == list(CALLS)
+
+
+def test_no_path_is_opened_on_the_loop_in_another_way() -> None:
+    """Whatever a call does with it later: to open it may take for ever."""
+    opening = [spec for spec in load() if not spec.is_local and any(item.is_path for item in spec.parameters)]
+    assert [spec.name for spec in opening if not spec.is_blocking and spec.looks_up is not True] == []
+    assert any(not spec.is_blocking for spec in opening)
