@@ -81,6 +81,7 @@ class Dispatcher:
         self._actions: dict[str, Callable[[Body], Awaitable[Answer]]] = {
             "run.start": self._start_run,
             "run.cancel": self._cancel_run,
+            "run.known": self._tell_known,
             "schedules.set": self._set_schedules,
             "roster.set": self._set_roster,
             "withdrawals.set": self._set_withdrawals,
@@ -127,6 +128,9 @@ class Dispatcher:
     async def _cancel_run(self, body: Body) -> Answer:
         self._sessions.cancel(body["run_id"], "cancelled by the server")
         return _done({})
+
+    async def _tell_known(self, body: Body) -> Answer:
+        return _done({"known": [run for run in body["run_ids"] if self._sessions.knows(run)]})
 
     async def _set_schedules(self, body: Body) -> Answer:
         try:

@@ -117,6 +117,10 @@ class Sessions:
         active = self._active.get(request.run_id)
         return asyncio.shield((active if active is not None else self._take(request)).accepted)
 
+    def knows(self, run_id: str) -> bool:
+        """Has a run of this id been taken up here? If so its records tell, or will tell, what became of it."""
+        return run_id in self._active or self._spool.knows_run(run_id)
+
     def cancel(self, run_id: str, reason: str = "cancelled") -> None:
         """Stop a run; its end is recorded as ``killed``.
 

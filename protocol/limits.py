@@ -11,6 +11,7 @@ MAX_STREAMS = 512  # open at once on one link; chosen without measurement
 MAX_REQUESTS = 256  # unanswered at once on one link, each way; chosen without measurement
 INITIAL_CREDIT_BYTES = 256 << 10  # bytes a peer may send on a new stream before it is granted more
 MAX_CREDIT_BYTES = 16 << 20  # bytes of credit outstanding on one stream; bounds memory at the receiver
+MAX_RUNS_ASKED = 500  # runs in one request whether they are known; 64 KiB with the longest ids
 MAX_STREAM_DATA_BYTES = (
     128 << 10
 )  # bytes in one data frame, so that no stream holds the link for long; 1 ms at 1 Gbit/s

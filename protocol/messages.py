@@ -79,6 +79,14 @@ def _blobs(value: Any) -> bool:
     )
 
 
+def _ids(value: Any) -> bool:
+    return (
+        type(value) is list
+        and 1 <= len(value) <= limits.MAX_RUNS_ASKED
+        and all(type(each) is str and _ID.fullmatch(each) for each in value)
+    )
+
+
 _U53 = _number(0, limits.MAX_SEQUENCE)
 _NONCE, _KEY, _SIGNATURE, _HASH = _octets(32, 32), _octets(32, 32), _octets(64, 64), _octets(32, 32)
 
@@ -120,6 +128,7 @@ REQUESTS_OF_SERVER: dict[str, dict[str, Check]] = {
         "dry_run": _or_none(_of(bool)),
     },
     "run.cancel": {"run_id": _matching(_ID)},
+    "run.known": {"run_ids": _ids},
     "schedules.set": {"version": _U53, "schedules": _of(list)},
     "roster.set": {"envelope": _ENVELOPE},
     "withdrawals.set": {"envelopes": _of(list)},

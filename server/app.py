@@ -145,7 +145,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await _complete_repository(core)
     while await core.database.write(record_tree.grow):
         pass  # of a release that kept no tree yet
-    lost = await core.database.write(run_service.forget_unanswered)
+    core.unanswered = await core.database.read(run_service.unanswered)
     await core.database.write(live.forget_unanswered)
     core.background(_forget_old_answers(core))
     core.background(_sign_tree_heads(core))
@@ -156,7 +156,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core.background(standing.look_ahead(core))
     core.background(blob_service.tidy_up(core))
     await hall.resume(core)
-    LOG.info("server started", version=VERSION, url=core.config.url, runs_lost=lost)
+    LOG.info(
+        "server started", version=VERSION, url=core.config.url, runs_unanswered=sum(map(len, core.unanswered.values()))
+    )
     yield
     core.is_ending.set()
     hall.dismiss(core)

@@ -55,6 +55,7 @@ class Core:
     unproved: dict[object, asyncio.Timeout] = field(default_factory=dict)
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
     proofs: Proofs = field(default_factory=Proofs)
+    unanswered: dict[str, list[str]] = field(default_factory=dict)  # runs that an earlier server left, by agent
     probe: Probe = field(default_factory=Probe)
     editing: Editing = field(default_factory=Editing)
     open_pipes: OpenPipes = field(default_factory=OpenPipes)

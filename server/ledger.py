@@ -180,8 +180,34 @@ def read_batch(blobs: Sequence[bytes], first: int, previous: bytes) -> list[tupl
     return found
 
 
-def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes]) -> list[Record]:
+Batch = list[tuple[Record, bytes, bytes]]
+"""Records that continue a chain: each with its bytes and its hash."""
+
+
+def checked_batch(blobs: Sequence[bytes], first: int, previous: bytes) -> Batch:
+    """Return what :func:`read_batch` does, after looking at the times too: what is left to ask is who holds the chain.
+
+    Raises:
+        LedgerError: As there, or a record has a time that cannot be.
+    """
+    batch = read_batch(blobs, first, previous)
+    for record, _, _ in batch:
+        if not _is_time(record.time_us):
+            raise LedgerError(f"record {record.sequence} has an impossible time", sequence=record.sequence)
+    return batch
+
+
+def ingest(
+    connection: Connection, agent: str, first: int, blobs: Sequence[bytes], checked: Batch | None = None
+) -> list[Record]:
     """Take a batch of an agent in; return its records.
+
+    Args:
+        connection: In a command of the writer.
+        agent: Whose they are.
+        first: Sequence of the first.
+        blobs: The records.
+        checked: What :func:`checked_batch` made of them, if that was asked already.
 
     Raises:
         LedgerError: It does not continue the chain that is held.
@@ -191,10 +217,9 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
         raise LedgerError("records came from an agent that is not enrolled", sequence=first)
     if first != held.last_sequence + 1:
         raise LedgerError(f"record {held.last_sequence + 1} is missing: {first} was sent", sequence=first)
-    batch = read_batch(blobs, first, bytes(held.last_hash) if held.last_sequence else GENESIS)
-    for record, _, _ in batch:
-        if not _is_time(record.time_us):
-            raise LedgerError(f"record {record.sequence} has an impossible time", sequence=record.sequence)
+    previous = bytes(held.last_hash) if held.last_sequence else GENESIS
+    is_checked = checked is not None and checked[0][0].previous == previous
+    batch = checked if checked is not None and is_checked else checked_batch(blobs, first, previous)
     _ADD.add(connection, [record_row(agent, *each) for each in batch])
     record_tree.grow(connection)
     newest, _, digest = batch[-1]
@@ -204,6 +229,8 @@ def ingest(connection: Connection, agent: str, first: int, blobs: Sequence[bytes
             _run_started(connection, agent, record)
         elif record.kind == "run.end":
             _run_ended(connection, agent, record)
+        elif record.kind == "refusal" and record.run:
+            _run_refused(connection, agent, record)
         elif record.kind == "session.open":
             _session_opened(connection, agent, record)
         elif record.kind == "session.close":
@@ -218,20 +245,37 @@ def _run_started(connection: Connection, agent: str, record: Record) -> None:
         _add_unknown(connection, agent, record, {"status": "running", "started_us": record.time_us})
 
 
-def _run_ended(connection: Connection, agent: str, record: Record) -> None:
+def end_of_run(record: Record) -> dict[str, Any]:
+    """Return what a record ``run.end`` makes of the run's row."""
     data = record.data
-    ended = {
+    return {
         "status": _text(data.get("status")) or record.outcome or "error",
         "reason": _text(data.get("reason")),
         "finished_us": record.time_us,
         "ending": plain(data),
     }
+
+
+def _run_ended(connection: Connection, agent: str, record: Record) -> None:
+    ended = end_of_run(record)
     changed = _END.change(
         connection, run=record.run, of=agent, to=ended["status"], why=ended["reason"], at_us=record.time_us,
         told=ended["ending"],
     )  # fmt: skip
     if not changed:
         _add_unknown(connection, agent, record, ended)
+
+
+def _run_refused(connection: Connection, agent: str, record: Record) -> None:
+    """Whoever asked heard of it, unless the server that asked has ended since."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.id == record.run, runs.c.agent == agent, runs.c.status == "queued")
+        .values(
+            status="refused", reason=_text(record.data.get("message")), finished_us=record.time_us,
+            ending={"code": record.outcome},
+        )
+    )  # fmt: skip
 
 
 def _session_opened(connection: Connection, agent: str, record: Record) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from typing import Any
 
 
 class Bell:
@@ -22,19 +23,26 @@ class Bell:
         self._next = asyncio.Event()
 
 
+Shown = dict[str, Any]
+"""A run as the API shows it."""
+
+
 class Endings:
-    """Tells who waits for a run that its end is on disk."""
+    """Tells who waits for a run that its end is on disk, or is told ahead and on its way there."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
+        self._waiting: dict[str, set[asyncio.Future[Shown | None]]] = defaultdict(set)
 
-    def watch(self, run: str) -> asyncio.Future[None]:
-        """Return what is done once ``run`` has ended. Watch before the run can end, and :meth:`forget` after."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def watch(self, run: str) -> asyncio.Future[Shown | None]:
+        """Return what is done once ``run`` has ended. Watch before the run can end, and :meth:`forget` after.
+
+        Its result is the run as it will be read, if it is told ahead (:mod:`server.endpoint.ahead`); None: read it.
+        """
+        future: asyncio.Future[Shown | None] = asyncio.get_running_loop().create_future()
         self._waiting[run].add(future)
         return future
 
-    def forget(self, run: str, future: asyncio.Future[None]) -> None:
+    def forget(self, run: str, future: asyncio.Future[Shown | None]) -> None:
         """Nobody waits on ``future`` any more."""
         waiting = self._waiting.get(run)
         if waiting is not None:
@@ -42,8 +50,17 @@ class Endings:
             if not waiting:
                 del self._waiting[run]
 
-    def ended(self, run: str) -> None:
-        """The end of ``run`` is on disk."""
+    @property
+    def are_watched(self) -> bool:
+        """Whether anybody waits for any of them."""
+        return bool(self._waiting)
+
+    def is_watched(self, run: str) -> bool:
+        """Tell whether anybody waits for the end of ``run``."""
+        return run in self._waiting
+
+    def ended(self, run: str, shown: Shown | None = None) -> None:
+        """The end of ``run`` is on disk; or it is told ahead, and ``shown`` is what will be read."""
         for future in self._waiting.get(run, ()):
             if not future.done():
-                future.set_result(None)
+                future.set_result(shown)

@@ -38,8 +38,9 @@ from protocol.limits import MAX_HANDSHAKE_BYTES
 from protocol.link import Link, Role
 from server import clock, limits, refusals
 from server.core import Core
+from server.endpoint.ahead import Held
 from server.endpoint.session import AgentSession
-from server.services import access_grants, agents, consents, desired, scripts
+from server.services import access_grants, agents, consents, desired, runs, scripts
 from server.services import secrets as secret_service
 from server.store.tables import agents as table
 
@@ -159,6 +160,7 @@ async def _serve(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
         return
     LOG.info("agent connected", agent=agent)
     core.metrics.agents.set(len(core.links))
+    core.background(runs.settle(core, agent, session))
     core.background(desired.push(core, agent, session))
     core.background(access_grants.end_unfounded(core, agent))
     try:
@@ -195,7 +197,8 @@ async def _begin(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
 
     # In the writer, and so after every batch of an earlier link.
     sequence, digest = await core.database.write(held)
-    session = AgentSession(socket, agent, Link(Role.SERVER, next_record=sequence + 1), core, _handler(core))
+    link = Link(Role.SERVER, next_record=sequence + 1)
+    session = AgentSession(socket, agent, link, core, _handler(core), Held(sequence, digest))
     await socket.send_bytes(handshake.welcome(sequence, digest, clock.now_us()))
     core.links.put(agent, session)
     return session

@@ -2,6 +2,7 @@
 
 - Records are acknowledged after they are on disk, in order. A batch that does not continue the chain ends the link: the
   agent's ledger was changed, and a person must look.
+- Who waits for the end of a run may be told of it before that (:mod:`server.endpoint.ahead`); the agent is not.
 - An agent that sends faster than the disk takes is not read further; it cannot fill our memory.
 - What is sent to an agent that does not read is bounded by the protocol's credit and request limits.
 """
@@ -14,7 +15,6 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from protocol import link as events
@@ -35,19 +35,20 @@ from protocol.errors import (
     TrustError,
     UnavailableError,
 )
-from protocol.ledger import Record
+from protocol.ledger import Record, record_hash
 from protocol.link import Link
 from protocol.pipes import Pipe, Pipes
 from protocol.turns import Turns
 from server import limits, refusals
 from server.core import Core
+from server.endpoint import ahead
 from server.endpoint.transfers import METHODS, Transfers
 from server.ledger import ENDED, ingest
 from server.line import Line, close
 
 LOG = structlog.get_logger()
 BUNDLE = "bundle"
-Batch = tuple[int, int, asyncio.Future[list[Record]]]  # first sequence, how many, and what comes of writing them
+Batch = tuple[int, bytes, asyncio.Future[list[Record]]]  # last sequence, last record, and what comes of writing them
 Handler = Callable[[str, str, dict[str, Any]], Awaitable[tuple[dict[str, Any], bytes | None]]]
 """Takes agent, method and body of a request; returns the answer and, for a bundle, the bytes to stream."""
 
@@ -76,9 +77,12 @@ class AgentSession:
         link: Fresh, told where the records go on.
         core: The server.
         handle: Answers the agent's requests.
+        held: Where its chain stands on disk.
     """
 
-    def __init__(self, socket: WebSocket, agent: str, link: Link, core: Core, handle: Handler) -> None:
+    def __init__(
+        self, socket: WebSocket, agent: str, link: Link, core: Core, handle: Handler, held: ahead.Held
+    ) -> None:
         self._socket = socket
         self._line = Line(socket)
         self._agent = agent
@@ -88,6 +92,7 @@ class AgentSession:
         self._turns.come = self._pipes.come
         self._core = core
         self._handle = handle
+        self._held = held
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()  # bounded by what is read of the agent
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pings: dict[int, asyncio.Future[None]] = {}
@@ -191,10 +196,14 @@ class AgentSession:
         if not isinstance(event, events.RecordsReceived):
             self._on(event)
             return
+        core, first, blobs = self._core, event.first, event.blobs
+        checked = self._held.check(first, blobs) if core.endings.are_watched else None
         # Handed to the writer at once; while too many are under way, nothing more is read.
-        taken = self._core.database.begin(self._taking(event.first, event.blobs))
+        taken = core.database.begin(lambda connection: ingest(connection, self._agent, first, blobs, checked))
         taken.add_done_callback(_seen)
-        self._batches.put_nowait((event.first, len(event.blobs), taken))
+        self._batches.put_nowait((first + len(blobs) - 1, blobs[-1], taken))
+        if checked is not None:
+            ahead.tell(core, self._agent, checked, taken)
         if self._batches.qsize() >= limits.LAGGING_RECORD_BATCHES:
             self._line.hold()
 
@@ -208,16 +217,14 @@ class AgentSession:
     async def _take_in(self) -> None:
         """Write records and acknowledge them; batches that wait share a commit."""
         while True:
-            first, count, taken = await self._batches.get()
+            last, newest, taken = await self._batches.get()
             if self._batches.qsize() < limits.LAGGING_RECORD_BATCHES:
                 self._line.go_on()
             records = await asyncio.shield(taken)
-            self._link.acknowledge(first + count - 1)
+            self._held.taken(last, record_hash(newest))
+            self._link.acknowledge(last)
             self._turns.wake()
             self._tell(records)
-
-    def _taking(self, first: int, blobs: list[bytes]) -> Callable[[Connection], list[Record]]:
-        return lambda connection: ingest(connection, self._agent, first, blobs)
 
     def _tell(self, taken: list[Record]) -> None:
         core = self._core

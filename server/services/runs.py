@@ -4,33 +4,42 @@
 - Is the agent away, or does it refuse, the run ends here with that reason; the agent's own record of a refusal follows.
 - If the link breaks before the agent has answered, nobody knows whether the run began: it is ``lost`` until the agent's
   records say more.
+- The end of a run may be told while it is being written down (:mod:`server.endpoint.ahead`). So a server that starts
+  does not guess what became of a run that it finds ``queued``: it asks the agent once that is back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from protocol.errors import ArgumentError, ConflictError, DeadlineError, NotConnectedError, NotFoundError, OutriderError
 from protocol.frames import encode
+from protocol.limits import MAX_RUNS_ASKED
 from server import clock, limits
 from server.access import Caller
 from server.core import Core
+from server.endpoint.links import LiveLink
 from server.ledger import ENDED
 from server.services import agents as agent_service
 from server.services import grants, namespace, permits
 from server.services import scripts as script_service
 from server.services.targets import Target
 from server.services.visibility import EVERYTHING, Viewer
+from server.signals import Shown
 from server.store.prepared import Prepared
 from server.store.tables import agents, runs
 
+LOG = structlog.get_logger()
 Note = Callable[[Connection, list[str]], None]
 Version = Callable[[Connection], Row[Any]]
+Watch = asyncio.Future[Shown | None]
 
 
 async def start(
@@ -78,7 +87,7 @@ async def start(
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
-    return {"runs": await _shown(core, [run for run, _ in planned]), "warnings": body["warnings"]}
+    return {"runs": await _shown(core, [run for run, _ in planned], watches), "warnings": body["warnings"]}
 
 
 def check_sendable(parameters: dict[str, Any]) -> None:
@@ -97,7 +106,7 @@ async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[s
     """Return runs that :func:`start` began before, after waiting for their ends up to ``wait_s``."""
     watches = {run: core.endings.watch(run) for run in identities}
     try:
-        found = await _shown(core, identities)
+        found = await _shown(core, identities, {})
         async with asyncio.timeout(wait_s):
             await _all([watches[run["id"]] for run in found if run["status"] not in ENDED])
     except TimeoutError:
@@ -105,17 +114,22 @@ async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[s
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
-    return await _shown(core, identities)
+    return await _shown(core, identities, watches)
 
 
-async def _all(watches: list[asyncio.Future[None]]) -> None:
+async def _all(watches: list[Watch]) -> None:
     for watch in watches:
         await watch
 
 
-async def _shown(core: Core, identities: list[str]) -> list[dict[str, Any]]:
-    if len(identities) == 1:  # the usual case, and a look by key: waking a thread would take longer
-        return [core.database.read_now(lambda connection: shown(connection, identities[0]))]
+async def _shown(core: Core, identities: list[str], watches: Mapping[str, Watch]) -> list[Shown]:
+    if len(identities) == 1:  # the usual case
+        watch = watches.get(identities[0])
+        told = watch.result() if watch is not None and watch.done() and not watch.cancelled() else None
+        if told is not None:
+            return [told]
+        if not core.database.is_behind:  # a look by key: waking a thread would take longer
+            return [core.database.read_now(lambda connection: shown(connection, identities[0]))]
     return await core.database.read(lambda connection: _views(connection, identities))
 
 
@@ -204,14 +218,44 @@ def _not_begun(connection: Connection, run: str, status: str, reason: str, code:
     )
 
 
-def forget_unanswered(connection: Connection) -> int:
-    """At start: runs that no agent had taken up when the server ended. Their records, if any, will say more."""
-    changed = connection.execute(
+def unanswered(connection: Connection) -> dict[str, list[str]]:
+    """At start: return the runs of each agent of which it is not known whether it has taken them up."""
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(select(runs.c.agent, runs.c.id).where(runs.c.status == "queued")):
+        found.setdefault(row.agent, []).append(row.id)
+    return found
+
+
+async def settle(core: Core, agent: str, link: LiveLink) -> None:
+    """Ask an agent that is back about the runs that an earlier server left unanswered.
+
+    What it knows of, its records tell of. What it does not know of never began, and ends here.
+    """
+    asked = core.unanswered.get(agent, [])
+    while asked:
+        part = asked[:MAX_RUNS_ASKED]
+        try:
+            told = (await link.request("run.known", {"run_ids": part}, limits.REQUEST_TIMEOUT_S)).get("known")
+        except (NotConnectedError, DeadlineError):  # it is asked when it is back
+            return
+        except OutriderError as error:  # an older agent; then what its records do not tell of is lost
+            LOG.info("an agent does not tell which runs it knows", agent=agent, why=str(error))
+            told = []
+        known = told if isinstance(told, list) else []
+        lost = [run for run in part if run not in known]
+        if lost:
+            await core.database.write(partial(_never_begun, lost=lost))
+            for run in lost:
+                core.endings.ended(run)
+        del asked[: len(part)]
+
+
+def _never_begun(connection: Connection, lost: list[str]) -> None:
+    connection.execute(
         update(runs)
-        .where(runs.c.status == "queued")
+        .where(runs.c.id.in_(lost), runs.c.status == "queued")
         .values(status="lost", reason="the server ended before the agent had taken it up", finished_us=clock.now_us())
     )
-    return int(changed.rowcount)
 
 
 async def cancel(core: Core, identity: str, principal: str) -> dict[str, Any]:
@@ -277,6 +321,22 @@ def shown(connection: Connection, identity: str) -> dict[str, Any]:
         NotFoundError: There is none of this id.
     """
     return view(find(connection, identity))
+
+
+def shown_ended(connection: Connection, *, agent: str, identity: str, ended: Mapping[str, Any]) -> Shown | None:
+    """Return a run as it will be read once its end is on disk; None if the agent has no such run.
+
+    Args:
+        connection: Sees what is on disk.
+        agent: Who tells of its end.
+        identity: Of the run.
+        ended: What its row becomes; ``started_us`` only if it has none.
+    """
+    row = _BY_ID.first(connection, run=identity)
+    if row is None or row.agent != agent:
+        return None
+    began_us = ended["started_us"] if row.started_us is None else row.started_us
+    return view(row._replace(**{**ended, "started_us": began_us}))
 
 
 def _views(connection: Connection, identities: Iterable[str]) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@
 - A command that raises undoes only itself; the others of its group go on.
 - If the commit itself fails (disk full), all of the group are told, and nothing of it has happened.
 - A command that nobody waits for may lie for ``LATER_S``, and shares the transaction of the next that somebody does.
-- Readers never wait for the writer (write-ahead log), and see only what was committed.
+- Readers never wait for the writer (write-ahead log), and see only what was committed. But what somebody was told
+  before it was committed (:meth:`Database.told_ahead`) every reader sees: one that begins after that waits for it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Database:
         self._later: deque[_Command] = deque()  # commands that the next group takes along
         self._is_wake_planned = False
         self._closed = False
+        self._told_ahead: set[asyncio.Future[Any]] = set()  # what was told already and is on its way to the disk
         self._looking = threading.RLock()  # a connection serves one thread at a time
         self._looker = self._engine.connect()  # kept: taking one from the pool costs more than a look
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -57,16 +59,35 @@ class Database:
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
         """Return what ``query`` finds in a consistent view, however many looks it takes; it must not write."""
+        if self._told_ahead:
+            await asyncio.wait(self._told_ahead.copy())  # one that fails has not happened, and what is read says so
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_at_once, query)
 
     def read_now(self, query: Callable[[Connection], Result]) -> Result:
-        """Like :meth:`read`, in the calling thread and for a single look: for reads of microseconds and for tests."""
+        """Like :meth:`read`, in the calling thread and for a single look: for reads of microseconds and for tests.
+
+        It waits for nothing, so it is not for what may have been told ahead.
+        """
         with self._looking:
             try:
                 return query(self._looker)
             finally:
                 if self._looker.in_transaction():  # as SQLAlchemy counts; the driver has begun none
                     self._looker.rollback()
+
+    def told_ahead(self, begun: asyncio.Future[Any]) -> None:
+        """Somebody is told now of what ``begun`` (of :meth:`begin`) will have written: let no reader miss it.
+
+        Who reads from now on waits until it is on disk, or has failed.
+        """
+        if not begun.done():
+            self._told_ahead.add(begun)
+            begun.add_done_callback(self._told_ahead.discard)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was told is not on disk yet."""
+        return bool(self._told_ahead)
 
     async def write(self, command: Callable[[Connection], Result]) -> Result:
         """Run ``command`` in the writer and return its result once it is on disk.
