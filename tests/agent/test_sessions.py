@@ -287,6 +287,16 @@ async def test_more_runs_than_may_wait_are_refused(
     await works.run(offered(works), run_id="run_4")
 
 
+async def test_what_was_taken_up_is_known_from_then_on(works: Works) -> None:
+    """A server that was killed asks; what it hears is what records will tell of."""
+    accepted = works.sessions.accept(wish(offered(works)))
+    assert works.sessions.knows("run_1"), "it is being decided about"
+    await accepted
+    await works.end()
+    assert works.sessions.knows("run_1")
+    assert not works.sessions.knows("run_2")
+
+
 # stopping ------------------------------------------------------------------------------------------------------------
 
 

@@ -202,6 +202,7 @@ async def test_what_the_server_says_about_trust_is_taken_or_refused_on_record(ag
     wrong = {"version": 1, "schedules": [{"id": "sch_1"}]}
     assert await agent.server.asked("schedules.set", wrong) == "invalid_argument"
     assert await agent.server.asked("run.cancel", {"run_id": "run_9"}) == "not_found"
+    assert await agent.server.asked("run.known", {"run_ids": ["run_9"]}) == {"known": []}
     assert await agent.stop() is None
     records = agent.records()
     assert events(records) == [("start", "ok"), ("roster", "ok"), ("stop", "ok")]

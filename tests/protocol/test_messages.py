@@ -103,6 +103,14 @@ def test_each_side_may_ask_only_what_is_its_to_ask() -> None:
             messages.check_request("nothing", {}, table)
 
 
+@pytest.mark.parametrize("runs", [[], "r1", ["a b"], [7], [["r1"]], None, ["r"] * (limits.MAX_RUNS_ASKED + 1)])
+def test_runs_are_asked_about_by_their_ids(runs: Any) -> None:
+    with pytest.raises(ArgumentError, match="run_ids"):
+        messages.check_request("run.known", {"run_ids": runs}, messages.requests_of("server"))
+    for good in (["r1"], ["r"] * limits.MAX_RUNS_ASKED):
+        messages.check_request("run.known", {"run_ids": good}, messages.requests_of("server"))
+
+
 def test_a_key_of_a_request_is_named() -> None:
     table = messages.requests_of("server")
     messages.check_request("freeze.set", {"frozen": True, "reason": ""}, table)

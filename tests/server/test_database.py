@@ -48,6 +48,37 @@ class Gate:
         self._open.set()
 
 
+async def test_who_reads_what_was_told_ahead_waits_for_it(database: Database) -> None:
+    """And for nothing that is told later, so that no reader waits for ever."""
+    gate = Gate(database).reached()
+    begun = database.begin(put("a"))
+    before = await database.read(lambda c: c.execute(select(meta.c.key)).scalars().all())
+    database.told_ahead(begun)
+    assert database.is_behind
+    reading = asyncio.create_task(database.read(lambda c: c.execute(select(meta.c.key)).scalars().all()))
+    await asyncio.sleep(0)
+    later: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    database.told_ahead(later)
+    gate.open()
+    assert set(await reading) - set(before) == {"a"}
+    later.cancel()
+    await asyncio.sleep(0)
+    assert not database.is_behind
+
+
+async def test_what_was_told_ahead_and_failed_holds_nobody_up(database: Database) -> None:
+    gate = Gate(database).reached()
+    begun = database.begin(lambda _: 1 // 0)
+    database.told_ahead(begun)
+    reading = asyncio.create_task(database.read(lambda c: c.execute(select(meta.c.key)).scalars().all()))
+    gate.open()
+    await reading
+    with pytest.raises(ZeroDivisionError):
+        await begun
+    database.told_ahead(begun)
+    assert not database.is_behind, "it is over"
+
+
 def put(key: str, value: str = "v") -> Any:
     return lambda connection: connection.execute(insert(meta).values(key=key, value=value)).rowcount
 

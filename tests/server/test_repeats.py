@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 from headquarters import Headquarters, expect, headquarters, refused, script
-from peer import join
+from peer import Peer, join
 from sqlalchemy import select
 
 from protocol.ledger import Chain
@@ -194,9 +194,15 @@ async def test_a_run_is_not_begun_again_by_a_server_that_was_killed_before_its_a
     # What a second server finds is what a kill of the first would leave.
     async with headquarters(ready.directory, ready.world, ready.clock) as again:
         again.tokens = ready.tokens
-        (told,) = expect(await start(again, 30.0), 201)["runs"]
+        repeated = asyncio.create_task(start(again, 30.0))
+        back = Peer(again, peer.agent, peer.key)
+        back.answers["run.known"] = lambda _: {"known": []}  # it was killed before the agent had taken it up
+        await back.connect()
+        (told,) = expect(await repeated, 201)["runs"]
         assert (told["id"], told["status"]) == (body["run_id"], "lost")
         refused(await start(again, 30.0, RUN | {"reason": "other"}), 409, "conflict")
+        assert not [method for method, _ in back.asked if method == "run.start"]
+        await back.close()
     asked.cancel()
     await peer.close()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from headquarters import Headquarters, expect, headquarters, refused, script
-from peer import Peer, join
+from peer import Message, Peer, join
 
 from protocol.bundle import Bundle
 from protocol.errors import TrustError
@@ -107,13 +107,65 @@ async def test_an_agent_that_does_not_answer_in_time(
     assert "did not answer run.start" in told["reason"]
 
 
-async def test_a_server_that_ended_leaves_no_run_without_its_end(server: Headquarters, peer: Peer) -> None:
+async def restarted(server: Headquarters, peer: Peer, known: Callable[[Message], Any]) -> dict[str, Any]:
+    """Return a run that a server left when it ended, as the next one shows it once the agent was asked about it."""
     (told,) = (await run(server))["runs"]
     await peer.close()
     async with headquarters(server.directory, server.world, server.clock) as again:
         again.tokens = server.tokens
-        told = await again.get(f"/runs/{told['id']}")
-        assert (told["status"], told["reason"]) == ("lost", "the server ended before the agent had taken it up")
+        assert (await again.get(f"/runs/{told['id']}"))["status"] == "queued", "nobody knows yet"
+        back = Peer(again, peer.agent, peer.key)
+        back.answers["run.known"] = known
+        await back.connect()
+        assert await back.wanted("run.known") == {"run_ids": [told["id"]]}
+        await back.wanted("schedules.set")
+        await again.core.database.write(lambda _: None)
+        shown = dict(await again.get(f"/runs/{told['id']}"))
+        await back.close()
+    return shown
+
+
+async def test_a_server_that_ended_leaves_no_run_without_its_end(server: Headquarters, peer: Peer) -> None:
+    told = await restarted(server, peer, lambda _: {"known": []})
+    assert (told["status"], told["reason"]) == ("lost", "the server ended before the agent had taken it up")
+    assert told["finished"] is not None
+
+
+async def test_a_run_that_its_agent_knows_is_not_lost_with_the_server(server: Headquarters, peer: Peer) -> None:
+    """It goes on, or has ended; the agent's records tell which."""
+    told = await restarted(server, peer, lambda body: {"known": body["run_ids"]})
+    assert (told["status"], told["reason"], told["finished"]) == ("queued", None, None)
+
+
+@pytest.mark.parametrize(
+    "answer", [("invalid_argument", "this agent does not know the request"), {}, {"known": "all"}, {"known": [7]}]
+)
+async def test_an_agent_that_does_not_tell_which_runs_it_knows(server: Headquarters, peer: Peer, answer: Any) -> None:
+    """An older one. What its records tell later counts all the same."""
+    assert (await restarted(server, peer, lambda _: answer))["status"] == "lost"
+
+
+async def test_the_record_of_a_refusal_ends_a_run_of_which_nobody_heard(server: Headquarters, peer: Peer) -> None:
+    """The answer was for a server that is gone."""
+    (told,) = (await run(server))["runs"]
+    refused = Chain().append(
+        kind="refusal", time_us=9, mono_us=9, run=told["id"], outcome="denied", verdict="deny",
+        data={"reason": "denied", "message": "the host is frozen"},
+    )[1]  # fmt: skip
+    await peer.send_records(1, [refused])
+    told = await server.get(f"/runs/{told['id']}")
+    assert (told["status"], told["reason"], told["code"]) == ("refused", "the host is frozen", "denied")
+    assert told["finished"] == "1970-01-01T00:00:00.000009Z"
+
+
+async def test_the_record_of_a_refusal_changes_no_run_that_began(server: Headquarters, peer: Peer) -> None:
+    """Somebody asked for its id again."""
+    (told,) = (await run(server))["runs"]
+    chain = Chain()
+    began = chain.append(kind="run.start", time_us=8, mono_us=8, run=told["id"], data={})[1]
+    refused = chain.append(kind="refusal", time_us=9, mono_us=9, run=told["id"], outcome="denied", data={})[1]
+    await peer.send_records(1, [began, refused])
+    assert (await server.get(f"/runs/{told['id']}"))["status"] == "running"
 
 
 # refusing -------------------------------------------------------------------------------------------------------------
