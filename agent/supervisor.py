@@ -1,4 +1,4 @@
-"""One agent from start to end: puts the parts together, watches over them, stops them in order.
+"""One agent from start to end: has its parts put together, watches over them, stops them in order.
 
 - What an earlier process left open is told first (runs without an end), before anything new begins.
 - The parts that must not stop (scheduler, link, housekeeping) are tasks; one that ends by itself ends the agent,
@@ -9,57 +9,26 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import secrets
 import signal
 from collections.abc import Coroutine
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from agent import limits, rows, websocket
-from agent.admission import Admission
-from agent.backoff import Backoff
-from agent.blobs import HostBlobs
-from agent.bundles import Bundles
-from agent.cache import Cache
-from agent.clock import Clock, SystemClock, to_datetime
+from agent import limits, rows
+from agent.clock import Clock, SystemClock
 from agent.config import AgentConfig
-from agent.confinement import Confinement, start_sandbox
-from agent.consent import WORD, Consents, Question, Settled, Told
-from agent.control import ControlSocket
-from agent.desk import Desk
-from agent.dispatch import Dispatcher
+from agent.consent import WORD, Question, Settled, Told
 from agent.facts import VERSION, host_facts
-from agent.identity import load_identity
 from agent.link import Connection
-from agent.live import LiveSessions
-from agent.live_acts import ACTS, terminal_act
 from agent.logs import LOG
 from agent.memory import give_back
-from agent.nesting import Nesting
-from agent.nonces import Nonces
 from agent.notify import Notifier
-from agent.owner_watch import OwnerWatch
-from agent.people_here import People
-from agent.recorder import Recorder
+from agent.parts import Ears, assemble
 from agent.rows import Write
-from agent.scheduler import Scheduler
-from agent.secrets import Secrets, load_opening_key
-from agent.sessions import Sessions
-from agent.spool import Spool
-from agent.state import script_state
 from agent.statedir import StateDir
-from agent.trusting import Trust
-from agent.uplink import LinkState, Uplink
-from agent.work import Worker
+from agent.uplink import LinkState
 from protocol.errors import InternalError, OutriderError
-from protocol.handshake import NONCE_BYTES, AgentHandshake
-from protocol.sealing import attest
-from stdlib.host import Host
-from stdlib.index import load as load_index
-from stdlib.journal import Journal
-from stdlib.processes.start import Processes
 
 
 class Supervisor:
@@ -90,76 +59,21 @@ class Supervisor:
         self._notifier = notifier
         self._settings = config.settings
         self._clock: Clock = clock or SystemClock()
-        key = load_identity(state.identity)
-        opening = load_opening_key(state.sealing_key)
-        secrets_held = Secrets(state.secrets, opening, config.agent_id)
-        self._sealing_key = attest(config.agent_id, opening.public, key, to_datetime(self._clock.time_us())).to_plain()
-        calls = load_index()
-        trust = Trust(state, config, to_datetime(self._clock.time_us()))
-        trust.ceiling()  # one that is wrong is told at the start, not at the first run
-        self._spool = Spool.open(state.spool, max_bytes=config.settings.spool_max_bytes, on_broken=self._spool_broke)
-        self._recorder = Recorder(self._spool, self._clock, agent_id=config.agent_id, key=key)
-        self._confinement = Confinement(
-            calls.bindings(), partial(start_sandbox, timeout_s=config.settings.sandbox_start_timeout_s)
-        )
-        self._bundles = Bundles(
-            Cache(state.cache, max_bytes=config.settings.cache_max_bytes),
-            lambda entry, given: trust.with_approvals(entry, given, to_datetime(self._clock.time_us())),
-        )
-        nonces = Nonces(self._spool, self._clock)
-        admission = Admission(
-            config.agent_id, trust=trust, bundles=self._bundles, confinement=self._confinement, spool=self._spool,
-            nonces=nonces, recorder=self._recorder, clock=self._clock,
+        ears = Ears(
+            self._call_soon, self._background, self._spool_broke, self._owner_changed, self._link_changed,
+            self._connected,
         )  # fmt: skip
-        self._processes = Processes()  # started when a call first needs it
-        self._script_state = script_state(state, lambda what: self._call_soon(partial(self._state_damaged, what)))
-        self._trust = trust
-        self._consents = Consents(trust.ceiling, self._recorder, self._clock)
-        people = People(self._clock)
-        host = Host(journal=Journal(state.journal), processes=self._processes, people=people)
-        self._blobs = HostBlobs(state.blobs, config.settings.blobs_max_bytes, self._recorder)
-        worker = Worker(
-            self._confinement,
-            calls,
-            self._recorder,
-            host,
-            self._script_state,
-            secrets_held,
-            Nesting(admission, self._recorder, self._clock),
-            self._blobs,
-            self._consents,
-        )
-        self._sessions = Sessions(
-            admission, worker, self._recorder, self._spool, self._clock, concurrent=config.settings.concurrent_runs
-        )
-        self._scheduler = Scheduler(config.agent_id, self._spool, self._recorder, self._sessions, self._clock)
-        self._bundles.needed = lambda: self._scheduler.digests
-        self._live = LiveSessions(
-            config.agent_id, trust=trust, freeze=lambda: admission.freeze, table=calls, recorder=self._recorder,
-            spool=self._spool, nonces=nonces, clock=self._clock, host=host,
-            acts={**ACTS, "terminal": terminal_act(self._recorder, self._end_session)},
-            consents=self._consents, blobs=self._blobs,
-        )  # fmt: skip
-        people.live = self._live
-        dispatcher = Dispatcher(
-            sessions=self._sessions, scheduler=self._scheduler, trust=trust, admission=admission, bundles=self._bundles,
-            secrets=secrets_held, live=self._live, consents=self._consents, recorder=self._recorder, clock=self._clock,
-            background=self._background,
-        )  # fmt: skip
-        self._desk = Desk(
-            self._consents, trust, self._live, self._sessions, self._recorder, self._clock, self._owner_changed
-        )
-        self._control = ControlSocket(state.path, {**self._desk.actions, **OwnerWatch(self._live).actions})
+        parts = assemble(state, config, self._clock, ears)
+        ground, place, scripts, people = parts.ground, parts.place, parts.scripts, parts.people
+        self._trust, self._spool, self._recorder = ground.trust, ground.spool, ground.recorder
+        self._sealing_key = ground.sealing_key
+        self._processes, self._script_state = place.processes, place.script_state
+        self._consents, self._blobs = place.consents, place.blobs
+        self._confinement, self._bundles = scripts.confinement, scripts.bundles
+        self._sessions, self._scheduler = scripts.sessions, scripts.scheduler
+        self._live, self._desk, self._control = people.live, people.desk, people.control
+        self._uplink = parts.uplink
         self._consents.follow(self._tell_server)
-        self._uplink = Uplink(
-            partial(websocket.connect, config.server, ca_file=config.settings.ca_file),
-            lambda: AgentHandshake(key, config.agent_id, config.server_key, secrets.token_bytes(NONCE_BYTES)),
-            spool=self._spool, handle=dispatcher.handle, clock=self._clock,
-            backoff=Backoff(random.SystemRandom().random),
-            on_change=self._link_changed, on_connected=self._connected,
-        )  # fmt: skip
-        # The writer's thread tells of durable records; the loop may be closed when the last of them are.
-        self._spool.listen(lambda _, is_awaited: self._call_soon(partial(self._uplink.durable, is_awaited=is_awaited)))
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, then stop in order.
@@ -226,9 +140,6 @@ class Supervisor:
         if connection is not None and not await connection.drain(limits.SHIP_AT_STOP_S):
             LOG.warning("the server does not have the last records yet; they are kept")
 
-    async def _end_session(self, session: str, reason: str, outcome: str) -> None:
-        await self._live.close(session, reason, outcome)
-
     def _fail(self, error: OutriderError) -> None:
         if self._failure is None:
             self._failure = error
@@ -247,9 +158,6 @@ class Supervisor:
         """Called in the writer's thread."""
         broken = InternalError(f"the spool must not be used any more: {error}", detail=repr(error))
         self._call_soon(partial(self._fail, broken))
-
-    def _state_damaged(self, what: str) -> None:
-        self._recorder.record(kind="event", outcome="damaged", data={"event": "state", "message": what})
 
     def _call_soon(self, action: Any) -> None:
         if not self._loop.is_closed():
