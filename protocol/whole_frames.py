@@ -15,9 +15,10 @@ from typing import Any, Final, Protocol
 
 from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
 
-__all__ = ["MASK_BYTES", "Keys", "cut", "head", "is_between", "masked", "write"]
+__all__ = ["MASK_BYTES", "TEXT", "Keys", "cut", "head", "is_between", "masked", "write"]
 
 _WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
+TEXT: Final = 0x81  # the same of a text: opcode 1
 _MASKED: Final = 0x80
 MASK_BYTES: Final = 4
 _KEYS_AT_ONCE: Final = 1024
@@ -68,7 +69,7 @@ def head(size: int, mask: bytes = b"") -> bytes:
     return bytes((_WHOLE_BINARY, bit | 127)) + size.to_bytes(8, "big") + mask
 
 
-def cut(data: bytes, at: int, *, is_masked: bool, most: int) -> tuple[int, int] | None:
+def cut(data: bytes, at: int, *, is_masked: bool, most: int, kind: int = _WHOLE_BINARY) -> tuple[int, int] | None:
     """Return where the message begins and ends whose frame begins at ``at``.
 
     Args:
@@ -76,12 +77,14 @@ def cut(data: bytes, at: int, *, is_masked: bool, most: int) -> tuple[int, int] 
         at: Where a frame begins.
         is_masked: Whether it comes of a client; the key is in the ``MASK_BYTES`` before the message.
         most: Bytes that a message may have.
+        kind: How its frame begins: that of a message of bytes, or ``TEXT``, of which nobody has looked whether it is
+            UTF-8 then.
 
     Returns:
         None if what stands there is not the whole of one, or is anything else, or is not written as it must be.
     """
     size = len(data)
-    if size < at + 2 or data[at] != _WHOLE_BINARY:
+    if size < at + 2 or data[at] != kind:
         return None
     length, begin = data[at + 1], at + 2
     if is_masked:

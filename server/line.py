@@ -16,6 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 SHORT: Final = "outrider.short"  # the extension of a scope that has a short way
 Take = Callable[[bytes], None]
+TakeText = Callable[[bytes], bool]
+"""Is offered a short text, of whatever bytes; returns whether it took it. One that it does not take is received."""
 
 
 class Short(Protocol):
@@ -28,8 +30,11 @@ class Short(Protocol):
     def send_now(self, data: bytes | str) -> None:
         """Send a message, if the connection is still there."""
 
-    def hand_to(self, take: Take | None) -> None:
-        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody."""
+    def hand_to(self, take: Take | None, take_text: TakeText | None = None) -> None:
+        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody.
+
+        Short texts are offered to ``take_text`` likewise.
+        """
 
     def nudge(self) -> None:
         """Let who receives look again."""
@@ -89,18 +94,22 @@ class Line:
             if self._short is not None:
                 self._short.go_on()
 
-    async def receive(self, take: Take) -> str:
+    async def receive(self, take: Take, take_text: TakeText | None = None) -> str:
         """Return the next text of the peer; bytes that come before it are handed to ``take``, in order.
+
+        Args:
+            take: Gets each message of bytes.
+            take_text: Is offered short texts where there is a short way; what it takes is not returned.
 
         Raises:
             WebSocketDisconnect: The connection is gone.
-            Exception: What ``take`` raised; it is handed nothing more.
+            Exception: What ``take`` or ``take_text`` raised; they are handed nothing more.
         """
         short = self._short
         while True:
             await self._may_read.wait()
             if short is not None:
-                short.hand_to(self._guarded(take))
+                short.hand_to(self._guarded(take), None if take_text is None else self._guarded_text(take_text))
             try:
                 message = await self._socket.receive()
             finally:
@@ -121,11 +130,25 @@ class Line:
                 try:
                     take(data)
                 except Exception as error:  # noqa: BLE001 - raised by who receives; a connection has no part in it
-                    self._fault = error
-                    if self._short is not None:
-                        self._short.nudge()
+                    self._failed(error)
 
         return taken
+
+    def _guarded_text(self, take: TakeText) -> TakeText:
+        def taken(data: bytes) -> bool:
+            if self._fault is None:
+                try:
+                    return take(data)
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._failed(error)
+            return True
+
+        return taken
+
+    def _failed(self, error: Exception) -> None:
+        self._fault = error
+        if self._short is not None:
+            self._short.nudge()
 
 
 async def close(socket: WebSocket, code: int, reason: str) -> None:

@@ -1,20 +1,23 @@
 """uvicorn's WebSocket with a short way: bytes that come whole are handed over at once, and what is sent goes at once.
 
 Whole messages of bytes are cut out of what comes (:mod:`protocol.whole_frames`); what is left out is a queue, a task
-and two system calls, to stop and to start reading, for each of them. All else is parsed by the library, which keeps the
-state of the connection, as ever; text, control frames and messages in several frames take the way of ASGI, in order.
+and two system calls, to stop and to start reading, for each of them. A short text is offered to who knows some at a
+glance. All else is parsed by the library, which keeps the state of the connection, as ever; other texts, control frames
+and messages in several frames take the way of ASGI, in order.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from protocol.whole_frames import MASK_BYTES, cut, head, is_between, masked, write
-from server.line import SHORT, Take
+from protocol.whole_frames import MASK_BYTES, TEXT, cut, head, is_between, masked, write
+from server.line import SHORT, Take, TakeText
+
+MAX_SHORT_TEXT_BYTES: Final = 125  # of a text that is offered; such a frame has the shortest head
 
 
 class LineProtocol(WebSocketsSansIOProtocol):
@@ -23,6 +26,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._take: Take | None = None
+        self._take_text: TakeText | None = None
         self._is_between = False  # all that came until now were whole messages
 
     async def run_asgi(self) -> None:
@@ -38,9 +42,16 @@ class LineProtocol(WebSocketsSansIOProtocol):
             (self._is_between and self.conn.state is State.OPEN) or is_between(self.conn)
         ):  # fmt: skip
             most = self.conn.max_message_size or 0
-            while at < len(data) and self._may_take and (place := cut(data, at, is_masked=True, most=most)) is not None:
-                begin, at = place
-                self._take(masked(memoryview(data)[begin:at], data[begin - MASK_BYTES : begin]))
+            while at < len(data) and self._may_take:
+                if (place := cut(data, at, is_masked=True, most=most)) is not None:
+                    self._take(_shown(data, *place))
+                elif (
+                    self._take_text is None
+                    or (place := cut(data, at, is_masked=True, most=MAX_SHORT_TEXT_BYTES, kind=TEXT)) is None
+                    or not self._take_text(_shown(data, *place))
+                ):
+                    break
+                at = place[1]
         self._is_between = at == len(data)
         if not self._is_between:
             super().data_received(data[at:] if at else data)
@@ -80,9 +91,12 @@ class LineProtocol(WebSocketsSansIOProtocol):
         else:
             write(self.transport, head(len(data)), data)
 
-    def hand_to(self, take: Take | None) -> None:
-        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody."""
-        self._take = take
+    def hand_to(self, take: Take | None, take_text: TakeText | None = None) -> None:
+        """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody.
+
+        Short texts are offered to ``take_text`` likewise.
+        """
+        self._take, self._take_text = take, take_text
 
     def nudge(self) -> None:
         """Let who receives look again: at an empty message, which is not looked at."""
@@ -97,3 +111,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
         """Read again."""
         if not self.transport.is_closing() and not self.read_paused:
             self.transport.resume_reading()
+
+
+def _shown(data: bytes, begin: int, end: int) -> bytes:
+    """Return the message that stands in ``data`` behind its key."""
+    return masked(memoryview(data)[begin:end], data[begin - MASK_BYTES : begin])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from typing import Annotated, Any, Final, Literal
 
@@ -137,6 +138,9 @@ class Edited(_Message):
     number: Annotated[int, Field(ge=1, le=1 << 31)]
     outcome: Literal[OUTCOMES]  # type: ignore[valid-type]  # a tuple of words too
 
+
+#: What ``Seen`` takes, as clients write it; all else that it takes is read by that.
+_SEEN: Final = re.compile(rb'\{"type": ?"seen", ?"offset": ?(0|[1-9][0-9]{0,15})\}')
 
 _FIRST: Final[TypeAdapter[Attach]] = TypeAdapter(Attach)
 _LATER: Final[TypeAdapter[Any]] = TypeAdapter(
@@ -377,8 +381,16 @@ async def _listen(core: Core, line: Line, caller: Caller, terminal: LiveTerminal
                 viewer.tell({"type": "refused", "code": error.code, "message": error.message})
             refused = error.message
 
+    def seen(text: bytes) -> bool:
+        """Take the one text that comes again and again while output is shown, in few steps."""
+        match = _SEEN.fullmatch(text)
+        if match is None:
+            return False
+        terminal.seen(viewer, int(match[1]))
+        return True
+
     while True:
-        text = await line.receive(take)
+        text = await line.receive(take, seen)
         try:
             await _obey(core, caller, terminal, viewer, _parsed(_LATER, text))
         except TooLargeError:

@@ -132,7 +132,7 @@ class Recording:
             return
         os.close(self._descriptor)
         segment, self._segment, self._descriptor = self._segment, None, -1
-        sealing = asyncio.get_running_loop().run_in_executor(None, seal, self._directory, segment)
+        sealing = asyncio.get_running_loop().run_in_executor(None, seal, self._directory, segment, self._size)
         self._sealing.add(sealing)
         sealing.add_done_callback(self._sealed)
 
@@ -213,12 +213,19 @@ def _unpacked(data: bytes) -> bytes:
         return b""
 
 
-def seal(directory: Path, segment: Segment) -> None:
-    """Compress a segment and put it in the place of the raw one. May block; whole or not at all."""
+def seal(directory: Path, segment: Segment, whole: int | None = None) -> None:
+    """Compress a segment and put it in the place of the raw one. May block; whole or not at all.
+
+    Args:
+        directory: Of the recording.
+        segment: Raw.
+        whole: Bytes of its whole events, of who wrote them and knows; else they are looked for.
+    """
     raw = directory / segment.name
     sealed = directory / Segment(segment.number, segment.us, segment.offset, True).name
     data = raw.read_bytes()
-    _, whole = unpack(data)
+    if whole is None:
+        _, whole = unpack(data)
     partial = sealed.with_suffix(".part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:

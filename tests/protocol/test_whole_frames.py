@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from protocol import whole_frames
-from protocol.whole_frames import MASK_BYTES, Keys, cut, head, is_between, write
+from protocol.whole_frames import MASK_BYTES, TEXT, Keys, cut, head, is_between, write
 
 MOST = 1 << 20
 SIZES = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 1 << 20]
@@ -76,6 +76,28 @@ def test_a_message_of_the_library_is_cut_out_wherever_it_stands(size: int, is_ma
     found = (b"before" + frame)[begin:end]
     key = frame[begin - 6 - MASK_BYTES : begin - 6]
     assert (apply_mask(found, key) if is_masked else found) == data
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 125, 126])
+def test_a_text_is_cut_out_for_who_asks_for_texts(size: int, is_masked: bool) -> None:
+    frame = Frame(Opcode.TEXT, bytes(size)).serialize(mask=is_masked)
+    place = cut(frame, 0, is_masked=is_masked, most=125, kind=TEXT)
+    assert place == ((len(frame) - size, len(frame)) if size <= 125 else None)
+    assert (
+        cut(Frame(Opcode.BINARY, bytes(size)).serialize(mask=is_masked), 0, is_masked=is_masked, most=125, kind=TEXT)
+        is None
+    )
+    assert (
+        cut(
+            Frame(Opcode.TEXT, bytes(size), fin=False).serialize(mask=is_masked),
+            0,
+            is_masked=is_masked,
+            most=125,
+            kind=TEXT,
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("is_masked", [False, True])

@@ -99,6 +99,59 @@ async def test_what_a_taker_raises_is_raised_to_who_receives(ws: type[asyncio.Pr
 
 
 @WAYS
+async def test_texts_that_are_offered_keep_their_order_too(ws: type[asyncio.Protocol] | str) -> None:
+    """One that is taken is not received; one that is not taken, or is long, or comes while one is dealt with, is."""
+    got: list[str] = []
+    offered: list[str] = []
+
+    def take_text(text: bytes) -> bool:
+        offered.append(text.decode())
+        if text.startswith(b"seen"):
+            got.append(text.decode())
+        return text.startswith(b"seen")
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        while True:
+            text = await line.receive(lambda data: got.append(data.decode()), take_text)
+            got.append(text)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if text == "end":
+                await line.send("done")
+
+    words = ["a", "<seen 1", "b", "<c", "<seen 2", f"<seen {'long' * 40}", "d", "<seen 3", "<end"]
+    async with served(serve, ws) as client:
+        for word in words:
+            await (client.send(word[1:]) if word[0] == "<" else client.send(word.encode()))
+        assert await client.recv() == "done"
+    assert got == [word.removeprefix("<") for word in words]
+    assert all(len(text) <= 125 for text in offered)
+    assert ("seen 1" in offered) == (ws is LineProtocol), "only the short way offers any"
+
+
+@WAYS
+async def test_what_a_taker_of_texts_raises_is_raised_to_who_receives(ws: type[asyncio.Protocol] | str) -> None:
+    async def serve(socket: WebSocket, line: Line) -> None:
+        def take_text(text: bytes) -> bool:
+            raise ProtocolError(f"no such thing as {text.decode()}")
+
+        try:
+            text = await line.receive(lambda _: None, take_text)
+        except ProtocolError as error:
+            await socket.close(4400, error.message)
+        else:
+            await socket.close(4401, text)
+
+    async with served(serve, ws) as client:
+        await client.send("this")
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+        assert caught.value.rcvd is not None
+        expected = (4400, "no such thing as this") if ws is LineProtocol else (4401, "this")
+        assert (caught.value.rcvd.code, caught.value.rcvd.reason) == expected
+
+
+@WAYS
 async def test_a_peer_that_goes_is_told_of(ws: type[asyncio.Protocol] | str) -> None:
     gone = asyncio.Event()
 

@@ -146,6 +146,19 @@ async def test_a_full_disk_is_said_and_leaves_a_whole_recording(
     assert output(tmp_path) == b"abcdef"
 
 
+async def test_what_is_sealed_is_what_was_recorded_and_nothing_that_lies_behind_it(tmp_path: Path) -> None:
+    """Half of an event that could not be taken back after the disk was full, for one."""
+    made = Recording(tmp_path, ABOUT)
+    made.output(1, 0, b"abc")
+    (segment,) = listed(tmp_path)
+    raw = (tmp_path / segment.name).read_bytes()
+    with (tmp_path / segment.name).open("ab") as file:
+        file.write(pack(2, "marker", "x")[:-1])
+    await made.close()
+    (segment,) = listed(tmp_path)
+    assert recording.zstd.decompress((tmp_path / segment.name).read_bytes()) == raw
+
+
 async def test_a_seal_that_fails_leaves_the_raw_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Recording(tmp_path, ABOUT)
     made.output(1, 0, b"abc")
