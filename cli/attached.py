@@ -28,7 +28,7 @@ from cli.failures import from_problem
 from cli.settings import Context
 from cli.wired import Wired
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from protocol.terminal import INPUT_WINDOW_BYTES
+from protocol.limits import INPUT_WINDOW_BYTES
 
 SEEN_BYTES: Final = 96 << 10  # of output between two times that it is told to be shown; a quarter of the lead
 OFFSET_BYTES: Final = 8  # before the output in each message

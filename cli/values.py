@@ -10,7 +10,6 @@ import click
 
 from cli.invocation import Invocation
 from protocol.errors import ArgumentError
-from protocol.parameters import Parameter
 from protocol.units import format_duration, parse_duration
 
 
@@ -52,6 +51,8 @@ def typed(given: Mapping[str, str], declared: Mapping[str, Any]) -> dict[str, An
     Raises:
         ArgumentError: Unknown, or not of its type. Everything else is for the server to judge.
     """
+    from protocol.parameters import Parameter  # with all that reads documents; few commands need it
+
     found: dict[str, Any] = {}
     for name, text in given.items():
         if name not in declared:

@@ -18,6 +18,9 @@ MAX_STREAM_DATA_BYTES = (
 MAX_CONTROL_FRAMES = 4_096  # waiting to be sent; a peer that keeps its bounds and reads never makes it 1,000
 MAX_ERROR_TEXT_BYTES = 4 << 10  # bytes of an error's text on the wire
 
+# --- terminals -------------------------------------------------------------------------------------------------------
+INPUT_WINDOW_BYTES = 64 << 10  # typed and not taken by the program
+
 # --- records ---------------------------------------------------------------------------------------------------------
 MAX_RECORD_BYTES = 64 << 10  # bytes of one encoded record
 MAX_RECORD_BATCH = 1_000  # records in one frame

@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from protocol.errors import ProtocolError
 from protocol.frames import LENGTH_BYTES, blob_at, blob_head, decode, encode, number_at, prefixed
+from protocol.limits import INPUT_WINDOW_BYTES as INPUT_WINDOW_BYTES
 from protocol.pipes import MAX_MESSAGE_BYTES
 
 MAX_COLS: Final = 10_000  # struct winsize holds 65,535; nobody has such a screen
@@ -39,7 +40,6 @@ LEAD_BYTES: Final = WINDOW_BYTES * 3 // 4  # that a program is ahead of who type
 STEPS: Final = 8  # confirmations in one window: fewer cost pace, more cost messages
 CHUNK_BYTES: Final = 64 << 10  # of output in one message
 MAX_INPUT_BYTES: Final = 16 << 10  # of one message; a paste is cut into several
-INPUT_WINDOW_BYTES: Final = 64 << 10  # typed and not taken by the program
 MAX_NOTICE_CHARACTERS: Final = 2_000
 MAX_EVENT_FIELDS: Final = 32
 SIGNALS: Final = ("INT", "QUIT", "TSTP", "HUP", "TERM", "KILL", "CONT", "USR1", "USR2")

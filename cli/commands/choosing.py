@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.decide import decide
-from policies.load import builtin
-from policies.model import Facts
 from protocol.tiers import Tier
 
 PLACES = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")  # where a bare name may be found on the host
@@ -19,6 +16,10 @@ def lowest_tier(argv: Sequence[str], *, as_user: bool) -> Tier:
         argv: The command.
         as_user: Whether it is to run as somebody else, which only the highest tier can have.
     """
+    from policies.decide import decide  # few milliseconds, for who names no tier
+    from policies.load import builtin
+    from policies.model import Facts
+
     name = argv[0].rpartition("/")[2]
     programs = [argv[0]] if argv[0].startswith("/") else [f"{place}/{name}" for place in PLACES]
     for tier in (Tier.INSPECT, Tier.OPERATE):

@@ -17,7 +17,6 @@ from typing import Final
 
 from cli.wire import shown
 from protocol.errors import ArgumentError, ConflictError, OutriderError, UnavailableError
-from stdlib.paths import open_beneath
 
 PIECE_BYTES: Final = 1 << 20
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -145,6 +144,8 @@ class Tree:
             ArgumentError: It does not lie below.
             OutriderError: Its directory cannot be entered.
         """
+        from stdlib.paths import open_beneath  # with the kernel's calls; only folders need it
+
         check_below(relative)
         head, _, name = relative.rpartition("/")
         try:

@@ -7,9 +7,6 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from policies.decide import Effective, Layer, decide, decide_below
-from policies.load import builtin
-from policies.model import Facts
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_PATH_BYTES
 from protocol.tiers import Tier
@@ -75,6 +72,10 @@ def lowest(wanted: Iterable[tuple[str, str]], *, is_tree: bool = False) -> Tier:
         wanted: Calls and paths.
         is_tree: Whether something of what is below the paths will do.
     """
+    from policies.decide import Effective, Layer, decide, decide_below  # few milliseconds, for who names no tier
+    from policies.load import builtin
+    from policies.model import Facts
+
     pairs = [(call, posixpath.normpath(path)) for call, path in wanted]
     for tier in (Tier.OBSERVE, Tier.INSPECT, Tier.OPERATE):
         policy = builtin(tier)

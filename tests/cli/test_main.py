@@ -99,6 +99,14 @@ def test_help_loads_no_heavy_library() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("module", ["cli.nouns.exec", "cli.nouns.file_get", "cli.nouns.file_put", "cli.attached"])
+def test_what_carries_bytes_loads_nothing_that_only_others_need(module: str) -> None:
+    """A command that lasts half a second is not to begin with reading policies and documents."""
+    code = f"import sys, {module}; print(sorted({{'yaml', 'policies.decide', 'protocol.pipes'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
