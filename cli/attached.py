@@ -37,6 +37,8 @@ PATIENCE_S: Final = 120.0  # that a lost connection is tried again
 RETRY_S: Final = 1.0
 WRITE_BYTES: Final = 16 << 10  # at once to a slow terminal, so that keys are looked at between
 QUICK_S: Final = 0.005  # that a quick one takes for a whole message
+_ESCAPE: Final = b"\x1b"
+_SCREEN: Final = b"\x1b[?"  # how all of these begin
 _SCREEN_ON: Final = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
 _SCREEN_OFF: Final = (b"\x1b[?1049l", b"\x1b[?47l", b"\x1b[?1047l")
 _EOT: Final = b"\x04"
@@ -244,7 +246,7 @@ class Attached:
         if self._offset - self._told >= SEEN_BYTES:
             self._told = self._offset
             self._tell(type="seen", offset=self._offset)
-        if b"\x1b[?" in message:
+        if _ESCAPE in message and _SCREEN in message:  # the first is found without looking at each byte by itself
             self._look_for_screen(message)
 
     def _look_for_screen(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
 
-__all__ = ["MASK_BYTES", "TEXT", "Keys", "cut", "head", "is_between", "masked", "write"]
+__all__ = ["MASK_BYTES", "TEXT", "Keys", "Unfinished", "cut", "head", "is_between", "masked", "write"]
 
 _WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
 TEXT: Final = 0x81  # the same of a text: opcode 1
@@ -83,6 +83,12 @@ def cut(data: bytes, at: int, *, is_masked: bool, most: int, kind: int = _WHOLE_
     Returns:
         None if what stands there is not the whole of one, or is anything else, or is not written as it must be.
     """
+    place = _extent(data, at, is_masked, most, kind)
+    return None if place is None or place[1] > len(data) else place
+
+
+def _extent(data: bytes, at: int, is_masked: bool, most: int, kind: int) -> tuple[int, int] | None:
+    """Return the same also of a message of which only the head and a part stand there."""
     size = len(data)
     if size < at + 2 or data[at] != kind:
         return None
@@ -102,8 +108,39 @@ def cut(data: bytes, at: int, *, is_masked: bool, most: int, kind: int = _WHOLE_
         if length < (126 if width == 2 else 1 << 16):  # "the minimal number of bytes MUST be used"
             return None
         begin += width
-    end = begin + length
-    return None if length > most or end > size else (begin, end)
+    return None if length > most else (begin, begin + length)
+
+
+class Unfinished:
+    """The beginning of a message of bytes whose rest is still to come: kept until it is whole, and copied once then.
+
+    Nobody else has seen it; whoever keeps it gives all of it to the library if that has to have it after all.
+    """
+
+    __slots__ = ("_pieces", "missing")
+
+    def __init__(self) -> None:
+        self.missing = 0  # bytes; 0: nothing is kept
+        self._pieces: list[bytes] = []
+
+    def begin(self, data: bytes, at: int, *, is_masked: bool, most: int) -> bool:
+        """Keep what stands at ``at``, if it is the head of a message and a part of it; return whether it is kept."""
+        place = _extent(data, at, is_masked, most, _WHOLE_BINARY)
+        if place is None or place[1] <= len(data):
+            return False
+        self._pieces.append(data[at:])
+        self.missing = place[1] - len(data)
+        return True
+
+    def more(self, data: bytes) -> bytes:
+        """Return what is kept and what comes after it, once the message is whole; until then nothing."""
+        if len(data) < self.missing:
+            self._pieces.append(data)
+            self.missing -= len(data)
+            return b""
+        self._pieces.append(data)
+        whole, self._pieces, self.missing = b"".join(self._pieces), [], 0
+        return whole
 
 
 def is_between(library: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from protocol.whole_frames import Keys, cut, head, is_between, masked, write
+from protocol.whole_frames import Keys, Unfinished, cut, head, is_between, masked, write
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as _Connection
@@ -33,10 +33,13 @@ class WholeMessages(_Connection):
     def connection_made(self, transport: Any) -> None:
         """Take up a connection."""
         self._keys = Keys(os.urandom)
+        self._unfinished = Unfinished()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Offer whole messages; from the first that is anything else, or refused, on, what came is the library's."""
+        if self._unfinished.missing and not (data := self._unfinished.more(data)):
+            return
         at = 0
         if self.take is not None and not self.waiting and (
             (self.is_between and self.protocol.state is State.OPEN) or is_between(self.protocol)
@@ -48,9 +51,17 @@ class WholeMessages(_Connection):
                 and self.take(data[place[0] : place[1]])
             ):
                 at = place[1]
+            if at < len(data) and self._begins(data, at):
+                at = len(data)
         self.is_between = at == len(data)
         if not self.is_between:
             super().data_received(data[at:] if at else data)
+
+    def _begins(self, data: bytes, at: int) -> bool:
+        """Tell whether what stands there is a part of a message that will be offered, and keep it then."""
+        if self.take is None or self.waiting:
+            return False
+        return self._unfinished.begin(data, at, is_masked=False, most=self.most)
 
     def process_event(self, event: Any) -> None:
         """Take an event of the connection; as the library's, but for a whole message that nothing waits before."""

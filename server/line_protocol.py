@@ -14,7 +14,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from protocol.whole_frames import MASK_BYTES, TEXT, cut, head, is_between, masked, write
+from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, masked, write
 from server.line import SHORT, Take, TakeText
 
 MAX_SHORT_TEXT_BYTES: Final = 125  # of a text that is offered; such a frame has the shortest head
@@ -28,6 +28,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self._take: Take | None = None
         self._take_text: TakeText | None = None
         self._is_between = False  # all that came until now were whole messages
+        self._unfinished = Unfinished()
 
     async def run_asgi(self) -> None:
         """Serve it, with the short way in its scope."""
@@ -37,6 +38,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand whole messages over; from the first that is anything else on, what came is the library's."""
+        if self._unfinished.missing and not (data := self._unfinished.more(data)):
+            return
         at = 0
         if self._take is not None and (
             (self._is_between and self.conn.state is State.OPEN) or is_between(self.conn)
@@ -52,6 +55,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
                 ):
                     break
                 at = place[1]
+            if at < len(data) and self._may_take and self._unfinished.begin(data, at, is_masked=True, most=most):
+                at = len(data)
         self._is_between = at == len(data)
         if not self._is_between:
             super().data_received(data[at:] if at else data)

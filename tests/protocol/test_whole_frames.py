@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from protocol import whole_frames
-from protocol.whole_frames import MASK_BYTES, TEXT, Keys, cut, head, is_between, write
+from protocol.whole_frames import MASK_BYTES, TEXT, Keys, Unfinished, cut, head, is_between, write
 
 MOST = 1 << 20
 SIZES = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 1 << 20]
@@ -169,10 +169,12 @@ def test_however_bytes_arrive_the_same_messages_come(side: Side, frames: list[Fr
             rest = Frame(Opcode.CONT, b"rest")
             wire += rest.serialize(mask=is_masked)
             expected.append((rest.opcode, True, b"rest"))
-    library, found, at = opened(side), [], 0
+    library, unfinished, found, at = opened(side), Unfinished(), [], 0
     while at < len(wire):
         size = data.draw(st.integers(1, len(wire) - at))
         piece, at, done = wire[at : at + size], at + size, 0
+        if unfinished.missing:
+            piece = unfinished.more(piece)
         if is_between(library):
             while (place := cut(piece, done, is_masked=is_masked, most=MOST)) is not None:
                 begin, done = place
@@ -180,10 +182,32 @@ def test_however_bytes_arrive_the_same_messages_come(side: Side, frames: list[Fr
                 found.append(
                     (Opcode.BINARY, True, apply_mask(message, piece[begin - 4 : begin]) if is_masked else message)
                 )
+            if done < len(piece) and unfinished.begin(piece, done, is_masked=is_masked, most=MOST):
+                done = len(piece)
         if done < len(piece):
             library.receive_data(piece[done:])
         found += [(event.opcode, event.fin, bytes(event.data)) for event in library.events_received()]  # type: ignore[union-attr]  # all are frames
     assert found == expected
+
+
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize("size", [1, 126, 65536])
+def test_a_message_that_comes_in_pieces_is_kept_until_it_is_whole(size: int, is_masked: bool) -> None:
+    frame = Frame(Opcode.BINARY, os.urandom(size)).serialize(mask=is_masked)
+    head_bytes = len(frame) - size
+    for first in {head_bytes, head_bytes + size // 2, len(frame) - 1} - {len(frame)}:
+        unfinished = Unfinished()
+        assert unfinished.begin(b"before" + frame[:first], 6, is_masked=is_masked, most=size)
+        assert unfinished.missing == len(frame) - first
+        assert unfinished.more(frame[first:-1]) == b"" or first == len(frame) - 1
+        assert unfinished.more(frame[-1:] + b"after") == frame + b"after"
+        assert unfinished.missing == 0
+    for first in range(1, head_bytes - (MASK_BYTES if is_masked else 0)):
+        assert not Unfinished().begin(frame[:first], 0, is_masked=is_masked, most=size), "how long it is, is not there"
+    assert not Unfinished().begin(frame, 0, is_masked=is_masked, most=size), "it is whole"
+    assert not Unfinished().begin(frame[:-1], 0, is_masked=is_masked, most=size - 1), "it may not be so long"
+    text = Frame(Opcode.TEXT, bytes(size)).serialize(mask=is_masked)
+    assert not Unfinished().begin(text[:-1], 0, is_masked=is_masked, most=size)
 
 
 @pytest.mark.parametrize("side", [Side.SERVER, Side.CLIENT])

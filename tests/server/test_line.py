@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -96,6 +97,38 @@ async def test_what_a_taker_raises_is_raised_to_who_receives(ws: type[asyncio.Pr
             "no such thing",
         )
     assert taken == [b"good", b"bad"]
+
+
+@WAYS
+async def test_messages_that_come_in_pieces_keep_their_order_with_all_else(ws: type[asyncio.Protocol] | str) -> None:
+    """Cut anywhere: in a head, in a message, behind one; texts, pings and messages of several frames between them."""
+    got: list[str] = []
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        while True:
+            text = await line.receive(lambda data: got.append(f"{data[:1].decode()}{len(data)}"))
+            got.append(text)
+            if text == "end":
+                await line.send("done")
+
+    frames = [
+        Frame(Opcode.BINARY, b"a" * 300), Frame(Opcode.BINARY, b"b" * 70_000), Frame(Opcode.TEXT, b"one"),
+        Frame(Opcode.BINARY, b"c" * 5000), Frame(Opcode.PING, b"?"), Frame(Opcode.BINARY, b"d" * 10, fin=False),
+        Frame(Opcode.CONT, b"d" * 10), Frame(Opcode.BINARY, b"e" * 200), Frame(Opcode.BINARY, b"f"),
+        Frame(Opcode.TEXT, b"end"),
+    ]  # fmt: skip
+    expected = ["a300", "b70000", "one", "c5000", "d20", "e200", "f1", "end"]
+    wire = b"".join(frame.serialize(mask=True) for frame in frames)
+    async with served(serve, ws) as client:
+        for step in (1, 7, 4096, 65_000, 100_000):
+            got.clear()
+            small = min(step * 700, len(wire))  # a byte at a time for a while, then the rest in two
+            cuts = [*range(0, small, step), small, (small + len(wire)) // 2, len(wire)]
+            for begin, end in itertools.pairwise(cuts):
+                client.transport.write(wire[begin:end])
+                await asyncio.sleep(0)
+            assert await client.recv() == "done"
+            assert got == expected, step
 
 
 @WAYS
