@@ -45,7 +45,8 @@ MAX_EVENTS: Final = 500  # that wait for a link
 GATHER_S: Final = 0.001  # between two messages of a program that prints
 LONG_GATHER_S: Final = 0.005  # of one that prints without end
 FLOOD_BYTES: Final = 4 << 10  # in one message: the program prints faster than a person reads
-GATHER_BYTES: Final = 56 << 10  # that end such a wait
+GATHER_BYTES: Final = CHUNK_BYTES * 7 // 8  # that end such a wait
+TURN_BYTES: Final = CHUNK_BYTES // 2  # of output read in one turn of the loop: two fill a message
 _SIGNALS: Final = {"INT": 2, "QUIT": 3, "TSTP": 20, "HUP": 1, "TERM": 15, "KILL": 9, "CONT": 18, "USR1": 10, "USR2": 12}
 
 
@@ -121,7 +122,7 @@ class Seat:
             await self._wishes.serve(self._root, self._wished, lambda: self.watchers > 0)
         beside = [asyncio.create_task(work()) for work in (self._look, self._feed)]
         try:
-            await self._terminal.follow(self._printed, min(CHUNK_BYTES, self.backlog.room))
+            await self._terminal.follow(self._printed, self._room)
             ended = await self._ended()
             self._followed.look()
             self._followed.end()
@@ -140,11 +141,16 @@ class Seat:
             self._work.set()
             await asyncio.gather(*beside, return_exceptions=True)
 
+    @property
+    def _room(self) -> int:
+        """Bytes that may be read of the program in one turn."""
+        return min(TURN_BYTES, self.backlog.room)
+
     def _printed(self, data: bytes) -> int:
         """Take what was printed, and send it if it may go; return how much more there is room for."""
         self._take(data)
         self._push()
-        return self.backlog.room
+        return self._room
 
     def _take(self, data: bytes) -> None:
         self.backlog.add(self.now_us(), data)
@@ -223,7 +229,7 @@ class Seat:
         self._work.set()  # whoever serves the older one finds out
         self._wants_typed = wants_typed
         self.backlog.resume(offset)
-        self._terminal.go_on(self.backlog.room)
+        self._terminal.go_on(self._room)
         self._taken = self._told_taken = 0
         self._may_send_s = 0.0
         listening = asyncio.create_task(self._listen(pipe))
@@ -307,7 +313,7 @@ class Seat:
         word, values = message
         if word == "ack":
             self.backlog.confirm(values[0])
-            self._terminal.go_on(self.backlog.room)
+            self._terminal.go_on(self._room)
         elif word == "input":
             self._typed(*values)
         elif word == "resize":

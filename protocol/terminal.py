@@ -38,7 +38,7 @@ WINDOW_BYTES: Final = (
 )  # between the program and the recording, and between the recording and the one who types
 LEAD_BYTES: Final = WINDOW_BYTES * 3 // 4  # that a program is ahead of who types; 0.1 s for one who is shown 4 MB/s
 STEPS: Final = 8  # confirmations in one window: fewer cost pace, more cost messages
-CHUNK_BYTES: Final = 64 << 10  # of output in one message
+CHUNK_BYTES: Final = 120 << 10  # of output in one message, which fits one frame of a stream with its head
 MAX_INPUT_BYTES: Final = 16 << 10  # of one message; a paste is cut into several
 MAX_NOTICE_CHARACTERS: Final = 2_000
 MAX_EVENT_FIELDS: Final = 32

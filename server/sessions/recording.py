@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -24,7 +26,11 @@ from protocol.recording import Event, Segment, end_of, output_between, pack, pac
 SEGMENT_BYTES: Final = 1 << 20  # of events; what a seek reads at most
 SYNC_S: Final = 2.0  # between two times that a recording is made durable
 LEVEL: Final = 3  # of zstd; 1 MiB takes some 5 ms
+SEALERS: Final = 2  # segments of all recordings that are sealed at once: bounds memory, and leaves the loop its core
 MAX_READ_BYTES: Final = 4 * SEGMENT_BYTES  # of one segment once it is unpacked; ours have little more than one
+
+_SEALERS: Final = ThreadPoolExecutor(SEALERS, "seal")
+_of_thread = threading.local()  # its compressor: the memory of a new one is mapped and cleared for each segment
 
 
 class Recording:
@@ -132,7 +138,7 @@ class Recording:
             return
         os.close(self._descriptor)
         segment, self._segment, self._descriptor = self._segment, None, -1
-        sealing = asyncio.get_running_loop().run_in_executor(None, seal, self._directory, segment, self._size)
+        sealing = asyncio.get_running_loop().run_in_executor(_SEALERS, seal, self._directory, segment, self._size)
         self._sealing.add(sealing)
         sealing.add_done_callback(self._sealed)
 
@@ -230,7 +236,7 @@ def seal(directory: Path, segment: Segment, whole: int | None = None) -> None:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as file:
-            file.write(zstd.compress(data[:whole], LEVEL))
+            file.write(_compressed(memoryview(data)[:whole]))
             file.flush()
             os.fsync(file.fileno())
         partial.replace(sealed)
@@ -239,6 +245,16 @@ def seal(directory: Path, segment: Segment, whole: int | None = None) -> None:
         raise
     _sync_directory(directory)
     raw.unlink()
+
+
+def _compressed(data: memoryview) -> bytes:
+    """Return ``data`` as one frame of zstd."""
+    packer: zstd.ZstdCompressor | None = getattr(_of_thread, "packer", None)
+    _of_thread.packer = None  # one that failed is not used again
+    packer = packer or zstd.ZstdCompressor(LEVEL)
+    packed = packer.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
+    _of_thread.packer = packer
+    return packed
 
 
 def _sync_directory(directory: Path) -> None:

@@ -248,7 +248,7 @@ def test_what_no_server_says_is_refused(message: Any) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        ["output", 0, 0, b""], ["output", -1, 0, b"x"], ["output", 0, 0, "x"], ["output", 0, 0, b"x" * 100_000],
+        ["output", 0, 0, b""], ["output", -1, 0, b"x"], ["output", 0, 0, "x"], ["output", 0, 0, b"x" * 200_000],
         ["output", 1 << 60, 0, b"x"], ["exit", 1], ["exit", {str(n): n for n in range(40)}], ["notice", 0, "x" * 5000],
         ["typed", 0], ["took", -1], ["opened"], ["input", b"x", "a"],
     ],
