@@ -106,6 +106,7 @@ def banner(first: str = "") -> Callable[[dict[str, Any]], None]:
             f"idle {format_duration(hello['idle_s'])}" if hello.get("idle_s") else "",
             f"here: {', '.join(dict.fromkeys(others))}" if others else "",
             f"waiting for {hello['moderators_missing']} moderator(s)" if hello.get("moderators_missing") else "",
+            f"paused by {hello['paused_by']}" if hello.get("paused_by") else "",
             "~? for help",
         ]
         sys.stderr.write(safe(" · ".join(part for part in parts if part)) + "\r\n")

@@ -377,6 +377,7 @@ async def _listen(core: Core, line: Line, caller: Caller, terminal: LiveTerminal
         except TooLargeError:
             raise
         except OutriderError as error:
+            terminal.taken(viewer, len(data))
             if error.message != refused:
                 viewer.tell({"type": "refused", "code": error.code, "message": error.message})
             refused = error.message

@@ -66,7 +66,7 @@ class Viewer:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     texts: deque[dict[str, Any]] = field(default_factory=deque)  # to be sent
     is_over: bool = False  # nothing more will come
-    typed: int = 0  # bytes of theirs that went on to the agent
+    typed: int = 0  # bytes of theirs that went on to the agent, or were refused
     skipped: int = 0  # bytes that they were told they were not sent
     problem: OutriderError | None = None  # why they are sent away
     name: bytes = field(init=False)  # as it stands beside what they type
@@ -331,10 +331,17 @@ class LiveTerminal:
         self._typed.popleft()
         self._typed_bytes -= len(data)
         self._sent_input += len(data)
-        viewer.typed += len(data)
-        if viewer.typed // 4096 != (viewer.typed - len(data)) // 4096:
-            viewer.tell({"type": "taken", "bytes": viewer.typed})
+        self.taken(viewer, len(data))
         return packed_input(data, viewer.name)
+
+    def taken(self, viewer: Viewer, size: int) -> None:
+        """Count what a viewer typed and nothing here holds any more; they are told now and then.
+
+        That was refused counts as well: else who types while it is paused would have no room left when it goes on.
+        """
+        viewer.typed += size
+        if viewer.typed // 4096 != (viewer.typed - size) // 4096:
+            viewer.tell({"type": "taken", "bytes": viewer.typed})
 
     def _push(self) -> None:
         """Tell the agent at once what may go, as far as the link takes it; the rest is the sender's."""

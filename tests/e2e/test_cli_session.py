@@ -11,6 +11,9 @@ import pytest
 from at_keyboard import DEADLINE_S, Keyboard
 from shell import Shell
 
+from fleet import expect
+from protocol.terminal import INPUT_WINDOW_BYTES
+
 
 def newest(desk: Shell) -> str:
     return str(desk("session", "ls", "--limit", "1", "--json").data[0]["id"])
@@ -51,6 +54,38 @@ def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:
     assert again.ends() == 1
     assert watcher.ends() == 1
     assert "ended by admin" in desk("session", "show", session, "--json").data["reason"]
+
+
+def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(desk: Shell, tmp_path: Path) -> None:
+    me = Keyboard(desk, "tty", "host-1", "--reason", "T-1", "--", "/bin/sh")
+    me.sees("[#$] ")
+    session = newest(desk)
+    other = Shell(tmp_path, desk.fleet)
+    told = {"principal": "mo", "roles": ["moderator"], "ttl_s": 600}
+    other.environment["OUTRIDER_TOKEN"] = expect(desk.fleet.api.post("/api/v1/tokens", json=told), 201)["token"]
+    moderator = Keyboard(other, "session", "join", session, "--as", "moderator")
+    moderator.sees(r"admin@host-1  moderator  recording on · .* · here: admin · ~\? for help\r\n")
+    me.sees(r"\[mo joined as moderator\]")
+    moderator.type("~z")
+    moderator.sees(r"\[paused by mo\]")
+    me.sees(r"\[paused by mo\]")
+    late = Keyboard(desk, "session", "watch", session)
+    late.sees(r" · paused by mo · ~\? for help\r\n")
+    for _ in range(2 * INPUT_WINDOW_BYTES // 1024):
+        me.type("x" * 1023 + "\r")
+    me.sees(r"\[paused by mo\]")
+    moderator.type("~z")
+    me.sees(r"\[resumed by mo\]")
+    me.type("\r~w")
+    me.sees(r"\[here: admin \(owner, keyboard\), mo \(moderator\), admin \(observer\)\]")
+    me.type("echo on-$((1+1))\r")
+    me.sees("on-2")
+    me.type("exit\r")
+    assert [each.ends() for each in (me, moderator, late)] == [0, 0, 0]
+    text = desk("session", "play", session, "--format", "text").out
+    assert "* paused by mo\n" in text
+    assert "* resumed by mo\n" in text
+    assert "xx" not in text, "what was typed while it was paused reached nobody"
 
 
 def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:

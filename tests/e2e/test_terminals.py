@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from fleet import CEILING, Fleet, expect
+from protocol.terminal import INPUT_WINDOW_BYTES
 from server.sessions.recording import listed, read_segment
 
 SHELL = {"argv": ["/bin/sh"]}
@@ -269,6 +270,26 @@ async def test_a_moderator_pauses_and_ends(host: Fleet) -> None:
     closed = await ended(host, session)
     assert "ended by mo: enough" in closed["reason"]
     assert b"never" not in recorded_output(host, session)
+
+
+async def test_what_is_refused_while_it_is_paused_takes_nobodys_keyboard(host: Fleet) -> None:
+    """More than may be under way at once: it must count as taken, or a client would type nothing ever again."""
+    session = new_session(host)
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        async with seated(host, session, "moderator", token=token(host, "mo", "moderator")) as mo:
+            await mo.say(type="pause")
+            await me.hears("people", what="paused")
+            for _ in range(2 * INPUT_WINDOW_BYTES // 4096):
+                await me.type(b"x" * 4096)
+            await me.hears("taken", bytes=2 * INPUT_WINDOW_BYTES)
+            await mo.say(type="resume")
+            await me.hears("people", what="resumed")
+            await me.type("echo on-$((1+1))\r")
+            await me.sees("on-2")
+        await me.type("exit\r")
+        await me.hears("exit")
+    assert b"xx" not in recorded_output(host, session)
 
 
 async def test_bad_messages_are_refused_one_by_one(host: Fleet) -> None:
