@@ -24,6 +24,9 @@ from sandbox.replies import Reply
 BRISK_NS: Final = 200_000  # between an answer and the next call, for a run to count as brisk
 SPIN_NS: Final = 60_000  # at most this long for one call
 TURN_NS: Final = 1_000_000  # and for all of them together, before the loop serves others
+#: Calls that are slept for after many moments in vain: where gate and worker share one processor, as on a busy host, to
+#: wait for it is to stand in its way.
+MAX_REST: Final = 64
 
 _ASKED: Final = (CallMade, Pulled)
 _TRANSIENT: Final = (BlockingIOError, InterruptedError)
@@ -54,6 +57,8 @@ class Wire:
         self._events: deque[Event | Suspended[Reply]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._answered_ns = 0  # monotonic; when the last turn ended
+        self._rest = 0  # calls to sleep for before one is waited for again
+        self._next_rest = 1  # after the next moment in vain
         self._unsent: bytes | memoryview = b""  # what the socket did not take at once
         self._is_listening = False
         self._is_ended = False  # the worker's end is closed
@@ -127,8 +132,21 @@ class Wire:
         data = self._receive(now_ns)
         while data is not None and self._take(data) and is_brisk:
             now_ns = self._answered_ns = time.monotonic_ns()
-            data = self._receive(min(now_ns + SPIN_NS, turn_ends_ns))
+            data = self._wait(now_ns, turn_ends_ns)
         self._answered_ns = time.monotonic_ns()
+
+    def _wait(self, now_ns: int, turn_ends_ns: int) -> bytes | None:
+        """Return the next call, if it is worth waiting for and comes within a moment."""
+        if self._rest:
+            self._rest -= 1
+            return None
+        until_ns = now_ns + SPIN_NS
+        data = self._receive(min(until_ns, turn_ends_ns))
+        if data is not None:
+            self._next_rest = 1
+        elif until_ns <= turn_ends_ns:
+            self._rest, self._next_rest = self._next_rest, min(2 * self._next_rest, MAX_REST)
+        return data
 
     def _receive(self, until_ns: int) -> bytes | None:
         """Return what the worker sent, empty at its end; None if there is nothing up to then."""

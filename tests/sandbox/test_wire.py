@@ -242,6 +242,38 @@ async def test_a_brisk_worker_does_not_keep_the_loop(ends: list[Ends]) -> None:
     assert longest < 1.0, "the loop stood still"
 
 
+async def test_who_waits_in_vain_waits_less_and_less(ends: list[Ends], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one processor it would only stand in the worker's way; one call in time, and it waits as before."""
+    one = await opened(ends)
+    monkeypatch.setattr("sandbox.wire.SPIN_NS", 0)
+    looks = []
+    receive = one.wire._receive
+
+    def look(until_ns: int) -> bytes | None:
+        looks.append(until_ns)
+        return receive(until_ns)
+
+    monkeypatch.setattr(one.wire, "_receive", look)
+    for _ in range(500):
+        assert one.wire._wait(0, 1) is None
+    assert len(looks) == 13  # at the calls 1, 3, 6, 11, 20, 37, 70, 135, and then each 65
+    one.wire._rest = 0
+    for _ in range(3):
+        one.worker.sendall(CALL)
+        assert one.wire._wait(0, 1) == CALL
+    assert one.wire._wait(0, 1) is None
+    assert len(looks) == 17
+    assert (one.wire._rest, one.wire._next_rest) == (1, 2)
+
+
+async def test_a_moment_that_the_turn_cuts_short_was_not_in_vain(ends: list[Ends]) -> None:
+    """The worker had no time to call."""
+    one = await opened(ends)
+    for _ in range(10):
+        assert one.wire._wait(0, 0) is None
+    assert (one.wire._rest, one.wire._next_rest) == (0, 1)
+
+
 async def test_nothing_is_read_before_it_listens(ends: list[Ends]) -> None:
     """A worker that speaks meanwhile fills its socket, and no memory here; what it said is heard then, in order."""
     one = Ends()
