@@ -6,22 +6,21 @@ one-off run some milliseconds longer. What makes it honest:
 
 - It is told only if the records prove themselves: they continue the chain that is on our disk, with nothing between.
 - They are on their way to the disk before it is told, and whoever reads after that waits until they are there
-  (:meth:`server.store.database.Database.told_ahead`). So nobody reads that it has not happened.
+  (:meth:`server.store.database.Database.begin_told`). So nobody reads that it has not happened.
 - A server that is killed in between does not know of it, and says so: the run stays ``queued`` or ``running`` until its
   agent is back and sends the same records again (:func:`server.services.runs.settle`).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from protocol.errors import LedgerError
 from server.core import Core
 from server.ledger import Batch, checked_batch, end_of_run
 from server.services import runs
+from server.signals import Shown
 
 
 class Held:
@@ -53,15 +52,15 @@ class Held:
             return None
 
 
-def tell(core: Core, agent: str, batch: Batch, taken: asyncio.Future[Any]) -> None:
-    """Tell whoever waits for the end of a run that stands in a batch.
+def to_tell(core: Core, agent: str, batch: Batch) -> list[Shown]:
+    """Return the runs that somebody waits for and whose ends stand in a batch, as they will be read.
 
     Args:
         core: The server.
         agent: Whose records they are; of others' runs they tell nothing.
         batch: Checked.
-        taken: Done when it is on disk.
     """
+    found = []
     began = {record.run: record.time_us for record, _, _ in batch if record.kind == "run.start"}
     for record, _, _ in batch:
         if record.kind == "run.end" and core.endings.is_watched(record.run):
@@ -69,5 +68,5 @@ def tell(core: Core, agent: str, batch: Batch, taken: asyncio.Future[Any]) -> No
             ended["started_us"] = began.get(record.run, record.time_us)
             shown = core.database.read_now(partial(runs.shown_ended, agent=agent, identity=record.run, ended=ended))
             if shown is not None:
-                core.database.told_ahead(taken)
-                core.endings.ended(record.run, shown)
+                found.append(shown)
+    return found

@@ -197,13 +197,16 @@ class AgentSession:
             self._on(event)
             return
         core, first, blobs = self._core, event.first, event.blobs
+        core.database.hurry()  # a batch before this one
         checked = self._held.check(first, blobs) if core.endings.are_watched else None
+        told = ahead.to_tell(core, self._agent, checked) if checked is not None else []
         # Handed to the writer at once; while too many are under way, nothing more is read.
-        taken = core.database.begin(lambda connection: ingest(connection, self._agent, first, blobs, checked))
+        begin = core.database.begin_told if told else core.database.begin
+        taken = begin(lambda connection: ingest(connection, self._agent, first, blobs, checked))
         taken.add_done_callback(_seen)
         self._batches.put_nowait((first + len(blobs) - 1, blobs[-1], taken))
-        if checked is not None:
-            ahead.tell(core, self._agent, checked, taken)
+        for run in told:
+            core.endings.ended(run["id"], run)
         if self._batches.qsize() >= limits.LAGGING_RECORD_BATCHES:
             self._line.hold()
 
