@@ -1,8 +1,9 @@
 """Runs from the wish to the end: each gives ``run.start`` and ``run.end``, or one ``refusal``, and nothing else.
 
-- ``run.start``, the open run, the mark of its fire time and the use of its order are one commit, durable before a
-  worker sees the script. ``run.end`` and the closing of the run are one commit too. So after any crash the disk says
-  which runs began, and those without an end get one that says ``lost`` at the next start.
+- ``run.start``, the open run, the mark of its fire time and the use of its order are one commit, durable before
+  anything is done for the script that leaves anything behind (:mod:`agent.early_calls`). ``run.end`` and the closing of
+  the run are one commit too. So after any crash the disk says which runs began, and those without an end get one that
+  says ``lost`` at the next start.
 - A wish is decided about once: the same run id asked for again is answered as the first time and starts nothing.
 - At most ``concurrent`` workers run; what waits for a place is asked again whether it may before it begins.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from agent.admission import Admitted
 from agent.blobs import HostBlobs
 from agent.confinement import Confinement
 from agent.consent import Consents
+from agent.early_calls import EARLY
 from agent.libraries import pins
 from agent.nesting import Nesting
 from agent.recorder import Recorder
@@ -72,15 +74,17 @@ class Worker:
         Args:
             request: What was asked for.
             admitted: What was decided about it.
-            durable: Done when its beginning is on disk; nothing that the script asks for is looked at before.
+            durable: Done when its beginning is on disk; before that, only calls that leave nothing behind
+                (:mod:`agent.early_calls`) are made for the script.
 
         Raises:
-            OutriderError: What ``durable`` raised; nothing was done for the script.
+            OutriderError: What ``durable`` raised; nothing but that was done for the script.
             UnavailableError: There is no sandbox; nothing ran.
 
         Cancellation:
             Kills the worker.
         """
+        durable = asyncio.ensure_future(durable)
         sandbox = await self._confinement.ready()
         effective, manifest = admitted.effective, admitted.entry.bundle.manifest
         limits = effective.limits
@@ -101,7 +105,7 @@ class Worker:
         if self._nesting is not None:
             context.scripts = self._nesting.caller(self.run, request, admitted, budget)
 
-        asker = self._asker(request, name)
+        asker = self._asker(request, name, durable)
         if asker is not None:
             context.ask = partial(asker, "consent.ask")
 
@@ -127,19 +131,22 @@ class Worker:
             admitted.required.libraries,
         )  # fmt: skip
         try:
-            return _ending(await sandbox.run(program, gate, limits, durable), context)
+            return _ending(await sandbox.run(program, gate, limits, durable, EARLY), context)
         finally:
             context.redactor.clear()
             if self._consents is not None:
                 self._consents.forget(request.run_id)
 
-    def _asker(self, request: RunRequest, name: str) -> Callable[..., Awaitable[Answer]] | None:
-        """Return what asks the host's owner in the name of a run."""
+    def _asker(
+        self, request: RunRequest, name: str, durable: asyncio.Future[None]
+    ) -> Callable[..., Awaitable[Answer]] | None:
+        """Return what asks the host's owner in the name of a run, once that is on disk."""
         consents = self._consents
         if consents is None:
             return None
 
         async def ask(call: str, what: str, timeout_s: float | None = None) -> Answer:
+            await asyncio.shield(durable)  # also a call that need not wait may need a word of the owner's
             return await consents.ask(
                 f"the script {name} of {request.principal}: {what}", about=call, session=request.run_id,
                 run=request.run_id, principal=request.principal, timeout_s=timeout_s,

@@ -124,6 +124,7 @@ class Sandbox:
         gate: Gate | Callable[[], Gate],
         limits: Limits,
         before_calls: Awaitable[None] | None = None,
+        early: Collection[str] = (),
     ) -> Outcome:
         """Run one program in a worker of its own, which may be there for a moment after its result; see :meth:`reaped`.
 
@@ -131,11 +132,13 @@ class Sandbox:
             program: What to run.
             gate: For this run alone, or a function that makes it.
             limits: What it may use; the same as the gate's budget has.
-            before_calls: Waited for before anything that the program asks for is looked at; till then it only computes.
+            before_calls: Waited for before anything that the program asks for is done, and before its end is told; till
+                then it only computes, and makes ``early`` calls.
+            early: Names of calls that leave nothing behind.
 
         Raises:
             UnavailableError: No zygote can be started, or it takes no run; nothing ran.
-            OutriderError: What ``before_calls`` raised; nothing was done for the program.
+            OutriderError: What ``before_calls`` raised; nothing but early calls was done for the program.
             TooLargeError: The program is larger than a bundle may be; nothing ran.
 
         Cancellation:
@@ -146,7 +149,7 @@ class Sandbox:
         codes = compiled.codes(parts)
         run = Run(zygote, spares, program, (lambda: gate) if isinstance(gate, Gate) else gate, limits, codes)
         try:
-            return await run.complete(before_calls)
+            return await run.complete(before_calls, early)
         finally:
             if run.reaped is not None and not run.reaped.done():
                 self._reaping.add(run.reaped)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -85,6 +85,8 @@ class Run:
         self._started_s = time.monotonic()
         self._stopped: OutriderError | None = None  # why this side ended the run
         self._is_over = False  # the worker's end was seen while a call was open
+        self._before: asyncio.Future[None] | None = None  # what most calls wait for; None once it is done
+        self._early: Collection[str] = ()  # the calls that do not
         self.reaped: asyncio.Task[Ended | None] | None = None  # when the worker is; perhaps after the run
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
 
@@ -93,17 +95,18 @@ class Run:
         """Of the worker that this run needs."""
         return Kind(self._program.language, self._limits.memory_bytes, float(self._limits.cpu_s))
 
-    async def complete(self, before_calls: Awaitable[None] | None = None) -> Outcome:
+    async def complete(self, before_calls: Awaitable[None] | None = None, early: Collection[str] = ()) -> Outcome:
         """Run to the end.
 
         Args:
-            before_calls: Waited for while the worker reads its program and begins; until then nothing that comes from
-                it is looked at, so that all it can have done is to compute.
+            before_calls: Waited for while the worker reads its program and begins; until then only ``early`` calls are
+                made for it, and its end is told to nobody.
+            early: Names of calls that leave nothing behind.
 
         Raises:
             TooLargeError: The program is larger than a bundle may be; nothing ran.
             UnavailableError: The zygote takes no run; nothing ran.
-            OutriderError: What ``before_calls`` raised; nothing was done for the program, and nothing of it is known.
+            OutriderError: What ``before_calls`` raised; only early calls were made, and nothing of it is known.
 
         Cancellation:
             Kills the worker; the run's calls are recorded as cut short.
@@ -119,17 +122,44 @@ class Run:
             sock.close()
             raise
         try:
-            if before_calls is not None:
-                await before_calls
+            before = self._wait_for(before_calls, early)
         except BaseException:
             worker.kill()
             wire.close()
             raise
         wire.listen()
         try:
-            return await self._attend(worker, wire)
+            outcome = await self._attend(worker, wire)
+        except BaseException:
+            if before is not None:
+                before.cancel()
+            raise
         finally:  # in a task of its own: what a run holds is given back however the run ends
             await asyncio.shield(asyncio.ensure_future(self._gate.close()))
+        if before is not None:
+            await before
+        return outcome
+
+    def _wait_for(self, before_calls: Awaitable[None] | None, early: Collection[str]) -> asyncio.Future[None] | None:
+        """Let calls that are not early wait, and end the run if what they wait for fails; None if it is done."""
+        if before_calls is None:
+            return None
+        before = asyncio.ensure_future(before_calls)
+        if before.done():
+            before.result()
+            return None
+        self._before, self._early = before, early
+        before.add_done_callback(self._on_before)
+        return before
+
+    def _on_before(self, before: asyncio.Future[None]) -> None:
+        if before.cancelled():  # the run was
+            return
+        error = before.exception()
+        if error is None:
+            self._before = None
+        else:
+            self._stop(error if isinstance(error, OutriderError) else InternalError("the run may not go on"))
 
     def _start_frame(self) -> bytes:
         program = self._program
@@ -205,6 +235,15 @@ class Run:
                     return None
 
     def _reply(self, asked: Asked) -> Coroutine[Any, Any, Reply]:
+        if self._before is not None and not (isinstance(asked, CallMade) and asked.name in self._early):
+            return self._reply_after(self._before, asked)
+        return self._reply_now(asked)
+
+    async def _reply_after(self, before: asyncio.Future[None], asked: Asked) -> Reply:
+        await asyncio.shield(before)
+        return await self._reply_now(asked)
+
+    def _reply_now(self, asked: Asked) -> Coroutine[Any, Any, Reply]:
         if isinstance(asked, Pulled):
             return self._gate.pull(asked.stream, self._wire.answer)
         return self._gate.call(asked.name, asked.args, asked.named, self._wire.answer)

@@ -15,6 +15,7 @@ from world import NOW
 from agent import limits, rows
 from agent.clock import to_us
 from agent.confinement import Confinement
+from agent.consent import OWNER, Consents
 from agent.recorder import Recorder
 from agent.rows import FireState
 from agent.runs import Fire
@@ -119,10 +120,10 @@ async def test_a_run_is_accepted_when_its_beginning_is_on_the_disk(works: Works)
     await works.end()
 
 
-async def test_a_worker_gets_the_script_only_after_the_beginning_is_on_the_disk(
-    works: Works, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or a kill between the two would leave an effect without any record."""
+async def held_back(
+    works: Works, source: str, patch: pytest.MonkeyPatch, **more: Any
+) -> tuple[asyncio.Task[None], asyncio.Future[None]]:
+    """Begin a run whose beginning is on disk, as far as it hears, once the future is done; a later one has ended."""
     held: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     begin = works.premises.recorder.begin
 
@@ -135,18 +136,73 @@ async def test_a_worker_gets_the_script_only_after_the_beginning_is_on_the_disk(
 
         return asyncio.ensure_future(later())
 
-    monkeypatch.setattr(works.premises.recorder, "begin", begin_late)
-    asking = asyncio.create_task(works.ask(offered(works, "sys.uptime()\nreturn 1\n")))
+    patch.setattr(works.premises.recorder, "begin", begin_late)
+    asking = asyncio.create_task(works.ask(offered(works, source), **more))
     await until(lambda: works.sessions._places._value < works.concurrent)
-    # A run that is not held back has made its call long before this one ends.
-    monkeypatch.setattr(works.premises.recorder, "begin", begin)
-    await works.run(offered(works, "sys.uptime()\nreturn 2\n"), run_id="run_2")
+    patch.setattr(works.premises.recorder, "begin", begin)
+    await works.run(offered(works, 'fs.exists("/")\nreturn 2\n'), run_id="run_2")
+    return asking, held
+
+
+async def test_nothing_is_done_for_a_script_before_its_beginning_is_on_the_disk(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a kill between the two would leave an effect without any record."""
+    asking, held = await held_back(works, 'fs.exists("/")\nreturn 1\n', monkeypatch)
     assert await kinds(works) == ["run.start"]
     assert not asking.done()
     held.set_result(None)
     await asking
     await works.end()
     assert await kinds(works) == ["run.start", "call", "run.end"]
+
+
+async def test_what_leaves_nothing_behind_need_not_wait_for_the_disk(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the script is at work while the disk is. What came of it is told to nobody before."""
+    source = 'local up = sys.uptime()\ncheck.metric("up", "gauge", up, "s")\nreturn up > 0\n'
+    asking, held = await held_back(works, source, monkeypatch)
+    await until(lambda: works.premises.recorder.head.sequence >= 6)  # three of the other run
+    assert await kinds(works) == ["run.start", "call", "call"]
+    assert not asking.done()
+    held.set_result(None)
+    await asking
+    end = await works.end()
+    assert (end.outcome, end.data["result"], len(end.data["metrics"])) == ("ok", True, 1)
+
+
+async def test_nobody_is_asked_before_the_beginning_is_on_the_disk(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is asked has heard of the run, also if it is about a call that need not wait."""
+    premises = works.premises
+    premises.allow("highest_tier: observe\naccept_server_word: [run, schedule]\nask: [{call: sys.uptime}]\n")
+    consents = Consents(premises.trust.ceiling, premises.recorder, premises.clock)
+    works.sessions._worker._consents = consents
+    asking, held = await held_back(works, "return sys.uptime() > 0\n", monkeypatch)
+    assert consents.pending == []
+    held.set_result(None)
+    await asking
+    await until(lambda: consents.pending)
+    consents.answer(consents.pending[0].id, granted=True, by="root", channel=OWNER)
+    assert (await works.end()).data["result"] is True
+
+
+@pytest.mark.parametrize("source", ["sys.uptime()\nwhile true do end\n", "sys.uptime()\nreturn 1\n"])
+async def test_a_disk_that_refuses_while_the_script_is_at_work(
+    works: Works, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """Whether it is still at it or has ended: it is told as one that was never allowed to go on."""
+    asking, held = await held_back(works, source, monkeypatch)
+    await until(lambda: works.premises.recorder.head.sequence >= 5)  # of both runs
+    held.set_exception(UnavailableError("the spool cannot be written: disk I/O error"))
+    with pytest.raises(UnavailableError, match="disk I/O error"):
+        await asking
+    end = await works.end()
+    assert (end.outcome, "could not be recorded" in end.data["reason"]) == ("killed", True)
+    assert end.data["result"] is None
+    assert await kinds(works) == ["run.start", "call", "run.end"], "and what was done is on record"
 
 
 async def test_a_beginning_that_the_disk_refuses_runs_nothing(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:

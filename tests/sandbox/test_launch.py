@@ -208,6 +208,51 @@ async def test_what_must_be_durable_first_is_waited_for(sandbox: Sandbox) -> Non
     assert order == ["durable", "call"]
 
 
+async def test_early_calls_do_not_wait_and_the_end_does(sandbox: Sandbox) -> None:
+    order = []
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def note(what: str = "late") -> str:
+        order.append(what)
+        return what
+
+    calls = Table({"t.early": Entry(note), "t.add": Entry(note)})
+    program = lua('t.early("early") return t.add("late")')
+    running = asyncio.create_task(sandbox.run(program, gate(calls), LIMITS, ready, {"t.early"}))
+    await until(lambda: order, "the early call was not made")
+    # A program that needs no more than that has ended long before the end of another one.
+    short = asyncio.create_task(sandbox.run(lua('return t.early("short")'), gate(calls), LIMITS, ready, {"t.early"}))
+    await until(lambda: "short" in order, "the early call was not made")
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
+    assert order == ["early", "short"]
+    assert not running.done()
+    assert not short.done()
+    ready.set_result(None)
+    assert [(await each).result for each in (running, short)] == ["late", "short"]
+
+
+async def test_what_fails_after_early_calls_kills_the_worker(sandbox: Sandbox) -> None:
+    """And the error is the caller's, not the program's."""
+    zygote = sandbox.zygote_pid
+    assert zygote is not None
+    made: list[int] = []
+
+    async def early() -> None:
+        made.append(1)
+
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    calls = Table({"t.early": Entry(early), "t.add": Entry(early)})
+    for source in ("t.early() while true do end", "t.early() return t.add()"):
+        ready = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(sandbox.run(lua(source), gate(calls), LIMITS, ready, {"t.early"}))
+        await until(lambda: made, "the early call was not made")
+        ready.set_exception(UnavailableError("the disk is full"))
+        with pytest.raises(UnavailableError, match="disk"):
+            await running
+        assert made == [1], "the other call was never made"
+        made.clear()
+
+
 async def test_what_cannot_be_made_durable_runs_nothing(sandbox: Sandbox) -> None:
     """And the error is the caller's."""
 
