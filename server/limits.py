@@ -23,6 +23,7 @@ REQUEST_TIMEOUT_S = 30.0  # an agent answers run.start as soon as the run is pla
 CALL_TIMEOUT_S = 120.0  # for one call of a session; longer ones stream
 RELAY_BYTES = 512 << 10  # of a stream of a session, handed on at once
 LAGGING_RECORD_BATCHES = 4  # frames of records taken in before the disk has the first of them
+CHECKED_AT_ONCE = 64  # records of a batch whose end of a run is told ahead; 1 ms of the event loop
 LATER_S = 0.05  # that a change nobody waits for may lie before it is written
 TOLD_S = 0.004  # that what was told of already lets pass what somebody waits for; about as long as an order takes
 MAX_WRITES_PER_GROUP = 256  # commands in one transaction

@@ -15,12 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from protocol.errors import LedgerError
+from server import limits
 from server.core import Core
 from server.ledger import Batch, checked_batch, end_of_run
 from server.services import runs
 from server.signals import Shown
+
+END: Final = b"run.end"  # stands in each record of that kind as it does here
 
 
 class Held:
@@ -42,9 +46,12 @@ class Held:
     def check(self, first: int, blobs: Sequence[bytes]) -> Batch | None:
         """Return the records of a batch if they continue what is on disk; None if they do not, as far as is known.
 
-        What does not fit is refused where it is written, in one place for all.
+        What does not fit is refused where it is written, in one place for all. A large batch, or one without any end,
+        is not looked at: it would hold up the loop for nothing.
         """
         if first != self._sequence + 1:  # one before it is on its way to the disk, mostly
+            return None
+        if len(blobs) > limits.CHECKED_AT_ONCE or not any(END in blob for blob in blobs):
             return None
         try:
             return checked_batch(blobs, first, self._digest)

@@ -14,6 +14,7 @@ from peer import Peer, join
 
 from protocol.errors import UnavailableError
 from protocol.ledger import Chain
+from server import limits
 from server.endpoint.ahead import Held
 from server.ledger import checked_batch
 from server.store.database import READERS, Database
@@ -287,8 +288,12 @@ def test_only_what_continues_the_disk_is_checked() -> None:
     blobs = [start_of(chain, "r1"), end_of(chain, "r1")]
     held = Held(0, bytes(32))
     assert held.check(2, blobs[1:]) is None, "a gap"
-    assert held.check(1, [b"\xc0"]) is None, "no record"
+    assert held.check(1, [b"\xc0run.end"]) is None, "no record"
+    assert held.check(1, blobs[:1]) is None, "no end in it"
     assert held.check(1, blobs) == checked_batch(blobs, 1, bytes(32))
+    long = Chain()
+    many = [start_of(long, "r") for _ in range(limits.CHECKED_AT_ONCE)]
+    assert held.check(1, [*many, end_of(long, "r")]) is None, "too much for the event loop"
     (_, _, digest), _ = checked_batch(blobs, 1, bytes(32))
     held.taken(1, digest)
     assert held.check(2, blobs[1:]) == checked_batch(blobs[1:], 2, digest)
