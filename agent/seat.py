@@ -4,6 +4,7 @@
 - One attachment at a time, the newest: an older one belongs to a link that died and does not know it yet.
 - What was printed is in this host's ledger as digests, so that a recording can be held against it: whoever alters a
   recording would have to alter a chain that this host has signed.
+- What was typed waits here as long as the program does not read it, or as the server has it held.
 - What is typed is told back only to a server that records it, and only while the kernel echoes it, so that no password
   is.
 """
@@ -47,6 +48,7 @@ LONG_GATHER_S: Final = 0.005  # of one that prints without end
 FLOOD_BYTES: Final = 4 << 10  # in one message: the program prints faster than a person reads
 GATHER_BYTES: Final = CHUNK_BYTES * 7 // 8  # that end such a wait
 TURN_BYTES: Final = CHUNK_BYTES // 2  # of output read in one turn of the loop: two fill a message
+GIVEN_BYTES: Final = 1 << 10  # of what was typed that a program is given at once: so soon it can be held
 _SIGNALS: Final = {"INT": 2, "QUIT": 3, "TSTP": 20, "HUP": 1, "TERM": 15, "KILL": 9, "CONT": 18, "USR1": 10, "USR2": 12}
 
 
@@ -88,6 +90,7 @@ class Seat:
         self._input = asyncio.Event()
         self._waiting: deque[bytes] = deque()  # typed, and not given to the program
         self._waiting_bytes = 0
+        self._is_held = False  # nothing typed is given to the program
         self._taken = 0  # bytes that the program was given since somebody attached
         self._digest, self._digested, self._digest_due_s = hashlib.sha256(), 0, 0.0
         self._is_busy = True  # something happened since the last look at programs
@@ -328,6 +331,9 @@ class Seat:
                 self._wishes.answer(*values)
         elif word == "watchers":
             self.watchers = values[0]
+        elif word == "hold":
+            self._is_held = values[0]
+            self._input.set()
         else:
             raise ProtocolError(f"{word} has no meaning here")
         return True
@@ -338,7 +344,7 @@ class Seat:
             self._record({"event": "terminal.keyboard", "by": by})
         if self._waiting_bytes + len(data) > INPUT_WINDOW_BYTES:
             raise ProtocolError("more was typed than there is room for")
-        if not self._waiting_bytes:  # the usual case, a key: it need not wait for another task
+        if not self._waiting_bytes and not self._is_held:  # the usual case, a key: it need not wait for another task
             taken = self._given(data, self._terminal.type_now)
             data = data[taken:]
         if data:
@@ -362,8 +368,11 @@ class Seat:
     async def _feed(self) -> None:
         """Give the program what was typed, as fast as it takes it."""
         while True:
-            while self._waiting:
+            while self._waiting and not self._is_held:
                 data = self._waiting.popleft()
+                if len(data) > GIVEN_BYTES:
+                    data, rest = data[:GIVEN_BYTES], data[GIVEN_BYTES:]
+                    self._waiting.appendleft(rest)
                 self.session.touch()
                 self._is_busy = True
                 if self._wants_typed and self._terminal.echoes:

@@ -83,7 +83,7 @@ class Terminals:
                 if not isinstance(held, Held) or not isinstance(held.thing, Terminal):
                     raise NotFoundError("this host gives no terminals")
                 user = held.thing.facts.user
-                about = {**held.thing.fields(), "user": "" if user is None else user.name}
+                about = {**held.thing.fields(), "user": "" if user is None else user.name, "holds": True}
                 seat = session.things[SEAT] = Seat(session, held.thing, self._recorder, about, self._witness, wishes)
         except BaseException:
             if wishes is not None:

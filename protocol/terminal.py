@@ -4,7 +4,7 @@ Sans-I/O: the agent holds a :class:`Backlog`, the server an :class:`Audience`, a
 :func:`from_agent` and :func:`to_agent`. Every byte of output has an offset, counted from the program's start.
 
     to the agent     ["input", data, by]   ["resize", cols, rows]   ["signal", name]   ["ack", offset]   ["redraw"]
-                     ["watchers", count]   ["edited", number, outcome]
+                     ["watchers", count]   ["edited", number, outcome]   ["hold", is_held]
     from the agent   ["opened", about]   ["output", offset, us, data]   ["took", bytes]   ["typed", us, data]
                      ["event", us, about]   ["notice", us, text]   ["exit", about]
 
@@ -15,6 +15,8 @@ Sans-I/O: the agent holds a :class:`Backlog`, the server an :class:`Audience`, a
   watches holds up nobody.
 - What is typed has a window of its own, so that a paste that the program does not read holds up no confirmation: the
   agent says how much of it the program has taken, counted from the attachment.
+- While a terminal is held (a moderator paused it, or is missing), what was typed and not given to the program waits: at
+  the server, and with ``hold`` at an agent whose ``opened`` says that it ``holds``. A lost link lets nothing go.
 - A server that lost the link, or was started anew, says how far its recording goes, and goes on from there.
 """
 
@@ -81,6 +83,7 @@ _TO_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
     "redraw": (),
     "watchers": (_offset,),
     "edited": (_offset, lambda value: value in OUTCOMES),
+    "hold": (lambda value: type(value) is bool,),
 }
 _FROM_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
     "opened": (_about,),

@@ -66,6 +66,11 @@ class Party:
         self._moderators = moderators
 
     @property
+    def is_held(self) -> bool:
+        """Whether nothing typed goes through now, whoever typed it."""
+        return self.paused_by is not None or self.moderators_missing > 0
+
+    @property
     def moderators_missing(self) -> int:
         """How many more moderators must come."""
         if not self._moderators:  # as with most; asked for each key

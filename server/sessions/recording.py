@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -70,13 +71,29 @@ class Recording:
         self.us = events[-1].us if events else last.us
         self._number = last.number
         for event in events:
-            if event.word == "resize":
-                self._state["size"] = list(event.values)
-            elif event.word == "begin" and isinstance(event.values[0].get("size"), list):
-                self._state["size"] = event.values[0]["size"]
+            if event.word == "begin":
+                kept = {"size": list, "paused_by": str}
+                about = event.values[0]
+                self._state |= {name: about[name] for name in kept if isinstance(about.get(name), kept[name])}
+            self._follow(event.word, event.values)
         for segment in found:
             if not segment.is_sealed:
                 seal(self._directory, segment)
+
+    @property
+    def paused_by(self) -> str | None:
+        """Who paused the terminal, by the newest event that tells."""
+        return self._state.get("paused_by")
+
+    def _follow(self, word: str, values: Sequence[Any]) -> None:
+        """Keep what a new segment has to say of the terminal."""
+        if word == "resize":
+            self._state["size"] = list(values)
+        elif word == "presence":
+            if values[0].get("what") == "paused":
+                self._state["paused_by"] = str(values[0].get("who"))
+            elif values[0].get("what") == "resumed":
+                self._state.pop("paused_by", None)
 
     # writing ---------------------------------------------------------------------------------------------------------
 
@@ -103,8 +120,7 @@ class Recording:
             UnavailableError: It cannot be written.
         """
         self.us = max(self.us, us)
-        if word == "resize":
-            self._state["size"] = list(values)
+        self._follow(word, values)
         self._write(pack(self.us, word, *values))
 
     def _write(self, event: bytes) -> None:

@@ -108,6 +108,7 @@ class LiveTerminal:
     ) -> None:  # fmt: skip
         self.session: str = row.id
         self.party = Party(moderators)
+        self.party.paused_by = recording.paused_by  # as it was before the server was started anew
         self.audience = Audience(recording.offset)
         self.size = [80, 24] if opens is None else [opens.get("cols", 80), opens.get("rows", 24)]
         self.exit: dict[str, Any] | None = None
@@ -125,6 +126,7 @@ class LiveTerminal:
         self._typed_bytes = 0
         self._confirm: int | None = None
         self._sent_input = self._taken_input = 0  # bytes since we attached
+        self._is_held_there: bool | None = None  # whether the agent was told to hold what was typed; None: not yet
         self._work = asyncio.Event()  # a message is held back
         self._may_push = False  # the sender to the agent waits, so that others may send in its place
         self._held_back: bytes | None = None  # what the link did not take at once
@@ -188,6 +190,7 @@ class LiveTerminal:
 
     async def _serve(self, pipe: Pipe) -> None:
         self._sent_input = self._taken_input = 0
+        self._is_held_there = None if self._opens is None else False  # a new one holds nothing
         self.audience.confirmed = self.audience.stored
         self._pipe, self._may_push, self._held_back = pipe, False, None
         sending = asyncio.create_task(self._send(pipe))
@@ -323,7 +326,11 @@ class LiveTerminal:
             return packed(["ack", offset])
         if self._commands:
             return packed(self._commands.popleft())
-        if not self._typed or not self.is_linked:
+        is_held = self.party.is_held
+        if self.is_linked and is_held is not self._is_held_there and self.about.get("holds") is True:
+            self._is_held_there = is_held
+            return packed(["hold", is_held])
+        if not self._typed or not self.is_linked or is_held:
             return None
         viewer, data = self._typed[0]
         if self._sent_input + len(data) - self._taken_input > INPUT_WINDOW_BYTES:
@@ -463,6 +470,7 @@ class LiveTerminal:
         self.audience.typist = self.party.keyboard
         self._changed(told)
         self._confirm_if_due()
+        self._push()  # it may be held from now on, or go on
 
     def _changed(self, told: list[dict[str, Any]]) -> None:
         for each in told:

@@ -178,6 +178,53 @@ async def test_what_the_program_has_taken_is_told_now_and_then(room: Room) -> No
     assert 49152 - (8 << 10) < max(each[1] for each in far.messages if each[0] == "took") <= 49152
 
 
+READS = "stty -echo; trap 'echo signal' USR1; echo ready; while :; do read -r l && echo got-$l; done"
+
+
+async def test_what_is_typed_waits_while_it_is_held(room: Room) -> None:
+    """Also over a new attachment: a link that was lost lets nothing go."""
+    far = await opened(room, READS)
+    await far.until(lambda: b"ready" in far.output())
+    assert far.messages[0][1]["holds"] is True
+    await far.say("hold", True)
+    await far.say("input", b"one\r", "mia")
+    await far.say("signal", "USR1")
+    await far.until(lambda: b"signal" in far.output())  # what was typed before would have been read by now
+    assert b"got-" not in far.output()
+    again = Far(room, offset=0)
+    await again.until(lambda: "opened" in again.words())
+    await again.say("input", b"two\r", "mia")
+    await again.say("signal", "USR1")
+    await again.until(lambda: again.output().count(b"signal") == 2)
+    assert b"got-" not in again.output()
+    await again.say("hold", False)
+    await again.until(lambda: b"got-one\r\ngot-two\r\n" in again.output())
+
+
+async def test_a_paste_that_is_held_stops_where_it_is(room: Room, tmp_path: Path) -> None:
+    """What the kernel has already is read, some 20 KiB; the rest waits, and comes whole when it goes on."""
+    os.mkfifo(tmp_path / "go")
+    far = await opened(room, f"stty -echo; trap 'echo signal' USR1; echo ready; read -r go <{tmp_path}/go; n=0; "
+                             "while [ $n -lt 3072 ]; do read -r l && n=$((n+1)) && echo $n; done")  # fmt: skip
+    await far.until(lambda: b"ready" in far.output())
+    seat = seat_of(room.live.find("s_1"))
+    assert seat is not None
+    for _ in range(3):
+        await far.say("input", (b"x" * 15 + b"\r") * 1024, "mia")
+    await far.until(lambda: seat._taken > 0)
+    await far.say("hold", True)
+    with open(tmp_path / "go", "w", encoding="ascii") as go:
+        go.write("go\n")
+    await far.until(lambda: b"\r\n512\r\n" in far.output())
+    for number in range(1, 6):
+        await far.say("signal", "USR1")
+        await far.until(lambda number=number: far.output().count(b"signal") == number)
+    assert seat._waiting_bytes >= 24 << 10
+    await far.say("hold", False)
+    await far.until(lambda: far.output().endswith(b"\r\n3072\r\n"))
+    assert seat._waiting_bytes == 0
+
+
 async def test_more_than_there_is_room_for_is_not_taken(room: Room) -> None:
     far = await opened(room, "stty raw -echo; printf ready; sleep 1000")
     await far.until(lambda: b"ready" in far.output())

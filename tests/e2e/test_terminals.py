@@ -272,6 +272,30 @@ async def test_a_moderator_pauses_and_ends(host: Fleet) -> None:
     assert b"never" not in recorded_output(host, session)
 
 
+async def test_a_paste_stops_where_it_is_while_it_is_paused_and_goes_on_whole(host: Fleet, tmp_path: Path) -> None:
+    """More than the kernel and the agent hold together, so that some of it waits in each of the three places."""
+    os.mkfifo(tmp_path / "go")
+    reads = f"stty -echo; echo ready; read -r go <{tmp_path}/go; n=0; while read -r l; do n=$((n+1)); echo got-$n; done"
+    session = new_session(host)
+    async with seated(host, session, argv=["/bin/sh", "-c", reads]) as me:
+        await me.sees("ready")
+        async with seated(host, session, "moderator", token=token(host, "mo", "moderator")) as mo:
+            for _ in range(6):
+                await me.type((b"x" * 15 + b"\r") * 1024)
+            await me.hears("taken", bytes=64 << 10)
+            await mo.say(type="pause")
+            await me.hears("people", what="paused")
+            with open(tmp_path / "go", "w", encoding="ascii") as go:
+                go.write("go\n")
+            await me.sees("got-512\r\n")
+            for number in range(5):
+                await mo.say(type="say", text=f"still here {number}")
+                await me.hears("notice", text=f"mo: still here {number}")
+            assert b"got-3000" not in me.data
+            await mo.say(type="resume")
+            await me.sees("got-6144\r\n")
+
+
 async def test_what_is_refused_while_it_is_paused_takes_nobodys_keyboard(host: Fleet) -> None:
     """More than may be under way at once: it must count as taken, or a client would type nothing ever again."""
     session = new_session(host)
@@ -458,6 +482,29 @@ async def test_a_server_that_is_killed_finds_the_shell_again_and_its_recording_w
     output = recorded_output(own_fleet, session)
     assert re.search(rb"before-2.*during-2.*exit", output, re.DOTALL)
     assert output.count(b"before-2") == 1
+
+
+async def test_a_server_that_is_killed_while_a_terminal_is_paused_finds_it_paused(own_fleet: Fleet) -> None:
+    own_fleet.add_agent("host-1", ceiling=CEILING)
+    session, moderator = new_session(own_fleet), token(own_fleet, "mo", "moderator")
+    async with seated(own_fleet, session, argv=["/bin/sh", "-c", "echo ready; read x; echo on-$x; read y"]) as me:
+        await me.sees("ready")
+        async with seated(own_fleet, session, "moderator", token=moderator) as mo:
+            await mo.say(type="pause")
+            await me.hears("people", what="paused")
+        own_fleet.server.kill()
+    own_fleet.start_server()
+    own_fleet.wait_for("host-1 to connect", lambda: own_fleet.connected("host-1"))
+    async with seated(own_fleet, session) as me:
+        await me.linked()
+        assert (await me.hears("hello"))["paused_by"] == "mo"
+        await me.type("never\r")
+        assert "paused by mo" in (await me.hears("refused"))["message"]
+        async with seated(own_fleet, session, "moderator", token=token(own_fleet, "max", "moderator")) as other:
+            await other.say(type="resume")
+            await me.hears("people", what="resumed", who="max")
+        await me.type("now\r")
+        await me.sees("on-now")
 
 
 async def test_an_agent_that_is_restarted_ends_its_shells_and_says_so(own_fleet: Fleet) -> None:

@@ -261,6 +261,7 @@ def test_what_no_agent_says_is_refused(message: Any) -> None:
 def test_what_both_say_has_a_form() -> None:
     assert to_agent(["resize", 10_000, 1]) == ("resize", [10_000, 1])
     assert to_agent(["redraw"]) == ("redraw", [])
+    assert to_agent(["hold", True]) == ("hold", [True])
     assert from_agent(["output", 5, 7, b"\xff"]) == ("output", [5, 7, b"\xff"])
 
 

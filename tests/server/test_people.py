@@ -89,7 +89,12 @@ def test_a_moderator_pauses_takes_and_ends() -> None:
         made.check_typing("ana")
     with pytest.raises(DeniedError):
         made.resume("ana")
+    assert made.is_held
+    made.leave("mo")
+    assert made.is_held, "who is gone has let nothing go on"
+    made.join(Person("mo", "mo", Role.MODERATOR))
     made.resume("mo")
+    assert not made.is_held
     made.check_typing("ana")
     made.take("mo")
     made.check_typing("mo")
@@ -102,6 +107,7 @@ def test_where_moderators_are_required_nobody_types_without_them() -> None:
     assert made.moderators_missing == 1, "one person at two devices is one"
     with pytest.raises(ConflictError, match="1 more moderator"):
         made.check_typing("ana")
+    assert made.is_held
     made.join(Person("max", "max", Role.MODERATOR))
     made.check_typing("ana")
     made.leave("max")

@@ -91,6 +91,26 @@ async def test_it_goes_on_after_a_kill_with_the_state_of_the_terminal(tmp_path: 
     assert begins[-1]["size"] == [100, 30]
 
 
+async def test_whether_it_is_paused_outlives_the_server_and_a_turn_of_segments(tmp_path: Path) -> None:
+    """Else whoever can have the server started anew lets go on what a moderator has stopped."""
+    made = Recording(tmp_path, ABOUT)
+    made.event(1, "presence", {"what": "paused", "who": "mo"})
+    assert made.paused_by == "mo"
+    again = Recording(tmp_path, ABOUT)
+    assert again.paused_by == "mo"
+    for offset in range(0, SEGMENT_BYTES, 64 << 10):
+        again.output(2, offset, b"x" * (64 << 10))
+    again.event(3, "marker", "in a segment of its own")
+    third = Recording(tmp_path, ABOUT)
+    assert third.paused_by == "mo"
+    third.event(4, "presence", {"what": "joined", "who": "ana"})
+    third.event(5, "presence", {"what": "resumed", "who": "max"})
+    assert third.paused_by is None
+    assert Recording(tmp_path, ABOUT).paused_by is None
+    for each in (made, again, third):
+        await each.close()
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 async def test_cut_off_in_the_middle_of_an_event_it_goes_on_before_it(tmp_path: Path, cut: int) -> None:
     made = Recording(tmp_path, ABOUT)
