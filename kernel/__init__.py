@@ -72,6 +72,7 @@ _X86_64: Final = Architecture(
         "close": 3, "rt_sigaction": 13, "setsid": 112, "prctl": 157, "dup3": 292, "prlimit64": 302, "close_range": 436,
         "capset": 126, "pivot_root": 155, "seccomp": 317,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "wait4": 61,
+        "getppid": 110, "sendmsg": 46, "signalfd4": 289,
     },
     has_second_table=True,
 )  # fmt: skip
@@ -84,6 +85,7 @@ _AARCH64: Final = Architecture(
         "close": 57, "rt_sigaction": 134, "setsid": 157, "prctl": 167, "dup3": 24, "prlimit64": 261, "close_range": 436,
         "capset": 91, "pivot_root": 41, "seccomp": 277,
         "clone3": 435, "landlock_create_ruleset": 444, "landlock_restrict_self": 446, "wait4": 260,
+        "getppid": 173, "sendmsg": 211, "signalfd4": 74,
     },
     has_second_table=False,
 )  # fmt: skip

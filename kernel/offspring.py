@@ -53,8 +53,14 @@ def adopt() -> tuple[socket.socket, int]:
     """
     os.environ.pop(_BIND_NOW, None)  # it has done its work
     control = socket.socket(fileno=fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, LOWEST_KEPT))
-    opened = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    null = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, LOWEST_KEPT)
-    os.close(opened)
+    null = kept(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     os.dup2(null, 0, inheritable=False)
     return control, null
+
+
+def kept(descriptor: int) -> int:
+    """Return what stands for ``descriptor`` from LOWEST_KEPT on, and closes on exec; the one given is closed."""
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, LOWEST_KEPT)
+    finally:
+        os.close(descriptor)

@@ -58,6 +58,7 @@ READ_BYTES: Final = 64 * 1024  # at once; more needs a fresh mapping for each re
 #: A quick call is answered in 40 us; to go to sleep and to be woken takes a worker 25 us, and the gate 8 us for waking
 #: it. So a worker listens for a moment first. Measured.
 LISTEN_NS: Final = 80_000
+_DONT_WAIT: Final = int(socket.MSG_DONTWAIT)  # a plain number: the enumeration's is looked into at each use
 MAX_REST: Final = 64  # answers that are slept for, after many moments in vain: calls are slow, or the host is busy
 
 
@@ -79,25 +80,21 @@ class Channel:
     Args:
         descriptor: The worker's end of the socketpair.
         ahead: Whether nobody waits at the other end yet.
-        listens: Whether to listen for an answer before sleeping for it; for hosts that have another processor for the
-            gate. The descriptor belongs to the channel then.
+        take: Receives from that very descriptor, up to so many bytes and with these flags of recv(2). If given, the
+            channel listens for an answer before it sleeps for it; for hosts that have another processor for the gate.
     """
 
-    def __init__(self, descriptor: int, *, ahead: bool = False, listens: bool = False) -> None:
+    def __init__(
+        self, descriptor: int, *, ahead: bool = False, take: Callable[[int, int], bytes] | None = None
+    ) -> None:
         self._descriptor = descriptor
         self.ahead = ahead
         self.gives_bytes = False  # for texts too, once the program is there: a language of byte strings needs no other
-        self._take: Callable[[int, int], bytes] | None = None
-        if listens:
-            self.listen()
+        self._take = take
         self._rest = 0  # answers to sleep for before it listens again
         self._next_rest = 1  # after the next moment in vain
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
         self._frames: list[bytes] = []  # whole, not yet looked at
-
-    def listen(self) -> None:
-        """From now on, listen for an answer before sleeping for it. The descriptor is open, and owned from then on."""
-        self._take = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, self._descriptor).recv
 
     def receive_start(self) -> Mapping[str, Any]:
         """Return the program. Blocks until it is there.
@@ -187,7 +184,7 @@ class Channel:
         until_ns = time.monotonic_ns() + LISTEN_NS
         while True:
             try:
-                data = take(READ_BYTES, socket.MSG_DONTWAIT)
+                data = take(READ_BYTES, _DONT_WAIT)
             except BlockingIOError:
                 if time.monotonic_ns() < until_ns:
                     continue

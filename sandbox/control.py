@@ -102,6 +102,8 @@ _FORK_LAYOUT: Final = struct.Struct(f"<2sqqdB{MAX_LANGUAGE_BYTES}s")
 _FORKED_LAYOUT: Final = struct.Struct("<2sq")
 _ENDED_LAYOUT: Final = struct.Struct("<2sqiqq")
 MAX_FORK_BYTES: Final = _FORK_LAYOUT.size
+FORKED_BYTES: Final = _FORKED_LAYOUT.size
+_AFTER_RUN: Final = struct.calcsize("<2sq")
 
 
 def pack(message: Message) -> bytes:
@@ -127,6 +129,11 @@ def pack(message: Message) -> bytes:
     return _PACKETS.pack(message)
 
 
+def put_forked(packet: Any, run: int) -> None:
+    """Put what :func:`pack` gives for ``Forked`` into a buffer of ``FORKED_BYTES``."""
+    _FORKED_LAYOUT.pack_into(packet, 0, _FORKED, run)
+
+
 def unpack(packet: bytes) -> Message:
     """Return the message in ``packet``.
 
@@ -143,6 +150,19 @@ def unpack(packet: bytes) -> Message:
     if kind == _FORK:
         return fork_request(packet)
     raise ProtocolError("a control packet is of no known kind")
+
+
+def run_and_kind(packet: bytes) -> tuple[int, bytes]:
+    """Return the run that ``packet`` asks for a worker for, and all else that it says, not yet looked at.
+
+    Two packets that say the same are answered the same, so a zygote looks at each kind of them once.
+
+    Raises:
+        ProtocolError: It is no request for a fork.
+    """
+    if len(packet) != MAX_FORK_BYTES or packet[:2] != _FORK:
+        raise ProtocolError("a packet is no request for a fork")
+    return int.from_bytes(packet[2:_AFTER_RUN], "little", signed=True), packet[_AFTER_RUN:]
 
 
 def fork_request(packet: bytes) -> Fork:

@@ -27,24 +27,24 @@ from types import ModuleType
 from typing import Any, Final, NamedTuple, NoReturn
 
 import kernel
-from kernel import offspring
+from kernel import births, offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox import heap
 from sandbox.channel import Channel
 from sandbox.control import (
+    FORKED_BYTES,
     MAX_FORK_BYTES,
     MAX_PACKET_BYTES,
     Born,
     Ended,
     Failed,
-    Fork,
-    Forked,
-    Message,
     NotForked,
     Ready,
     Setup,
     fork_request,
     pack,
+    put_forked,
+    run_and_kind,
     unpack,
 )
 from sandbox.jail import descriptors, privileges
@@ -53,9 +53,11 @@ from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES
 
 EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing was received
+_WARM_UPS: Final = 24  # as ``worker.REHEARSALS``
 _MAX_MAKINGS: Final = 64  # different kinds of workers; more than that are made ready anew
 _DESCRIPTOR: Final = struct.Struct("i")
 _BESIDE_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTOR.size)
+_CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _REQUEST_BYTES: Final = MAX_FORK_BYTES + 1  # one more, so that a packet that is too long is seen to be
 
 
@@ -86,6 +88,8 @@ def main() -> NoReturn:
     quieten = getattr(entry, "quieten", None)
     if quieten is not None:
         quieten()
+    zygote = Zygote(control, null, builder, entry, setup.bindings)
+    _warm_up()
     gc.collect()
     heap.part_arenas()
     heap.fill_holes()
@@ -97,10 +101,17 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the agent went away while it started us
         os._exit(0)
     try:
-        Zygote(control, null, builder, entry, setup.bindings).serve()
+        zygote.serve()
     except BaseException:  # noqa: BLE001 - the interpreter was told to be quiet, so this is said here, on the agent's stderr
         traceback.print_exc()
         os._exit(1)
+
+
+def _warm_up() -> None:
+    """Run the code that otherwise only a worker runs, so that CPython adapts it here, once, and not in each of them."""
+    nothing = kernel.batch([kernel.ready("getppid")] * _WARM_UPS)
+    for _ in range(_WARM_UPS):
+        _or_tell(nothing)
 
 
 def _receive_setup(control: socket.socket) -> Setup:
@@ -134,7 +145,6 @@ class _Making(NamedTuple):
     """All that workers of one kind are made of, ready before the fork: what a worker makes, it makes in fresh pages."""
 
     first: kernel.Batch  # to be made right after the fork
-    channel: Channel  # of a descriptor that only the worker has
     work: Callable[[], NoReturn]
 
 
@@ -164,10 +174,13 @@ class Zygote:
         self._bindings = bindings
         self._pid = os.getpid()
         self._closes_range = descriptors.has_close_range()
-        self._listens = len(os.sched_getaffinity(0)) > 1
-        self._makings: dict[tuple[object, ...], _Making] = {}  # most workers are alike
-        self._runs: dict[int, tuple[int, int]] = {}  # pid -> run and pidfd
+        self._take = _receiver() if len(os.sched_getaffinity(0)) > 1 else None
+        self._makings: dict[tuple[bytes, int], _Making] = {}  # most workers are alike
+        self._runs: dict[int, int] = {}  # pid -> run
+        self._herald = births.Herald(FORKED_BYTES)
+        self._ends = births.hear_children()
         self._poller = select.poll()
+        self._poller.register(self._ends, select.POLLIN)
 
     def serve(self) -> NoReturn:
         """Serve until the control socket closes, then end every worker and this process."""
@@ -185,78 +198,66 @@ class Zygote:
                 self._reap()
             if is_asked:
                 is_open = self._take_request()
-        for _, pidfd in self._runs.values():
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for pid in self._runs:  # not reaped, so the numbers are theirs
+            os.kill(pid, signal.SIGKILL)
         os._exit(0)
 
     def _take_request(self) -> bool:
         """Serve one packet; return whether the agent is still there."""
         try:
-            packet, beside, _, _ = self._control.recvmsg(_REQUEST_BYTES, _BESIDE_BYTES, socket.MSG_CMSG_CLOEXEC)
+            packet, beside, _, _ = self._control.recvmsg(_REQUEST_BYTES, _BESIDE_BYTES, _CLOSED_ON_EXEC)
         except ConnectionResetError:  # the agent closed it and has not read all that we said
             return False
         if not packet:
             return False
-        request = fork_request(packet)
+        run, kind = run_and_kind(packet)
         if len(beside) != 1 or len(beside[0][2]) != _DESCRIPTOR.size:
             raise ProtocolError("a request for a fork comes with one descriptor")
         (channel,) = _DESCRIPTOR.unpack(beside[0][2])
         try:
-            self._fork(request, channel)
+            making = self._makings.get((kind, channel)) or self._make(packet, kind, channel)
+            put_forked(self._herald.packet, run)
+            pid = self._herald.fork(self._control.fileno())
+        except OSError as error:
+            self._say(pack(NotForked(run, f"the host cannot start a process: {error.strerror or error}")))
+        else:
+            if pid == 0:
+                self._be_worker(making)
+            self._runs[pid] = run
         finally:
             os.close(channel)
         return True
 
-    def _fork(self, request: Fork, channel: int) -> None:
-        try:
-            making = self._making(request, channel)
-            pid, pidfd = kernel.fork()
-        except OSError as error:
-            self._say(NotForked(request.run, f"the host cannot start a process: {error.strerror or error}"))
-            return
-        if pid == 0:
-            self._be_worker(making)
-        self._runs[pid] = (request.run, pidfd)
-        self._poller.register(pidfd, select.POLLIN)
-        self._say(Forked(request.run), pidfd)
-
-    def _making(self, request: Fork, channel: int) -> _Making:
+    def _make(self, packet: bytes, kind: bytes, channel: int) -> _Making:
         """Return what a worker for this request is made of.
 
         Raises:
             OSError: A limit is no number, or a descriptor is in the way.
+            ProtocolError: It is no request.
         """
-        _, language, memory_bytes, cpu_s, ahead = request
-        kind = (language, memory_bytes, cpu_s, ahead, channel)
-        making = self._makings.get(kind)
-        if making is None:
-            if len(self._makings) >= _MAX_MAKINGS:
-                self._makings.clear()
-            locking = self._builder.locking(WorkerLimits(memory_bytes, cpu_s), channel, self._null)
-            own = Channel(descriptors.CHANNEL, ahead=ahead)
-            making = self._makings[kind] = _Making(
-                locking.first,
-                own,
-                self._ready(
-                    own,
-                    language=language,
-                    bindings=self._bindings,
-                    memory_bytes=memory_bytes,
-                    lock=partial(_or_tell, locking.last),
-                ),
-            )
+        _, language, memory_bytes, cpu_s, ahead = fork_request(packet)
+        if len(self._makings) >= _MAX_MAKINGS:
+            self._makings.clear()
+        locking = self._builder.locking(WorkerLimits(memory_bytes, cpu_s), channel, self._null)
+        own = Channel(descriptors.CHANNEL, ahead=ahead, take=self._take)
+        work = self._ready(
+            own,
+            language=language,
+            bindings=self._bindings,
+            memory_bytes=memory_bytes,
+            lock=partial(_or_tell, locking.last),
+        )
+        making = self._makings[(kind, channel)] = _Making(locking.first, work)
         return making
 
     def _be_worker(self, making: _Making) -> NoReturn:
-        first, channel, work = making
+        first, work = making
         try:
             _or_tell(first)
             if not self._closes_range:
                 descriptors.close_others()
             if getppid() != self._pid:  # the zygote ended before the signal was asked for
                 os._exit(EXIT_NOT_LOCKED)
-            if self._listens:
-                channel.listen()
             gc.enable()
             work()
         finally:
@@ -264,21 +265,34 @@ class Zygote:
 
     def _reap(self) -> None:
         """Reap every child that has ended; those that are no workers were orphans of one."""
+        births.heard(self._ends)
         while (reaped := kernel.reap()) is not None:
             pid, status, cpu_us, peak_bytes = reaped
-            if pid not in self._runs:
-                continue
-            run, pidfd = self._runs.pop(pid)
-            self._poller.unregister(pidfd)
-            os.close(pidfd)
-            self._say(Ended(run, status, cpu_us, peak_bytes))
+            run = self._runs.pop(pid, None)
+            if run is not None:
+                self._say(pack(Ended(run, status, cpu_us, peak_bytes)))
 
-    def _say(self, message: Message, descriptor: int | None = None) -> None:
-        beside = [] if descriptor is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _DESCRIPTOR.pack(descriptor))]
+    def _say(self, packet: bytes) -> None:
         try:
-            self._control.sendmsg([pack(message)], beside)
+            self._control.send(packet)
         except (BrokenPipeError, ConnectionResetError):
             return  # the agent is gone; the next look at the control socket says so and ends everything
+
+
+def _receiver() -> Callable[[int, int], bytes]:
+    """Return what receives from the channel of whichever worker calls it; made here, as making it is dear.
+
+    Python wants a socket to be there when its object is made. So it is made of another one, with the worker's number.
+    """
+    first, second = socket.socketpair()
+    with second:
+        given = first.detach()
+        if given != descriptors.CHANNEL:
+            os.dup2(given, descriptors.CHANNEL, inheritable=False)
+            os.close(given)
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptors.CHANNEL)
+        os.close(descriptors.CHANNEL)  # and never by the object, which lives as long as its method
+    return receiver.recv
 
 
 def _or_tell(calls: kernel.Batch) -> None:

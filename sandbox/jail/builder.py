@@ -10,7 +10,6 @@ A worker's steps are system calls that the zygote has made ready (:class:`kernel
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -128,9 +127,7 @@ class Builder:
         if LANDLOCK in self._off or LANDLOCK in self._reasons:
             return
         try:
-            made = landlock.forbid_all()
-            self._ruleset = fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, offspring.LOWEST_KEPT)
-            os.close(made)
+            self._ruleset = offspring.kept(landlock.forbid_all())
         except OSError as error:
             self._reasons[LANDLOCK] = f"cannot make a ruleset: {error.strerror or error}"
 
