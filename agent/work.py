@@ -112,20 +112,22 @@ class Worker:
         def decide(call: str, facts: Facts) -> Verdict:
             return decide_effective(effective, call, facts)
 
-        gate = Gate(
-            self._table,
-            decide,
-            self._recorder,
-            Session(request.run_id, request.run_id, request.principal, request.reason),
-            budget,
-            replace(host_of_run(self._host, context), commands=manifest.commands, scripts=pins(manifest)),
-            context,
-            decide_below=partial(decide_below, effective),
-            redactor=context.redactor,
-            on_close=context.end,
-            asker=asker,
-            dry_run=DryRun(only_reads(effective), CallSpec.dry_result) if request.dry_run else None,
-        )
+        def gate() -> Gate:  # made while the worker begins
+            return Gate(
+                self._table,
+                decide,
+                self._recorder,
+                Session(request.run_id, request.run_id, request.principal, request.reason),
+                budget,
+                replace(host_of_run(self._host, context), commands=manifest.commands, scripts=pins(manifest)),
+                context,
+                decide_below=partial(decide_below, effective),
+                redactor=context.redactor,
+                on_close=context.end,
+                asker=asker,
+                dry_run=DryRun(only_reads(effective), CallSpec.dry_result) if request.dry_run else None,
+            )
+
         program = Program(
             manifest.language, manifest.main, admitted.entry.bundle.files, admitted.parameters,
             admitted.required.libraries,

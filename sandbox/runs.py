@@ -59,7 +59,7 @@ class Run:
         zygote: Alive.
         spares: Gives the worker.
         program: What to run.
-        admit: Returns what takes the calls; it belongs to this run alone. Called once.
+        admit: Returns what takes the calls; it belongs to this run alone. Called once, while the worker begins.
         limits: What the run may use.
         codes: What the program's files were compiled to, as far as that is known.
     """
@@ -111,12 +111,12 @@ class Run:
         Cancellation:
             Kills the worker; the run's calls are recorded as cut short.
         """
-        worker, sock = self._spares.take(self.kind)  # first: while it is made, all else is made ready here
+        worker, sock = self._spares.take(self.kind)
         try:
-            self._gate = self._admit()
             start = self._start_frame()
             wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble)
-            wire.send(start)
+            wire.send(start)  # first: while the worker is made, or wakes up and reads, all else is made ready here
+            self._gate = self._admit()
         except BaseException:
             worker.kill()
             sock.close()
