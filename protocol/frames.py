@@ -125,7 +125,10 @@ def _count(value: Any, levels: int) -> int:
     if kind is list:
         if _LEAVES.issuperset(map(type, value)):
             return 1 + len(value)
-        return 1 + sum([1 if type(item) in _LEAVES else _count(item, levels - 1) for item in value])
+        count = 1
+        for item in value:  # no comprehension: that is a function, made each time
+            count += 1 if type(item) in _LEAVES else _count(item, levels - 1)
+        return count
     for key in value:
         if type(key) is not str:
             raise ProtocolError("a map has a key that is not text")
@@ -292,7 +295,7 @@ class LengthPrefixed:
 
     def __init__(self, max_bytes: int = limits.MAX_CHANNEL_FRAME_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._buffer = bytearray()
+        self.pending = bytearray()  # of an incomplete frame
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes.
@@ -300,29 +303,24 @@ class LengthPrefixed:
         Raises:
             TooLargeError: A length is over the limit; said as soon as the length is there. Nothing more is read.
         """
-        if not self._buffer and len(data) >= LENGTH_BYTES:
+        if not self.pending and len(data) >= LENGTH_BYTES:
             length = int.from_bytes(data[:LENGTH_BYTES], "big")
             if length == len(data) - LENGTH_BYTES and length <= self._max_bytes:
                 return [data[LENGTH_BYTES:]]  # one frame came whole, as most do
-        self._buffer += data
+        self.pending += data
         frames: list[bytes] = []
         position = 0
-        while len(self._buffer) - position >= LENGTH_BYTES:
-            length = int.from_bytes(self._buffer[position : position + LENGTH_BYTES], "big")
+        while len(self.pending) - position >= LENGTH_BYTES:
+            length = int.from_bytes(self.pending[position : position + LENGTH_BYTES], "big")
             if length > self._max_bytes:
                 raise TooLargeError(f"a frame of {length} bytes is over the limit of {self._max_bytes}")
-            if len(self._buffer) - position - LENGTH_BYTES < length:
+            if len(self.pending) - position - LENGTH_BYTES < length:
                 break
-            with memoryview(self._buffer) as whole:  # copied once, not twice
+            with memoryview(self.pending) as whole:  # copied once, not twice
                 frames.append(bytes(whole[position + LENGTH_BYTES : position + LENGTH_BYTES + length]))
             position += LENGTH_BYTES + length
-        del self._buffer[:position]
+        del self.pending[:position]
         return frames
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes of an incomplete frame."""
-        return len(self._buffer)
 
 
 def blob_head(size: int) -> bytes:

@@ -225,7 +225,7 @@ class Pipe:
         while not self._unread:
             data = await self.read()
             if not data:
-                if self._messages.pending_bytes:
+                if self._messages.pending:
                     raise ConflictError("the peer finished in the middle of a message")
                 return None
             self._unread += self._messages.feed(data)
@@ -253,7 +253,7 @@ class Pipe:
                 if self._gone is not None:
                     raise self._gone
                 if self._is_at_end:
-                    if self._messages.pending_bytes:
+                    if self._messages.pending:
                         raise ConflictError("the peer finished in the middle of a message")
                     return
                 await self._readable.wait()

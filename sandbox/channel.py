@@ -69,7 +69,7 @@ def framed(body: bytes) -> bytes:
 
 def _cut(splitter: LengthPrefixed, data: bytes) -> list[bytes]:
     """Return the frames that ``data`` completes; the usual case, exactly one of them, is not copied about."""
-    if not splitter.pending_bytes and len(data) == int.from_bytes(data[:4], "big") + 4:
+    if not splitter.pending and len(data) == int.from_bytes(data[:4], "big") + 4:
         return [data[4:]]  # under every limit: no more than READ_BYTES are read at once
     return splitter.feed(data)
 
@@ -368,8 +368,9 @@ def start_frame(
         "files": dict(files),
         "parameters": dict(parameters),
         "limits": {"output_bytes": output_bytes},
-        "libraries": libraries.to_plain() if libraries.requires else None,
     }
+    if libraries.requires:
+        body["libraries"] = libraries.to_plain()
     if codes:
         body["codes"] = codes
     return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))

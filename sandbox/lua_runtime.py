@@ -15,6 +15,7 @@ Its guards are those of Lua 5.4. Deep recursion through callbacks can crash it (
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,12 +31,13 @@ from sandbox.runtimes import (
     HANDLE_KEY,
     MAX_SOURCE_BYTES,
     NO_CODES,
+    NOTHING,
+    NOWHERE,
     PLACES,
     Binding,
     CallError,
     ChannelLike,
     Codes,
-    Nowhere,
     Remote,
     Result,
     RuntimeLimits,
@@ -49,6 +51,7 @@ _PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
 MAX_NAME_BYTES = 64  # of a key that is named in a refusal
 FLAVOURS = tuple(MODULES)  # Lua 5.4, LuaJIT 2.1
 FIND = "=find"  # what the boot chunk calls for ``require``; no call of a script can have this name
+_seeds_of = struct.Struct("<qq").unpack_from  # two numbers of the first 16 bytes
 _boots: dict[str, bytes] = {}  # flavour -> the boot chunk, compiled, from preload on
 
 
@@ -111,14 +114,16 @@ class LuaRuntime:
 
     def __init__(self, bindings: Sequence[Binding], flavour: str) -> None:
         self._error: type[Exception] = module(flavour).LuaError
-        self._channel: ChannelLike = Nowhere()
-        self._seeds: tuple[int, int] | None = None  # for Lua's generator of random numbers
+        self._channel = NOWHERE
+        self._seeds: tuple[Any, ...] | None = None  # for Lua's generator of random numbers
         self._failed_call = b""  # name of the newest call that failed
-        self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._parameters = NOTHING  # of the run; set when the program arrives
         self._locals = {binding.name for binding in bindings if binding.is_local}
         self._maps = {binding.name: binding.maps for binding in bindings if binding.maps}
         self._names = {binding.name: binding.parameters for binding in bindings}
-        self._finder = Finder("lua", {}, NONE)  # of the run; set when the program arrives
+        self._files: Mapping[str, bytes] = NOTHING  # of the run, as are its libraries; set when the program arrives
+        self._libraries = NONE
+        self._finder: Finder | None = None  # of these, once something is looked for
         self._memory_bytes = 0  # of Lua's own allocator, while a script runs
         self._state = _new_state(flavour)
         self._table_type = type(self._state.table())
@@ -131,8 +136,7 @@ class LuaRuntime:
         self._channel = channel
         self._failed_call = b""
         self._memory_bytes = limits.memory_bytes
-        first, second = randomness[:8], randomness[8:16]
-        self._seeds = int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)
+        self._seeds = _seeds_of(randomness)
 
     def _boot(self, bindings: Sequence[Binding], boot: bytes) -> Callable[..., Any]:
         rows = [[binding.family.encode(), binding.member.encode(), binding.is_method] for binding in bindings]
@@ -161,7 +165,7 @@ class LuaRuntime:
         if self._seeds is None:
             raise RuntimeError("a runtime runs only after it was attached")
         self._parameters = parameters
-        self._finder = Finder("lua", files, libraries)
+        self._files, self._libraries, self._finder = files, libraries, None
         source = files.get(main)
         if source is None:
             return failed(f"the bundle has no file {main}")
@@ -245,6 +249,8 @@ class LuaRuntime:
     def _call(self, name: str, args: tuple[Any, ...]) -> Any:
         if name == FIND:
             unit, wanted = self._plain(args, LOCAL_CAPS)
+            if self._finder is None:
+                self._finder = Finder("lua", self._files, self._libraries)
             found = self._finder.find(unit, wanted)
             return [found.unit, found.path, found.shown, found.source]
         if name in self._locals:

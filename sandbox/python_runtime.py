@@ -36,12 +36,13 @@ from sandbox.python_surface import CONSTANTS, EXCEPTIONS, STOCK
 from sandbox.runtimes import (
     MAX_SOURCE_BYTES,
     NO_CODES,
+    NOTHING,
+    NOWHERE,
     STREAM,
     Binding,
     CallError,
     ChannelLike,
     Codes,
-    Nowhere,
     Remote,
     Result,
     RuntimeLimits,
@@ -120,12 +121,14 @@ class PythonRuntime:
     takes_bytes = False
 
     def __init__(self, bindings: Sequence[Binding]) -> None:
-        self._channel: ChannelLike = Nowhere()
-        self._parameters: Mapping[str, Any] = {}  # of the run; set when the program arrives
+        self._channel = NOWHERE
+        self._parameters = NOTHING  # of the run; set when the program arrives
         self._endings: list[Callable[[], Any]] = []  # for the end of the program, last come, first called
         self._dropped: list[int] = []  # streams that the script forgot before their end
         self._kinds: dict[str, type] = {}  # of handles
-        self._finder = Finder("python", {}, NONE)  # of the run; set when the program arrives
+        self._files: Mapping[str, bytes] = NOTHING  # of the run, as are its libraries; set when the program arrives
+        self._libraries = NONE
+        self._finder: Finder | None = None  # of these, once something is looked for
         self._codes: Codes = NO_CODES  # of the run, what was compiled apart; set when the program arrives
         self._modules: dict[tuple[str, str], Module | None] = {}  # by unit and path; None while it is being run
         self._shown: set[str] = set()  # the names of all files of the script that ran, in tracebacks
@@ -152,7 +155,7 @@ class PythonRuntime:
     ) -> Result:
         """Compile ``main``, unless that was done, and run it."""
         self._parameters = parameters
-        self._finder = Finder("python", files, libraries)
+        self._files, self._libraries, self._finder = files, libraries, None
         self._codes = codes
         self._shown.add(main)
         made = _loaded(codes, PROGRAM, main) or self._compile(main, files)
@@ -238,6 +241,8 @@ class PythonRuntime:
         def perform(args: tuple[Any, ...], named: dict[str, Any]) -> Any:
             if len(args) + len(named) != 1 or named.keys() - {"name"}:
                 raise CallError("invalid_argument", "require takes the name of a module")
+            if self._finder is None:
+                self._finder = Finder("python", self._files, self._libraries)
             return self._require(self._finder.find(unit, args[0] if args else named["name"]))
 
         return as_call(perform)

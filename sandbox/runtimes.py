@@ -104,6 +104,11 @@ class Nowhere:
         raise OSError("a runtime that was not attached prints nothing")
 
 
+#: What runtimes have until they are attached. Of all of them: what a worker drops, it would drop into copied pages.
+NOWHERE: Final[ChannelLike] = Nowhere()
+NOTHING: Final[Mapping[str, Any]] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Binding:
     """One call as scripts see it; all that a worker knows of the catalogue."""

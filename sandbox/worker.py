@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from os import urandom
 from typing import Any, NoReturn, Protocol
 
 from protocol.errors import ArgumentError, OutriderError, TooLargeError
@@ -170,8 +171,9 @@ def ready(
     lock: Callable[[], None],
 ) -> Callable[[], NoReturn]:
     """Return :func:`main` with these arguments and all that can be made of them in the zygote, before the fork."""
-    meter, limits = OutputMeter(channel), RuntimeLimits(memory_bytes)
-    return partial(_live, channel, meter, limits, language, bindings, lock, _prepared.get(language))
+    meter, limits, runtime = OutputMeter(channel), RuntimeLimits(memory_bytes), _prepared.get(language)
+    attach = None if runtime is None else runtime.attach
+    return partial(_live, channel, meter, limits, language, bindings, lock, runtime, attach)
 
 
 def _live(
@@ -182,18 +184,20 @@ def _live(
     bindings: Sequence[Mapping[str, Any]],
     lock: Callable[[], None],
     runtime: Runtime | None,
+    attach: Callable[[ChannelLike, RuntimeLimits, bytes], None] | None,  # its own
 ) -> NoReturn:
     try:
         if not _is_quiet:
             quieten()
-        if runtime is None:
+        if runtime is None or attach is None:
             runtime = _make_or_refuse(language, bindings)
-        randomness = os.urandom(16)
+            attach = runtime.attach
+        randomness = urandom(16)
         lock()
         if channel.ahead and language in REHEARSED:
             for _ in range(REHEARSALS_AHEAD):
                 rehearse(language, runtime)
-        runtime.attach(meter, limits, randomness)
+        attach(meter, limits, randomness)
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
         os._exit(EXIT_NOT_LOCKED)
     try:

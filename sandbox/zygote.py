@@ -22,9 +22,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import partial
+from gc import enable as enable_gc
 from os import getppid
 from types import ModuleType
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import kernel
 from kernel import births, offspring
@@ -141,11 +142,9 @@ def _continue_in_child(control: socket.socket) -> None:
     os._exit(0)
 
 
-class _Making(NamedTuple):
-    """All that workers of one kind are made of, ready before the fork: what a worker makes, it makes in fresh pages."""
-
-    first: kernel.Batch  # to be made right after the fork
-    work: Callable[[], NoReturn]
+#: All that workers of one kind are made of, ready before the fork: what a worker makes, it makes in fresh pages. To be
+#: called in the child.
+_Making = Callable[[], NoReturn]
 
 
 class Zygote:
@@ -222,7 +221,7 @@ class Zygote:
             self._say(pack(NotForked(run, f"the host cannot start a process: {error.strerror or error}")))
         else:
             if pid == 0:
-                self._be_worker(making)
+                making()
             self._runs[pid] = run
         finally:
             os.close(channel)
@@ -247,21 +246,10 @@ class Zygote:
             memory_bytes=memory_bytes,
             lock=partial(_or_tell, locking.last),
         )
-        making = self._makings[(kind, channel)] = _Making(locking.first, work)
+        making = self._makings[(kind, channel)] = partial(
+            _be_worker, locking.first, self._closes_range, self._pid, work
+        )
         return making
-
-    def _be_worker(self, making: _Making) -> NoReturn:
-        first, work = making
-        try:
-            _or_tell(first)
-            if not self._closes_range:
-                descriptors.close_others()
-            if getppid() != self._pid:  # the zygote ended before the signal was asked for
-                os._exit(EXIT_NOT_LOCKED)
-            gc.enable()
-            work()
-        finally:
-            os._exit(EXIT_NOT_LOCKED)  # whatever happened: a worker never goes on as a zygote
 
     def _reap(self) -> None:
         """Reap every child that has ended; those that are no workers were orphans of one."""
@@ -277,6 +265,20 @@ class Zygote:
             self._control.send(packet)
         except (BrokenPipeError, ConnectionResetError):
             return  # the agent is gone; the next look at the control socket says so and ends everything
+
+
+def _be_worker(first: kernel.Batch, closes_range: bool, zygote: int, work: Callable[[], NoReturn]) -> NoReturn:
+    """Live as a worker; a function and not a method, as that would be looked up in each of them."""
+    try:
+        _or_tell(first)
+        if not closes_range:
+            descriptors.close_others()
+        if getppid() != zygote:  # it ended before the signal was asked for
+            os._exit(EXIT_NOT_LOCKED)
+        enable_gc()
+        work()
+    finally:
+        os._exit(EXIT_NOT_LOCKED)  # whatever happened: a worker never goes on as a zygote
 
 
 def _receiver() -> Callable[[int, int], bytes]:

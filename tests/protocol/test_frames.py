@@ -192,7 +192,7 @@ def test_a_stream_cut_anywhere_gives_the_same_frames(frames: list[bytes], data: 
         found += splitter.feed(stream[at : at + size])
         at += size
     assert found == frames
-    assert splitter.pending_bytes == 0
+    assert not splitter.pending
 
 
 def test_a_length_over_the_limit_is_refused_at_once() -> None:

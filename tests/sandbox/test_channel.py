@@ -231,7 +231,7 @@ def test_the_worker_starts_with_the_program() -> None:
     big = b"x" * (2 * MAX_CHANNEL_FRAME_BYTES)
     start = start_frame(main="m", files={"m": big}, parameters={"p": 1}, output_bytes=7)
     came, _ = talk(lambda channel: channel.receive_start(), [start])
-    expected = {"main": "m", "files": {"m": big}, "libraries": None, "parameters": {"p": 1}}
+    expected = {"main": "m", "files": {"m": big}, "parameters": {"p": 1}}
     assert came == expected | {"limits": {"output_bytes": 7}}
 
 
