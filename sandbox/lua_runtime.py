@@ -110,9 +110,8 @@ def prepare(bindings: Sequence[Binding], flavour: str = "lua") -> LuaRuntime:
 class LuaRuntime:
     """One Lua state, for one program. See ``runtimes.Runtime``."""
 
-    takes_bytes = True
-
     def __init__(self, bindings: Sequence[Binding], flavour: str) -> None:
+        self.takes_bytes = True
         self._error: type[Exception] = module(flavour).LuaError
         self._channel = NOWHERE
         self._seeds: tuple[Any, ...] | None = None  # for Lua's generator of random numbers

@@ -118,9 +118,8 @@ def _simpler(value: Any) -> Any:
 class PythonRuntime:
     """One namespace, for one program. See ``runtimes.Runtime``."""
 
-    takes_bytes = False
-
     def __init__(self, bindings: Sequence[Binding]) -> None:
+        self.takes_bytes = False
         self._channel = NOWHERE
         self._parameters = NOTHING  # of the run; set when the program arrives
         self._endings: list[Callable[[], Any]] = []  # for the end of the program, last come, first called

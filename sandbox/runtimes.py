@@ -151,9 +151,9 @@ class RuntimeLimits:
     memory_bytes: int  # what a script may hold; the process limit of the jail stands above it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
-    """How one program ended."""
+    """How one program ended. Not changed after it was made; frozen, it would be made by a detour in each worker."""
 
     ok: bool
     value: Any = None  # plain, within ``values.RESULT_CAPS``; None unless ``ok``

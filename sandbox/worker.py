@@ -173,7 +173,8 @@ def ready(
     """Return :func:`main` with these arguments and all that can be made of them in the zygote, before the fork."""
     meter, limits, runtime = OutputMeter(channel), RuntimeLimits(memory_bytes), _prepared.get(language)
     attach = None if runtime is None else runtime.attach
-    return partial(_live, channel, meter, limits, language, bindings, lock, runtime, attach)
+    rehearsals = REHEARSALS_AHEAD if channel.ahead and language in REHEARSED else 0
+    return partial(_live, channel, meter, limits, language, bindings, lock, rehearsals, runtime, attach)
 
 
 def _live(
@@ -183,6 +184,7 @@ def _live(
     language: str,
     bindings: Sequence[Mapping[str, Any]],
     lock: Callable[[], None],
+    rehearsals: int,
     runtime: Runtime | None,
     attach: Callable[[ChannelLike, RuntimeLimits, bytes], None] | None,  # its own
 ) -> NoReturn:
@@ -194,9 +196,8 @@ def _live(
             attach = runtime.attach
         randomness = urandom(16)
         lock()
-        if channel.ahead and language in REHEARSED:
-            for _ in range(REHEARSALS_AHEAD):
-                rehearse(language, runtime)
+        for _ in range(rehearsals):
+            rehearse(language, runtime)
         attach(meter, limits, randomness)
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
         os._exit(EXIT_NOT_LOCKED)
