@@ -305,30 +305,29 @@ def fork(group: int | None = None) -> tuple[int, int]:
     return pid, os.pidfd_open(pid) if pid else 0
 
 
-class Waited(NamedTuple):
-    """A child that has ended and was reaped."""
-
-    pid: int
-    status: int  # as waitpid(2) gives it
-    cpu_us: int  # user and system time together
-    peak_bytes: int  # largest resident set
-
-
 _WAITED: Final = struct.Struct("i4xqqqqq")  # the status, then the start of struct rusage: two times, a size in KiB
 _waited: Final = ctypes.create_string_buffer(8 + 144)  # sizeof(struct rusage) is 144 on both processors
 _WAITED_ADDRESS: Final = ctypes.addressof(_waited)
+_WAITED_USAGE_ADDRESS: Final = _WAITED_ADDRESS + 8
+_WAIT4: Final = ARCHITECTURES.get(_MACHINE, _AARCH64).calls["wait4"]  # those of aarch64 are those of most others
+_WNOHANG: Final = int(os.WNOHANG)
+_take_waited: Final = _WAITED.unpack_from
 
 
-def reap() -> Waited | None:
+def reap() -> tuple[int, int, int, int] | None:
     """Reap one child that has ended; None if there is none now.
+
+    Returns:
+        Its pid; its status as waitpid(2) gives it; microseconds of user and system time together; bytes of its largest
+        resident set. No object with names for them: making one takes as long as the call.
 
     ``os.wait4`` looks up a module and builds an object of 16 fields each time, of which a zygote copies pages.
     """
-    pid = _syscall(architecture().calls["wait4"], -1, _WAITED_ADDRESS, os.WNOHANG, _WAITED_ADDRESS + 8, 0)
+    pid = _syscall(_WAIT4, -1, _WAITED_ADDRESS, _WNOHANG, _WAITED_USAGE_ADDRESS, 0)
     if pid <= 0:
         return None
-    status, user_s, user_us, system_s, system_us, peak_kib = _WAITED.unpack_from(_waited)
-    return Waited(pid, status, (user_s + system_s) * 1_000_000 + user_us + system_us, peak_kib * 1024)
+    status, user_s, user_us, system_s, system_us, peak_kib = _take_waited(_waited)
+    return pid, status, (user_s + system_s) * 1_000_000 + user_us + system_us, peak_kib * 1024
 
 
 _PIDFD_GET_INFO: Final = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info of 64 bytes), linux/pidfd.h; Linux 6.13

@@ -103,7 +103,8 @@ _FORKED_LAYOUT: Final = struct.Struct("<2sq")
 _ENDED_LAYOUT: Final = struct.Struct("<2sqiqq")
 MAX_FORK_BYTES: Final = _FORK_LAYOUT.size
 FORKED_BYTES: Final = _FORKED_LAYOUT.size
-_AFTER_RUN: Final = struct.calcsize("<2sq")
+_BEGINNING: Final = struct.Struct("<2sq")
+_AFTER_RUN: Final = _BEGINNING.size
 
 
 def pack(message: Message) -> bytes:
@@ -134,6 +135,11 @@ def put_forked(packet: Any, run: int) -> None:
     _FORKED_LAYOUT.pack_into(packet, 0, _FORKED, run)
 
 
+def ended_packet(run: int, status: int, cpu_us: int, peak_bytes: int) -> bytes:
+    """Return what :func:`pack` gives for ``Ended`` of these."""
+    return _ENDED_LAYOUT.pack(_ENDED, run, status, cpu_us, peak_bytes)
+
+
 def unpack(packet: bytes) -> Message:
     """Return the message in ``packet``.
 
@@ -160,9 +166,12 @@ def run_and_kind(packet: bytes) -> tuple[int, bytes]:
     Raises:
         ProtocolError: It is no request for a fork.
     """
-    if len(packet) != MAX_FORK_BYTES or packet[:2] != _FORK:
+    if len(packet) != MAX_FORK_BYTES:
         raise ProtocolError("a packet is no request for a fork")
-    return int.from_bytes(packet[2:_AFTER_RUN], "little", signed=True), packet[_AFTER_RUN:]
+    kind, run = _BEGINNING.unpack_from(packet)
+    if kind != _FORK:
+        raise ProtocolError("a packet is no request for a fork")
+    return run, packet[_AFTER_RUN:]
 
 
 def fork_request(packet: bytes) -> Fork:

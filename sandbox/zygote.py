@@ -37,11 +37,11 @@ from sandbox.control import (
     MAX_FORK_BYTES,
     MAX_PACKET_BYTES,
     Born,
-    Ended,
     Failed,
     NotForked,
     Ready,
     Setup,
+    ended_packet,
     fork_request,
     pack,
     put_forked,
@@ -194,7 +194,7 @@ class Zygote:
                 else:
                     has_ended = True
             if has_ended:
-                self._reap()
+                self._hear()
             if is_asked:
                 is_open = self._take_request()
         for pid in self._runs:  # not reaped, so the numbers are theirs
@@ -251,14 +251,19 @@ class Zygote:
         )
         return making
 
+    def _hear(self) -> None:
+        """Reap what has ended; and once more when it was heard, as what ended in between is not told again."""
+        self._reap()
+        births.heard(self._ends)
+        self._reap()
+
     def _reap(self) -> None:
         """Reap every child that has ended; those that are no workers were orphans of one."""
-        births.heard(self._ends)
         while (reaped := kernel.reap()) is not None:
             pid, status, cpu_us, peak_bytes = reaped
             run = self._runs.pop(pid, None)
             if run is not None:
-                self._say(pack(Ended(run, status, cpu_us, peak_bytes)))
+                self._say(ended_packet(run, status, cpu_us, peak_bytes))
 
     def _say(self, packet: bytes) -> None:
         try:

@@ -108,9 +108,10 @@ def test_a_child_that_has_ended_is_reaped_with_what_it_used() -> None:
     os.close(pidfd)
     reaped = kernel.reap()
     assert reaped is not None
-    assert (reaped.pid, os.waitstatus_to_exitcode(reaped.status)) == (pid, 7)
-    assert 40_000 < reaped.cpu_us < 5_000_000
-    assert 2**20 < reaped.peak_bytes < 2**33
+    reaped_pid, status, cpu_us, peak_bytes = reaped
+    assert (reaped_pid, os.waitstatus_to_exitcode(status)) == (pid, 7)
+    assert 40_000 < cpu_us < 5_000_000
+    assert 2**20 < peak_bytes < 2**33
     assert kernel.reap() is None
 
 
