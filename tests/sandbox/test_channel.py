@@ -261,8 +261,8 @@ def test_a_gate_that_is_gone_ends_the_worker() -> None:
 class Listening(Channel):
     """One that listens, and counts how it got what it got."""
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, listens=True)
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__(end.fileno(), take=end.recv)
         self.looks = 0
         self.sleeps = 0
 
@@ -278,8 +278,8 @@ class Listening(Channel):
 @pytest.fixture
 def listening() -> Iterator[tuple[Listening, socket.socket]]:
     ours, theirs = socket.socketpair()
-    with ours:
-        yield Listening(theirs.detach()), ours
+    with ours, theirs:
+        yield Listening(theirs), ours
 
 
 def test_an_answer_within_a_moment_is_not_slept_for(listening: tuple[Listening, socket.socket]) -> None:

@@ -10,7 +10,23 @@ import pytest
 
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.frames import encode
-from sandbox.control import Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, fork_request, pack, unpack
+from sandbox.control import (
+    FORKED_BYTES,
+    Born,
+    Ended,
+    Failed,
+    Fork,
+    Forked,
+    NotForked,
+    Ready,
+    Setup,
+    ended_packet,
+    fork_request,
+    pack,
+    put_forked,
+    run_and_kind,
+    unpack,
+)
 
 MESSAGES = [
     Setup([{"name": "a", "parameters": [], "local": False}], ["seccomp"], "sandbox.worker", [], 65534, 65534),
@@ -109,3 +125,33 @@ def test_what_has_no_place_is_not_sent(message: Any) -> None:
     """It is an error of this side, told before anything is on its way."""
     with pytest.raises(ProtocolError):
         pack(message)
+
+
+def test_what_is_said_for_each_worker_is_the_same_by_the_short_way() -> None:
+    """To the byte, whatever the buffer held before."""
+    packet = bytearray(b"x" * FORKED_BYTES)
+    for run in (0, 7, 2**63 - 1):
+        put_forked(packet, run)
+        assert packet == pack(Forked(run))
+    assert ended_packet(7, 9, 1000, 2**20) == pack(Ended(7, 9, 1000, 2**20))
+
+
+def test_requests_that_differ_in_the_run_alone_are_of_one_kind() -> None:
+    """Everything else makes another kind, so nothing that was looked at stands for what was not."""
+    run, kind = run_and_kind(FORK)
+    assert run == 1
+    assert run_and_kind(pack(Fork(-5, "lua", 2**26, 2.0, True))) == (-5, kind)
+    others = [
+        Fork(1, "luajit", 2**26, 2.0, True),
+        Fork(1, "lua", 2**26 + 1, 2.0, True),
+        Fork(1, "lua", 2**26, 2.5, True),
+        Fork(1, "lua", 2**26, 2.0, False),
+    ]
+    assert kind not in {run_and_kind(pack(other))[1] for other in others}
+
+
+@pytest.mark.parametrize("packet", [b"", FORK[:-1], FORK + b"\0", pack(Forked(1)), b"\xc1\x06" + FORK[2:]])
+def test_what_is_no_request_is_of_no_kind(packet: bytes) -> None:
+    """Too short, too long, or something else."""
+    with pytest.raises(ProtocolError):
+        run_and_kind(packet)
