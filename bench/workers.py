@@ -25,7 +25,7 @@ from protocol.signing import PrivateKey
 from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
-from sandbox.launch import SPARES, Options, Program, Sandbox
+from sandbox.launch import DEFAULT_ENTRY, SPARES, Options, Program, Sandbox
 from sandbox.parties import Session
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
@@ -77,11 +77,19 @@ class Bench:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, spares: int = SPARES, tier: Tier = Tier.OBSERVE) -> AsyncIterator[Bench]:
-        """Start it, with a spool in a temporary directory and so many workers that wait, at one tier."""
+    async def opened(
+        cls, spares: int = SPARES, tier: Tier = Tier.OBSERVE, entry: str = DEFAULT_ENTRY
+    ) -> AsyncIterator[Bench]:
+        """Start it, with a spool in a temporary directory and so many workers that wait, at one tier.
+
+        Args:
+            spares: Workers that wait.
+            tier: Of the policy.
+            entry: The module that says what a worker does.
+        """
         with tempfile.TemporaryDirectory(prefix="outrider-bench-") as directory:
             spool = Spool.open(Path(directory) / "spool.sqlite", on_broken=_broken)
-            sandbox = await Sandbox.start(bindings=load().bindings(), options=Options(spares=spares))
+            sandbox = await Sandbox.start(bindings=load().bindings(), options=Options(spares=spares, entry=entry))
             recorder = TimedRecorder(spool, SystemClock(), agent_id="a" * 64, key=PrivateKey.generate())
             load()
             keep_what_is_loaded()
@@ -136,13 +144,15 @@ async def measure_cold() -> list[Measure]:
     async with Bench.opened(spares=0) as bench:
         lua = await _cold(bench, "lua")
         python = await _cold(bench, "python")
+    async with Bench.opened(spares=0, entry="bench.bare") as bench:
+        bare = Peer("a fork of the zygote that does nothing, reaped", await bench.run("lua", COLD["lua"]))
     async with Bench.opened() as bench:
         warm = {language: await _from_spare(bench, language) for language in FIRST}
-    peer = await asyncio.to_thread(peers.bubblewrap)
+    others = (await asyncio.to_thread(peers.bubblewrap), bare)
     told = "from request to the reaped end, p50"
     return [
-        Measure("cold jailed worker, Lua", lua["p50"], "ms", COLD_TARGET_MS, spread=lua, peers=(peer,), note=told),
-        Measure("cold jailed worker, Python", python["p50"], "ms", spread=python, peers=(peer,), note=told),
+        Measure("cold jailed worker, Lua", lua["p50"], "ms", COLD_TARGET_MS, spread=lua, peers=others, note=told),
+        Measure("cold jailed worker, Python", python["p50"], "ms", spread=python, peers=others, note=told),
         *(
             Measure(
                 f"spare jailed worker, {language}",

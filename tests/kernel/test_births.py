@@ -56,14 +56,18 @@ def test_a_fork_whose_hearer_is_gone_is_none_the_less_one(ends: tuple[socket.soc
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
 
 
+def end_if_child(pid: int) -> None:
+    if pid == 0:
+        os._exit(0)
+
+
 def test_a_packet_that_cannot_be_sent_is_an_error() -> None:
     """Nobody would ever hear of the child."""
     reading, writing = os.pipe()
     herald = births.Herald(SIZE)
     try:
         with pytest.raises(OSError, match="sendmsg"):
-            if herald.fork(writing) == 0:
-                os._exit(0)
+            end_if_child(herald.fork(writing))
     finally:
         os.close(reading)
         os.close(writing)
