@@ -18,6 +18,7 @@ import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, native, only, python, table
 
 from protocol.errors import TooLargeError, UnavailableError
+from sandbox.gate import Gate
 from sandbox.launch import Options, Program, Sandbox
 from sandbox.runs import EXIT_GRACE_S
 
@@ -262,6 +263,25 @@ async def test_what_cannot_be_made_durable_runs_nothing(sandbox: Sandbox) -> Non
     with pytest.raises(UnavailableError, match="disk"):
         await sandbox.run(lua("return 1"), gate(), LIMITS, before())
     assert (await run(sandbox, lua("return 1"))).status == "ok"
+
+
+async def test_a_gate_that_cannot_be_made_ends_the_worker() -> None:
+    """Its program is on the way to it by then: what it asks for meanwhile is not looked at."""
+    made = await Sandbox.start(bindings=BINDINGS, options=Options(spares=0))
+    zygote = made._zygote
+    assert zygote is not None
+
+    def refuse() -> Gate:
+        assert zygote.active == 1
+        raise UnavailableError("there is no gate")
+
+    try:
+        with pytest.raises(UnavailableError, match="no gate"):
+            await made.run(lua("while true do t.add(1) end"), refuse, LIMITS)
+        await until(lambda: zygote.active == 0, "the worker goes on")
+        assert (await run(made, lua("return 1"))).status == "ok"
+    finally:
+        await made.close()
 
 
 async def test_cancelling_kills_the_worker(sandbox: Sandbox) -> None:
