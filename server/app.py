@@ -24,7 +24,7 @@ from protocol.errors import (
     TrustError,
     UnavailableError,
 )
-from server import courier, limits, quarantine, record_tree, refusals
+from server import courier, limits, quarantine, reading, record_tree, refusals
 from server.access import Caller
 from server.api import (
     access_grants,
@@ -168,6 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await core.database.write(core.ledger.checkpoint)
         await core.database.write(partial(record_tree.sign_newest, key=core.key))
     core.database.close()
+    await asyncio.to_thread(reading.end)
     LOG.info("server ended")
 
 

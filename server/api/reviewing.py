@@ -68,7 +68,7 @@ async def bundle(core: CoreOf, viewer: Looker, identity: str) -> dict[str, Any]:
             "bundle": found.pack(),
             "libraries": [
                 library.pack()
-                for library in insights.libraries(core, connection, found)
+                for library in insights.libraries(core, connection, found, row.author)
                 if may_see(connection, viewer, scripts.by_digest(connection, library.digest))
             ],
         }  # fmt: skip

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -20,29 +19,20 @@ from policies.compare import Asked, Grant
 from protocol.bundle import Bundle
 from protocol.errors import ArgumentError
 from protocol.limits import MAX_BUNDLE_BYTES
-from protocol.manifest import Manifest
 from protocol.tiers import Tier
-from sandbox.analysis import Analysis, Need, Pinned, Tables, analyse, from_plain, joined, risks
+from sandbox.analysis import Pinned
+from server import reading
 from server.core import Core
+from server.services.visibility import Viewer, may_see
 from server.store.prepared import Prepared
 from server.store.tables import insights, scripts
 from server.version import VERSION
 from stdlib import tables
 
 MAX_LIBRARIES: Final = 32  # of one script, all together; what an agent takes (agent.libraries)
-MAX_PLACES: Final = 50  # of one call
-MAX_TOLD: Final = 200  # of each list
-MAX_TEXT: Final = 500  # characters of one item
-UNKNOWN_CALLS: Final = "calls nobody can tell"
 _KEPT = Prepared(select(insights).where(insights.c.digest == bindparam("of")))
 _FORGET = Prepared(delete(insights).where(insights.c.digest == bindparam("of")))
 _KEEP = Prepared(insert(insights), "digest", "made_by", "found")
-
-
-@cache
-def known_calls() -> Tables:
-    """Return what analysis knows of every call there is."""
-    return from_plain(tables.load())
 
 
 @cache
@@ -52,10 +42,10 @@ def made_by() -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def of(core: Core, connection: Connection, bundle: Bundle) -> dict[str, Any]:
-    """Return what reading a published version finds; from what is kept, if it is."""
+def of(core: Core, connection: Connection, bundle: Bundle, author: str) -> dict[str, Any]:
+    """Return what reading a version that its author has published finds; from what is kept, if it is."""
     held = kept(connection, bundle.digest)
-    return held if held is not None else read(core, connection, bundle)[0]
+    return held if held is not None else reading.read(bundle, *libraries_of(core, connection, bundle, author))[0]
 
 
 def kept(connection: Connection, digest: str) -> dict[str, Any] | None:
@@ -72,13 +62,15 @@ def keep(connection: Connection, digest: str, found: dict[str, Any]) -> None:
     _KEEP.add(connection, [{"digest": digest, "made_by": made_by(), "found": found}])
 
 
-def read(core: Core, connection: Connection, bundle: Bundle) -> tuple[dict[str, Any], Analysis]:
-    """Read a version now, with its libraries; return what is kept of it, and all that was found."""
-    manifest = bundle.manifest
-    pinned, missing = _libraries(core, connection, bundle)
-    files = joined(manifest.language, bundle.files, pinned)
-    found = analyse(manifest.language, files, manifest.main, known_calls())
-    return _plain(manifest, found, missing), found
+def refuse_syntax_error(wrong: tuple[str, str] | None) -> None:
+    """Return if the code can be read.
+
+    Raises:
+        ArgumentError: It cannot; says where and why.
+    """
+    if wrong is not None:
+        place, message = wrong
+        raise ArgumentError(message, where=place)
 
 
 def asked(bundle: Bundle, found: dict[str, Any]) -> Asked:
@@ -94,17 +86,20 @@ def asked(bundle: Bundle, found: dict[str, Any]) -> Asked:
     return Asked.of(bundle.manifest, grants, calls, is_dynamic=bool(found["dynamic"]))
 
 
-def libraries(core: Core, connection: Connection, bundle: Bundle) -> list[Bundle]:
+def libraries(core: Core, connection: Connection, bundle: Bundle, author: str) -> list[Bundle]:
     """Return the bundles of the libraries that a script pins, directly or not, as far as they are here."""
-    pinned, _ = _libraries(core, connection, bundle)
+    pinned, _ = libraries_of(core, connection, bundle, author)
     return [Bundle.from_files(dict(each.files)) for each in pinned]
 
 
 # libraries -----------------------------------------------------------------------------------------------------------
 
 
-def _libraries(core: Core, connection: Connection, bundle: Bundle) -> tuple[list[Pinned], list[str]]:
-    """Return the libraries of a script, directly pinned or not, and why some cannot be read."""
+def libraries_of(core: Core, connection: Connection, bundle: Bundle, author: str) -> tuple[list[Pinned], list[str]]:
+    """Return the libraries of a script, directly pinned or not, and why some cannot be read.
+
+    What its author may not see is not there: what is read of it, and its name, would be told with the script.
+    """
     manifest = bundle.manifest
     found: list[Pinned] = []
     missing: list[str] = []
@@ -117,9 +112,11 @@ def _libraries(core: Core, connection: Connection, bundle: Bundle) -> tuple[list
             continue
         seen.add(wanted.digest)
         row = connection.execute(select(scripts).where(scripts.c.digest == wanted.digest)).first()
-        if row is None or row.name != wanted.name:
-            told = "is not published here" if row is None else f"has the digest of {row.name}"
-            missing.append(f"{wanted.name} {wanted.digest} {told}")
+        if row is None or not may_see(connection, Viewer(author), row):
+            missing.append(f"{wanted.name} {wanted.digest} is not published here")
+            continue
+        if row.name != wanted.name:
+            missing.append(f"{wanted.name} {wanted.digest} has the digest of {row.name}")
             continue
         library = core.repository.bundle(row.name, row.version, row.digest)
         if _family(library.manifest.language) != _family(manifest.language):
@@ -135,70 +132,3 @@ def _libraries(core: Core, connection: Connection, bundle: Bundle) -> tuple[list
 
 def _family(language: str) -> str:
     return "lua" if language == "luajit" else language
-
-
-# what is kept --------------------------------------------------------------------------------------------------------
-
-
-def _plain(manifest: Manifest, found: Analysis, missing: Sequence[str]) -> dict[str, Any]:
-    dynamic = [*(f"manifest.yaml: requires {told}" for told in missing), *found.dynamic]
-    tier = max(Tier) if missing else found.tier
-    unknown = {**found.unknown, **{".".join(names): places for names, places in found.absent.items()}}
-    said = [
-        {
-            "code": risk.code, "short": risk.short, "means": risk.means, "calls": list(risk.calls),
-            "paths": few(risk.paths),
-        }
-        for risk in risks(found.calls, manifest.needs or found.needs)
-    ]  # fmt: skip
-    if dynamic or found.syntax_errors:
-        means = f"may make calls that reading cannot tell, as far as {tier.label} allows"
-        said.insert(0, {"code": "dynamic", "short": UNKNOWN_CALLS, "means": means, "calls": [], "paths": []})
-    return {
-        "tier": tier.label,
-        "calls": [
-            {"call": each.name, "tier": each.tier.label, "places": few(each.places, MAX_PLACES)}
-            for each in found.calls.values()
-        ],
-        "needs": [_need(need) for need in found.needs],
-        "dynamic": few(dynamic),
-        "unknown": few(f"{name} ({', '.join(few(places, 5))})" for name, places in sorted(unknown.items())),
-        "wrong": few(f"{place}: {message}" for place, message in (*found.syntax_errors, *found.wrong)),
-        "risks": said,
-        "missing": few(missing),
-    }
-
-
-def _need(need: Need) -> dict[str, Any]:
-    told = need.to_plain()
-    for key in ("paths", "commands", "targets"):
-        items = told.get(key, [])
-        if len(items) > MAX_TOLD or any(len(item) > MAX_TEXT for item in items):
-            told[key] = [item for item in items if len(item) <= MAX_TEXT][:MAX_TOLD]
-            told["bounded"] = False  # what is left out counts as anything
-        if items:
-            told[key] = [encodable(item) for item in told[key]]
-    return told
-
-
-def few(texts: Iterable[str], most: int = MAX_TOLD) -> list[str]:
-    """Return the first of ``texts``, cut, and how many more there are."""
-    held = list(texts)
-    shown = [encodable(text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}...") for text in held[:most]]
-    return shown if len(held) <= most else [*shown, f"and {len(held) - most} more"]
-
-
-def encodable(text: str) -> str:
-    """Return ``text`` as an answer can hold it: a path in a script may have half a surrogate pair in it."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def refuse_syntax_errors(found: Analysis) -> None:
-    """Return if the code can be read.
-
-    Raises:
-        ArgumentError: It cannot; says where and why.
-    """
-    if found.syntax_errors:
-        place, message = found.syntax_errors[0]
-        raise ArgumentError(message, where=place)

@@ -15,6 +15,7 @@ from protocol.tiers import Tier
 from protocol.trust import check_approval, check_publication
 from server import clock
 from server.core import Core
+from server.findings import encodable
 from server.services import code, comments, counting, desired, history, insights
 from server.services import scripts as service
 from server.services.remembered import Remembered
@@ -72,7 +73,7 @@ def since(base: Row[Any] | None, changes: Sequence[Change]) -> dict[str, Any]:
     gained = [str(change) for change in changes if change.is_gain]
     return {
         "previous": None if base is None else base.version,
-        "gained": [insights.encodable(text[:MAX_GAINED_TEXT]) for text in gained[:MAX_GAINED]],
+        "gained": [encodable(text[:MAX_GAINED_TEXT]) for text in gained[:MAX_GAINED]],
         "more": max(0, len(gained) - MAX_GAINED),
     }
 
@@ -85,12 +86,12 @@ def compared(
     What has no version before it is compared with a script that may do nothing.
     """
     bundle = core.repository.bundle(row.name, row.version, row.digest)
-    found = insights.of(core, connection, bundle)
+    found = insights.of(core, connection, bundle, row.author)
     now = insights.asked(bundle, found)
     if base is None:
         return compare(Asked(Tier.COMPUTE, now.language, (), is_stated=True), now), found, bool(found["missing"])
     older = core.repository.bundle(base.name, base.version, base.digest)
-    read_before = insights.of(core, connection, older)
+    read_before = insights.of(core, connection, older, base.author)
     is_open = bool(found["missing"] or read_before["missing"])
     return compare(insights.asked(older, read_before), now), found, is_open
 
@@ -112,7 +113,7 @@ def show(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> d
         "dynamic": found["dynamic"], "unknown": found["unknown"], "wrong": found["wrong"],
         "needs": [_need(need) for need in bundle.manifest.needs],
         "requires": [{"name": item.name, "digest": item.digest} for item in bundle.manifest.requires],
-        "tests": [insights.encodable(test.name[:MAX_GAINED_TEXT]) for test in bundle.manifest.tests],
+        "tests": [encodable(test.name[:MAX_GAINED_TEXT]) for test in bundle.manifest.tests],
         "checked": comments.checked(connection, [row.id]).get(row.id),  # the server itself runs nothing
         "manifest": service.manifest_view(bundle), "history": history.of(core, connection, row.name, viewer),
         "comments": comments.of(connection, row.id), **counting.standing(core, connection, row),
@@ -122,7 +123,7 @@ def show(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> d
 def encoded(change: Change) -> dict[str, Any]:
     """Return a change as JSON data that can be written down."""
     plain = change.to_plain()
-    return {key: insights.encodable(value) if isinstance(value, str) else value for key, value in plain.items()}
+    return {key: encodable(value) if isinstance(value, str) else value for key, value in plain.items()}
 
 
 def _need(need: Any) -> dict[str, Any]:

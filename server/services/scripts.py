@@ -6,6 +6,7 @@ an agent never relies on that.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import secrets
@@ -30,8 +31,10 @@ from protocol.taking_back import REVOCATION
 from protocol.tiers import Tier
 from protocol.trust import Authorised, authorise, check_publication, check_withdrawal
 from protocol.versions import Version
-from server import clock
+from sandbox.analysis import Pinned
+from server import clock, reading
 from server.core import Core
+from server.reading import Found
 from server.services import desired, insights, namespace
 from server.services.visibility import EVERYTHING, Viewer, may_see, versions_for
 from server.store.prepared import Prepared
@@ -53,21 +56,29 @@ async def publish(core: Core, envelope: Envelope, packed: bytes, principal: str)
     """
     roster = core.roster
     published, authors = check_publication(envelope, roster, clock.now())
-    # Each way to another thread and back costs more than most of what is done there: there are three.
-    bundle, insight = await core.database.read(lambda connection: _read(core, connection, published, packed))
     may = roster.authors(published.name, clock.now())
     signers = {key_id: roster.name_of(key_id) or "?" for key_id in authors if key_id in may}
+    if not signers:  # such as one that was retired since: what it published counts, and it publishes nothing more
+        raise TrustError(f"{published.name} is signed by a key that may publish no more", reason="expired")
+    author = signers[min(signers)]
+    # Each way to another thread and back costs more than most of what is done there: there are three.
+    bundle, libraries, found = await core.database.read(
+        lambda connection: _read(core, connection, published, packed, author)
+    )
+    if found is None:
+        found = await asyncio.to_thread(reading.read, bundle, *libraries)
+    insight, wrong = found
+    insights.refuse_syntax_error(wrong)
 
-    def commit(connection: Connection) -> tuple[_Place, str, str] | None:
+    def commit(connection: Connection) -> tuple[_Place, str] | None:
         place = _place(core, connection, bundle, frozenset(signers.values()))
         if place is None:
             return None
-        author = signers[min(signers)]
-        return place, author, core.repository.publish(
+        return place, core.repository.publish(
             bundle, author, envelope.to_json(), owners=place.owners, is_newest=place.is_newest, is_new=True
         )  # fmt: skip
 
-    def add(connection: Connection, place: _Place, author: str, made: str) -> dict[str, Any]:
+    def add(connection: Connection, place: _Place, made: str) -> dict[str, Any]:
         _add(core, connection, bundle, envelope, author, made, principal, insight, place)
         return _published(core, connection, bundle.digest)
 
@@ -80,12 +91,16 @@ async def publish(core: Core, envelope: Envelope, packed: bytes, principal: str)
     return await core.database.read(lambda connection: _published(core, connection, bundle.digest))
 
 
-def _read(core: Core, connection: Connection, published: Publication, packed: bytes) -> tuple[Bundle, dict[str, Any]]:
-    """Return a bundle that is what its author signed, and what reading it finds.
+def _read(
+    core: Core, connection: Connection, published: Publication, packed: bytes, author: str
+) -> tuple[Bundle, tuple[list[Pinned], list[str]], Found | None]:
+    """Return a bundle that is what its author signed, its libraries, and what reading them finds.
+
+    None where they are long: that takes its time, and must not hold up other readers of the database.
 
     Raises:
         TrustError: It is something else.
-        ArgumentError: It is none, or its code has a syntax error.
+        ArgumentError: It is none.
     """
     bundle = Bundle.unpack(packed)
     bundle.verify(published.digest)
@@ -97,9 +112,9 @@ def _read(core: Core, connection: Connection, published: Publication, packed: by
             f"{published.name} {published.version} {published.tier.label}",
             reason="mix_and_match",
         )
-    insight, found = insights.read(core, connection, bundle)
-    insights.refuse_syntax_errors(found)
-    return bundle, insight
+    libraries = insights.libraries_of(core, connection, bundle, author)
+    is_short = reading.is_short(bundle, libraries[0])
+    return bundle, libraries, reading.read(bundle, *libraries) if is_short else None
 
 
 @dataclass(frozen=True, slots=True)

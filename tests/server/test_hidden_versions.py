@@ -94,6 +94,33 @@ async def test_who_is_called_almost_like_an_owner_is_none(server: Headquarters, 
     refused(await server.ask("POST", "/scripts/deprecate", body, role=seen), 404, "not_found")
 
 
+async def test_a_private_library_is_not_read_by_way_of_a_script_that_pins_it(server: Headquarters) -> None:
+    """Its digest stands in records of runs; who pins it is told neither its name nor what it calls."""
+    source = "return {f = function() return fs.read('/srv/sesame') end}\n"
+    hidden = await server.bring_in(script(source, name="checks/secret", more=f"kind: library\n{PRIVATE}"))
+    for name in ("checks/guess", "checks/secret"):
+        pins = f"requires: [{{name: {name}, digest: '{hidden.digest}'}}]\n"
+        mine = script(
+            f"return require('{name}').f()\n", name=f"other/{name.partition('/')[2]}", tier="inspect", more=pins
+        )
+        seen = enter(server, "author", "eve")
+        published = expect(await server.publish(mine, by(server, "eve", mine)), 201)
+        for path in SEEN_BY_ALL:
+            answer = await server.ask("GET", path.format(review=published["review"]), role=seen)
+            assert "sesame" not in answer.text
+            assert name == "checks/secret" or "secret" not in answer.text
+        shown = await server.get(f"/reviews/{published['review']}", role=seen)
+        assert shown["dynamic"][0] == f"manifest.yaml: requires {name} {hidden.digest} is not published here"
+
+
+async def test_a_library_of_ones_own_is_read_with_the_script_that_pins_it(server: Headquarters) -> None:
+    source = "return {f = function() return fs.read('/srv/sesame') end}\n"
+    hidden = await server.bring_in(script(source, name="checks/secret", more=f"kind: library\n{PRIVATE}"))
+    pins = f"requires: [{{name: checks/secret, digest: '{hidden.digest}'}}]\n{PRIVATE}"
+    published = expect(await server.publish(script("return require('checks/secret').f()\n", more=pins)), 201)
+    assert (await server.get(f"/reviews/{published['review']}"))["dynamic"] == []
+
+
 # handing over ---------------------------------------------------------------------------------------------------------
 
 

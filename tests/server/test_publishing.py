@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 from headquarters import Headquarters, expect, packed, plain, refused, script
-from world import NOW, World
+from world import NOW, ROLES, World
 
 from protocol.bundle import Bundle
 from protocol.frames import encode
@@ -84,6 +84,22 @@ async def test_a_version_is_never_replaced(server: Headquarters) -> None:
     told = refused(await server.publish(script("return 2\n")), 409, "conflict")
     assert "checks/disk 1.2.0" in told["detail"]
     assert (await server.get("/scripts/show", name="checks/disk"))["digest"] == DISK.digest
+
+
+async def test_a_key_that_was_retired_publishes_nothing_more(server: Headquarters) -> None:
+    """What it signed before still counts, where it was published before."""
+    bundle, newer = script(), script(version="1.3.0")
+    told = {each: server.world.publication(**server.about(each)) for each in (bundle, newer)}
+    expect(await server.publish(bundle, told[bundle]), 201)
+    members = [
+        server.world.member(name, **({"retired": stamp(NOW - timedelta(minutes=1))} if name == "ann" else {}))
+        for name in ROLES
+    ]  # fmt: skip
+    expect(await server.put_roster(2, keys=members), 200)
+    refused(await server.publish(newer, told[newer]), 403, "untrusted", reason="expired")
+    other = script(name="checks/other")
+    refused(await server.publish(other), 403, "untrusted", reason="expired")
+    expect(await server.approve(bundle), 200)
 
 
 async def test_an_unsigned_publication(server: Headquarters) -> None:
