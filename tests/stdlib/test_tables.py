@@ -27,7 +27,8 @@ def test_a_server_that_reads_a_script_loads_no_implementation_of_a_call() -> Non
 import json, sys
 import server.__main__, server.app
 from sandbox.analysis import analyse
-from server.services.insights import known_calls, made_by
+from server.findings import known_calls
+from server.services.insights import made_by
 found = analyse("lua", {"main.lua": b"return sys.uptime()"}, "main.lua", known_calls())
 made_by()
 print(json.dumps([sorted(name for name in sys.modules if name.split(".")[0] == "stdlib"), list(found.calls)]))
