@@ -96,19 +96,19 @@ async def test_whether_it_is_paused_outlives_the_server_and_a_turn_of_segments(t
     made = Recording(tmp_path, ABOUT)
     made.event(1, "presence", {"what": "paused", "who": "mo"})
     assert made.paused_by == "mo"
-    again = Recording(tmp_path, ABOUT)
+    again = Recording(tmp_path, ABOUT)  # no close before it: the process was killed
     assert again.paused_by == "mo"
     for offset in range(0, SEGMENT_BYTES, 64 << 10):
         again.output(2, offset, b"x" * (64 << 10))
     again.event(3, "marker", "in a segment of its own")
+    await again.close()
     third = Recording(tmp_path, ABOUT)
     assert third.paused_by == "mo"
     third.event(4, "presence", {"what": "joined", "who": "ana"})
     third.event(5, "presence", {"what": "resumed", "who": "max"})
     assert third.paused_by is None
+    await third.close()
     assert Recording(tmp_path, ABOUT).paused_by is None
-    for each in (made, again, third):
-        await each.close()
 
 
 @pytest.mark.parametrize("cut", range(1, 40))
