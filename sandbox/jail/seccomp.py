@@ -12,11 +12,12 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 import kernel
 
-#: The whole list; the order is by frequency, as the filter is walked from its start.
+#: The whole list.
 ALLOWED: Final = (
     "read", "write", "recvfrom", "futex", "clock_gettime", "mmap", "munmap", "mremap", "mprotect", "brk", "madvise",
     "getrandom", "rt_sigreturn", "exit_group",
@@ -38,6 +39,10 @@ _NUMBER_AT, _ARCHITECTURE_AT, _THIRD_ARGUMENT_AT, _FOURTH_ARGUMENT_AT = 0, 4, 32
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
 
 
+_Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
+_AT_ONCE: Final = 4  # numbers that are compared one after the other; measured, with 1 to 7
+
+
 class _Program(ctypes.Structure):
     _fields_ = [
         ("length", ctypes.c_ushort),
@@ -45,10 +50,12 @@ class _Program(ctypes.Structure):
     ]
 
 
-def instructions(architecture: kernel.Architecture) -> list[tuple[int, int, int, int]]:
-    """Return the filter as (code, jump if true, jump if false, operand). Pure.
+def instructions(architecture: kernel.Architecture) -> list[_Instruction]:
+    """Return the filter. Pure.
 
-    Each allowed call is a pair or a small block that ends in a return, so that no jump is longer than its block.
+    The number is searched for by halves: when the filter is put in, which each worker waits for, the kernel tries it on
+    every number there is, to know those that it need not ask about again. That is a quarter of the whole call.
+    Each allowed call is a pair or a small block that ends in a return.
     """
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),
@@ -58,27 +65,37 @@ def instructions(architecture: kernel.Architecture) -> list[tuple[int, int, int,
     ]
     if architecture.has_second_table:
         program += [(_JUMP_AT_LEAST, 0, 1, _X32_BIT), (_RETURN, 0, 0, KILL_PROCESS)]
-    for name in ALLOWED:
-        number = architecture.calls[name]
-        if name in NO_CODE:
-            program += [
-                (_JUMP_EQUAL, 0, 4, number),
-                (_LOAD, 0, 0, _THIRD_ARGUMENT_AT),
-                (_JUMP_BITS, 0, 1, _PROT_EXEC),
-                (_RETURN, 0, 0, REFUSE),
-                (_RETURN, 0, 0, ALLOW),
-            ]
-        elif name == DONT_WAIT:
-            program += [
-                (_JUMP_EQUAL, 0, 4, number),
-                (_LOAD, 0, 0, _FOURTH_ARGUMENT_AT),
-                (_JUMP_EQUAL, 1, 0, _MSG_DONTWAIT),
-                (_RETURN, 0, 0, KILL_PROCESS),
-                (_RETURN, 0, 0, ALLOW),
-            ]
-        else:
-            program += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, ALLOW)]
-    return [*program, (_RETURN, 0, 0, KILL_PROCESS)]
+    return program + _search(sorted(ALLOWED, key=architecture.calls.__getitem__), architecture)
+
+
+def _search(names: Sequence[str], architecture: kernel.Architecture) -> list[_Instruction]:
+    """Return what finds the number that is loaded among ``names``, which are in the order of their numbers."""
+    if len(names) <= _AT_ONCE:
+        blocks = [instruction for name in names for instruction in _block(name, architecture.calls[name])]
+        return [*blocks, (_RETURN, 0, 0, KILL_PROCESS)]
+    middle = len(names) // 2
+    below, from_there = _search(names[:middle], architecture), _search(names[middle:], architecture)
+    return [(_JUMP_AT_LEAST, len(below), 0, architecture.calls[names[middle]]), *below, *from_there]
+
+
+def _block(name: str, number: int) -> list[_Instruction]:
+    if name in NO_CODE:
+        return [
+            (_JUMP_EQUAL, 0, 4, number),
+            (_LOAD, 0, 0, _THIRD_ARGUMENT_AT),
+            (_JUMP_BITS, 0, 1, _PROT_EXEC),
+            (_RETURN, 0, 0, REFUSE),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+    if name == DONT_WAIT:
+        return [
+            (_JUMP_EQUAL, 0, 4, number),
+            (_LOAD, 0, 0, _FOURTH_ARGUMENT_AT),
+            (_JUMP_EQUAL, 1, 0, _MSG_DONTWAIT),
+            (_RETURN, 0, 0, KILL_PROCESS),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+    return [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, ALLOW)]
 
 
 def assemble(architecture: kernel.Architecture) -> bytes:

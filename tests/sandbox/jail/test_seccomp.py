@@ -73,15 +73,22 @@ async def test_memory_never_becomes_code(name: str) -> None:
 
 def run(program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0) -> int:
     """Interpret a filter, as linux/bpf_common.h and linux/filter.h define it, on one system call."""
+    return walked(program, audit, number, third, fourth)[0]
+
+
+def walked(
+    program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0
+) -> tuple[int, int]:
+    """Return what comes of it, and in how many instructions."""
     data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, fourth, 0, 0)
-    at, accumulator = 0, 0
+    at, accumulator, steps = 0, 0, 0
     while True:
         code, if_true, if_false, operand = program[at]
-        at += 1
+        at, steps = at + 1, steps + 1
         if code == 0x20:
             (accumulator,) = struct.unpack_from("=I", data, operand)
         elif code == 0x06:
-            return operand
+            return operand, steps
         else:
             holds = {0x15: accumulator == operand, 0x35: accumulator >= operand, 0x45: bool(accumulator & operand)}
             at += if_true if holds[code] else if_false
@@ -98,6 +105,13 @@ def test_exactly_the_list_is_allowed(architecture: kernel.Architecture) -> None:
     }
     assert allowed == {architecture.calls[name] for name in seccomp.ALLOWED if name != seccomp.DONT_WAIT}
     assert len(seccomp.ALLOWED) == 14
+
+
+@pytest.mark.parametrize("architecture", [X86_64, AARCH64])
+def test_whatever_number_it_is_that_is_found_in_a_few_steps(architecture: kernel.Architecture) -> None:
+    """The kernel tries them all each time that a worker puts the filter in."""
+    program = seccomp.instructions(architecture)
+    assert max(walked(program, architecture.audit, number)[1] for number in range(600)) <= 14
 
 
 @pytest.mark.parametrize("architecture", [X86_64, AARCH64])
