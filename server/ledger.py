@@ -51,6 +51,12 @@ _END = Prepared(
         started_us=func.coalesce(runs.c.started_us, bindparam("at_us")),
     )
 )  # fmt: skip
+_UNKNOWN = (
+    "id", "agent", "script", "version", "digest", "status", "principal", "purpose", "schedule", "fire_us", "created_us",
+    "started_us",
+)  # fmt: skip
+_ADD_BEGUN = Prepared(insert(runs), *_UNKNOWN)
+_ADD_ENDED = Prepared(insert(runs), *_UNKNOWN, "reason", "finished_us", "ending")
 _KNOWN = Prepared(select(runs.c.id).where(runs.c.id == bindparam("run")))
 _END_KEY = "own_ledger"  # in the table meta: where the server's own chain ends
 _MOVE_END = Prepared(update(meta).where(meta.c.key == _END_KEY).values(value=bindparam("end")))
@@ -242,7 +248,7 @@ def ingest(
 
 def _run_started(connection: Connection, agent: str, record: Record) -> None:
     if not _START.change(connection, run=record.run, of=agent, to="running", at_us=record.time_us):
-        _add_unknown(connection, agent, record, {"status": "running", "started_us": record.time_us})
+        _add_unknown(connection, agent, record, _ADD_BEGUN, {"status": "running"})
 
 
 def end_of_run(record: Record) -> dict[str, Any]:
@@ -263,7 +269,7 @@ def _run_ended(connection: Connection, agent: str, record: Record) -> None:
         told=ended["ending"],
     )  # fmt: skip
     if not changed:
-        _add_unknown(connection, agent, record, ended)
+        _add_unknown(connection, agent, record, _ADD_ENDED, ended)
 
 
 def _run_refused(connection: Connection, agent: str, record: Record) -> None:
@@ -310,21 +316,19 @@ def _session_refused(connection: Connection, agent: str, record: Record) -> None
     )  # fmt: skip
 
 
-def _add_unknown(connection: Connection, agent: str, record: Record, values: dict[str, Any]) -> None:
+def _add_unknown(connection: Connection, agent: str, record: Record, add: Prepared, values: dict[str, Any]) -> None:
     """Add a run that an agent began by itself, by schedule. A run of another agent with this id is left alone."""
     if _KNOWN.first(connection, run=record.run) is not None:
         return
     data = record.data
     fire_us = data.get("fire_us")
-    connection.execute(
-        insert(runs).values(
-            id=record.run, agent=agent, principal=record.principal, purpose="",
-            script=_text(data.get("script")) or "", version=_text(data.get("version")) or "",
-            digest=_text(data.get("digest")) or "",
-            schedule=_text(data.get("schedule")), fire_us=fire_us if _is_time(fire_us) else None,
-            created_us=record.time_us, **({"started_us": record.time_us} | values),
-        )
-    )  # fmt: skip
+    about = {
+        "id": record.run, "agent": agent, "principal": record.principal, "purpose": "",
+        "script": _text(data.get("script")) or "", "version": _text(data.get("version")) or "",
+        "digest": _text(data.get("digest")) or "", "schedule": _text(data.get("schedule")),
+        "fire_us": fire_us if _is_time(fire_us) else None, "created_us": record.time_us, "started_us": record.time_us,
+    }  # fmt: skip
+    add.add(connection, [about | values])
 
 
 def _is_time(value: Any) -> bool:
