@@ -25,7 +25,6 @@ RELAY_BYTES = 512 << 10  # of a stream of a session, handed on at once
 LAGGING_RECORD_BATCHES = 4  # frames of records taken in before the disk has the first of them
 CHECKED_AT_ONCE = 64  # records of a batch whose end of a run is told ahead; 1 ms of the event loop
 LATER_S = 0.05  # that a change nobody waits for may lie before it is written
-TOLD_S = 0.004  # that what was told of already lets pass what somebody waits for; about as long as an order takes
 MAX_WRITES_PER_GROUP = 256  # commands in one transaction
 MAX_PENDING_WRITES = 10_000  # commands that wait for the writer
 TAIL_PAGE = 200  # records read at once for a follower of the ledger

@@ -195,7 +195,7 @@ async def _begin(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
         _seen(connection, agent)
         return row.last_sequence, bytes(row.last_hash)
 
-    core.database.hurry()  # in the writer, and so after every batch of an earlier link
+    # In the writer, and so after every batch of an earlier link.
     sequence, digest = await core.database.write(held)
     link = Link(Role.SERVER, next_record=sequence + 1)
     session = AgentSession(socket, agent, link, core, _handler(core), Held(sequence, digest))

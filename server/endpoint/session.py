@@ -197,7 +197,6 @@ class AgentSession:
             self._on(event)
             return
         core, first, blobs = self._core, event.first, event.blobs
-        core.database.hurry()  # a batch before this one
         checked = self._held.check(first, blobs) if core.endings.are_watched else None
         told = ahead.to_tell(core, self._agent, checked) if checked is not None else []
         # Handed to the writer at once; while too many are under way, nothing more is read.

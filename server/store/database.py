@@ -5,7 +5,6 @@
 - A command that raises undoes only itself; the others of its group go on.
 - If the commit itself fails (disk full), all of the group are told, and nothing of it has happened.
 - A command that nobody waits for may lie for ``LATER_S``, and shares the transaction of the next that somebody does.
-- A command that was told of already lets those pass that somebody waits for, for ``TOLD_S`` at most.
 - Readers never wait for the writer (write-ahead log), and see only what was committed. But what somebody was told
   before it was committed (:meth:`Database.told_ahead`) every reader sees: one that begins after that waits for it.
 """
@@ -53,7 +52,6 @@ class Database:
         self._is_wake_planned = False
         self._closed = False
         self._told_ahead: set[asyncio.Future[Any]] = set()  # what was told already and is on its way to the disk
-        self._told: list[_Command] = []  # of it, what lets others pass
         self._looking = threading.RLock()  # a connection serves one thread at a time
         self._looker = self._engine.connect()  # kept: taking one from the pool costs more than a look
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -62,7 +60,6 @@ class Database:
     async def read(self, query: Callable[[Connection], Result]) -> Result:
         """Return what ``query`` finds in a consistent view, however many looks it takes; it must not write."""
         if self._told_ahead:
-            self.hurry()
             await asyncio.wait(self._told_ahead.copy())  # one that fails has not happened, and what is read says so
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_at_once, query)
 
@@ -81,27 +78,15 @@ class Database:
     def begin_told(self, command: Callable[[Connection], Result]) -> asyncio.Future[Result]:
         """Begin what somebody is told of now as if it were written, and let no reader miss it.
 
-        Who reads from now on waits until it is on disk, or has failed. As nobody waits for it else, commands of
-        :meth:`write` and :meth:`begin` may pass it until :meth:`hurry`.
+        Who reads from now on waits until it is on disk, or has failed.
 
         Raises:
             UnavailableError: Too many commands wait.
         """
-        self._check_open()
-        loop = asyncio.get_running_loop()
-        told = _Told(loop)
-        if not self._told:
-            loop.call_later(limits.TOLD_S, self.hurry)
-        self._told.append(_Command(command, told))
-        self._told_ahead.add(told.heard)
-        told.heard.add_done_callback(self._told_ahead.discard)
-        return told.heard
-
-    def hurry(self) -> None:
-        """Let nothing pass any more what was told of: what is queued from now on comes after it."""
-        waiting, self._told = self._told, []
-        for command in waiting:
-            self._commands.put(command)
+        told = self.begin(command)
+        self._told_ahead.add(told)
+        told.add_done_callback(self._told_ahead.discard)
+        return told
 
     @property
     def is_behind(self) -> bool:
@@ -133,14 +118,11 @@ class Database:
         return future
 
     def _queue(self, command: Callable[[Connection], Result], future: Any) -> None:
-        self._check_open()
-        self._commands.put(_Command(command, future))
-
-    def _check_open(self) -> None:
         if self._closed:
             raise UnavailableError("the server is ending")
         if self._commands.qsize() >= limits.MAX_PENDING_WRITES:
             raise UnavailableError("too much waits for the disk")
+        self._commands.put(_Command(command, future))
 
     def submit_later(self, command: Callable[[Connection], Result]) -> Future[Result]:
         """Like :meth:`submit`, but not at once: what the answer to nobody depends on. Call it in the event loop."""
@@ -170,7 +152,6 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        self.hurry()
         self._commands.put(None)
         self._thread.join()
         self._readers.shutdown()

@@ -56,15 +56,14 @@ async def test_who_reads_what_was_told_waits_for_it(database: Database) -> None:
     """And for nothing that is told later, so that no reader waits for ever."""
     gate = Gate(database).reached()
     told = database.begin_told(put("a"))
-    assert database.is_behind
     reading = asyncio.create_task(database.read(begun_keys))
     await asyncio.sleep(0)
-    later = database.begin_told(put("b"))
+    later: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    database._told_ahead.add(later)
     gate.open()
     assert "a" in await reading
     assert told.done()
-    database.hurry()
-    await later
+    database._told_ahead.discard(later)
     await asyncio.sleep(0)
     assert not database.is_behind
 
@@ -75,39 +74,6 @@ async def test_what_was_told_and_failed_holds_nobody_up(database: Database) -> N
     with pytest.raises(ZeroDivisionError):
         await told
     assert not database.is_behind
-
-
-async def test_what_somebody_waits_for_passes_what_was_told(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Up to the moment when nothing may pass any more; then the order is that in which it came."""
-    monkeypatch.setattr(limits, "TOLD_S", 60.0)
-    order: list[str] = []
-    told = database.begin_told(lambda _: order.append("told"))
-    await database.write(lambda _: order.append("waited for"))
-    database.hurry()
-    await database.write(lambda _: order.append("after it"))
-    assert order == ["waited for", "told", "after it"]
-    assert told.done()
-
-
-async def test_what_was_told_is_written_by_itself(database: Database) -> None:
-    await asyncio.wait_for(database.begin_told(put("a")), 10)
-    assert "a" in keys(database)
-
-
-async def test_what_was_told_is_written_before_the_end(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "TOLD_S", 60.0)
-    path = tmp_path / "ending.sqlite"
-    path.write_bytes(empty_database.read_bytes())
-    ending = Database(path)
-    told = ending.begin_told(put("a"))
-    ending.close()
-    assert await told == 1
-    with pytest.raises(UnavailableError):
-        ending.begin_told(put("b"))
 
 
 def put(key: str, value: str = "v") -> Any:
