@@ -1,6 +1,9 @@
 """Bounds of the server; each says its unit and why it has its value."""
 
 MAX_BODY_BYTES = 12 << 20  # of a request: a packed bundle of 8 MiB in base64, and its publication
+MAX_CALL_BODY_BYTES = 5 << 20  # of a call in a session: MAX_CALL_BYTES, each of which JSON may write with six
+MAX_SMALL_BODY_BYTES = 2 << 20  # of all others, an order of 512 KiB and parameters of 256 KiB included
+MAX_LARGE_VALUES = 20_000  # commas of a body as large as a bundle: that has a dozen, and one of sealed secrets 500
 MAX_HEAD_BYTES = 64 << 10  # of a request's line and headers; a cursor, a token and a long path have some KiB
 HEAD_TIMEOUT_S = 20.0  # for a head to come, and that a connection may be open on which nothing is asked
 MAX_PIPELINED = (

@@ -3,6 +3,8 @@
     request id -> who asks -> size of the body -> handler -> metrics and log
 
 A caller without a valid token reads nothing and makes us read nothing: the body of a refused request is not touched.
+A body is parsed in one piece while nothing else goes on, before a handler asks whether the caller may do it. So only
+who may publish, keep secrets or make calls may send a large one, and none that holds values by the hundred thousand.
 A file on its way to a host has no bound of size here: its bytes are read only as fast as the host takes them.
 Paths outside ``/api/`` have no token: health, the interface's description, and the agents, who prove keys instead.
 """
@@ -19,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.errors import OutriderError, TooLargeError, UnauthenticatedError
 from server import access, limits
+from server.access import ADMIN, PUBLISH, SESSION
 from server.api.problems import problem
 from server.core import Core
 
@@ -28,6 +31,10 @@ _OPEN = frozenset({"/api/v1/openapi.json", "/api/v1/identity"})
 #: Where a body is handed on piece by piece as the host takes it, so that its size costs nothing here.
 _STREAMED = re.compile(r"/api/v1/sessions/[^/]+/(?:file|uploads/[0-9]+|commands/[0-9]+/stdin)")
 _SCRIPTS = "/api/v1/scripts"
+_CALLS = re.compile(r"/api/v1/sessions/[^/]+/(?:calls|stream|command|editing)")
+_GIT = "/git/"
+#: What may be as large as a bundle, and the permission that it takes.
+_LARGE = {("POST", _SCRIPTS): PUBLISH, ("POST", "/api/v1/secrets"): ADMIN}
 
 
 class Door:
@@ -63,7 +70,7 @@ class Door:
         try:
             await self._admit(scope)
             is_streamed = scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
-            bounded = receive if is_streamed else _Bounded(receive, _declared_bytes(scope), self._most_bytes(scope))
+            bounded = receive if is_streamed else _Bounded(receive, _declared_bytes(scope), *self._most(scope))
             await self._app(scope, bounded, sending)
         except OutriderError as error:
             status = problem(error, request_id).status_code
@@ -90,10 +97,19 @@ class Door:
         # Microseconds by an index; a thread would cost more than the look.
         scope["state"]["caller"] = self._core.database.read_now(lambda found: access.find(found, text.strip()))
 
-    def _most_bytes(self, scope: Scope) -> int:
-        """Return how many bytes a body may have: a blob goes to the disk as it comes, everything else into memory."""
-        is_blob = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/blobs/")
-        return self._core.config.blob_limits.max_bytes if is_blob else limits.MAX_BODY_BYTES
+    def _most(self, scope: Scope) -> tuple[int, int | None]:
+        """Return how many bytes, and values, a body may have: a blob goes to the disk as it comes, a push to git."""
+        method, path, caller = scope["method"], scope["path"], scope["state"].get("caller")
+        if method == "PUT" and path.startswith("/api/v1/blobs/"):
+            return self._core.config.blob_limits.max_bytes, None
+        if path.startswith(_GIT):
+            return limits.MAX_BODY_BYTES, None
+        permission = _LARGE.get((method, path))
+        if permission is not None and caller is not None and caller.may(permission):
+            return limits.MAX_BODY_BYTES, limits.MAX_LARGE_VALUES
+        if _CALLS.fullmatch(path) and caller is not None and caller.may(SESSION):
+            return limits.MAX_CALL_BODY_BYTES, None
+        return limits.MAX_SMALL_BODY_BYTES, None
 
     def _measure(self, scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
         metrics, method = self._core.metrics, scope["method"]
@@ -115,21 +131,27 @@ def _declared_bytes(scope: Scope) -> int:
 
 
 class _Bounded:
-    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not."""
+    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not, or holds more values."""
 
-    def __init__(self, receive: Receive, declared: int, most: int) -> None:
+    def __init__(self, receive: Receive, declared: int, most: int, most_values: int | None) -> None:
         self._receive = receive
         self._declared = declared
         self._most = most
+        self._values_left = most_values
         self._size = 0
 
     async def __call__(self) -> Message:
         if self._declared > self._most:
             raise _too_large(self._most)
         message: Any = await self._receive()
-        self._size += len(message.get("body", b""))
+        body = message.get("body", b"")
+        self._size += len(body)
         if self._size > self._most:
             raise _too_large(self._most)
+        if self._values_left is not None:
+            self._values_left -= body.count(b",")
+            if self._values_left < 0:
+                raise TooLargeError("the body of the request holds too many values")
         return dict(message)
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
-from headquarters import Headquarters, expect, refused
+import pytest
+from headquarters import ROLES, Headquarters, expect, refused
 
 from server import limits
 from server.api.door import Door
@@ -45,7 +46,7 @@ async def test_a_body_that_says_it_is_too_large_is_not_read(bare: Headquarters) 
         raise AssertionError("the body was read")
         yield b""
 
-    for length in (str(limits.MAX_BODY_BYTES + 1), "9" * 5000):
+    for length in (str(limits.MAX_SMALL_BODY_BYTES + 1), "9" * 5000):
         refused(await send(bare, body(), **{"Content-Length": length}), 413, "too_large")
 
 
@@ -62,12 +63,44 @@ async def test_a_body_that_does_not_say_how_large_it_is_is_read_up_to_the_bound(
     for headers in ({}, {"Content-Length": "2"}):
         read = 0
         refused(await send(bare, body(), **headers), 413, "too_large")
-        assert read <= limits.MAX_BODY_BYTES // (1 << 20) + 1
+        assert read <= limits.MAX_SMALL_BODY_BYTES // (1 << 20) + 1
 
 
 async def test_the_largest_body_is_taken(bare: Headquarters) -> None:
-    expect(await send(bare, b"{}".ljust(limits.MAX_BODY_BYTES)), 201)
-    refused(await send(bare, b"{}".ljust(limits.MAX_BODY_BYTES + 1)), 413, "too_large")
+    expect(await send(bare, b"{}".ljust(limits.MAX_SMALL_BODY_BYTES)), 201)
+    refused(await send(bare, b"{}".ljust(limits.MAX_SMALL_BODY_BYTES + 1)), 413, "too_large")
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_only_who_may_use_a_large_body_may_send_one(bare: Headquarters, role: str) -> None:
+    """It is parsed before anybody asks whether they may do what it says."""
+    large = {"/scripts": {"author", "admin"}, "/secrets": {"admin"}, "/reviews/x/comments": set(), "/runs": set()}
+    for path, able in large.items():
+        for size in (limits.MAX_SMALL_BODY_BYTES, limits.MAX_SMALL_BODY_BYTES + 1):
+            answer = await bare.api.post(
+                f"/api/v1{path}", content=b"{}".ljust(size),
+                headers={**bare.authorization(role), "content-type": "application/json"},
+            )  # fmt: skip
+            is_refused = answer.status_code == 413
+            assert is_refused is (size > limits.MAX_SMALL_BODY_BYTES and role not in able), (path, size, answer.text)
+    for path, size in [("calls", limits.MAX_CALL_BODY_BYTES), ("calls", limits.MAX_CALL_BODY_BYTES + 1)]:
+        answer = await bare.api.post(
+            f"/api/v1/sessions/x/{path}", content=b'{"call":"fs.stat"}'.ljust(size),
+            headers={**bare.authorization(role), "content-type": "application/json"},
+        )  # fmt: skip
+        may = role in ("operator", "support", "admin") and size == limits.MAX_CALL_BODY_BYTES
+        assert (answer.status_code != 413) is may, (role, size, answer.text)
+
+
+@pytest.mark.parametrize(
+    "inner", [b"[],", b"0,", b'"a":0,', b'{"a":0},'], ids=["lists", "numbers", "members", "mappings"]
+)
+async def test_a_large_body_holds_few_values(server: Headquarters, inner: bytes) -> None:
+    """Millions of them in the space of one bundle would hold everybody up for seconds."""
+    body = b'{"bundle":"","publication":[' + inner * (limits.MAX_LARGE_VALUES + 1)
+    headers = {**server.authorization(), "content-type": "application/json"}
+    told = refused(await server.api.post("/api/v1/scripts", content=body, headers=headers), 413, "too_large")
+    assert "too many values" in told["detail"]
 
 
 async def test_only_json_is_read(bare: Headquarters) -> None:
