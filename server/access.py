@@ -59,17 +59,17 @@ class Caller:
         """Tell whether one of the roles gives ``permission``."""
         return any(permission in ROLES[role] for role in self.roles)
 
-    def require(self, permission: str) -> None:
-        """Return if one of the roles gives ``permission``.
+    def require(self, *permissions: str) -> None:
+        """Return if one of the roles gives one of ``permissions``.
 
         Raises:
             DeniedError: None does; says which would.
         """
-        if not self.may(permission):
-            able = ", ".join(role for role, gives in ROLES.items() if permission in gives)
+        if not any(map(self.may, permissions)):
+            able = ", ".join(role for role, gives in ROLES.items() if gives.intersection(permissions))
             raise DeniedError(
                 f"{self.principal} has the roles {', '.join(self.roles) or 'none'}; this needs one of: {able}",
-                rule=f"role {permission}",
+                rule=f"role {' or '.join(permissions)}",
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -108,17 +108,21 @@ def watch(invocation: Invocation, session: str) -> None:
     _attach(invocation, session, "observer")
 
 
+TYPING: Final = frozenset({"operator", "support", "admin"})  # roles by which somebody types in a session of others
+
+
 @noun.command(cls=ServerCommand)
 @click.argument("session", metavar="SESSION")
 @click.option(
     "--as", "role", type=click.Choice(["owner", "peer", "moderator", "observer"]),
-    help="[default: owner of your own session, peer in that of somebody else]",
+    help="[default: owner of your own session; in that of somebody else peer, or moderator if you may be that alone]",
 )  # fmt: skip
 @pass_invocation
 def join(invocation: Invocation, session: str, role: str | None) -> None:
     """Join a terminal that is open: your own again, from here too, or that of somebody else.
 
-    A peer asks for the keyboard with ~k. A moderator takes it, pauses everybody with ~z, and may end the session.
+    A peer asks for the keyboard with ~k. A moderator pauses everybody with ~z, takes the keyboard if they may type
+    there, and ends the session with outrider session end.
 
     \b
     Examples:
@@ -126,8 +130,9 @@ def join(invocation: Invocation, session: str, role: str | None) -> None:
       outrider session join s_5f3c --as moderator
     """
     if role is None:
-        shown = invocation.api.get(f"sessions/{segment(session)}")
-        role = "owner" if shown["principal"] == invocation.api.get("me")["principal"] else "peer"
+        shown, me = invocation.api.get(f"sessions/{segment(session)}"), invocation.api.get("me")
+        moderates = "moderator" in me["roles"] and not TYPING.intersection(me["roles"])
+        role = "owner" if shown["principal"] == me["principal"] else "moderator" if moderates else "peer"
     _attach(invocation, session, role)
 
 
@@ -156,7 +161,9 @@ def end(invocation: Invocation, session: str, reason: str) -> None:
     if invocation.output.as_json:
         invocation.output.data(closed)
     else:
-        invocation.output.say(f"{closed['id']} on {closed['agent']}: {closed['status']}")
+        is_over = closed["status"] not in ("opening", "asking", "open")
+        told = closed["status"] if is_over else "the host was told to end it"  # its record of the end is on the way
+        invocation.output.say(f"{closed['id']} on {closed['agent']}: {told}")
 
 
 @noun.command(cls=ServerCommand)

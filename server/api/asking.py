@@ -11,7 +11,20 @@ from starlette.websockets import WebSocket
 
 from protocol.errors import UnauthenticatedError
 from server import access
-from server.access import ADMIN, APPROVE, PUBLISH, READ, RECORDS, REVIEW, RUN, SCHEDULE, SESSION, WATCH, Caller
+from server.access import (
+    ADMIN,
+    APPROVE,
+    MODERATE,
+    PUBLISH,
+    READ,
+    RECORDS,
+    REVIEW,
+    RUN,
+    SCHEDULE,
+    SESSION,
+    WATCH,
+    Caller,
+)
 from server.core import Core
 from server.services.visibility import STRANGER, Viewer
 
@@ -24,12 +37,12 @@ async def core_of(request: Request) -> Core:
     return core
 
 
-def _needs(permission: str) -> Callable[[Request], Awaitable[Caller]]:
+def _needs(*permissions: str) -> Callable[[Request], Awaitable[Caller]]:
     async def check(request: Request) -> Caller:
         caller = getattr(request.state, "caller", None)
         if not isinstance(caller, Caller):
             raise UnauthenticatedError("this needs a token (Authorization: Bearer ...)")
-        caller.require(permission)
+        caller.require(*permissions)
         return caller
 
     return check
@@ -73,6 +86,7 @@ RecordReader = Annotated[Caller, Depends(_needs(RECORDS))]
 Runner = Annotated[Caller, Depends(_needs(RUN))]
 Scheduler = Annotated[Caller, Depends(_needs(SCHEDULE))]
 Supporter = Annotated[Caller, Depends(_needs(SESSION))]
+Closer = Annotated[Caller, Depends(_needs(SESSION, MODERATE))]
 Watcher = Annotated[Caller, Depends(_needs(WATCH))]
 Publisher = Annotated[Caller, Depends(_needs(PUBLISH))]
 Reviewer = Annotated[Caller, Depends(_needs(REVIEW))]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from protocol.errors import ArgumentError, OutriderError
 from protocol.frames import encode
 from server import limits
-from server.api.asking import CoreOf, Reader, Supporter, about
+from server.api.asking import Closer, CoreOf, Reader, Supporter, about
 from server.api.bodies import Ending, NewCall, NewSession
 from server.api.pages import Cursor, Limit, Order, Page, page
 from server.api.repeats import once
@@ -82,7 +82,7 @@ async def call(request: Request, core: CoreOf, caller: Supporter, identity: str,
 
 
 @router.post("/{identity}/close")
-async def close(request: Request, core: CoreOf, caller: Supporter, identity: str, body: Ending) -> Response:
+async def close(request: Request, core: CoreOf, caller: Closer, identity: str, body: Ending) -> Response:
     """Close a session and all that it holds."""
     about(request, session=identity)
     await core.database.read(lambda connection: live.check_may_close(connection, identity, caller))

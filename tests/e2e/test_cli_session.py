@@ -63,7 +63,7 @@ def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(d
     other = Shell(tmp_path, desk.fleet)
     told = {"principal": "mo", "roles": ["moderator"], "ttl_s": 600}
     other.environment["OUTRIDER_TOKEN"] = expect(desk.fleet.api.post("/api/v1/tokens", json=told), 201)["token"]
-    moderator = Keyboard(other, "session", "join", session, "--as", "moderator")
+    moderator = Keyboard(other, "session", "join", session)
     moderator.sees(r"admin@host-1  moderator  recording on · .* · here: admin · ~\? for help\r\n")
     me.sees(r"\[mo joined as moderator\]")
     moderator.type("~z")
@@ -80,12 +80,14 @@ def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(d
     me.sees(r"\[here: admin \(owner, keyboard\), mo \(moderator\), admin \(observer\)\]")
     me.type("echo on-$((1+1))\r")
     me.sees("on-2")
-    me.type("exit\r")
-    assert [each.ends() for each in (me, moderator, late)] == [0, 0, 0]
+    over = other("session", "end", session, "--reason", "seen enough")
+    assert over.status == 0, "whoever moderates ends it, too"
+    assert over.err in (f"{session} on host-1: {told}\n" for told in ("ended", "the host was told to end it"))
+    me.sees("the session ended: seen enough")
+    assert [each.ends() for each in (me, moderator, late)] == [1, 1, 1]
     text = desk("session", "play", session, "--format", "text").out
     assert "* paused by mo\n" in text
     assert "* resumed by mo\n" in text
-    assert "xx" not in text, "what was typed while it was paused reached nobody"
 
 
 def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:

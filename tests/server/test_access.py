@@ -170,7 +170,7 @@ DOORS: dict[tuple[str, str], tuple[set[str], Any]] = {
     ("POST", "/runs/x/cancel"): ({"operator", "admin"}, None),
     ("POST", "/sessions"): ({"operator", "support", "admin"}, {"agent": "x", "kind": "files", "tier": "observe"}),
     ("POST", "/sessions/x/calls"): ({"operator", "support", "admin"}, {"call": "fs.stat"}),
-    ("POST", "/sessions/x/close"): ({"operator", "support", "admin"}, {}),
+    ("POST", "/sessions/x/close"): ({"operator", "support", "moderator", "admin"}, {}),
     ("POST", "/access"): ({"admin"}, {"who": "mia", "kinds": ["files"], "tier": "observe", "target": "*"}),
     ("DELETE", "/access/x"): ({"admin"}, None),
     ("POST", "/requests"): (

@@ -182,3 +182,5 @@ async def test_only_its_owner_or_a_moderator_closes_a_session(server: Headquarte
     mine = await server.post("/sessions", NEW, 201, role="support")
     await server.post(f"/sessions/{mine['id']}/close", {}, role="support")
     assert peer.asked[-1] == ("session.close", {"session": mine["id"], "reason": "closed by support"})
+    await server.post(path, {}, role="moderator")
+    assert peer.asked[-1] == ("session.close", {"session": session["id"], "reason": "closed by moderator"})
