@@ -59,6 +59,11 @@ class Held:
             return None
 
 
+def is_of(core: Core, agent: str, run: str) -> bool:
+    """Tell whether a run is of this agent: of others' its records tell nothing, whatever they claim."""
+    return core.database.read_now(lambda connection: runs.agent_of(connection, run)) == agent
+
+
 def to_tell(core: Core, agent: str, batch: Batch) -> list[Shown]:
     """Return the runs that somebody waits for and whose ends stand in a batch, as they will be read.
 

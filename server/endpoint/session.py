@@ -236,7 +236,8 @@ class AgentSession:
             if record.kind == "run.end":
                 # What an agent calls it is its own; a label for each word of its would fill our memory.
                 core.metrics.runs.labels(record.outcome if record.outcome in ENDED else "other").inc()
-                core.endings.ended(record.run)
+                if core.endings.is_watched(record.run) and ahead.is_of(core, self._agent, record.run):
+                    core.endings.ended(record.run)
             elif record.session and record.kind in ("session.open", "session.close", "refusal"):
                 core.endings.ended(record.session)
 

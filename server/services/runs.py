@@ -323,6 +323,12 @@ def shown(connection: Connection, identity: str) -> dict[str, Any]:
     return view(find(connection, identity))
 
 
+def agent_of(connection: Connection, identity: str) -> str | None:
+    """Return whose a run is; None if there is none of this id."""
+    row = _BY_ID.first(connection, run=identity)
+    return None if row is None else str(row.agent)
+
+
 def shown_ended(connection: Connection, *, agent: str, identity: str, ended: Mapping[str, Any]) -> Shown | None:
     """Return a run as it will be read once its end is on disk; None if the agent has no such run.
 

@@ -256,10 +256,13 @@ async def test_an_agent_tells_no_end_of_another_ones_run(server: Headquarters, p
     await sent(other, 1, [end_of(Chain(), run, "forged")])
     for _ in range(50):
         await asyncio.sleep(0)
-    assert not asked.done()
     disk.go_on()
-    told = await answered(asked)
-    assert (told["status"], told["result"]) == ("queued", None)
+    await other.until(lambda: other._acknowledged(1))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not asked.done(), "nor does it end the waiting for it"
+    await peer.send_records(1, [end_of(Chain(), run)])
+    assert (await answered(asked))["result"] == 7
     await other.close()
 
 
