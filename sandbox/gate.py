@@ -30,6 +30,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import (
@@ -58,6 +59,7 @@ from sandbox.parties import (
 from sandbox.pump import Pump
 from sandbox.replies import Reply, answered, given, refused
 from sandbox.runtimes import HANDLE_KEY, STREAM
+from sandbox.visits import VISITS
 
 if TYPE_CHECKING:
     from policies.model import Facts, Verdict
@@ -308,7 +310,7 @@ class Gate:
         if inspect.iscoroutinefunction(take):
             await take(data)
         else:
-            await asyncio.get_running_loop().run_in_executor(None, take, data)
+            await VISITS.begin(partial(take, data))
         held.size_bytes += len(data)
         held.items += 1
 
@@ -404,7 +406,7 @@ class Gate:
         looks_up = entry.looks_up
         if not (looks_up is True or (looks_up and any(attempt.arguments.get(name) for name in looks_up))):
             return prepare()
-        preparing = asyncio.get_running_loop().run_in_executor(None, prepare)
+        preparing = VISITS.begin(prepare)
         try:
             return await asyncio.shield(preparing)
         except asyncio.CancelledError:
@@ -480,7 +482,7 @@ class Gate:
                     self.budget.release(held)
 
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, visit)
+        return await VISITS.begin(visit)
 
     def _hold(self, held: Held, loop: asyncio.AbstractEventLoop) -> Held:
         """Hold what a call gave until it is released or the run ends. Safe from any thread."""
@@ -621,7 +623,7 @@ class Gate:
 def _leave(preparing: asyncio.Future[tuple[PreparedCall, ExitStack]]) -> None:
     """Close what was opened for a call that nobody waits for any more."""
     if not preparing.cancelled() and preparing.exception() is None:
-        preparing.get_loop().run_in_executor(None, preparing.result()[1].close)
+        VISITS.begin(preparing.result()[1].close)
 
 
 def _go_on(attempt: _Attempt) -> None:

@@ -13,12 +13,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from protocol.columns import Columns
 from protocol.errors import InternalError, OutriderError
 from protocol.redaction import Redactor
 from sandbox.channel import batch_body, blocks_body, raw_body
+from sandbox.visits import VISITS
 
 BATCH_ITEMS: Final = 512
 BATCH_ROWS: Final = 4096  # of blocks of columns, which cost a fifth
@@ -158,10 +160,10 @@ class Pump:
         if close is not None:
             await close()
         elif (close := getattr(self._source, "close", None)) is not None:
-            await asyncio.get_running_loop().run_in_executor(None, close)
+            await VISITS.begin(close)
 
     def _start(self, source: Iterator[Any]) -> asyncio.Future[Batch]:
-        return asyncio.get_running_loop().run_in_executor(None, self._fill, source)
+        return VISITS.begin(partial(self._fill, source))
 
     def _fill(self, source: Iterator[Any]) -> Batch:
         filling = _Filling()

@@ -21,6 +21,7 @@ from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox import gate as gate_module
 from sandbox.gate import Gate
 from sandbox.parties import CallSummary
+from sandbox.visits import VISITS
 
 
 def raising(error: BaseException) -> Any:
@@ -324,7 +325,7 @@ async def test_an_effect_on_a_thread_does_not_begin_after_the_run_was_cut_short(
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    await asyncio.get_running_loop().shutdown_default_executor()
+    assert await asyncio.to_thread(VISITS.wait, 60)
     assert "perform" not in entry.events
     assert [kept["kind"] for kept in records.kept] == ["call", "intent"]
 

@@ -30,6 +30,7 @@ from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.parties import Session
+from sandbox.visits import VISITS
 from stdlib import at_once, catalogue, fs
 from stdlib.catalogue import CallSpec, load
 from stdlib.host import Host, RunContext
@@ -235,7 +236,7 @@ async def test_everything_is_closed(place: Path) -> None:
     for path in paths_in(place).values():
         for name in CALLS:
             await gate.call(name, [path], {})
-    await asyncio.get_running_loop().shutdown_default_executor()
+    assert await asyncio.to_thread(VISITS.wait, 60)
 
 
 @needs_local

@@ -1,0 +1,122 @@
+"""Threads for what may block: made when they are needed, and a program that ends waits a while for them, not for ever.
+
+What blocks for good, such as a look at a file system whose server is gone, keeps its thread for good. So there may be
+many more of them than asyncio's own executor has (6 on a host with 2 processors); only when ``MAX_THREADS`` are busy
+does the next visit wait for one. The thread that was free last is taken first. Handing over takes half of the time that
+the executor's does.
+
+Used from the event loop's thread; several loops may use it, one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+MAX_THREADS: Final = 64  # of this process; each takes some 100 KB. Chosen without measurement
+KEPT_THREADS: Final = 4  # that are free; others end
+END_GRACE_S: Final = 10.0  # for what is under way when the program ends, such as a change of a file
+
+_T = TypeVar("_T")
+_Visit = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", Callable[[], Any]]
+_Place = SimpleQueue["_Visit"]
+
+
+class Visits:
+    """Threads that carry out one visit at a time each.
+
+    Args:
+        max_threads: At most; the next visit waits until one is free.
+        kept_threads: That stay when they are free.
+    """
+
+    def __init__(self, max_threads: int = MAX_THREADS, kept_threads: int = KEPT_THREADS) -> None:
+        self._max_threads = max_threads
+        self._kept_threads = kept_threads
+        self._lock = threading.Lock()  # of what follows
+        self._all_free = threading.Condition(self._lock)
+        self._free: list[_Place] = []  # where each free thread waits; the newest last
+        self._waiting: deque[_Visit] = deque()
+        self.threads = 0  # busy or free
+
+    def begin(self, function: Callable[[], _T]) -> asyncio.Future[_T]:
+        """Call ``function`` on a thread, and return what will have its value or its error.
+
+        Cancellation:
+            Of the future: the thread goes on to its end, and what came of it is dropped.
+
+        Raises:
+            RuntimeError: The system has no thread to give.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        visit = (loop, future, function)
+        with self._lock:
+            if self._free:
+                self._free.pop().put(visit)
+            elif self.threads < self._max_threads:
+                place: _Place = SimpleQueue()
+                place.put(visit)
+                threading.Thread(target=self._live, args=(place,), name="visit", daemon=True).start()
+                self.threads += 1
+            else:
+                self._waiting.append(visit)
+        return future
+
+    def _live(self, place: _Place) -> None:
+        goes_on = True
+        while goes_on:
+            loop, future, function = place.get()
+            settle: tuple[Callable[..., None], asyncio.Future[Any], Any]
+            try:
+                settle = (_succeed, future, function())
+            except BaseException as error:  # noqa: BLE001 - whatever it is, who waits is told
+                settle = (_fail, future, error)
+            goes_on = self._goes_on(place)  # before who waits is told: the next visit may then be on this very thread
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(*settle)
+            del loop, future, function, settle  # so that nothing lives on while there is nothing to do
+
+    def _goes_on(self, place: _Place) -> bool:
+        """Give the thread of ``place`` what waits, or let it be free; tell whether it is needed any more."""
+        with self._lock:
+            while self._waiting:
+                visit = self._waiting.popleft()
+                if not visit[1].cancelled():
+                    place.put(visit)
+                    return True
+            is_kept = len(self._free) < self._kept_threads
+            if is_kept:
+                self._free.append(place)
+            else:
+                self.threads -= 1
+            if self.threads == len(self._free):
+                self._all_free.notify_all()
+            return is_kept
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until no thread is busy, at most so many seconds; tell whether that is so. Not on the loop's thread."""
+        with self._all_free:
+            return self._all_free.wait_for(lambda: self.threads == len(self._free), timeout_s)
+
+
+def _succeed(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        if isinstance(error, StopIteration):  # which no future takes
+            error = RuntimeError(f"a visit raised {error!r}")
+        future.set_exception(error)
+
+
+VISITS: Final = Visits()
+atexit.register(VISITS.wait, END_GRACE_S)

@@ -1,0 +1,197 @@
+"""What may block is carried out on threads; one that never comes back takes nothing else with it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from sandbox.visits import MAX_THREADS, Visits
+
+
+class Gate:
+    """Visits that stay until they are let go."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.inside = threading.Semaphore(0)
+
+    def stay(self) -> int:
+        self.inside.release()
+        assert self.go.wait(60)
+        return threading.get_ident()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    made = Gate()
+    yield made
+    made.go.set()
+
+
+async def test_values_and_errors_come_back() -> None:
+    """From another thread."""
+    visits, loop_thread = Visits(), threading.get_ident()
+    assert await visits.begin(threading.get_ident) != loop_thread
+    with pytest.raises(ZeroDivisionError):
+        await visits.begin(lambda: 1 // 0)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await visits.begin(partial(next, iter(())))
+    with pytest.raises(SystemExit):
+        await visits.begin(partial(sys.exit, 3))
+    assert await visits.begin(lambda: "still there") == "still there"
+
+
+async def test_one_thread_after_the_other_is_the_same_one() -> None:
+    """The one that was free last, as who is told of an end may begin the next visit."""
+    visits = Visits()
+    assert len({await visits.begin(threading.get_ident) for _ in range(50)}) == 1
+    assert visits.threads == 1
+
+
+async def test_what_never_comes_back_keeps_a_thread_and_nothing_else(gate: Gate) -> None:
+    """Far more of them than asyncio's own executor has threads."""
+    visits = Visits()
+    stuck = [visits.begin(gate.stay) for _ in range(MAX_THREADS - 1)]
+    assert [await visits.begin(lambda: 1) for _ in range(10)] == [1] * 10
+    assert visits.threads == MAX_THREADS
+    gate.go.set()
+    assert len({await each for each in stuck}) == MAX_THREADS - 1
+
+
+async def test_what_waits_for_a_thread_goes_in_order_and_not_if_it_was_cancelled(gate: Gate) -> None:
+    """And threads that are not needed any more end."""
+    visits, done = Visits(max_threads=3, kept_threads=1), []
+    stuck = [visits.begin(gate.stay) for _ in range(3)]
+    waiting = [visits.begin(partial(done.append, number)) for number in range(6)]
+    waiting[2].cancel()
+    await asyncio.sleep(0)
+    assert (done, visits.threads) == ([], 3)
+    gate.go.set()
+    await asyncio.gather(*stuck, *waiting, return_exceptions=True)
+    assert sorted(done) == [0, 1, 3, 4, 5]
+    assert waiting[2].cancelled()
+    assert visits.threads <= 3
+    for _ in range(1000):
+        await visits.begin(lambda: None)
+        if visits.threads == 1:
+            break
+    assert visits.threads == 1
+
+
+async def test_a_visit_that_nobody_waits_for_goes_on_to_its_end(gate: Gate) -> None:
+    """What comes of it is dropped."""
+    visits = Visits()
+    for end in (lambda: None, lambda: 1 // 0):
+        gate.go.clear()
+        future = visits.begin(lambda end=end: (gate.stay(), end()))  # type: ignore[misc]  # mypy knows no default here
+        future.cancel()
+        gate.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await future
+    assert await visits.begin(lambda: 2) == 2
+
+
+async def test_nothing_lives_on_in_a_free_thread() -> None:
+    """Neither what was called nor what came of it."""
+
+    class Thing:
+        pass
+
+    visits = Visits()
+    thing = Thing()
+    gone = weakref.ref(thing)
+    assert await visits.begin(partial(lambda it: it, thing)) is thing
+    del thing
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        gc.collect()
+        if gone() is None:
+            break
+    assert gone() is None
+
+
+def test_another_loop_may_use_them_and_one_that_is_gone_is_not_missed(gate: Gate) -> None:
+    """A thread that comes back when its loop is closed goes on to the next visit."""
+    visits = Visits()
+
+    async def leave() -> None:
+        visits.begin(gate.stay)
+        await asyncio.get_running_loop().run_in_executor(None, gate.inside.acquire)
+
+    asyncio.run(leave())
+    gate.go.set()
+    assert asyncio.run(_once(visits)) == 7
+
+
+async def _once(visits: Visits) -> int:
+    return await visits.begin(lambda: 7)
+
+
+STUCK = """
+import asyncio, atexit, threading
+from sandbox.visits import VISITS
+
+atexit.unregister(VISITS.wait)
+atexit.register(VISITS.wait, 0.1)  # in place of the grace
+
+async def main():
+    inside = threading.Event()
+    VISITS.begin(lambda: (inside.set(), threading.Event().wait()))
+    await asyncio.get_running_loop().run_in_executor(None, inside.wait)
+    print("left", flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_all_of_them_can_be_waited_for(gate: Gate) -> None:
+    """As a program does at its end, for changes that are under way."""
+    visits = Visits()
+    assert visits.wait(0)
+    future = visits.begin(gate.stay)
+    assert not await asyncio.to_thread(visits.wait, 0.001)
+    gate.go.set()
+    assert await asyncio.to_thread(visits.wait, 60)
+    await future
+
+
+CHANGING = """
+import asyncio, sys, threading
+from pathlib import Path
+from sandbox.visits import VISITS
+
+def change(inside, left):
+    inside.set()
+    left.wait()
+    Path(sys.argv[1]).write_text("whole")
+
+async def main():
+    inside, left = threading.Event(), threading.Event()
+    VISITS.begin(lambda: change(inside, left))
+    await asyncio.get_running_loop().run_in_executor(None, inside.wait)
+    return left
+
+left = asyncio.run(main())
+threading.Thread(target=lambda: (threading.main_thread().join(), left.set())).start()
+"""
+
+
+def test_a_program_that_ends_waits_for_what_is_under_way(tmp_path: Path) -> None:
+    """A change that was begun is not left half done."""
+    subprocess.run([sys.executable, "-c", CHANGING, str(tmp_path / "file")], check=True, timeout=60)
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_one_that_never_comes_back_does_not_keep_the_program() -> None:
+    """An agent can be stopped while a server of files is away."""
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "left\n", "")
