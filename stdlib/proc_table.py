@@ -26,6 +26,7 @@ FIELDS: Final = (
     "pid", "ppid", "name", "user", "state", "nice", "prio", "threads", "started", "size", "rss", "share", "cpu_user",
     "cpu_sys", "faults",
 )  # fmt: skip
+_KERNEL_THREAD: Final = 0x00200000  # PF_KTHREAD, linux/sched.h: always root's, and most processes of an idle host
 _SLOWER: Final = frozenset({"user", "share"})  # these cost a file or a lookup of their own
 
 
@@ -143,9 +144,10 @@ def row(host: Host, stat: Stat, fields: frozenset[str]) -> dict[str, Any]:
     }  # fmt: skip
     if fields & _SLOWER:
         if "user" in fields:
-            full["user"] = user_name(_owner(host, stat.pid))
-        if "share" in fields:
-            full["share"] = int(read_file(host, stat.pid, "statm", 4096).split()[2]) * PAGE_BYTES
+            full["user"] = user_name(0 if numbers[5] & _KERNEL_THREAD else _owner(host, stat.pid))
+        if "share" in fields:  # what has no memory, as a thread of the kernel's, shares none
+            pages = int(read_file(host, stat.pid, "statm", 4096).split()[2]) if numbers[19] else 0
+            full["share"] = pages * PAGE_BYTES
     return full if len(fields) == len(FIELDS) else {name: full[name] for name in FIELDS if name in fields}
 
 

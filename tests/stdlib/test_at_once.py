@@ -10,6 +10,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -111,6 +112,12 @@ def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "RESOLVE_CACHED", 1 << 40)
 
 
+def linked(link: Path, to: Any) -> None:
+    """Make a link of which the kernel need not note that it was followed: to note that is not done at once."""
+    link.symlink_to(to)
+    os.utime(link, (time.time() + 1000, 0), follow_symlinks=False)
+
+
 def paths_in(place: Path) -> dict[str, str]:
     """One path of each kind."""
     (place / "directory").mkdir()
@@ -120,7 +127,7 @@ def paths_in(place: Path) -> dict[str, str]:
     (place / "closed").chmod(0o000)
     (place / os.fsdecode(b"odd-\xff")).write_text("x")
     for link, to in (("link", "file"), ("far", "/etc/passwd"), ("dangling", "no/where"), ("round", "round")):
-        (place / link).symlink_to(to)
+        linked(place / link, to)
     os.mkfifo(place / "fifo")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(place / "socket"))
@@ -261,13 +268,19 @@ async def test_what_has_lost_its_name_meanwhile_is_closed_on_a_thread(
 async def test_a_link_that_is_swapped_never_leads_past_the_decision(tmp_path: Path, name: str) -> None:
     """What is told of is what was decided on, on whichever way; both are taken while the link changes."""
     ground = Ground(tmp_path)
-    (ground.root / "link").symlink_to("inner")
+    linked(ground.root / "link", "inner")
     table, kept = Watched(), Kept()
+
+    def swap() -> None:
+        for target in (ground.secret, ground.root / "inner"):
+            linked(ground.root / "spare", target)
+            (ground.root / "spare").rename(ground.root / "link")
+
     gate = gate_of(table, kept, f"{ground.secret}/**")
     path = str(ground.root / "link/file")
     open_inode = (ground.root / "inner/file").stat().st_ino
     seen: dict[str, int] = {}
-    with swapping(ground.swap_link):
+    with swapping(swap):
         for _ in range(ENOUGH):
             reply = await gate.call(name, [path], {})
             code = "ok" if reply.error is None else reply.error.code

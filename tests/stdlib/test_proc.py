@@ -19,7 +19,7 @@ from protocol.tiers import Tier
 from stdlib.catalogue import load
 from stdlib.host import Host
 from stdlib.proc_table import FIELDS as COLUMNS
-from stdlib.proc_table import parse_stat
+from stdlib.proc_table import parse_stat, user_name
 
 ROW: Fields = {
     "pid": int, "ppid": int, "name": str, "user": str, "state": str, "nice": int, "prio": int, "threads": int,
@@ -192,6 +192,35 @@ async def test_another_tree_is_read_to_the_letter(tmp_path: Path) -> None:
     assert await perform("proc.cmdline", 42, host=host) == ["prog", "--password", "[redacted]", "-x", "\ufffd"]
     stale = await perform("proc.deleted_libs", host=host)
     assert [(row["pid"], row["library"]) for row in stale] == [(1, "/usr/lib/libz.so.1"), (42, "/usr/lib/libz.so.1")]
+
+
+async def test_a_thread_of_the_kernel_s_is_root_s_and_shares_nothing(tmp_path: Path) -> None:
+    """So nothing more is read of it: they are most processes of an idle host. All others are asked."""
+    host = other_host(tmp_path)
+    own = tmp_path / "7"
+    own.mkdir()
+    (own / "stat").write_text(
+        "7 (kworker/0:0) I 2 0 0 0 -1 69238880 0 0 0 0 0 3 0 0 20 0 1 0 9 0 0 " + "0 " * 28 + "\n"
+    )
+    rows = {row["pid"]: row for row in await perform("proc.list", host=host)}
+    assert (rows[7]["user"], rows[7]["share"], rows[7]["size"]) == ("root", 0, 0)
+    assert (69238880 & 0x00200000, 4194560 & 0x00200000) == (0x00200000, 0)
+    (own / "stat").write_text("7 (imposter) S 2 0 0 0 -1 4194560 0 0 0 0 0 3 0 0 20 0 1 0 9 0 0 " + "0 " * 28 + "\n")
+    if os.getuid() == 0:  # what root owns is looked at further, and is not there
+        assert 7 not in {row["pid"] for row in await perform("proc.list", host=host)}
+
+
+async def test_users_and_shares_are_those_that_the_kernel_tells(child: subprocess.Popen[bytes]) -> None:
+    """Of processes that stay as they are, and of one of the kernel's threads if any can be seen."""
+    rows = {row["pid"]: row for row in await perform("proc.list")}
+    for pid in {child.pid, 1, 2} & set(rows):
+        status = Path(f"/proc/{pid}/status").read_text()
+        uid = int(next(line for line in status.splitlines() if line.startswith("Uid:")).split()[2])
+        assert rows[pid]["user"] == user_name(uid)
+        if pid != 1:
+            shared = int(Path(f"/proc/{pid}/statm").read_text().split()[2])
+            assert rows[pid]["share"] == shared * os.sysconf("SC_PAGE_SIZE")
+    assert child.pid in rows
 
 
 @pytest.mark.parametrize("data", [b"", b"1 (a", b"1 (a) S 1", b"x (a) S 1 2 3", b"1 (a) S " + b"y " * 40])
