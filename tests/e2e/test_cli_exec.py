@@ -196,7 +196,7 @@ def test_the_same_by_api(hosts: Fleet) -> None:
 
 
 def test_in_a_terminal_with_keys_size_and_recording(outrider: Shell) -> None:
-    script = "test -t 0 && test -t 1 && stty size; trap 'exit 7' INT; while :; do read x; done"
+    script = "trap 'exit 7' INT; test -t 0 && test -t 1 && stty size; while :; do read x; done"
     me = Keyboard(outrider, "exec", "-t", "host-1", "--reason", "T-1", "--", "/bin/sh", "-c", script)
     me.sees(r"host-1  recording on")
     me.sees(r"\d+ \d+\r\n")
