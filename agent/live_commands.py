@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.live import LiveSession
 from agent.live_calls import failure
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
+from protocol.limits import MAX_STREAM_DATA_BYTES
 from protocol.pipes import Pipe
 from protocol.tiers import Tier
 from sandbox.held import Held
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from stdlib.proc_spawn import Process
     from stdlib.processes.pipes import Reader
 
+READ_BYTES: Final = MAX_STREAM_DATA_BYTES - 1024  # of an output at once: a frame with its head
+PIPE_BYTES: Final = 256 << 10  # of an output that the kernel holds, so that the program goes on while some is sent
 KEPT_BYTES: Final = 3072  # of the beginning and of the end of each output, on record
 MAX_TIMEOUT_S: Final = 86_400.0
 LAST_OUTPUT_S: Final = 1.0  # for what is still in the pipes when all is over
@@ -150,7 +153,8 @@ async def _attend(session: LiveSession, pipe: Pipe, process: Process, timeout_s:
 
 
 async def _send(session: LiveSession, pipe: Pipe, name: str, reader: Reader, printed: Printed) -> None:
-    while data := await reader.read():
+    reader.widen(PIPE_BYTES)
+    while data := await reader.read(READ_BYTES):
         session.touch()
         printed.add(data)
         await pipe.send_bytes(name, data)

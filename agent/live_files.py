@@ -25,6 +25,7 @@ from agent.live import LiveSession
 from agent.live_calls import failure
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
 from protocol.frames import decode
+from protocol.limits import MAX_STREAM_DATA_BYTES
 from protocol.pipes import Pipe
 from sandbox.channel import RAW
 from sandbox.held import Held
@@ -32,6 +33,7 @@ from sandbox.runtimes import HANDLE_KEY
 
 WHOLE_BYTES: Final = 1 << 20  # of a file that is read before it is told of, so that its hash can be told first
 WHOLE_PIECES: Final = 8  # of what is kept for that, each of up to 512 KiB
+SENT_BYTES: Final = 4 * MAX_STREAM_DATA_BYTES - 1024  # of what is downloaded, at once: whole frames with their head
 PIECE_BYTES: Final = 1 << 20  # of what is uploaded, written at once
 MAX_OFFSET: Final = 1 << 53
 _UPLOADING: Final = "uploading"  # in ``LiveSession.things``: numbers of writers that an act feeds now
@@ -46,7 +48,7 @@ async def serve_download(session: LiveSession, pipe: Pipe) -> None:
         if about is None:
             raise NotFoundError(f"{_shown(header.get('path'))} does not exist")
         offset, length = part_of(header, about["size"])
-        arguments = {"path": header.get("path"), "offset": offset, "hash": True}
+        arguments = {"path": header.get("path"), "offset": offset, "hash": True, "chunk": SENT_BYTES}
         held = await session.call("fs.read_stream", arguments if length is None else arguments | {"length": length})
         told = {**about, "offset": offset, "length": length}
         await _send(session, pipe, held, told, is_whole=offset == 0 and length in (None, about["size"]))

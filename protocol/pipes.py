@@ -17,7 +17,6 @@ from protocol.frames import LENGTH_BYTES, LengthPrefixed, blob_head, decode, enc
 from protocol.link import LOST, Link
 
 WINDOW_BYTES: Final = 1 << 20  # that a peer may be ahead of our reader; 10 Gbit/s over 1 ms needs about this much
-SMALL_BYTES: Final = 96 << 10  # of a message that is sent in one frame with its head
 MAX_MESSAGE_BYTES: Final = limits.MAX_CHANNEL_FRAME_BYTES + 1024  # of one message: one frame of a gate and its name
 
 
@@ -286,11 +285,13 @@ class Pipe:
         if size > MAX_MESSAGE_BYTES:
             raise TooLargeError(f"a message of {size} bytes is over the limit of {MAX_MESSAGE_BYTES}")
         first = size.to_bytes(LENGTH_BYTES, "big") + head
-        if len(data) <= SMALL_BYTES:
+        room = limits.MAX_STREAM_DATA_BYTES - len(first)  # in the frame of the head
+        if len(data) <= room:
             await self.write(b"".join((first, data)))
         else:
-            await self.write(first)
-            await self.write(data)
+            whole = memoryview(data)
+            await self.write(b"".join((first, whole[:room])))
+            await self.write(whole[room:])
 
     def send_now(self, message: Any) -> bool:
         """Send one message if it can go at once; returns and raises as :meth:`write_now`, and TooLargeError."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from protocol.errors import ConflictError, UnavailableError
 
+_F_SETPIPE_SZ: Final = 1031  # linux/fcntl.h; the module has a name for it only where it was built with one
 CHUNK_BYTES: Final = 64 * 1024  # the usual capacity of a pipe
 _AT_ONCE_BYTES: Final = (
     16 * 1024
@@ -73,6 +76,12 @@ class Reader(_End):
         super().__init__(descriptor)
         self._followed: Callable[[], None] | None = None  # called when there is something to read
         self._most = 0  # bytes that who follows takes now
+
+    def widen(self, size: int) -> None:
+        """Let the kernel hold up to ``size`` bytes that were not read, if this is a pipe and we may have so much."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                fcntl.fcntl(self._descriptor, _F_SETPIPE_SZ, size)
 
     async def read(self, most: int = CHUNK_BYTES) -> bytes:
         """Return 1 to ``most`` bytes; none when the program and all that hold its end have closed it.

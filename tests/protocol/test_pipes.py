@@ -12,7 +12,7 @@ from wires import End, Wire
 from protocol import limits
 from protocol.errors import ConflictError, NotConnectedError, ProtocolError, TooLargeError
 from protocol.link import StreamOpened
-from protocol.pipes import MAX_MESSAGE_BYTES, SMALL_BYTES, WINDOW_BYTES, Pipe, Pipes
+from protocol.pipes import MAX_MESSAGE_BYTES, WINDOW_BYTES, Pipe, Pipes
 
 
 class Both:
@@ -404,7 +404,10 @@ async def test_either_end_that_gives_up_ends_the_relay(end: str, is_full: bool) 
     await asyncio.gather(*relayed.relaying, writing, return_exceptions=True)
 
 
-@pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, SMALL_BYTES, SMALL_BYTES + 1, 300_000])
+FRAME = limits.MAX_STREAM_DATA_BYTES  # with a head of 16 bytes before what is of that size
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, FRAME - 16, FRAME - 15, FRAME, 300_000])
 async def test_bytes_of_a_message_come_as_those_of_any_other(both: Both, size: int) -> None:
     """Few copies are made of them, and it is the same message."""
     ours, theirs = both.open()
