@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from cli.failures import from_problem
 from protocol.errors import ProtocolError, TooLargeError
-from protocol.frames import LENGTH_BYTES, decode
+from protocol.frames import LENGTH_BYTES, blob_at, decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 
 KEY: Final = "$bytes"
+_BYTES: Final = b"\x92\xa5bytes"  # how such a message begins: a list of two, and its word
 MAX_MESSAGE_BYTES: Final = MAX_CHANNEL_FRAME_BYTES + 1024  # protocol.pipes.MAX_MESSAGE_BYTES
 
 
@@ -56,11 +57,13 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def messages(read: Callable[[int], bytes]) -> Iterator[Any]:
+def messages(read: Callable[[int], bytes], *, views: bool = False) -> Iterator[Any]:
     """Yield the messages in a stream of bytes, up to the one that ends it.
 
     Args:
         read: Returns exactly so many bytes of it, fewer only at its end.
+        views: Whether the bytes of a message ``["bytes", data]`` are a view of what was read, so that nobody copies
+            them.
 
     Raises:
         ProtocolError: They are none, or end in the middle.
@@ -70,7 +73,11 @@ def messages(read: Callable[[int], bytes]) -> Iterator[Any]:
         length = int.from_bytes(_exactly(read, LENGTH_BYTES), "big")
         if length > MAX_MESSAGE_BYTES:
             raise TooLargeError(f"the server sent a message of {length} bytes")
-        message = decode(_exactly(read, length), max_bytes=MAX_MESSAGE_BYTES)
+        body = _exactly(read, length)
+        if views and body.startswith(_BYTES) and (place := blob_at(body, len(_BYTES))) and place[1] == length:
+            yield ["bytes", memoryview(body)[place[0] :]]
+            continue
+        message = decode(body, max_bytes=MAX_MESSAGE_BYTES)
         if not isinstance(message, list) or not message:
             raise ProtocolError("the server sent what is no message")
         if message[0] == "error":

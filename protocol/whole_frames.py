@@ -10,12 +10,12 @@ it does not see the next one.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
 
-__all__ = ["MASK_BYTES", "TEXT", "Keys", "Unfinished", "cut", "head", "is_between", "masked", "write"]
+__all__ = ["MASK_BYTES", "TEXT", "Keys", "Unfinished", "cut", "head", "is_between", "masked", "write", "write_all"]
 
 _WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
 TEXT: Final = 0x81  # the same of a text: opcode 1
@@ -48,10 +48,18 @@ def write(transport: Transport, begin: bytes, data: bytes) -> None:
         begin: As :func:`head` gives it.
         data: The message, hidden if it is a client's.
     """
-    if len(data) < _SMALL_BYTES or (_TAKES_WITHOUT_END and type(transport).__module__ == _OWN_TRANSPORTS):
+    if len(data) < _SMALL_BYTES:
         transport.write(begin + data)
     else:
-        transport.writelines((begin, data))
+        write_all(transport, (begin, data))
+
+
+def write_all(transport: Transport, pieces: Sequence[bytes]) -> None:
+    """Write pieces one after the other, without copying them into one where the transport may be trusted with that."""
+    if _TAKES_WITHOUT_END and type(transport).__module__ == _OWN_TRANSPORTS:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)
 
 
 def head(size: int, mask: bytes = b"") -> bytes:

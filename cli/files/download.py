@@ -20,7 +20,7 @@ class Sink(Protocol):
 
     size: int  # bytes that are there
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append."""
 
 
@@ -119,12 +119,12 @@ class Downloads:
         headers = {"Range": range_asked} if range_asked else {}
         about: dict[str, Any] = {}
         made = hashlib.sha256()
-        with self.session.messages("GET", "file", query={"path": path}, headers=headers) as coming:
+        with self.session.messages("GET", "file", query={"path": path}, headers=headers, views=True) as coming:
             for message in coming:
                 match message:
                     case ["file", dict() as about]:
                         self._progress.begin(told, about.get("size") or None, about.get("offset", 0))
-                    case ["bytes", bytes() as data]:
+                    case ["bytes", bytes() | memoryview() as data]:
                         sink.write(data)
                         made.update(data)
                         self._progress.add(len(data))
@@ -149,7 +149,7 @@ class Descriptor:
         self._fd = fd
         self._told = told
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Write all of it; a reader that went away is a BrokenPipeError."""
         view = memoryview(data)
         try:

@@ -79,7 +79,7 @@ class Incoming:
         os.ftruncate(self._fd, 0)
         self.size = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append; raises UnavailableError."""
         view = memoryview(data)
         try:

@@ -31,7 +31,7 @@ class Buffer:
         self._told = told
         self._data = bytearray()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append; TooLargeError over ``MAX_BYTES``."""
         self.size += len(data)
         if self.size > MAX_BYTES:

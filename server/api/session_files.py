@@ -17,10 +17,9 @@ from server.api.asking import CoreOf, Supporter, about
 from server.api.bodies import Finish, NewCall, NewUpload
 from server.api.ranges import condition, digest, named, part, tag
 from server.api.repeats import once
-from server.api.streams import MESSAGES, of_pipe, streamed
+from server.api.streams import MESSAGES, of_messages, of_pipe, streamed
 from server.api.values import from_json
 from server.services import live, live_files
-from server.services.live_pipes import relayed
 
 router = APIRouter(prefix="/sessions/{identity}", tags=["sessions"])
 BYTES: Final = "application/octet-stream"
@@ -44,7 +43,7 @@ async def download(
     if accept is not None and MESSAGES in accept:
         pipe = await live.open_pipe(core, identity, caller, "download", header)
         pipe.finish()
-        return streamed(relayed(pipe), MESSAGES)
+        return of_messages(pipe)
     found = await live_files.download(core, identity, caller, header)
     headers = _headers(found.about)
     if if_none_match is not None and headers.get("ETag") in [item.strip() for item in if_none_match.split(",")]:

@@ -83,11 +83,11 @@ async def messages(pipe: Pipe) -> AsyncGenerator[list[Any], None]:
         leave(pipe)
 
 
-async def relayed(pipe: Pipe) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a pipe as they come: its messages, each with its length before it."""
+async def relayed(pipe: Pipe) -> AsyncGenerator[list[bytes], None]:
+    """Yield the bytes of a pipe as they come, in pieces: its messages, each with its length before it."""
     try:
         while pieces := await pipe.gather(limits.RELAY_BYTES):
-            yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            yield pieces
     finally:
         leave(pipe)
 

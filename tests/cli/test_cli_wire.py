@@ -41,6 +41,17 @@ def test_messages_end_with_the_one_that_ends_them() -> None:
     assert list(messages(stream(["value", 7]).read)) == [["value", 7]]
 
 
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65535, 65536, 300_000])
+def test_bytes_that_are_views_are_the_same_bytes(size: int) -> None:
+    data = os.urandom(size)
+    coming = stream(["file", {}], ["bytes", data], ["bytes", "no"], ["bytes", data, 1], ["end", {}])
+    with_views = list(messages(coming.read, views=True))
+    assert with_views[1] == ["bytes", data]
+    assert isinstance(with_views[1][1], memoryview)
+    coming.seek(0)
+    assert list(messages(coming.read)) == with_views
+
+
 def test_an_error_among_them_is_raised_as_its_class() -> None:
     with pytest.raises(DeniedError, match="no rule"):
         list(messages(stream(["error", {"code": "denied", "message": "no rule"}]).read))
