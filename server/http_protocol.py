@@ -8,6 +8,8 @@ that was refused, for ever. None of that needs a token. Here:
   ``limits.HEAD_TIMEOUT_S``;
 - at most ``limits.MAX_PIPELINED`` requests of a connection wait behind the one that is answered;
 - a connection on which nothing is asked, or that goes on sending what nobody reads, ends in the same time;
+- a stranger who does not read what they are answered, and a connection that is closed with something unread, end after
+  ``limits.UNREAD_TIMEOUT_S``: closing alone waits for the last byte to be read;
 - a connection that is gone ends what it was answered, also if it had asked for more behind that.
 
 How fast a body must come is for whoever takes it: by then it is known whose it is.
@@ -35,6 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._is_socket = False  # a WebSocket's now
         self._ending: asyncio.TimerHandle | None = None  # at which the connection ends if nothing is asked until then
+        self._aborting: asyncio.TimerHandle | None = None  # at which it ends if nothing is read until then
         self._answered: Any = None  # the request that is answered now
 
     # what comes ------------------------------------------------------------------------------------------------------
@@ -129,6 +132,40 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.abort()
 
+    # what goes -------------------------------------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """Wait until what was sent is read: for a stranger not for ever; a file may go as slowly as a person reads."""
+        super().pause_writing()
+        if self._answered is None or "caller" not in self._answered.scope["state"]:
+            self._abort_later()
+
+    def resume_writing(self) -> None:
+        """It was read."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._abort_no_more()
+
+    def on_response_complete(self) -> None:
+        """An answer was sent, though not read, in full."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._abort_later()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more is asked."""
+        super().timeout_keep_alive_handler()
+        self._abort_later()
+
+    def _abort_later(self) -> None:
+        if self._aborting is None:
+            self._aborting = self.loop.call_later(limits.UNREAD_TIMEOUT_S, self.transport.abort)
+
+    def _abort_no_more(self) -> None:
+        if self._aborting is not None:
+            self._aborting.cancel()
+            self._aborting = None
+
     # whose turn it is ------------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -139,6 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is answered, and nobody else of those who waited."""
         self._wait_no_more()
+        self._abort_no_more()
         self.pipeline.clear()
         if self._is_answering:
             self._answered.disconnected = True

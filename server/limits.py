@@ -6,9 +6,9 @@ MAX_SMALL_BODY_BYTES = 2 << 20  # of all others, an order of 512 KiB and paramet
 MAX_LARGE_VALUES = 20_000  # commas of a body as large as a bundle: that has a dozen, and one of sealed secrets 500
 MAX_HEAD_BYTES = 64 << 10  # of a request's line and headers; a cursor, a token and a long path have some KiB
 HEAD_TIMEOUT_S = 20.0  # for a head to come, and that a connection may be open on which nothing is asked
-MAX_PIPELINED = (
-    64  # requests of one connection behind the one that is answered; each holds some KiB, and a piece of body
-)
+UNREAD_TIMEOUT_S = 20.0  # that what was sent may lie unread: by a stranger, or where the connection is to be closed
+MAX_UNREAD_BYTES = 4 << 20  # of answers to pings; all else that is sent waits until what was sent before is read
+MAX_PIPELINED = 64  # requests of one connection behind the one that is answered; each holds a head and a piece of body
 MAX_PAGE = 500  # items of one page
 DEFAULT_PAGE = 50
 MAX_WAIT_S = 60.0  # that a request may wait for a run; longer is asked again

@@ -4,10 +4,15 @@ Whole messages of bytes are cut out of what comes (:mod:`protocol.whole_frames`)
 and two system calls, to stop and to start reading, for each of them. A short text is offered to who knows some at a
 glance. All else is parsed by the library, which keeps the state of the connection, as ever; other texts, control frames
 and messages in several frames take the way of ASGI, in order.
+
+Two things are bounded here that the library leaves open. Pings are answered although what was answered before is not
+read, so whoever sends many and reads nothing is cut off. And to close waits for the last byte to be read: a connection
+that is closed is cut off after ``limits.UNREAD_TIMEOUT_S``.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -15,6 +20,7 @@ from websockets.frames import Frame
 from websockets.protocol import State
 
 from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, masked, write
+from server import limits
 from server.line import SHORT, Take, TakeText
 
 MAX_SHORT_TEXT_BYTES: Final = 125  # of a text that is offered; such a frame has the shortest head
@@ -29,12 +35,14 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self._take_text: TakeText | None = None
         self._is_between = False  # all that came until now were whole messages
         self._unfinished = Unfinished()
+        self._aborting: asyncio.TimerHandle | None = None  # once it is to be closed
 
     async def run_asgi(self) -> None:
         """Serve it, with the short way in its scope."""
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[SHORT] = self
         await super().run_asgi()
+        self._abort_if_closing()
 
     def data_received(self, data: bytes) -> None:
         """Hand whole messages over; from the first that is anything else on, what came is the library's."""
@@ -60,6 +68,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self._is_between = at == len(data)
         if not self._is_between:
             super().data_received(data[at:] if at else data)
+            self._abort_if_closing()
 
     def handle_bytes(self, event: Frame) -> None:
         """Hand a whole message over, unless one before it still waits."""
@@ -67,6 +76,33 @@ class LineProtocol(WebSocketsSansIOProtocol):
             self._take(bytes(event.data))
         else:
             super().handle_bytes(event)
+
+    def handle_ping(self) -> None:
+        """Answer a ping, if answers are read."""
+        super().handle_ping()
+        if self.transport.get_write_buffer_size() > limits.MAX_UNREAD_BYTES:
+            self.transport.abort()
+
+    async def send(self, message: Any) -> None:
+        """Send what the application says."""
+        await super().send(message)
+        if message["type"] != "websocket.send":
+            self._abort_if_closing()
+
+    def keepalive_timeout(self) -> None:
+        """The peer does not answer."""
+        super().keepalive_timeout()
+        self._abort_if_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        if self._aborting is not None:
+            self._aborting.cancel()
+        super().connection_lost(exc)
+
+    def _abort_if_closing(self) -> None:
+        if self._aborting is None and (self.close_sent or self.transport.is_closing()):
+            self._aborting = self.loop.call_later(limits.UNREAD_TIMEOUT_S, self.transport.abort)
 
     @property
     def _may_take(self) -> bool:

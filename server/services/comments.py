@@ -19,6 +19,7 @@ from server.services.visibility import Viewer
 from server.store.tables import review_comments as table
 
 MAX_COMMENTS: Final = 500  # of one review; chosen without measurement
+MAX_OF_ONE: Final = 100  # of one person in one review, so that nobody keeps the others from saying anything
 MAX_SHOWN: Final = 100  # with the review, the newest
 PASSED: Final = "check: passed"
 FAILED: Final = "check: failed"
@@ -37,6 +38,9 @@ async def add(core: Core, identity: str, text: str, place: str | None, viewer: V
         held = connection.execute(select(func.count()).where(table.c.review == identity)).scalar() or 0
         if held >= MAX_COMMENTS:
             raise ConflictError(f"review {identity} has {held} comments already")
+        own = select(func.count()).where(table.c.review == identity, table.c.principal == viewer.principal)
+        if (connection.execute(own).scalar() or 0) >= MAX_OF_ONE:
+            raise ConflictError(f"review {identity} has {MAX_OF_ONE} comments of yours already")
         values = {"review": identity, "principal": viewer.principal, "place": place, "text": text}
         connection.execute(insert(table).values(**values, created_us=clock.now_us()))
         core.ledger.append(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -57,8 +58,9 @@ class Told:
 class Served:
     """A server on loopback that speaks as the real one."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, connections: set[Any]) -> None:
         self.port = port
+        self.connections = connections  # that are open, of the server's own
 
     @asynccontextmanager
     async def open(self, first: bytes = b"") -> AsyncIterator[Told]:
@@ -85,7 +87,7 @@ async def served(app: object) -> AsyncIterator[Served]:
     server.lifespan = settings.lifespan_class(settings)
     await server.startup()
     try:
-        yield Served(server.servers[0].sockets[0].getsockname()[1])
+        yield Served(server.servers[0].sockets[0].getsockname()[1], server.server_state.connections)
     finally:
         server.force_exit = True
         await server.shutdown()
@@ -102,6 +104,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would take seconds takes a moment."""
     monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.1)
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(limits, "UNREAD_TIMEOUT_S", 0.1)
 
 
 # too much -------------------------------------------------------------------------------------------------------------
@@ -261,6 +264,96 @@ async def test_who_goes_away_ends_what_they_were_answered(behind: bytes) -> None
                 await began.wait()
         async with asyncio.timeout(DEADLINE_S):
             await ended.wait()
+
+
+# unread ---------------------------------------------------------------------------------------------------------------
+
+
+def endless(ended: asyncio.Event, state: dict[str, object]) -> Callable[..., Awaitable[None]]:
+    """Return an application that answers without end, until somebody is gone."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"].update(state)
+        gone = asyncio.ensure_future(_gone(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while not gone.done():
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+        ended.set()
+
+    return app
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_stranger_who_does_not_read_is_cut_off() -> None:
+    ended = asyncio.Event()
+    async with served(endless(ended, {})) as made, made.open(LIVEZ), asyncio.timeout(DEADLINE_S):
+        await ended.wait()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_one_who_is_known_may_take_their_time() -> None:
+    ended = asyncio.Event()
+    async with served(endless(ended, {"caller": "mia"})) as made:
+        async with made.open(LIVEZ):
+            await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=5 * limits.UNREAD_TIMEOUT_S)
+            assert not ended.is_set()
+        async with asyncio.timeout(DEADLINE_S):
+            await ended.wait()
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+async def listening(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def test_pings_whose_answers_are_not_read_have_an_end() -> None:
+    async with served(listening) as made, made.open(UPGRADE) as told:
+        await told.reader.readuntil(b"\r\n\r\n")
+        told.writer.transport.pause_reading()  # type: ignore[attr-defined]  # streams are made on such
+        ping = bytes([0x89, 0x80 | 125]) + bytes(4) + bytes(125)
+        assert await told.flood(ping * 1_000) < ENDLESS
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_what_is_closed_is_gone_though_nobody_reads() -> None:
+    """A close alone waits until what was sent before is read."""
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        sending = asyncio.ensure_future(_fill(send))
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        sending.cancel()
+        ended.set()
+
+    async with served(app) as made, made.open(UPGRADE) as told:
+        await told.reader.readuntil(b"\r\n\r\n")
+        told.writer.transport.pause_reading()  # type: ignore[attr-defined]  # as above
+        told.writer.write(bytes([0x81, 0x80 | 2]) + bytes(4) + b"\xff\xfe")  # what is no text: the server closes
+        async with asyncio.timeout(DEADLINE_S):
+            await ended.wait()
+            while made.connections:
+                await asyncio.sleep(0)
+
+
+async def _fill(send: Send) -> None:
+    while True:
+        await send({"type": "websocket.send", "bytes": bytes(1 << 20)})
 
 
 # what is no HTTP ------------------------------------------------------------------------------------------------------

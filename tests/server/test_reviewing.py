@@ -291,6 +291,15 @@ async def test_comments_are_bounded(server: Headquarters, monkeypatch: pytest.Mo
     assert "1 comments already" in refused["detail"]
 
 
+async def test_nobody_keeps_others_from_commenting(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comments, "MAX_OF_ONE", 2)
+    line = await open_review(server, inspect())
+    path = f"/reviews/{line['id']}/comments"
+    told = [(await server.ask("POST", path, {"text": "no"}, role="viewer")).status_code for _ in range(3)]
+    assert told == [201, 201, 409]
+    await server.post(path, {"text": "yes"}, 201, role="reviewer")
+
+
 async def test_the_bundle_of_a_review_is_the_one_that_was_signed(server: Headquarters) -> None:
     bundle = inspect(more=READ)
     line = await open_review(server, bundle)
