@@ -87,7 +87,11 @@ class Keys:
         self._is_reading = True
         if self._is_polled:
             try:
+                blocks = os.get_blocking(0)
                 self._loop.add_reader(0, self._ready)
+                # uvloop sets it not to block. That is a setting of the terminal, for stdout and stderr too, and for the
+                # shell and all it starts after us: writes to a full terminal would fail, and what was said be lost.
+                os.set_blocking(0, blocks)
                 return
             except (PermissionError, OSError, ValueError):  # a file, which cannot be waited for
                 self._is_polled = False

@@ -84,7 +84,7 @@ def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(d
     assert over.status == 0, "whoever moderates ends it, too"
     assert over.err in (f"{session} on host-1: {told}\n" for told in ("ended", "the host was told to end it"))
     me.sees("the session ended: seen enough")
-    assert [each.ends() for each in (me, moderator, late)] == [1, 1, 1]
+    assert [each.ends() for each in (me, moderator, late)] == [1, 1, 1], "also where nobody has read what was shown"
     text = desk("session", "play", session, "--format", "text").out
     assert "* paused by mo\n" in text
     assert "* resumed by mo\n" in text
