@@ -52,10 +52,13 @@ class resolve_at_once:  # a context, as stdlib.paths.resolve
     def __exit__(self, *_: object) -> None:
         if self._target is None:
             return
-        # The last to let go of an object without a name frees all that it holds, on the disk as well.
-        if os.fstat(self._target.fd).st_nlink:
+        try:
+            has_name = os.fstat(self._target.fd).st_nlink > 0
+        except OSError:  # a file system that was shut down after an error of its disk
+            has_name = False
+        if has_name:
             os.close(self._target.fd)
-        else:
+        else:  # the last to let go of an object without a name frees all that it holds, on the disk as well
             _close_apart(self._target.fd)
 
 

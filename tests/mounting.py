@@ -15,9 +15,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_HERE = 77  # the exit status of a child that may not have mounts of its own
-BOUND_S = 120.0
+BOUND_S = 60  # of a server's life; a child has half a minute more
 
-PRELUDE = r'''
+PRELUDE = (
+    f"BOUND_S = {BOUND_S}\n"
+    + r'''
 import json, os, signal, struct, sys
 import kernel
 from kernel import CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC
@@ -42,6 +44,7 @@ class Fuse:
         self._pid = os.fork()
         if not self._pid:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+            signal.alarm(BOUND_S)  # whoever waits for an answer ends with it, and cannot be killed before
             while True:
                 self._serve(server, asked)
         os.close(server)
@@ -79,12 +82,17 @@ except OSError as error:
     print(error, file=sys.stderr)
     sys.exit(77)
 '''
+)
 
 
 def told(text: str, *arguments: str) -> Any:
     """Run ``text`` with mounts of its own and return what it prints; skips where the machine does not let it."""
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + text, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=BOUND_S
+        [sys.executable, "-c", PRELUDE + text, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S + 30,
     )
     if done.returncode == NOT_HERE:
         pytest.skip(f"no mounts of one's own here: {done.stderr.strip()}")

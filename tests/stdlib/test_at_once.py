@@ -264,6 +264,21 @@ async def test_what_has_lost_its_name_meanwhile_is_closed_on_a_thread(
 
 
 @needs_local
+async def test_what_cannot_be_looked_at_any_more_is_closed_all_the_same(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that has shut itself down answers with an error, and the call does not fail for it."""
+    apart: list[int] = []
+    monkeypatch.setattr(at_once, "_close_apart", apart.append)
+    spec = load().find("fs.exists")
+    assert spec is not None
+    taken = replace(spec, implementation=lambda path: os.close(path.fd) or True)
+    table = type("Table", (), {"find": staticmethod(lambda _: taken)})()
+    reply = await gate_of(table, Kept()).call("fs.exists", [f"{place}/denied"], {})
+    assert (reply.value, len(apart)) == (True, 1)
+
+
+@needs_local
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_link_that_is_swapped_never_leads_past_the_decision(tmp_path: Path, name: str) -> None:
     """What is told of is what was decided on, on whichever way; both are taken while the link changes."""
