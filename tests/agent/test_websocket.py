@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame, Opcode
 
 from agent.transport import LinkClosedError
 from agent.websocket import LINK_PATH, connect, link_url, names_proxies, tls_context
@@ -137,6 +139,46 @@ async def test_frames_are_handed_over_as_they_come_and_sent_at_once() -> None:
         await transport.close(1001, "")
         assert not transport.may_send
         transport.send_now(b"to nobody")
+
+
+@pytest.mark.parametrize("step", [1, 7, 4096, 65_000])
+async def test_frames_that_come_in_pieces_keep_their_order_with_all_else(step: int) -> None:
+    """Cut anywhere: in a head, in a frame, behind one; a ping and a message of several frames between them."""
+    frames = [
+        Frame(Opcode.BINARY, b"a" * 300), Frame(Opcode.BINARY, b"b" * 70_000), Frame(Opcode.PING, b"?"),
+        Frame(Opcode.BINARY, b"c" * 10, fin=False), Frame(Opcode.CONT, b"c" * 10), Frame(Opcode.BINARY, b"d" * 5000),
+        Frame(Opcode.BINARY, b"e"),
+    ]  # fmt: skip
+    wire = b"".join(frame.serialize(mask=False) for frame in frames)
+    small = min(step * 700, len(wire))
+
+    async def behave(connection: ServerConnection) -> None:
+        await connection.recv()  # by then who reads has begun
+        cuts = [*range(0, small, step), small, (small + len(wire)) // 2, len(wire)]
+        for begin, end in itertools.pairwise(cuts):
+            connection.transport.write(wire[begin:end])
+            await asyncio.sleep(0)
+        await connection.wait_closed()
+
+    got: list[bytes] = []
+    is_all = asyncio.Event()
+
+    def take(frame: bytes) -> None:
+        got.append(frame)
+        if frame == b"e":
+            is_all.set()
+
+    async with served(behave) as address:
+        transport = await connect(address)
+        receiving = asyncio.ensure_future(transport.receive_each(take))
+        await asyncio.sleep(0)
+        await transport.send(b"go on")
+        async with asyncio.timeout(10.0):
+            await is_all.wait()
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        await transport.close(1000, "")
+    assert got == [b"a" * 300, b"b" * 70_000, b"c" * 20, b"d" * 5000, b"e"]
 
 
 async def test_what_takes_frames_hears_of_text_and_of_the_end() -> None:
