@@ -6,8 +6,10 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from mounting import told
 
 import kernel
 from kernel import files
@@ -134,3 +136,45 @@ def test_what_is_no_pidfd_has_no_process() -> None:
         kernel.pid_of(-1)
     with open("/dev/null", "rb") as no_pidfd, pytest.raises(OSError, match="ended"):
         kernel.pid_of(no_pidfd.fileno())
+
+
+def test_what_is_in_memory_is_opened_without_asking(tmp_path: Path) -> None:
+    """And only to be looked at. Whatever is wrong is said with the kernel's own number, also that it cannot do this."""
+    (tmp_path / "file").write_text("x")
+    os.stat(tmp_path / "file")
+    try:
+        fd = files.open_cached(str(tmp_path / "file"))
+    except OSError as error:
+        assert error.errno in (errno.EINVAL, errno.ENOSYS)
+        pytest.skip("this kernel has no such lookup")
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.read(fd, 1)
+        assert os.fstat(fd).st_ino == (tmp_path / "file").stat().st_ino
+        assert not os.get_inheritable(fd)
+    finally:
+        os.close(fd)
+    for path, number in (("/proc/self/root/etc", errno.ELOOP), (f"{tmp_path}/file/x", errno.ENOTDIR)):
+        with pytest.raises(OSError, match=r".") as caught:
+            files.open_cached(path)
+        assert caught.value.errno in (number, errno.EAGAIN)
+
+
+ASKING = """
+from kernel.files import open_cached
+fuse = Fuse(sys.argv[1] + "/m")
+found = []
+for name in ("x", "y"):
+    try:
+        os.close(open_cached(f"{sys.argv[1]}/m/{name}"))
+        found.append("")
+    except BlockingIOError as error:
+        found.append(type(error).__name__)
+print(json.dumps(found))
+fuse.end()
+"""
+
+
+def test_what_a_server_would_have_to_be_asked_for_is_not_opened(tmp_path: Path) -> None:
+    """A name that its file system has not told yet; the one that it has told is in memory, whoever told it."""
+    assert told(ASKING, str(tmp_path)) == ["", "BlockingIOError"]
