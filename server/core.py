@@ -47,6 +47,7 @@ class Core:
     trusted: TrustedRoster | None = None  # None until the first roster
     roster_changed: Bell = field(default_factory=Bell)
     roster_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    proving: asyncio.Lock = field(default_factory=asyncio.Lock)  # of all records, which takes a reader for long
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held from looking for a place until it is taken
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked

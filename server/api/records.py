@@ -13,6 +13,7 @@ from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Connection, select
 from starlette.responses import StreamingResponse
 
+from protocol.errors import UnavailableError
 from protocol.limits import MAX_SEQUENCE
 from server import clock, limits
 from server.access import Caller
@@ -109,14 +110,25 @@ def is_valid(connection: Connection, token_id: str) -> bool:
 
 @router.get("/verify")
 async def verify(core: CoreOf, _: RecordReader, agent: str | None = None) -> dict[str, Any]:
-    """Prove chains again from their stored bytes and signed checkpoints; without ``agent`` also the tree over all."""
+    """Prove chains again from their stored bytes and signed checkpoints; without ``agent`` also the tree over all.
+
+    One at a time: it may take minutes, and there are few readers of the database.
+    """
 
     def prove(connection: Connection) -> dict[str, Any]:
         told = records.verify(core, connection, agent)
         over_all = tree.verify(core, connection) if agent is None else None
         return {"ok": told["ok"] and not (over_all and over_all["error"]), "agents": told["agents"], "tree": over_all}
 
-    return await core.database.read(prove)
+    try:
+        async with asyncio.timeout(limits.MAX_WAIT_S):
+            await core.proving.acquire()
+    except TimeoutError:
+        raise UnavailableError("records are being proved for others; try again in a while") from None
+    try:
+        return await core.database.read(prove)
+    finally:
+        core.proving.release()
 
 
 @router.get("/head")

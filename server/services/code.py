@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 MAX_PRODUCT: Final = 1_000_000  # lines of one times lines of the other that are compared; under 3 s at the very worst
+MAX_TOGETHER: Final = 8_000_000  # of that, in all files of a version: a bundle holds 256, each at its worst
 PART_CHARACTERS: Final = 64 << 10  # of one part
 CONTEXT: Final = 3  # lines around a change
 
@@ -24,6 +25,7 @@ def parts(before: Mapping[str, str] | None, after: Mapping[str, str]) -> Iterato
         before: Text of each file; None if there is nothing to compare with: then all files come whole.
         after: Text of each file.
     """
+    left = MAX_TOGETHER
     for path in sorted({*(before or {}), *after}):
         old, new = (before or {}).get(path), after.get(path)
         if old == new:
@@ -32,16 +34,23 @@ def parts(before: Mapping[str, str] | None, after: Mapping[str, str]) -> Iterato
             change, text = "whole", new or ""
         else:
             change = "added" if old is None else "removed" if new is None else "changed"
-            text = unified(old or "", new or "")
+            text, spent = _unified(old or "", new or "", left)
+            left -= spent
         for number, start in enumerate(range(0, len(text) or 1, PART_CHARACTERS), 1):
             yield {"path": path, "change": change, "part": number, "text": text[start : start + PART_CHARACTERS]}
 
 
 def unified(old: str, new: str) -> str:
     """Return the unified difference of two texts, without a header."""
+    return _unified(old, new, MAX_TOGETHER)[0]
+
+
+def _unified(old: str, new: str, left: int) -> tuple[str, int]:
+    """Return the difference, and what was spent of what is ``left`` of ``MAX_TOGETHER``."""
     before, after = _lines(old), _lines(new)
     lines: list[str] = []
-    for group in _grouped(_opcodes(before, after)):
+    codes, spent = _opcodes(before, after, min(left, MAX_PRODUCT))
+    for group in _grouped(codes):
         first, last = group[0], group[-1]
         lines.append(f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@")
         for kind, low, high, other_low, other_high in group:
@@ -50,7 +59,7 @@ def unified(old: str, new: str) -> str:
             else:
                 lines += [f"-{line}" for line in before[low:high]]
                 lines += [f"+{line}" for line in after[other_low:other_high]]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines), spent
 
 
 def _lines(text: str) -> list[str]:
@@ -63,7 +72,7 @@ def _lines(text: str) -> list[str]:
     return lines[:-1]
 
 
-def _opcodes(before: list[str], after: list[str]) -> list[Opcode]:
+def _opcodes(before: list[str], after: list[str], most: int) -> tuple[list[Opcode], int]:
     start = 0
     shorter = min(len(before), len(after))
     while start < shorter and before[start] == after[start]:
@@ -73,12 +82,14 @@ def _opcodes(before: list[str], after: list[str]) -> list[Opcode]:
         end += 1
     one, other = before[start : len(before) - end], after[start : len(after) - end]
     inner: list[Opcode] = [("replace", 0, len(one), 0, len(other))]
-    if len(one) * len(other) <= MAX_PRODUCT:
+    product = len(one) * len(other)
+    if product <= most:
         inner = list(difflib.SequenceMatcher(None, one, other).get_opcodes())
     head: list[Opcode] = [("equal", 0, start, 0, start)]
     tail: list[Opcode] = [("equal", len(before) - end, len(before), len(after) - end, len(after))]
     moved = [(kind, a + start, b + start, c + start, d + start) for kind, a, b, c, d in inner]
-    return [code for code in (*head, *moved, *tail) if code[1] < code[2] or code[3] < code[4]]
+    codes = [code for code in (*head, *moved, *tail) if code[1] < code[2] or code[3] < code[4]]
+    return codes, product if product <= most else 0
 
 
 def _grouped(codes: list[Opcode]) -> Iterator[list[Opcode]]:

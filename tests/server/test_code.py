@@ -90,3 +90,12 @@ def test_hostile_files_cost_little() -> None:
         started = time.process_time()
         assert code.unified(old, new)
         assert time.process_time() - started < 5.0
+
+
+def test_many_files_at_their_worst_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each alone may be compared; what is over the bound of all is told as removed and added, which is true as well."""
+    monkeypatch.setattr(code, "MAX_TOGETHER", 2 * 30 * 30)
+    before = {f"f{number}": "".join(f"{line}\n" for line in range(30)) for number in range(4)}
+    after = {path: "x\n" + text.replace("15\n", "") + "y\n" for path, text in before.items()}
+    told = [part["text"].count("\n-") for part in code.parts(before, after)]
+    assert told == [1, 30, 30, 30]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,8 @@ from world import NOW
 from protocol.ledger import Chain, decode_record, make_checkpoint
 from protocol.signing import PrivateKey
 from server.ledger import SERVER
+from server.services import records
+from server.store.database import READERS
 
 
 @pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)
@@ -128,3 +132,23 @@ async def test_a_changed_key_of_an_agent_shows_as_its_broken_ledger(bare: Headqu
     await broken(bare, agent, "the agent's key")
     bare.tamper("UPDATE agents SET public_key = :k WHERE id = :a", a=agent, k=PrivateKey.generate().public.to_text())
     await broken(bare, agent, "the checkpoint in record 7")
+
+
+async def test_proofs_take_no_reader_from_others(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take minutes; more of them at once than there are readers hold up nothing else."""
+    goes_on = threading.Event()
+    real = records.verify
+
+    def slow(*given: Any) -> Any:
+        assert goes_on.wait(30)
+        return real(*given)
+
+    monkeypatch.setattr(records, "verify", slow)
+    proofs = [asyncio.create_task(server.get("/records/verify")) for _ in range(2 * READERS)]
+    try:
+        for _ in range(2 * READERS):
+            assert await server.pages("/runs") == []
+        assert not any(proof.done() for proof in proofs)
+    finally:
+        goes_on.set()
+    assert [(await proof)["ok"] for proof in proofs] == [True] * len(proofs)
