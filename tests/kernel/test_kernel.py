@@ -145,7 +145,8 @@ def test_what_is_in_memory_is_opened_without_asking(tmp_path: Path) -> None:
     try:
         fd = files.open_cached(str(tmp_path / "file"))
     except OSError as error:
-        assert error.errno in (errno.EINVAL, errno.ENOSYS)
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
         pytest.skip("this kernel has no such lookup")
     try:
         with pytest.raises(OSError, match="Bad file descriptor"):
