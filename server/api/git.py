@@ -14,7 +14,9 @@ import base64
 import binascii
 import re
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +38,7 @@ PATH: Final = "/git/scripts.git"
 SERVICE: Final = "git-upload-pack"
 MAX_REQUEST_BYTES: Final = 4 << 20  # of what a client has and wants; 10,000 tags are 0.5 MiB
 MAX_CLONES: Final = 4  # programs at once; each reads the whole repository
+MAX_OF_ONE: Final = 2  # of these of one person: one that reads slowly holds its place for as long as it may
 MAX_CLONE_S: Final = 300.0  # of one answer
 READ_BYTES: Final = 64 << 10
 _VERSION = re.compile(r"version=[012]")
@@ -44,6 +47,7 @@ _FILE = re.compile(
 )
 _NO_STORE = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}
 _turns = asyncio.Semaphore(MAX_CLONES)
+_under_way: Counter[str] = Counter()  # by principal; strangers are one
 
 
 async def info(request: Request) -> Response:
@@ -60,7 +64,7 @@ async def info(request: Request) -> Response:
         raise ArgumentError("git fetches here, and pushes reviews, and there is nothing else", parameter="service")
     head = f"# service={SERVICE}\n"
     first = f"{len(head) + 4:04x}{head}0000".encode()
-    _check_room()
+    _check_room(request)
     answer = _answer(request, folder, b"", "--http-backend-info-refs", first=first)
     return StreamingResponse(answer, media_type=f"application/x-{SERVICE}-advertisement", headers=_NO_STORE)
 
@@ -74,7 +78,7 @@ async def upload(request: Request) -> Response:
     if request.headers.get("content-type") != f"application/x-{SERVICE}-request":
         raise ArgumentError(f"the request must be application/x-{SERVICE}-request", parameter="content-type")
     asked = await _body(request)
-    _check_room()
+    _check_room(request)
     answer = _answer(request, folder, asked)
     return StreamingResponse(answer, media_type=f"application/x-{SERVICE}-result", headers=_NO_STORE)
 
@@ -172,14 +176,32 @@ def _git() -> str | None:
     return git_program.find()
 
 
-def _check_room() -> None:
+def _who(request: Request) -> str:
+    caller = getattr(request.state, "caller", None)
+    return "" if caller is None else str(caller.principal)
+
+
+def _check_room(request: Request) -> None:
     """Return if one more may clone now.
 
     Raises:
-        UnavailableError: Too many do already.
+        UnavailableError: Too many do already, or too many of this caller's.
     """
     if _turns.locked():
         raise UnavailableError(f"{MAX_CLONES} clones are under way; try again in a moment")
+    if _under_way[_who(request)] >= MAX_OF_ONE:
+        raise UnavailableError(f"{MAX_OF_ONE} clones of yours are under way; try again in a moment")
+
+
+@asynccontextmanager
+async def _counted(who: str) -> AsyncIterator[None]:
+    _under_way[who] += 1
+    try:
+        yield
+    finally:
+        _under_way[who] -= 1
+        if not _under_way[who]:
+            del _under_way[who]
 
 
 async def _answer(
@@ -189,7 +211,7 @@ async def _answer(
 
     All of it is in here and not before: what is never asked for a part has begun nothing.
     """
-    async with _turns, asyncio.timeout(MAX_CLONE_S):
+    async with _turns, asyncio.timeout(MAX_CLONE_S), _counted(_who(request)):
         process = await asyncio.create_subprocess_exec(
             *git_program.words(_git() or "git", "upload-pack", "--strict", "--stateless-rpc", *options, str(folder)),
             stdin=asyncio.subprocess.PIPE if asked else asyncio.subprocess.DEVNULL,

@@ -40,6 +40,7 @@ MAX_PUSHES: Final = 2  # at once; each may take what server.git_program allows
 MAX_PUSH_S: Final = 60.0  # of one push, from its first byte
 NO_STORE: Final = {"Cache-Control": "no-cache, max-age=0, must-revalidate"}
 _turns = asyncio.Semaphore(MAX_PUSHES)
+_under_way: set[str] = set()  # principals, each with one: else somebody who sends slowly could take all turns
 
 
 def advertise(caller: Caller, main: str | None) -> Response:
@@ -70,8 +71,11 @@ async def receive(request: Request, core: Core, caller: Caller, known: Path) -> 
         raise ArgumentError("a push comes as it is, without a coding", parameter="content-encoding")
     if _turns.locked():
         raise UnavailableError(f"{MAX_PUSHES} pushes are under way; try again in a moment")
+    if caller.principal in _under_way:
+        raise UnavailableError("a push of yours is under way; try again when it is over")
     commands, body = Commands(), _parts(request)
     async with _turns:
+        _under_way.add(caller.principal)
         try:
             async with asyncio.timeout(MAX_PUSH_S):
                 pack = await _read_commands(commands, body)
@@ -84,6 +88,8 @@ async def receive(request: Request, core: Core, caller: Caller, known: Path) -> 
             raise DeadlineError(f"the push took over {MAX_PUSH_S:.0f} s") from None
         except ClientDisconnect:
             raise ArgumentError("the push broke off") from None
+        finally:
+            _under_way.discard(caller.principal)
     return _answer(told)
 
 

@@ -139,6 +139,15 @@ async def test_so_many_clones_at_once(published: Headquarters, monkeypatch: pyte
     refused(await ask(published, "info/refs?service=git-upload-pack"), 503, "unavailable")
 
 
+async def test_one_person_does_not_take_all_clones(published: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(git._under_way, "admin", git.MAX_OF_ONE)
+    path = "info/refs?service=git-upload-pack"
+    told = refused(await ask(published, path), 503, "unavailable")
+    assert "of yours" in told["detail"]
+    assert (await ask(published, path, role="viewer")).status_code == 200
+    assert dict(git._under_way) == {"admin": git.MAX_OF_ONE}, "what ended is not counted"
+
+
 async def test_without_git_the_dumb_protocol_is_spoken(
     published: Headquarters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -25,7 +27,7 @@ def command(commit: str, reference: str = REFERENCE, *, before: str = push_lines
     return push_lines.packet(f"{before} {commit} {reference}\0report-status side-band-64k".encode()) + b"0000"
 
 
-async def send(server: Headquarters, body: bytes, *, role: str = "author", **headers: str) -> httpx2.Response:
+async def send(server: Headquarters, body: Any, *, role: str = "author", **headers: str) -> httpx2.Response:
     given = {"Content-Type": "application/x-git-receive-pack-request", **server.authorization(role), **headers}
     return await server.api.post(PATH, content=body, headers=given)
 
@@ -337,6 +339,25 @@ async def test_so_many_pushes_at_once(server: Headquarters, monkeypatch: pytest.
 
     monkeypatch.setattr(push, "_turns", Full())
     refused(await send(server, good(server)), 503, "unavailable")
+
+
+async def test_one_person_does_not_take_all_pushes(server: Headquarters) -> None:
+    """Who sends slowly holds one turn, and whoever else pushes has the other."""
+    began, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield good(server)[:20]
+        began.set()
+        await goes_on.wait()
+
+    first = asyncio.create_task(send(server, slow()))
+    await began.wait()
+    told_so = refused(await send(server, good(server)), 503, "unavailable")
+    assert "of yours" in told_so["detail"]
+    assert f"ok {REFERENCE}" in told(await send(server, good(server), role="admin"))
+    goes_on.set()
+    refused(await first, 422, "invalid_argument")
+    assert not push._under_way
 
 
 async def test_a_push_that_never_ends(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
