@@ -152,9 +152,15 @@ async def perform(
 
 
 async def collected(source: Any) -> list[Any]:
-    """Read a source of a stream to its end."""
+    """Read a source of a stream to its end, and close it."""
     items: list[Any] = []
-    found = [item async for item in source] if hasattr(source, "__aiter__") else list(source)
+    try:
+        found = [item async for item in source] if hasattr(source, "__aiter__") else list(source)
+    finally:
+        if hasattr(source, "aclose"):
+            await source.aclose()
+        elif hasattr(source, "close"):
+            source.close()
     for item in found:
         items += item.rows() if isinstance(item, Columns) else item if isinstance(item, list) else [item]
     return items
