@@ -16,10 +16,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from protocol.errors import NotFoundError, TooLargeError, UnavailableError
 from protocol.transfer import PREFIX
+from stdlib.lending import begun
+
+if TYPE_CHECKING:
+    from stdlib.lending import Lent
 
 MAX_BYTES: Final = 4 << 30  # of one blob that a call makes or takes, whatever it asks for
 DEFAULT_BYTES: Final = 256 << 20  # unless it asks for more
@@ -228,13 +232,20 @@ def check_size(blob: str, size: int, most_bytes: int) -> int:
     return size
 
 
-async def drafted(make: Callable[[], Draft]) -> Draft:
+async def drafted(make: Callable[..., Draft], *things: Lent) -> Draft:
     """Return the draft that ``make`` makes on a thread, which discards it itself if it fails.
+
+    Args:
+        make: Called with a copy of each of ``things``.
+        things: What it works on (:mod:`stdlib.lending`).
 
     Cancellation:
         Safe: the thread goes on to its end, and what it has made is discarded.
+
+    Raises:
+        UnavailableError: The agent has no descriptor left for the copies.
     """
-    making = asyncio.ensure_future(asyncio.to_thread(make))
+    making = begun(make, *things)
     try:
         return await asyncio.shield(making)
     except asyncio.CancelledError:

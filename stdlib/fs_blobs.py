@@ -6,10 +6,10 @@ comes is checked against the hash that was asked for before anything of it is us
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from policies.model import Facts
@@ -31,6 +31,7 @@ from stdlib.dry import CHANGED
 from stdlib.fs_content import opened_file
 from stdlib.fs_tree import Directory, Tree, Waiting, listed
 from stdlib.host import Host, RunContext
+from stdlib.lending import on_thread
 from stdlib.parameters import Bounds, FileMode, Form, Length
 from stdlib.paths import Target, failure, open_beneath
 from stdlib.places import Place
@@ -79,8 +80,8 @@ async def upload(run: RunContext, permit: Permit, path: Target, name: Name = "",
     """
     blobs = blobs_of(run)
 
-    def copied() -> Draft:
-        with opened_file(path) as fd:
+    def copied(own: Target) -> Draft:
+        with opened_file(own) as fd:
             draft = blobs.draft(int(max))
             try:
                 for piece in pieces_of(fd):
@@ -91,7 +92,7 @@ async def upload(run: RunContext, permit: Permit, path: Target, name: Name = "",
                 raise
             return draft
 
-    return await blobs.keep(await drafted(copied), name or shown_name(path.real))
+    return await blobs.keep(await drafted(copied, path), name or shown_name(path.real))
 
 
 def shown_name(path: str) -> str:
@@ -135,14 +136,14 @@ async def archive(
     blobs, patterns = blobs_of(run), [PathPattern.parse(text, where="skip") for text in skip or ()]
     targets: Any = paths
 
-    def written() -> Draft:
+    def written(*own: Target) -> Draft:
         from stdlib.archives.writing import archive as begin  # loads tarfile and zipfile, which few runs need
 
         draft = blobs.draft(int(max))
         made = begin(format, draft.write, lambda: check_goes_on(permit, "fs.archive"))
         try:
             packing = _Packing(made, permit, patterns, int(max_entries))
-            for target in targets:
+            for target in own:
                 packing.add(target)
             packing.check()
             made.finish()
@@ -152,7 +153,9 @@ async def archive(
             raise
         return draft
 
-    return await blobs.keep(await drafted(written), name or f"{shown_name(targets[0].real) or 'root'}.{format}")
+    return await blobs.keep(
+        await drafted(written, *targets), name or f"{shown_name(targets[0].real) or 'root'}.{format}"
+    )
 
 
 @dataclass
@@ -296,7 +299,8 @@ async def fetch(
     """
     expected = expected_hash(if_hash)
     async with blobs_of(run).bring(checked_hash(blob_hash), int(max)) as brought:
-        return await asyncio.to_thread(_placed, brought, path, mode, host.journal, expected, permit)
+        placing = partial(_placed, mode=mode, journal=host.journal, expected=expected, permit=permit)
+        return await on_thread(placing, brought, path)
 
 
 def checked_hash(text: str) -> str:
@@ -352,7 +356,10 @@ async def extract(
         TrustError: What came is something else.
     """
     async with blobs_of(run).bring(checked_hash(blob_hash), MAX_BYTES) as brought:
-        return await asyncio.to_thread(_unpacked, brought, dir, int(max), int(max_entries), permit, host.journal)
+        unpacking = partial(
+            _unpacked, most=int(max), most_entries=int(max_entries), permit=permit, journal=host.journal
+        )
+        return await on_thread(unpacking, brought, dir)
 
 
 def _unpacked(

@@ -1,0 +1,145 @@
+"""A call that is cut short closes what it holds, while its thread goes on: that must work on the very same objects."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import AllPermitted, perform
+
+from protocol.errors import UnavailableError
+from stdlib.blobs import Brought, FolderBlobs
+from stdlib.host import Host, RunContext
+from stdlib.lending import on_thread
+from stdlib.paths import resolve
+from stdlib.places import place
+
+PATIENCE_S = 20.0
+
+
+class Stuck(AllPermitted):
+    """A passage whose call stops on its thread at the first look whether it is over, until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_there, self.goes_on = threading.Event(), threading.Event()
+
+    @property
+    def is_over(self) -> bool:  # type: ignore[override]  # a plain value elsewhere
+        self.is_there.set()
+        assert self.goes_on.wait(PATIENCE_S)
+        return False  # the worst that can be: the thread does not see that the call was cut short
+
+
+async def until(is_so: Callable[[], bool], what: str) -> None:
+    ends = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < ends, what
+        await asyncio.to_thread(os.sched_yield)
+
+
+def held_in(directory: Path) -> set[int]:
+    """Return the descriptors that are open of a directory, or of what is in it."""
+    links = {int(name): f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")}
+    shown = {number: os.readlink(link) for number, link in links.items() if os.path.lexists(link)}
+    return {number for number, name in shown.items() if name.startswith(str(directory))}
+
+
+def take_over(numbers: set[int], directory: Path, closing: ExitStack) -> None:
+    """Open a directory until it has each of these numbers, as an unlucky or a patient process would."""
+    while numbers:
+        number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        closing.callback(os.close, number)
+        numbers.discard(number)
+
+
+def archive() -> bytes:
+    kept = io.BytesIO()
+    with tarfile.open(fileobj=kept, mode="w") as written:
+        entry = tarfile.TarInfo("file")
+        entry.size = 3
+        written.addfile(entry, io.BytesIO(b"new"))
+    return kept.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("call", "parameter", "content"), [("fs.fetch", "path", b"new"), ("fs.extract", "dir", archive())]
+)
+async def test_what_a_thread_writes_after_its_call_lies_where_it_was_decided(
+    tmp_path: Path, call: str, parameter: str, content: bytes
+) -> None:
+    """Never in a directory that has taken over the number of one that was closed."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.mkdir()
+    other.mkdir()
+    blobs, passage = FolderBlobs(tmp_path / "blobs"), Stuck()
+    draft = blobs.draft(1 << 20)
+    draft.write(content)
+    given: dict[str, Any] = {"blob_hash": await blobs.keep(draft, ""), parameter: str(mine / "new")}
+    calling = asyncio.create_task(perform(call, run=RunContext(blobs=blobs), host=Host(), passage=passage, **given))
+    assert await asyncio.to_thread(passage.is_there.wait, PATIENCE_S)
+    before = held_in(mine)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    closed = before - held_in(mine)
+    assert closed, "the call closes what it holds"
+    with ExitStack() as closing:
+        take_over(closed, other, closing)
+        passage.goes_on.set()
+        await until(lambda: not held_in(mine), "the thread did not end, or keeps its copies")
+    assert (os.listdir(mine), os.listdir(other)) == (["new"], [])
+
+
+async def test_a_thread_has_copies_of_all_it_works_on_and_closes_them(tmp_path: Path) -> None:
+    """Whatever comes of it."""
+    (tmp_path / "file").write_bytes(b"x")
+    with (
+        resolve(f"{tmp_path}/file") as target,
+        resolve(f"{tmp_path}/none") as missing,
+        place(f"{tmp_path}/new", follow=False) as entry,
+        target.opened(os.O_RDONLY) as fd,
+    ):
+        before = held_in(tmp_path)
+
+        def work(*copies: Any) -> list[Any]:
+            own, none, at, brought = copies
+            numbers = [own.fd, at.directory, brought.fd]
+            assert not before & set(numbers)
+            assert (own.real, at.real, none) == (target.real, entry.real, missing)
+            return [os.fstat(number).st_ino for number in numbers]
+
+        lent = (target, missing, entry, Brought("sha256:" + "0" * 64, 1, fd))
+        real = [os.stat(tmp_path / "file").st_ino, os.stat(tmp_path).st_ino, os.stat(tmp_path / "file").st_ino]
+        assert await on_thread(work, *lent) == real
+        with pytest.raises(ZeroDivisionError):
+            await on_thread(lambda *_: 1 // 0, *lent)
+        assert held_in(tmp_path) == before
+
+
+async def test_without_a_descriptor_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what was copied already is closed."""
+    real, left = os.dup, [1]
+
+    def dup(fd: int) -> int:
+        if not left:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        left.pop()
+        return real(fd)
+
+    with resolve(str(tmp_path)) as target:
+        before = held_in(tmp_path)
+        monkeypatch.setattr(os, "dup", dup)
+        with pytest.raises(UnavailableError, match="no descriptor left"):
+            await on_thread(lambda *_: pytest.fail("it was begun"), target, target)
+        assert held_in(tmp_path) == before
