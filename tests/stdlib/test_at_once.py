@@ -39,6 +39,7 @@ from stdlib.paths import Target
 
 CALLS = ("fs.exists", "fs.lstat", "fs.stat")
 LOOP, THREAD = "loop", "thread"
+TRIES = 20
 
 
 def _is_local_here() -> bool:
@@ -173,19 +174,22 @@ async def outcome(table: Any, name: str, path: str, denied: str) -> tuple[Any, d
 
 async def test_both_ways_give_the_same(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Values, errors and records, for every call and every kind of path; and each way is really taken."""
-    paths, found, ways = paths_in(place), {}, {}
+    paths, found, at_once = paths_in(place), {}, set()
     for kind, path in paths.items():
         for name in CALLS:
-            table = Watched()
-            found[kind, name] = await outcome(table, name, path, f"{place}/denied")
-            ways[kind, name] = table.ways
+            for _ in range(TRIES):  # who mounts or renames at that very moment, or wants memory, leaves it to a thread
+                table = Watched()
+                found[kind, name] = await outcome(table, name, path, f"{place}/denied")
+                if table.ways == [LOOP]:
+                    at_once.add((kind, name))
+                    break
     monkeypatch.setattr(files, "RESOLVE_CACHED", 1 << 40)
     for kind, path in paths.items():
         for name in CALLS:
             table = Watched()
             assert await outcome(table, name, path, f"{place}/denied") == found[kind, name], (kind, name)
             assert LOOP not in table.ways, (kind, name)
-    taken = {kind for kind, name in ways if ways[kind, name] == [LOOP] and name == "fs.stat"}
+    taken = {kind for kind, name in at_once if name == "fs.stat"}
     if LOCAL_HERE:
         assert taken >= {"directory", "file", "link", "far", "fifo", "socket", "odd", "dots", "directory with a slash"}
     assert not taken & {"none", "deep", "dangling", "round", "magic link", "magic descriptor", "of the kernel"}
