@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,12 +31,17 @@ Word = tuple[str, tuple[tuple[Any, ...], datetime, datetime, str]]
 """A digest, and what its word was made from, since when and until when it holds, and the word."""
 
 
-def save(core: Core, words: Iterable[Word]) -> None:
-    """Keep words in place of those that were kept. A disk that refuses is logged: nothing is lost but time."""
-    content = json.dumps([_plain(*word) for word in words], separators=(",", ":"))
-    body = {"type": _KIND, "digest": hashlib.sha256(content.encode()).hexdigest()}
+def save(core: Core, words: Callable[[], Iterable[Word]]) -> None:
+    """Keep words in place of those that were kept. A disk that refuses is logged: nothing is lost but time.
+
+    Args:
+        core: The server.
+        words: Gives them when it is their turn: of two who save, the last must not save what was before the first.
+    """
     try:
         with _SAVING:
+            content = json.dumps([_plain(*word) for word in words()], separators=(",", ":"))
+            body = {"type": _KIND, "digest": hashlib.sha256(content.encode()).hexdigest()}
             write_private(core.config.directory / FILE, f"{sign(_KIND, body, core.key).to_json()}\n{content}\n")
     except (OSError, OutriderError) as error:
         LOG.warning("how scripts stand could not be kept for the next start", why=str(error))

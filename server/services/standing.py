@@ -97,7 +97,10 @@ async def take_up(core: Core) -> None:
 async def put_by(core: Core) -> None:
     """Keep the words that time alone does not soon change, for the next start."""
     key_id, soon = core.key.public.key_id, clock.now() + timedelta(seconds=MAX_AGE_S)
-    words = [(key[1], held) for key, held in _WORDS.all() if key[0] == key_id and held[2] > soon]
+
+    def words() -> list[kept_words.Word]:
+        return [(key[1], held) for key, held in _WORDS.all() if key[0] == key_id and held[2] > soon]
+
     await asyncio.to_thread(kept_words.save, core, words)
 
 

@@ -108,6 +108,7 @@ async def kept(server: Headquarters, proofs: list[str]) -> Bundle:
     """A script whose word was looked at, and a server that has ended and forgotten it."""
     bundle = await server.bring_in(script())
     assert await words(server) == ["approved"]
+    await server.core.stop_background()  # else what looks ahead would save what it finds after that
     await standing.put_by(server.core)
     standing.forget()
     proofs.clear()
