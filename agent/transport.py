@@ -39,8 +39,8 @@ class Transport(Protocol):
         """Whether :meth:`send_now` may be called: what is sent goes at once, and does not wait for the peer to read."""
         return False
 
-    def send_now(self, frame: bytes) -> None:
-        """Send one frame in this turn of the loop; of no effect if the connection is gone."""
+    def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
+        """Send one frame, maybe in two pieces, in this turn of the loop; of no effect if the connection is gone."""
 
     async def receive_each(self, take: Callable[[bytes], None]) -> None:
         """Hand frames to ``take`` as they come, if possible in the turn of the loop in which they do; for ever.

@@ -103,9 +103,9 @@ class WebSocketTransport(Transport):
         except ConnectionClosed as error:
             raise _closed(error) from error
 
-    def send_now(self, frame: bytes) -> None:
-        """Send one frame; it is dropped if the connection is closing."""
-        self._connection.send_now(frame)
+    def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
+        """Send one frame, which may be in two pieces; it is dropped if the connection is closing."""
+        self._connection.send_now(frame, rest)
 
     async def receive_each(self, take: Callable[[bytes], None]) -> None:
         """Hand frames over as they come."""

@@ -43,7 +43,7 @@ from protocol.events import (
     StreamWritable,
 )
 from protocol.messages import Kind
-from protocol.outbox import Outbox
+from protocol.outbox import Outbox, Pieces
 from protocol.streams import Stream
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "ResponseReceived", "Role", "StreamData", "StreamFinished", "StreamOpened", "StreamReset", "StreamWritable",
 ]  # fmt: skip
 
+_VIEWED_BYTES = 4 << 10  # from here on a view costs less than a copy
 LOST = 1006  # RFC 6455 section 7.1.5: closed without a close frame
 
 
@@ -162,7 +163,7 @@ class Link:
         self._out.stream(stream)
         return size
 
-    def send_at_once(self, number: int, data: bytes) -> bytes | None:
+    def send_at_once(self, number: int, data: bytes | memoryview) -> bytes | None:
         """Return the frame that sends all of ``data``, if nothing waits before it and the stream's credit is enough.
 
         Whoever gets it must send it before anything else. None: nothing is to be sent, and :meth:`send` says why not.
@@ -242,13 +243,18 @@ class Link:
         A sender that takes one, sends it and asks again lets control overtake bulk that waits; :meth:`take` decides
         the order of everything at once.
         """
-        found = self._out.next_frame() if self.close_code is None else None
+        pieces = self.next_pieces()
+        return None if pieces is None else b"".join(pieces)
+
+    def next_pieces(self) -> Pieces | None:
+        """Return the same as :meth:`next_frame` in two pieces, of which the second may be empty: less is copied."""
+        found = self._out.next_pieces() if self.close_code is None else None
         if found is None:
             return None
-        frame, stream = found
+        pieces, stream = found
         if stream is not None and stream.is_done:
             self._drop(stream)
-        return frame
+        return pieces
 
     @property
     def has_frames(self) -> bool:
@@ -281,21 +287,24 @@ class Link:
             raise
         return events
 
-    def receive_data(self, frame: bytes) -> tuple[int, bytes] | None:
+    def receive_data(self, frame: bytes) -> tuple[int, bytes | memoryview] | None:
         """Return stream and bytes of a frame of the peer that brings some for an open stream, in few steps.
+
+        Many bytes are a view of the frame, so that whoever hands them on copies nothing.
 
         Returns:
             None if it is anything else, or not as it must be: then :meth:`receive` takes it, and nothing has happened.
         """
-        data = messages.data_of(frame)
-        if data is None or self.close_code is not None:
+        place = messages.data_at(frame)
+        if place is None or self.close_code is not None:
             return None
-        stream = self._streams.get(data[0])
-        size = len(data[1])
+        number, begin = place
+        stream = self._streams.get(number)
+        size = len(frame) - begin
         if stream is None or not stream.may_receive or size > stream.receive_credit:
             return None
         stream.receive_credit -= size
-        return data
+        return number, frame[begin:] if size < _VIEWED_BYTES else memoryview(frame)[begin:]
 
     def lost(self) -> list[Event]:
         """The connection is gone: return what every open stream and request became. Nothing is sent any more."""

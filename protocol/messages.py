@@ -181,6 +181,11 @@ def data_frame(head: bytes, data: bytes | memoryview) -> bytes:
     return b"".join((head, blob_head(len(data)), data))  # copied once
 
 
+def data_pieces(head: bytes, data: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:
+    """Return the same frame in two pieces, of which the second is ``data`` as it is."""
+    return head + blob_head(len(data)), data
+
+
 def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
     """Return kind and fields of a frame.
 
@@ -203,7 +208,13 @@ def unpack(frame: bytes) -> tuple[Kind, list[Any]]:
 
 
 def data_of(frame: bytes) -> tuple[int, bytes] | None:
-    """Return stream and bytes of a data frame without a decoder; None if it is not plainly one.
+    """Return stream and bytes of a data frame without a decoder; None if it is not plainly one."""
+    place = data_at(frame)
+    return None if place is None else (place[0], frame[place[1] :])
+
+
+def data_at(frame: bytes) -> tuple[int, int] | None:
+    """Return the stream of a data frame, and where its bytes begin, which are all the rest; None if not plainly one.
 
     What this takes, the decoder would take for the same; what it does not take, the decoder says what is wrong with.
     """
@@ -216,7 +227,7 @@ def data_of(frame: bytes) -> tuple[int, bytes] | None:
     begin, end = place
     if not 0 < end - begin <= limits.MAX_STREAM_DATA_BYTES or number[0] > limits.MAX_SEQUENCE:
         return None
-    return number[0], frame[begin:]
+    return number[0], begin
 
 
 def _check(kind: Kind, values: list[Any]) -> None:

@@ -13,6 +13,9 @@ from protocol import limits, messages
 from protocol.messages import Kind
 from protocol.streams import Stream
 
+Pieces = tuple[bytes, bytes | memoryview]
+"""A frame: its beginning, and its rest, which may be empty."""
+
 
 class Outbox:
     """Frames of one link that were not taken yet.
@@ -78,30 +81,35 @@ class Outbox:
 
     def next_frame(self) -> tuple[bytes, Stream | None] | None:
         """Return the most urgent frame, with the stream that it was of if that is one of its own frames."""
+        found = self.next_pieces()
+        return None if found is None else (b"".join(found[0]), found[1])
+
+    def next_pieces(self) -> tuple[Pieces, Stream | None] | None:
+        """Return the same, the frame in two pieces as :meth:`protocol.streams.Stream.next_pieces` says."""
         if self._control:
-            return self._control.popleft(), None
+            return (self._control.popleft(), b""), None
         if self._acknowledgement is not None:
             through, self._acknowledgement = self._acknowledgement, None
-            return messages.pack(Kind.ACKNOWLEDGE, through), None
+            return (messages.pack(Kind.ACKNOWLEDGE, through), b""), None
         if self._credit:
-            return messages.pack(Kind.CREDIT, *self._credit.popitem()), None
+            return (messages.pack(Kind.CREDIT, *self._credit.popitem()), b""), None
         if self._pong is not None:
             number, self._pong = self._pong, None
-            return messages.pack(Kind.PONG, number), None
+            return (messages.pack(Kind.PONG, number), b""), None
         return self._next_in_turn()
 
-    def _next_in_turn(self) -> tuple[bytes, Stream | None] | None:
+    def _next_in_turn(self) -> tuple[Pieces, Stream | None] | None:
         if not self._turn:
             return None
         stream = self._turn.popleft()
         if stream is None:
-            return self._next_records(), None
-        frame = stream.next_frame()
+            return (self._next_records(), b""), None
+        pieces = stream.next_pieces()
         if stream.has_frames:
             self._turn.append(stream)
         else:
             stream.in_turn = False
-        return frame, stream
+        return pieces, stream
 
     def _next_records(self) -> bytes:
         batch = self._batches.popleft()

@@ -55,7 +55,7 @@ class Pipe:
         self._number = number
         self._window = max(window, limits.INITIAL_CREDIT_BYTES)
         self._owed = 0  # bytes that were read, and for which no credit was given yet
-        self._arrived: deque[bytes] = deque()
+        self._arrived: deque[bytes | memoryview] = deque()  # views of whole frames, which nobody can change
         self._is_at_end = False  # the peer sends no more
         self._is_finished = False  # we send no more
         self._is_deaf = False  # we read no more
@@ -88,18 +88,13 @@ class Pipe:
         Cancellation:
             Safe.
         """
-        while not self._arrived:
-            if self._gone is not None:
-                raise self._gone
-            if self._is_at_end:
-                return b""
-            self._readable.clear()
-            await self._readable.wait()
+        if not await self._has_come():
+            return b""
         data = self._arrived.popleft()
         self._took(len(data))
-        return data
+        return bytes(data)
 
-    async def gather(self, most: int) -> list[bytes]:
+    async def gather(self, most: int) -> list[bytes | memoryview]:
         """Return what has come, in pieces of at least one byte; waits for the first, then takes what lies there.
 
         Args:
@@ -108,13 +103,25 @@ class Pipe:
         Returns:
             An empty list once the peer has finished. Raises and may be cancelled as :meth:`read`.
         """
-        pieces = [first] if (first := await self.read()) else []
-        size = len(first)
-        while self._arrived and size < most:
-            pieces.append(self._arrived.popleft())
-            size += len(pieces[-1])
-        self._took(size - len(first))
+        pieces: list[bytes | memoryview] = []
+        size = 0
+        if await self._has_come():
+            while self._arrived and size < most:
+                pieces.append(self._arrived.popleft())
+                size += len(pieces[-1])
+            self._took(size)
         return pieces
+
+    async def _has_come(self) -> bool:
+        """Wait until there is something to read; return whether there is, and not the end."""
+        while not self._arrived:
+            if self._gone is not None:
+                raise self._gone
+            if self._is_at_end:
+                return False
+            self._readable.clear()
+            await self._readable.wait()
+        return True
 
     async def relay(self, target: Pipe) -> None:
         """Hand on to ``target`` all that comes, in the very turn in which it does while its credit lasts; then the end.
@@ -191,7 +198,7 @@ class Pipe:
         finally:
             self._is_writing = False
 
-    def write_now(self, data: bytes) -> bool:
+    def write_now(self, data: bytes | memoryview) -> bool:
         """Send all of ``data`` if the peer's credit is enough for it and nothing waits before it; else nothing.
 
         Returns:
@@ -269,7 +276,7 @@ class Pipe:
                 if self._arrived:
                     data = self._arrived.popleft()
                     self._took(len(data))
-                    self._unread += self._messages.feed(data)
+                    self._unread += self._messages.feed(bytes(data))
         except Exception as error:  # noqa: BLE001 - raised where it is waited for; who hands frames in has no part in it
             self._take, self._refused = None, error
         return self._take is not None
@@ -322,7 +329,7 @@ class Pipe:
 
     # what the peer did -----------------------------------------------------------------------------------------------
 
-    def _come(self, data: bytes) -> None:
+    def _come(self, data: bytes | memoryview) -> None:
         if self._is_deaf:  # no credit is given for it, so that the peer comes to a stop
             return
         self._arrived.append(data)
@@ -364,7 +371,7 @@ class Pipes:
 
     def __init__(
         self, link: Link, wake: Callable[[], None], bell: Callable[[], Bell], *, window: int = WINDOW_BYTES,
-        put: Callable[[int, bytes], bool] | None = None,
+        put: Callable[[int, bytes | memoryview], bool] | None = None,
     ) -> None:  # fmt: skip
         self.link = link
         self.wake = wake
@@ -403,7 +410,7 @@ class Pipes:
                 return False
         return True
 
-    def come(self, number: int, data: bytes) -> bool:
+    def come(self, number: int, data: bytes | memoryview) -> bool:
         """Hand bytes of a stream in; False if it is no pipe's."""
         pipe = self._open.get(number)
         if pipe is None:

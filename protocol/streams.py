@@ -8,10 +8,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from protocol import limits, messages
 from protocol.errors import ProtocolError, TooLargeError
 from protocol.messages import Kind
+
+_PIECE_BYTES: Final = 4 << 10  # from here on two pieces cost less than a copy
 
 
 class Stream:
@@ -67,7 +70,7 @@ class Stream:
         self.send_credit -= size
         return size
 
-    def at_once(self, data: bytes) -> bytes | None:
+    def at_once(self, data: bytes | memoryview) -> bytes | None:
         """Return the one frame of ``data``; None if it does not fit one or the credit, and then nothing is queued.
 
         Nothing must wait before it.
@@ -85,10 +88,17 @@ class Stream:
 
     def next_frame(self) -> bytes:
         """Return the next frame; there must be one (``has_frames``)."""
+        return b"".join(self.next_pieces())
+
+    def next_pieces(self) -> tuple[bytes, bytes | memoryview]:
+        """Return the same in two pieces, so that a long one is not copied; of others the second is empty."""
         if self._waiting:
-            return messages.data_frame(self._head, self._waiting.popleft())
+            data = self._waiting.popleft()
+            if len(data) < _PIECE_BYTES:
+                return messages.data_frame(self._head, data), b""
+            return messages.data_pieces(self._head, data)
         self._is_finish_due = False
-        return messages.pack(Kind.FINISH, self.number)
+        return messages.pack(Kind.FINISH, self.number), b""
 
     def grant(self, credit: int) -> int:
         """Let the peer send ``credit`` more bytes; return how many of them are within the bound."""

@@ -20,8 +20,8 @@ class Way(Protocol):
     def may_send(self) -> bool:
         """Whether the peer reads as quickly as is written."""
 
-    def send_now(self, frame: bytes) -> None:
-        """Send without waiting."""
+    def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
+        """Send a frame and, if it is in two pieces, its rest, without waiting."""
 
     async def send(self, frame: bytes) -> None:
         """Send when the peer has read enough."""
@@ -55,7 +55,7 @@ class Turns:
         self._way = way
         self._on = on
         #: Is handed stream and bytes of what nearly every frame brings, and returns whether it knows the stream.
-        self.come: Callable[[int, bytes], bool] | None = None  # ``on`` takes that as well
+        self.come: Callable[[int, bytes | memoryview], bool] | None = None  # ``on`` takes that as well
         self._work = work  # frames wait for the peer to read
         self._is_taking = self._is_sending = False  # frames in; a frame that was taken out and waits
         self._is_over = False
@@ -76,12 +76,12 @@ class Turns:
                 for event in self._link.receive(frame):
                     self._on(event)
             elif not self.come(*data):
-                self._on(events.StreamData(*data))
+                self._on(events.StreamData(data[0], bytes(data[1])))
         finally:
             self._is_taking = False
         self.wake()
 
-    def put(self, stream: int, data: bytes) -> bool:
+    def put(self, stream: int, data: bytes | memoryview) -> bool:
         """Send bytes of a stream now, if nothing waits before them and the peer has room; return whether they were.
 
         What is sent so is in no queue: a key costs less.
@@ -99,10 +99,10 @@ class Turns:
         if self._is_taking or self._is_sending or self._is_over or not self._link.has_frames:
             return
         while self._way.may_send:
-            frame = self._link.next_frame()
-            if frame is None:
+            pieces = self._link.next_pieces()
+            if pieces is None:
                 return
-            self._way.send_now(frame)
+            self._way.send_now(*pieces)
         self._work.set()
 
     async def send(self) -> None:

@@ -36,7 +36,7 @@ class Transport(Protocol):
     def write(self, data: bytes) -> None:
         """Write this."""
 
-    def writelines(self, list_of_data: Iterable[bytes]) -> None:
+    def writelines(self, list_of_data: Iterable[bytes | memoryview]) -> None:
         """Write these, one after the other."""
 
 
@@ -54,7 +54,7 @@ def write(transport: Transport, begin: bytes, data: bytes) -> None:
         write_all(transport, (begin, data))
 
 
-def write_all(transport: Transport, pieces: Sequence[bytes]) -> None:
+def write_all(transport: Transport, pieces: Sequence[bytes | memoryview]) -> None:
     """Write pieces one after the other, without copying them into one where the transport may be trusted with that."""
     if _TAKES_WITHOUT_END and type(transport).__module__ == _OWN_TRANSPORTS:
         transport.write(b"".join(pieces))
@@ -129,26 +129,35 @@ class Unfinished:
 
     def __init__(self) -> None:
         self.missing = 0  # bytes; 0: nothing is kept
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
 
     def begin(self, data: bytes, at: int, *, is_masked: bool, most: int) -> bool:
         """Keep what stands at ``at``, if it is the head of a message and a part of it; return whether it is kept."""
         place = _extent(data, at, is_masked, most, _WHOLE_BINARY)
         if place is None or place[1] <= len(data):
             return False
-        self._pieces.append(data[at:])
+        # A view holds on to all that came with it: only if what is kept is most of that.
+        self._pieces.append(memoryview(data)[at:] if at * 2 < len(data) else data[at:])
         self.missing = place[1] - len(data)
         return True
 
-    def more(self, data: bytes) -> bytes:
-        """Return what is kept and what comes after it, once the message is whole; until then nothing."""
+    def more(self, data: bytes) -> tuple[bytes, int]:
+        """Return the message once it is whole, and until then nothing; and how much of ``data`` is of it.
+
+        Args:
+            data: What comes next.
+
+        Returns:
+            The message with its head, or ``b""``; and bytes of ``data``.
+        """
         if len(data) < self.missing:
             self._pieces.append(data)
             self.missing -= len(data)
-            return b""
-        self._pieces.append(data)
+            return b"", len(data)
+        end = self.missing
+        self._pieces.append(data if end == len(data) else memoryview(data)[:end])
         whole, self._pieces, self.missing = b"".join(self._pieces), [], 0
-        return whole
+        return whole, end
 
 
 def is_between(library: Any) -> bool:

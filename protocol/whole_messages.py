@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from protocol.whole_frames import Keys, Unfinished, cut, head, is_between, masked, write
+from protocol.whole_frames import MASK_BYTES, Keys, Unfinished, cut, head, is_between, masked, write, write_all
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as _Connection
@@ -38,9 +38,19 @@ class WholeMessages(_Connection):
 
     def data_received(self, data: bytes) -> None:
         """Offer whole messages; from the first that is anything else, or refused, on, what came is the library's."""
-        if self._unfinished.missing and not (data := self._unfinished.more(data)):
+        whole, at = self._unfinished.more(data) if self._unfinished.missing else (b"", 0)
+        if self._unfinished.missing:
             return
-        at = 0
+        if whole and self._offered(whole, 0) == 0:
+            data, at = whole + data[at:], 0
+        else:
+            at = self._offered(data, at)
+        self.is_between = at == len(data)
+        if not self.is_between:
+            super().data_received(data[at:] if at else data)
+
+    def _offered(self, data: bytes, at: int) -> int:
+        """Offer the whole messages from ``at`` on, and keep the beginning of one; return where the rest begins."""
         if self.take is not None and not self.waiting and (
             (self.is_between and self.protocol.state is State.OPEN) or is_between(self.protocol)
         ):  # fmt: skip
@@ -53,9 +63,7 @@ class WholeMessages(_Connection):
                 at = place[1]
             if at < len(data) and self._begins(data, at):
                 at = len(data)
-        self.is_between = at == len(data)
-        if not self.is_between:
-            super().data_received(data[at:] if at else data)
+        return at
 
     def _begins(self, data: bytes, at: int) -> bool:
         """Tell whether what stands there is a part of a message that will be offered, and keep it then."""
@@ -73,11 +81,21 @@ class WholeMessages(_Connection):
                 self.waiting += 1
         super().process_event(event)
 
-    def send_now(self, data: bytes) -> None:
-        """Send a message in this turn of the loop; of no effect if the connection is not open."""
+    def send_now(self, data: bytes, rest: bytes | memoryview = b"") -> None:
+        """Send a message in this turn of the loop; of no effect if the connection is not open.
+
+        Args:
+            data: The message, or its beginning.
+            rest: Its rest, so that nobody has to copy the two into one.
+        """
         if self.protocol.state is not State.OPEN:
             return
-        key = self._keys.next()
+        key, size = self._keys.next(), len(data)
         hidden = masked(data, key)
         with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed
-            write(self.transport, head(len(data), key), hidden)
+            if rest:
+                turned = size % MASK_BYTES  # the key goes on in the rest where it stopped
+                pieces = head(size + len(rest), key) + hidden, masked(rest, key[turned:] + key[:turned])
+                write_all(self.transport, pieces)
+            else:
+                write(self.transport, head(size, key), hidden)

@@ -36,7 +36,7 @@ class Body:
         cycle = self._cycle
         return cycle.response_started and not cycle.response_complete and cycle.chunked_encoding is True
 
-    async def write(self, pieces: Sequence[bytes]) -> None:
+    async def write(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Write at least one byte, as one chunk; returns when the client has read enough. To nobody if it is gone."""
         if self.is_gone:
             return

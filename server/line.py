@@ -27,8 +27,8 @@ class Short(Protocol):
     def may_send(self) -> bool:
         """Whether what is sent now goes to the peer, and does not wait behind what it has not read."""
 
-    def send_now(self, data: bytes | str) -> None:
-        """Send a message, if the connection is still there."""
+    def send_now(self, data: bytes | str, rest: bytes | memoryview = b"") -> None:
+        """Send a message, if the connection is still there; one of bytes may be in two pieces."""
 
     def hand_to(self, take: Take | None, take_text: TakeText | None = None) -> None:
         """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody.
@@ -65,10 +65,15 @@ class Line:
         """Whether :meth:`send_now` may be called."""
         return self._short is not None and self._short.may_send
 
-    def send_now(self, data: bytes | str) -> None:
-        """Send a message in this turn of the loop; of no effect if the connection is gone."""
+    def send_now(self, data: bytes | str, rest: bytes | memoryview = b"") -> None:
+        """Send a message in this turn of the loop; of no effect if the connection is gone.
+
+        Args:
+            data: The message.
+            rest: Of bytes, what stands behind ``data`` in the same message.
+        """
         if self._short is not None:
-            self._short.send_now(data)
+            self._short.send_now(data, rest)
 
     async def send(self, data: bytes | str) -> None:
         """Send a message, once the peer has read enough of what was sent before.

@@ -19,7 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, masked, write
+from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, masked, write, write_all
 from server import limits
 from server.line import SHORT, Take, TakeText
 
@@ -46,9 +46,20 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand whole messages over; from the first that is anything else on, what came is the library's."""
-        if self._unfinished.missing and not (data := self._unfinished.more(data)):
+        whole, at = self._unfinished.more(data) if self._unfinished.missing else (b"", 0)
+        if self._unfinished.missing:
             return
-        at = 0
+        if whole and self._handed_over(whole, 0) == 0:
+            data, at = whole + data[at:], 0
+        else:
+            at = self._handed_over(data, at)
+        self._is_between = at == len(data)
+        if not self._is_between:
+            super().data_received(data[at:] if at else data)
+            self._abort_if_closing()
+
+    def _handed_over(self, data: bytes, at: int) -> int:
+        """Hand over the whole messages from ``at`` on, and keep the beginning of one; return where the rest begins."""
         if self._take is not None and (
             (self._is_between and self.conn.state is State.OPEN) or is_between(self.conn)
         ):  # fmt: skip
@@ -65,10 +76,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
                 at = place[1]
             if at < len(data) and self._may_take and self._unfinished.begin(data, at, is_masked=True, most=most):
                 at = len(data)
-        self._is_between = at == len(data)
-        if not self._is_between:
-            super().data_received(data[at:] if at else data)
-            self._abort_if_closing()
+        return at
 
     def handle_bytes(self, event: Frame) -> None:
         """Hand a whole message over, unless one before it still waits."""
@@ -119,8 +127,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
             and self.initial_response is None and not self.transport.is_closing()
         )  # fmt: skip
 
-    def send_now(self, data: bytes | str) -> None:
-        """Send a message, if the connection is still there."""
+    def send_now(self, data: bytes | str, rest: bytes | memoryview = b"") -> None:
+        """Send a message, if the connection is still there; one of bytes may be in two pieces."""
         if (
             not self.handshake_complete or self.close_sent or self.disconnected or self.initial_response is not None
             or self.transport.is_closing() or self.conn.state is not State.OPEN
@@ -129,6 +137,8 @@ class LineProtocol(WebSocketsSansIOProtocol):
         if isinstance(data, str):
             self.conn.send_text(data.encode())
             self.transport.write(b"".join(self.conn.data_to_send()))
+        elif rest:
+            write_all(self.transport, (head(len(data) + len(rest)) + data, rest))
         else:
             write(self.transport, head(len(data)), data)
 

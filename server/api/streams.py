@@ -42,7 +42,7 @@ def of_messages(pipe: Pipe) -> StreamingResponse:
 class _Relayed(StreamingResponse):
     """Pieces of bytes; written as they are where the connection has a way for that (:mod:`server.answer_body`)."""
 
-    def __init__(self, pieces: AsyncGenerator[list[bytes], None], *given: Any, **named: Any) -> None:
+    def __init__(self, pieces: AsyncGenerator[list[bytes | memoryview], None], *given: Any, **named: Any) -> None:
         self._pieces = pieces
         self._body: Body | None = None
         super().__init__(_joined(pieces), *given, **named)
@@ -67,7 +67,7 @@ class _Relayed(StreamingResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _joined(coming: AsyncGenerator[list[bytes], None]) -> AsyncIterator[bytes]:
+async def _joined(coming: AsyncGenerator[list[bytes | memoryview], None]) -> AsyncIterator[bytes]:
     async with aclosing(coming):
         async for pieces in coming:
             yield b"".join(pieces)

@@ -83,7 +83,7 @@ async def messages(pipe: Pipe) -> AsyncGenerator[list[Any], None]:
         leave(pipe)
 
 
-async def relayed(pipe: Pipe) -> AsyncGenerator[list[bytes], None]:
+async def relayed(pipe: Pipe) -> AsyncGenerator[list[bytes | memoryview], None]:
     """Yield the bytes of a pipe as they come, in pieces: its messages, each with its length before it."""
     try:
         while pieces := await pipe.gather(limits.RELAY_BYTES):

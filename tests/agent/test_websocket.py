@@ -141,6 +141,18 @@ async def test_frames_are_handed_over_as_they_come_and_sent_at_once() -> None:
         transport.send_now(b"to nobody")
 
 
+@pytest.mark.parametrize("begins", range(1, 9))
+async def test_a_frame_in_two_pieces_comes_as_one(begins: int) -> None:
+    """The key goes on in the second piece where it stopped in the first."""
+    async with served(echo) as address:
+        transport = await connect(address)
+        frame = bytes(range(256)) * 512 + b"odd"
+        for rest in (frame[begins:], memoryview(frame)[begins:], b""):
+            transport.send_now(frame[:begins], rest)
+            assert await transport.receive() == frame[:begins] + bytes(rest)
+        await transport.close(1001, "")
+
+
 @pytest.mark.parametrize("step", [1, 7, 4096, 65_000])
 async def test_frames_that_come_in_pieces_keep_their_order_with_all_else(step: int) -> None:
     """Cut anywhere: in a head, in a frame, behind one; a ping and a message of several frames between them."""

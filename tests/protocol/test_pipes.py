@@ -111,6 +111,27 @@ async def test_what_lies_there_is_gathered_and_credited(both: Both) -> None:
     assert await both.until_done(theirs.gather(1)) == [[]]
 
 
+@pytest.mark.parametrize("size", [1, 4095, 4096, limits.MAX_STREAM_DATA_BYTES])
+async def test_whoever_gathers_copies_nothing_of_a_long_frame_and_whoever_reads_gets_bytes(
+    both: Both, size: int
+) -> None:
+    """In the short way, which the frames of a live link take."""
+    ours, theirs = both.open()
+    for take in (theirs.gather(1), theirs.read()):
+        data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+        await ours.write(data)
+        (frame,) = both.wire.server.link.take()
+        came = both.wire.agent.link.receive_data(frame)
+        assert came is not None
+        assert both.agent.come(*came)
+        (got,) = await both.until_done(take)
+        if isinstance(got, list):
+            assert [bytes(piece) for piece in got] == [data]
+            assert (type(got[0]) is memoryview and got[0].obj is frame) is (size >= 4096)
+        else:
+            assert (type(got), got) == (bytes, data)
+
+
 async def read_some(pipe: Pipe, size: int) -> None:
     while size > 0:
         size -= len(await pipe.read())

@@ -34,6 +34,19 @@ def test_large_data_is_cut_so_that_others_get_their_turn() -> None:
     assert sizes == [limits.MAX_STREAM_DATA_BYTES, limits.MAX_STREAM_DATA_BYTES, 1]
 
 
+@pytest.mark.parametrize("size", [1, 4095, 4096, limits.MAX_STREAM_DATA_BYTES])
+def test_a_frame_in_two_pieces_is_the_same_and_a_long_one_is_not_copied(size: int) -> None:
+    whole, parted = ours(size), ours(size)
+    data = bytes(range(256)) * (size // 256 + 1)
+    whole.queue(data[:size])
+    parted.queue(memoryview(data)[:size])
+    pieces = parted.next_pieces()
+    assert b"".join(pieces) == whole.next_frame()
+    assert (type(pieces[1]) is memoryview and pieces[1].obj is data) is (size >= 4096)
+    parted.finish()
+    assert parted.next_pieces() == (messages.pack(Kind.FINISH, 2), b"")
+
+
 def test_the_end_comes_after_what_waits() -> None:
     stream = ours()
     stream.queue(b"a")

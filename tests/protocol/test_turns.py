@@ -19,8 +19,8 @@ class Way:
         self.at_once: list[bytes] = []
         self.waited: list[bytes] = []
 
-    def send_now(self, frame: bytes) -> None:
-        self.at_once.append(frame)
+    def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
+        self.at_once.append(b"".join((frame, rest)))
 
     async def send(self, frame: bytes) -> None:
         await asyncio.sleep(0)

@@ -267,6 +267,19 @@ async def test_who_is_held_is_not_read_until_it_may_go_on() -> None:
     assert len(got) == len(b"first") + (32 << 20)
 
 
+@pytest.mark.parametrize("size", [1, 126, 4096, 65536, 1 << 17])
+async def test_a_message_in_two_pieces_comes_as_one(size: int) -> None:
+    data = bytes(range(256)) * (size // 256 + 1)
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        for rest in (data, memoryview(data)[:size], b""):
+            line.send_now(b"head", rest)
+        await line.receive(lambda _: None)
+
+    async with served(serve, LineProtocol) as client:
+        assert [await client.recv() for _ in range(3)] == [b"head" + data, b"head" + data[:size], b"head"]
+
+
 async def _send_all(client: ClientConnection, messages: list[bytes]) -> None:
     for message in messages:
         await client.send(message)
