@@ -18,7 +18,7 @@ from typing import Any
 from agent.live import LiveSession
 from protocol.errors import ArgumentError, OutriderError
 from protocol.pipes import Pipe
-from sandbox.channel import RAW, batch_of
+from sandbox.channel import batch_of
 from sandbox.held import Held
 from sandbox.pump import BATCH_ITEMS
 from sandbox.runtimes import STREAM
@@ -51,16 +51,16 @@ async def _send_stream(session: LiveSession, pipe: Pipe, held: Held) -> None:
     if held.kind != STREAM:
         raise ArgumentError("this call gives a handle, which nobody could use", parameter="call")
     bodies: list[bytes] = []
+    pieces: list[bytes] = []
     while True:
-        reply = await session.gate.pull(held.number, bodies.append)
+        reply = await session.gate.pull(held.number, bodies.append, pieces.append)
         if reply.error is not None:
             raise reply.error
-        body = bodies.pop()
         session.touch()
-        if body.startswith(RAW):
-            await pipe.send_bytes("bytes", memoryview(body)[len(RAW) :])
+        if pieces:
+            await pipe.send_bytes("bytes", pieces.pop())
             continue
-        batch = batch_of(body)
+        batch = batch_of(bodies.pop())
         for start in range(0, len(batch.items), BATCH_ITEMS):
             await pipe.send(["items", batch.items[start : start + BATCH_ITEMS]])
         if batch.is_end:

@@ -27,13 +27,15 @@ from protocol.errors import ArgumentError, ConflictError, NotFoundError, Outride
 from protocol.frames import decode
 from protocol.limits import MAX_STREAM_DATA_BYTES
 from protocol.pipes import Pipe
-from sandbox.channel import RAW
 from sandbox.held import Held
 from sandbox.runtimes import HANDLE_KEY
 
 WHOLE_BYTES: Final = 1 << 20  # of a file that is read before it is told of, so that its hash can be told first
-WHOLE_PIECES: Final = 8  # of what is kept for that, each of up to 512 KiB
-SENT_BYTES: Final = 4 * MAX_STREAM_DATA_BYTES - 1024  # of what is downloaded, at once: whole frames with their head
+WHOLE_PIECES: Final = 8  # of what is kept for that
+KEPT_BYTES: Final = 4 << 20  # of these pieces
+#: Of what is downloaded, at once: whole frames with their head. To hand a piece from a thread to the loop has both wait
+#: for each other; so it is as large as one frame of a gate lets it be.
+SENT_BYTES: Final = 7 * MAX_STREAM_DATA_BYTES - 1024
 PIECE_BYTES: Final = 1 << 20  # of what is uploaded, written at once
 MAX_OFFSET: Final = 1 << 53
 _UPLOADING: Final = "uploading"  # in ``LiveSession.things``: numbers of writers that an act feeds now
@@ -79,29 +81,33 @@ async def _send(session: LiveSession, pipe: Pipe, held: Held, told: dict[str, An
     if kept is None:
         await pipe.send(["file", told])
     bodies: list[bytes] = []
+    pieces: list[bytes] = []
     while True:
-        reply = await session.gate.pull(held.number, bodies.append)
+        reply = await session.gate.pull(held.number, bodies.append, pieces.append)
         if reply.error is not None:
             raise reply.error
-        body = bodies.pop()
         session.touch()
-        if not body.startswith(RAW):
-            _, (_, is_end, summary) = decode(body)
+        if not pieces:
+            _, (_, is_end, summary) = decode(bodies.pop())
             if is_end:
                 break
-        elif kept is not None and len(kept) < WHOLE_PIECES:
-            kept.append(body[len(RAW) :])
+        elif kept is not None and _has_room(kept, pieces[0]):
+            kept.append(pieces.pop())
         else:
             if kept is not None:  # a file without a size that is a large one all the same
                 await _send_kept(pipe, told, kept)
                 kept = None
-            await pipe.send_bytes("bytes", memoryview(body)[len(RAW) :])
+            await pipe.send_bytes("bytes", pieces.pop())
     if kept is not None:
         # What there is, not what there was: a small file is told of only now, and so never cut short.
         size = sum(map(len, kept))
         digest = hashlib.sha256(b"".join(kept)).hexdigest()
         await _send_kept(pipe, {**told, "length": size, "sha256": digest}, kept)
     await pipe.send(["end", summary])
+
+
+def _has_room(kept: list[bytes], piece: bytes) -> bool:
+    return len(kept) < WHOLE_PIECES and sum(map(len, kept)) + len(piece) <= KEPT_BYTES
 
 
 async def _send_kept(pipe: Pipe, told: dict[str, Any], kept: list[bytes]) -> None:
@@ -191,7 +197,7 @@ async def _take(session: LiveSession, pipe: Pipe, number: int) -> None:
         raise ConflictError(f"the upload goes on at {size}, not at {offset}")
     uploading.add(number)
     writing: asyncio.Future[None] | None = None
-    waiting: list[bytes] = []  # what came while the piece before it is being written
+    waiting: list[bytes | memoryview] = []  # what came while the piece before it is being written
     try:
         while pieces := await pipe.gather(PIECE_BYTES):
             session.touch()

@@ -407,14 +407,19 @@ def handle_body(number: int, kind: str, fields: Mapping[str, Any]) -> bytes:
     return encode([HANDLE, [number, kind, dict(fields)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
-def raw_body(data: bytes) -> bytes:
-    """Return the answer to a pull that is nothing but bytes.
+def check_raw(data: bytes) -> None:
+    """Return if bytes may be all of an answer to a pull.
 
     Raises:
         TooLargeError: They fit no frame.
     """
     if len(data) >= MAX_CHANNEL_FRAME_BYTES:
         raise TooLargeError(f"{len(data)} bytes of a stream are over the limit of {MAX_CHANNEL_FRAME_BYTES}")
+
+
+def raw_body(data: bytes) -> bytes:
+    """Return the answer to a pull that is nothing but bytes; raises as :func:`check_raw`."""
+    check_raw(data)
     return RAW + data
 
 

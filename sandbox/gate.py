@@ -257,12 +257,15 @@ class Gate:
             answer(reply.body)
         return reply
 
-    async def pull(self, stream: int, answer: Callable[[bytes], None]) -> Reply:
+    async def pull(
+        self, stream: int, answer: Callable[[bytes], None], answer_bytes: Callable[[bytes], None] | None = None
+    ) -> Reply:
         """Answer what comes next of a stream.
 
         Args:
             stream: Its number, as the worker claims.
             answer: Takes the encoded answer, once.
+            answer_bytes: Takes in its place the bytes of an answer that is nothing else, which are not copied then.
 
         Raises:
             BudgetError: The session takes too many turns; it is to be ended.
@@ -284,12 +287,17 @@ class Gate:
             await self._let_go(held, error.code)
             answer(reply.body)
             return reply
-        held.size_bytes += len(batch.body)
+        held.size_bytes += batch.size_bytes
         held.items += batch.items
-        answer(batch.body)
+        if batch.is_bytes and answer_bytes is not None:
+            content = batch.content
+            answer_bytes(content)
+        else:
+            content = batch.body
+            answer(content)
         if batch.is_end:
             await self._let_go(held, "ok")
-        return Reply(True, None, None, batch.body)
+        return Reply(True, None, None, content)
 
     async def push(self, handle: int, data: bytes) -> None:
         """Give bytes to what a call opened to take them, such as a writer: that was decided then, as with a pull.

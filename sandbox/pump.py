@@ -19,7 +19,7 @@ from typing import Any, Final
 from protocol.columns import Columns
 from protocol.errors import InternalError, OutriderError
 from protocol.redaction import Redactor
-from sandbox.channel import batch_body, blocks_body, raw_body
+from sandbox.channel import RAW, batch_body, blocks_body, check_raw, raw_body
 from sandbox.visits import VISITS
 
 BATCH_ITEMS: Final = 512
@@ -39,10 +39,21 @@ _log = logging.getLogger("outrider.sandbox.gate")
 class Batch:
     """The answer to one pull."""
 
-    body: bytes
+    content: bytes  # encoded; or, of one that is nothing but bytes, those as the source gave them
     items: int
     is_end: bool
     is_quick: bool = False  # it holds so much that its source is likely to have the next one soon
+    is_bytes: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The encoded answer; of bytes a copy of them."""
+        return raw_body(self.content) if self.is_bytes else self.content
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the encoded answer."""
+        return len(self.content) + len(RAW) if self.is_bytes else len(self.content)
 
 
 @dataclass(slots=True)
@@ -88,6 +99,11 @@ class _Filling:
         if self.blocks:
             return Batch(blocks_body(self.blocks, is_end, summary), self.rows, is_end, self.is_quick)
         return Batch(batch_body(self.items, is_end, summary), len(self.items), is_end, self.is_quick)
+
+
+def _of_bytes(data: bytes) -> Batch:
+    check_raw(data)
+    return Batch(data, 1, False, is_quick=len(data) >= BATCH_BYTES, is_bytes=True)
 
 
 def _size(item: Any) -> int:
@@ -179,7 +195,7 @@ class Pump:
                 if type(item) is bytes and item:
                     item = self._clean(item)
                     if item:
-                        return Batch(raw_body(item), 1, False, len(item) >= BATCH_BYTES)
+                        return _of_bytes(item)
                 else:
                     filling.add(item)
                 item = None
@@ -199,7 +215,7 @@ class Pump:
             while type(item) is bytes and item:
                 item = self._clean(item)
                 if item:
-                    return Batch(raw_body(item), 1, False, len(item) >= BATCH_BYTES)
+                    return _of_bytes(item)
                 item = await anext(source)
         except StopAsyncIteration:
             self._end(filling)

@@ -21,7 +21,8 @@ from stdlib.parameters import Bounds
 from stdlib.paths import Opened, Target, failure
 
 MAX_READ_BYTES = 512 << 10  # of one call: a frame of the worker's channel holds twice that
-MAX_CHUNK_BYTES = 512 << 10  # of a stream: one batch of it; a frame holds twice that
+CHUNK_BYTES = 512 << 10  # of a stream: one batch of it, if nothing else is said
+MAX_CHUNK_BYTES = 896 << 10  # a frame holds that and its head
 HASH_BYTES = 1 << 20  # at once
 MAX_GROWN_BYTES = 4096  # read beyond what a file was a moment ago; a longer one is read on by whoever wants it all
 MAX_ATTRIBUTES = 256  # of one file
@@ -111,7 +112,7 @@ def read(
 )
 def read_stream(
     path: Target,
-    chunk: Annotated[int, Bounds(1, MAX_CHUNK_BYTES, "bytes")] = MAX_CHUNK_BYTES,
+    chunk: Annotated[int, Bounds(1, MAX_CHUNK_BYTES, "bytes")] = CHUNK_BYTES,
     offset: Offset = 0,
     length: Offset | None = None,
     hash: bool = False,

@@ -1763,7 +1763,7 @@ function fs.read(path, offset, length, encoding) end
 --- At most `length` bytes. The summary has `bytes`, how many were given; `changed`, whether the file was written
 --- to meanwhile; with `hash` also `sha256` of what was given, in hexadecimal digits.
 ---@param path string absolute path
----@param chunk? integer whole number of bytes from 1 to 524288
+---@param chunk? integer whole number of bytes from 1 to 917504
 ---@param offset? integer whole number of bytes from 0 to 9007199254740992
 ---@param length? integer whole number of bytes from 0 to 9007199254740992
 ---@param hash? boolean boolean

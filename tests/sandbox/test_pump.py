@@ -16,7 +16,7 @@ from protocol.errors import TooLargeError, UnavailableError
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from protocol.redaction import Redactor
-from sandbox.channel import batch_of
+from sandbox.channel import RAW, batch_of
 from sandbox.gate import Gate
 from sandbox.launch import Options, Outcome, Program, Sandbox
 from sandbox.pump import BATCH_ITEMS, BATCH_ROWS, Pump
@@ -68,6 +68,7 @@ class Ground:
     """The calls of these tests, and what became of what they gave."""
 
     def __init__(self) -> None:
+        self.bytes = [b"x" * 200_000, b"y"]
         self.given = 0  # items that a source gave
         self.ended = threading.Event()  # the ``finally`` of a source ran
         self.boxes: list[Box] = []
@@ -124,7 +125,7 @@ class Ground:
     def table(self) -> Table:
         return Table({
             "t.count": Entry(self.counting, gives="stream", is_blocking=True),
-            "t.bytes": Entry(lambda: iter([b"x" * 200_000, b"y"]), gives="stream", is_blocking=True),
+            "t.bytes": Entry(lambda: iter(self.bytes), gives="stream", is_blocking=True),
             "t.wait": Entry(self.waiting, gives="stream"),
             "t.rows": Entry(self.rows, gives="stream", is_blocking=True),
             "t.break": Entry(self.failing, gives="stream", is_blocking=True),
@@ -421,6 +422,28 @@ async def test_an_end_without_an_end_is_ended(sandbox: Sandbox, program: Program
     """By the same limits as everything before it."""
     outcome = await run(sandbox, program, Ground(), Limits(wall_s=1.0, cpu_s=5))
     assert outcome.status == "killed"
+
+
+async def test_whoever_takes_bytes_themselves_gets_those_of_the_source_and_the_record_is_the_same() -> None:
+    """Sessions of people hand them on, and copy none of them."""
+    told = []
+    for takes_bytes in (False, True):
+        ground = Ground()
+        one = ground.make_gate()()
+        await one.call("t.bytes", [], {})
+        answers: list[bytes] = []
+        pieces: list[bytes] = []
+        for _ in range(3):
+            await one.pull(1, answers.append, pieces.append if takes_bytes else None)
+        if takes_bytes:
+            assert pieces == [b"x" * 200_000, b"y"]
+            assert pieces[0] is ground.bytes[0]
+        else:
+            assert answers[:2] == [RAW + b"x" * 200_000, RAW + b"y"]
+        assert decode(answers[-1]) == [4, [[], True, None]]
+        (end,) = ground.records.of("call.end")
+        told.append((end["outcome"], end["data"], end["bytes"]))
+    assert told[0] == told[1]
 
 
 async def test_rows_are_rows_in_luajit_too(sandbox: Sandbox) -> None:
