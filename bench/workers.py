@@ -26,7 +26,7 @@ from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.launch import DEFAULT_ENTRY, SPARES, Options, Program, Sandbox
-from sandbox.parties import Session
+from sandbox.parties import CallTable, Session
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 
@@ -99,15 +99,21 @@ class Bench:
                 await sandbox.close()
                 spool.close()
 
-    async def run(self, language: str, text: str) -> Any:
-        """Run one script and return its result; anything but ``ok`` is a failure of the measurement."""
+    async def run(self, language: str, text: str, table: CallTable | None = None) -> Any:
+        """Run one script and return its result; anything but ``ok`` is a failure of the measurement.
+
+        Args:
+            language: Of the script.
+            text: Of the script.
+            table: Its calls; the catalogue if that is None.
+        """
         self._number += 1
         session = Session(f"s{self._number}", f"r{self._number}", "bench")
         limits = self._allowed.limits
 
         def gate() -> Gate:
             return Gate(
-                load(), self._decide, self._recorder, session, Budget(limits), Host(), RunContext(),
+                table or load(), self._decide, self._recorder, session, Budget(limits), Host(), RunContext(),
                 decide_below=partial(decide_below, self._allowed),
             )  # fmt: skip
 
