@@ -9,7 +9,7 @@ from typing import Final
 from cli.api import UnreachableError
 from cli.sessions import RemoteSession
 from cli.wire import BrokenStreamError
-from protocol.errors import ConflictError, NotConnectedError, OutriderError
+from protocol.errors import ConflictError, NotConnectedError, NotFoundError, OutriderError
 
 FIRST_S: Final = 0.2  # before the second try; doubled each time
 LONGEST_S: Final = 5.0
@@ -69,5 +69,5 @@ class Patience:
         """See to it that the host answers in the session, or in a new one if that is over."""
         try:
             self._session.call("fs.exists", path="/")
-        except ConflictError:  # it is not open any more
+        except (ConflictError, NotFoundError):  # it is over; the host may know that before the server does
             self._session.open()

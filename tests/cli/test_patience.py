@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cli.files.patience import Patience
-from protocol.errors import ConflictError, DeniedError, NotConnectedError
+from protocol.errors import ConflictError, DeniedError, NotConnectedError, NotFoundError
 
 GONE = NotConnectedError("gone")
 
@@ -53,8 +53,12 @@ def test_it_waits_until_the_host_answers() -> None:
     assert said == ["gone; trying again for 60 s"]
 
 
-def test_a_session_that_is_over_is_opened_again() -> None:
-    session = Session(ConflictError("ended"))
+@pytest.mark.parametrize(
+    "over", [ConflictError("ended"), NotFoundError("no session s_1 is open on this host")], ids=["server", "host"]
+)
+def test_a_session_that_is_over_is_opened_again(over: Exception) -> None:
+    """A host that was started again knows at once that it is, and the server only when it has told."""
+    session = Session(over)
     tries, _, _ = patience(session, 60)
     tries.wait(GONE)
     assert session.opened == 1
