@@ -42,6 +42,7 @@ class Display:
         self._screen = _screen_class(pyte)(size.cols, size.rows)
         listener: Any = _Lenient(self._screen)
         self._stream = pyte.Stream(listener)
+        self._width: Any = pyte.screens.wcwidth  # as the emulator itself measures
         self._sequences = Sequences()
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = 0  # characters of a control sequence that has not ended
@@ -74,11 +75,23 @@ class Display:
         """Return the lines and the cursor, from 0."""
         screen = self._screen
         return {
-            "cols": screen.columns, "rows": screen.lines, "lines": [line.rstrip() for line in screen.display],
+            "cols": screen.columns, "rows": screen.lines, "lines": [self._line(row) for row in range(screen.lines)],
             "cursor": {"row": screen.cursor.y, "col": min(screen.cursor.x, screen.columns - 1),
                        "hidden": bool(screen.cursor.hidden)},
             "title": screen.title[:MAX_TITLE_CHARACTERS], "alternate": screen.is_alternate,
         }  # fmt: skip
+
+    def _line(self, row: int) -> str:
+        """Return one line. The emulator's own fails where half of a wide character was written over."""
+        cells, shown, is_second_half = self._screen.buffer[row], [], False
+        for column in range(self._screen.columns):
+            if not is_second_half:
+                text = cells[column].data or " "  # an orphaned second half
+                shown.append(text)
+                is_second_half = self._width(text[0]) == 2
+            else:
+                is_second_half = False
+        return "".join(shown).rstrip()
 
 
 class _Lenient:

@@ -156,6 +156,14 @@ def _name(text: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
+def _signs_certificates() -> x509.KeyUsage:
+    uses = dict.fromkeys(
+        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+         "encipher_only", "decipher_only"), False,
+    )  # fmt: skip
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **uses)
+
+
 class Authority:
     """An authority of the tests' own."""
 
@@ -177,6 +185,8 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )  # fmt: skip
+        if is_authority:  # which Python wants of one from 3.13 on
+            builder = builder.add_extension(_signs_certificates(), critical=True)
         if sans:
             names = [x509.IPAddress(ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in sans]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)

@@ -45,6 +45,21 @@ KNOWN = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        ("\N{CJK UNIFIED IDEOGRAPH-4E2D}x", "\N{CJK UNIFIED IDEOGRAPH-4E2D}x"),
+        ("\N{CJK UNIFIED IDEOGRAPH-4E2D}x\rab", "abx"),
+        ("\N{CJK UNIFIED IDEOGRAPH-4E2D}x\ra", "a x"),
+        ("a\N{CJK UNIFIED IDEOGRAPH-4E2D}\r\x1b[1Cx", "ax"),
+        ("\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 20, "\N{CJK UNIFIED IDEOGRAPH-4E2D}" * 20),
+    ],
+)
+def test_half_of_a_wide_character_may_be_written_over(output: str, line: str) -> None:
+    """The other half is blank then; the emulator's own way to show lines fails at it."""
+    assert lines(output.encode())[0] == line
+
+
 @given(st.lists(st.sampled_from([*UNKNOWN, *KNOWN]), max_size=12).map(b"".join), st.data())
 def test_the_cut_changes_nothing(output: bytes, data: st.DataObject) -> None:
     """As the bytes of a terminal come in pieces of any size."""
