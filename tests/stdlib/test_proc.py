@@ -51,9 +51,22 @@ def started(*argv: str, **more: Any) -> subprocess.Popen[bytes]:
 @pytest.fixture
 def child() -> Iterator[subprocess.Popen[bytes]]:
     process = started("sleep", "300")
+    ends_s = time.monotonic() + 20.0
+    while not is_asleep(process.pid):  # until then it loads its libraries, and its sizes change
+        assert time.monotonic() < ends_s
+        os.sched_yield()
     yield process
     process.kill()
     process.wait()
+
+
+def is_asleep(pid: int) -> bool:
+    """Tell whether a process is in clock_nanosleep(2) or nanosleep(2), of x86_64 or aarch64."""
+    try:
+        told = Path(f"/proc/{pid}/syscall").read_text()
+    except (FileNotFoundError, PermissionError):  # a kernel that does not tell
+        return True
+    return told.split()[0] in {"230", "35", "115", "101"}
 
 
 def test_the_text_of_each_call_names_its_fields() -> None:

@@ -240,11 +240,14 @@ def shape(text: str) -> str:
 
 
 def test_the_time_goes_on_in_a_file_that_stays_open() -> None:
-    first = now = host_module.read_kernel(Host(), "uptime")
+    def up_s() -> float:
+        return float(host_module.read_kernel(Host(), "uptime").split()[0])
+
+    first = now = up_s()
     ends_s = time.monotonic() + 30.0
     while now == first and time.monotonic() < ends_s:  # for a hundredth of a second
-        now = host_module.read_kernel(Host(), "uptime")
-    assert float(now.split()[0]) > float(first.split()[0])
+        now = up_s()
+    assert now > first
 
 
 def test_a_file_that_stays_open_and_cannot_be_read_any_more_is_opened_anew(
