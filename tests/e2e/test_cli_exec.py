@@ -202,9 +202,14 @@ def test_in_a_terminal_with_keys_size_and_recording(outrider: Shell) -> None:
     me.sees(r"\d+ \d+\r\n")
     me.type("\x03")
     assert me.ends() == 7
-    (newest,) = outrider("session", "ls", "--limit", "1", "--json").data
-    assert (newest["kind"], newest["status"]) == ("terminal", "ended")
-    assert outrider("session", "show", newest["id"], "--json").data["recording"]["argv"][0] == "/bin/sh"
+
+    def newest() -> dict[str, Any]:
+        (found,) = outrider("session", "ls", "--limit", "1", "--json").data
+        return dict(found)
+
+    outrider.fleet.wait_for("the session's end to be on record", lambda: newest()["status"] != "open")
+    assert (newest()["kind"], newest()["status"]) == ("terminal", "ended")
+    assert outrider("session", "show", newest()["id"], "--json").data["recording"]["argv"][0] == "/bin/sh"
 
 
 @pytest.mark.parametrize(
