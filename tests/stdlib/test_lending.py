@@ -9,6 +9,7 @@ import os
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,3 +144,37 @@ async def test_without_a_descriptor_nothing_is_begun(tmp_path: Path, monkeypatch
         with pytest.raises(UnavailableError, match="no descriptor left"):
             await on_thread(lambda *_: pytest.fail("it was begun"), target, target)
         assert held_in(tmp_path) == before
+
+
+async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_path: Path) -> None:
+    """Never what a directory holds that has taken over the number of one that was closed."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for place_, text in ((mine, "MINE"), (other, "SECRET")):
+        place_.mkdir()
+        (place_ / "file").write_text(text)
+    written = bytearray()
+
+    class Seen(FolderBlobs):
+        def draft(self, most_bytes: int) -> Any:
+            draft = super().draft(most_bytes)
+            write = draft.write
+            draft.write = lambda data: (written.extend(data), write(data))[1]  # type: ignore[method-assign]  # looked at
+            return draft
+
+    blobs, passage = Seen(tmp_path / "blobs"), Stuck()
+    given: dict[str, Any] = {"paths": [str(mine)], "format": "zip"}
+    calling = asyncio.create_task(perform("fs.archive", run=RunContext(blobs=blobs), passage=passage, **given))
+    assert await asyncio.to_thread(passage.is_there.wait, PATIENCE_S)
+    before = held_in(mine)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    closed = before - held_in(mine)
+    assert closed, "the call closes what it holds"
+    with ExitStack() as closing:
+        take_over(closed, other, closing)
+        passage.goes_on.set()
+        await until(lambda: not held_in(mine), "the thread did not end, or keeps its copies")
+        await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
+    with zipfile.ZipFile(io.BytesIO(bytes(written))) as archived:
+        assert [archived.read(name) for name in archived.namelist() if name.endswith("file")] == [b"MINE"]
