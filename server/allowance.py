@@ -1,4 +1,4 @@
-"""How much of something strangers may make us do in a second."""
+"""How much of something others may make us do in a second: a token bucket."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from server.limits import REFUSALS_RECORDED_PER_S
 
 
 class Allowance:
-    """A token bucket of one second's worth of refusals by strangers."""
+    """A token bucket; as it is made without arguments, one second's worth of refusals by strangers.
 
-    def __init__(self, per_s: float = REFUSALS_RECORDED_PER_S) -> None:
+    Args:
+        per_s: How much comes back in a second.
+        most: How much there is at first, and ever; None: one second's worth.
+    """
+
+    def __init__(self, per_s: float = REFUSALS_RECORDED_PER_S, most: float | None = None) -> None:
         self._per_s = per_s
-        self._left = per_s
+        self._most = per_s if most is None else most
+        self._left = self._most
         self._looked_at = time.monotonic()
 
     def take(self, now: float | None = None) -> bool:
-        """Tell whether one more may be recorded now."""
+        """Tell whether there is one more now, and take it."""
         present = time.monotonic() if now is None else now
-        self._left = min(self._per_s, self._left + (present - self._looked_at) * self._per_s)
+        self._left = min(self._most, self._left + (present - self._looked_at) * self._per_s)
         self._looked_at = present
         if self._left < 1:
             return False

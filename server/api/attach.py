@@ -184,6 +184,8 @@ async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) ->
     row = await core.database.read(lambda connection: live.find(connection, identity))
     if first.role is Role.OWNER and row.principal != caller.principal:
         raise DeniedError(f"session {identity} was opened by {row.principal}", rule="session: its own principal")
+    if first.role is Role.MODERATOR and row.principal == caller.principal:
+        raise DeniedError("nobody moderates a session of their own", rule="session: never one's own")
     await core.database.read(lambda connection: access_grants.check(connection, row))
     opens = None
     if first.role is Role.OWNER and first.open is not None:
@@ -193,6 +195,7 @@ async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) ->
     if terminal is None and opens is None and not (core.config.recordings / row.id).is_dir():
         raise ArgumentError("this session has no terminal yet: its owner says what to open", parameter="open")
     terminal = hall.begin(core, row, opens)
+    terminal.admit(caller.principal)
     told = {"session": identity, "role": first.role.value, "host": row.agent_name}
 
     def store(connection: Connection) -> None:
@@ -408,8 +411,17 @@ async def _obey(core: Core, caller: Caller, terminal: LiveTerminal, viewer: View
         case Resize(size=size):
             terminal.resize(viewer, *size)
         case Signal(name=name):
-            party.check_typing(identity)
+            (party.check_interrupting if name == "INT" else party.check_typing)(identity)
             terminal.command("signal", name)
+        case _:
+            terminal.act(caller.principal)
+            await _act(core, caller, terminal, viewer, message)
+
+
+async def _act(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Viewer, message: Any) -> None:
+    """Do what everybody is told of."""
+    party, identity = terminal.party, viewer.person.id
+    match message:
         case Edited(number=number, outcome=outcome):
             party.check_typing(identity)
             terminal.command("edited", number, outcome)

@@ -40,6 +40,7 @@ from server.store.tables import agents, sessions
 KINDS: Final = ("terminal", "command", "files", "forward")
 PURPOSE: Final = "session"  # of the streams that carry what happens in sessions
 OVER: Final = ("ended", "killed", "lost", "refused")
+_MAX_TOLD_S: Final = 1e9  # of a time that a host tells; no owner means 30 years
 
 
 async def open_session(core: Core, asked: dict[str, Any], caller: Caller) -> dict[str, Any]:
@@ -253,13 +254,22 @@ def query(connection: Connection, *, agent: str | None, status: str | None, kind
 def view(row: Any) -> dict[str, Any]:
     """Return a session as the API shows it."""
     about = row.about or {}
+    calls = about.get("calls")
     return {
         "id": row.id, "agent": row.agent_name, "agent_id": row.agent, "kind": row.kind, "tier": row.tier,
         "principal": row.principal, "purpose": row.purpose, "grant": row.grant, "status": row.status,
         "reason": row.reason, "created": clock.text(row.created_us), "opened": clock.text(row.opened_us),
-        "ended": clock.text(row.ended_us), "longest_s": about.get("longest_s"), "idle_s": about.get("idle_s"),
-        "calls": about.get("calls"), "access": row.access,
+        "ended": clock.text(row.ended_us), "longest_s": seconds(about, "longest_s"),
+        "idle_s": seconds(about, "idle_s"), "calls": calls if type(calls) is int and calls >= 0 else None,
+        "access": row.access,
     }  # fmt: skip
+
+
+def seconds(about: Mapping[str, Any], name: str) -> float | None:
+    """Return a time of a session as its host told it; None if it told none, or what cannot be one."""
+    told = about.get(name)
+    is_number = isinstance(told, int | float) and not isinstance(told, bool)
+    return told if is_number and 0 <= told <= _MAX_TOLD_S else None
 
 
 def _not_opened(connection: Connection, identity: str, status: str, reason: str) -> None:
@@ -272,7 +282,7 @@ def _not_opened(connection: Connection, identity: str, status: str, reason: str)
 
 def _opened(connection: Connection, identity: str, status: str, answer: Mapping[str, Any]) -> None:
     """The agent's record says the same, and may have come first."""
-    told = {name: answer[name] for name in ("longest_s", "idle_s") if isinstance(answer.get(name), int | float)}
+    told = {name: answer[name] for name in ("longest_s", "idle_s") if seconds(answer, name) is not None}
     connection.execute(
         update(sessions)
         .where(sessions.c.id == identity, sessions.c.status == "opening")

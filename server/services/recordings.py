@@ -130,13 +130,21 @@ def digests(connection: Connection, row: Any) -> list[dict[str, Any]]:
     return found
 
 
+def _is_digest(told: dict[str, Any]) -> bool:
+    """Tell whether a host's record of output has what it must; whatever else it has, it proves nothing."""
+    numbers = all(type(told.get(name)) is int and told[name] >= 0 for name in ("offset", "bytes"))
+    return numbers and type(told.get("sha256")) is str
+
+
 def prove(core: Core, session: str, told: list[dict[str, Any]]) -> dict[str, Any]:
     """Hold a recording against the host's digests; return how much of it they cover, and what does not fit."""
     output = _output(directory_of(core, session))
     at, covered, wrong = 0, 0, []
     rest = b""
-    for each in sorted(told, key=lambda item: int(item["offset"])):
-        begin, size = int(each["offset"]), int(each["bytes"])
+    if not all(map(_is_digest, told)):
+        wrong.append("a record of the host says nothing that could be compared")
+    for each in sorted(filter(_is_digest, told), key=lambda item: int(item["offset"])):
+        begin, size = each["offset"], each["bytes"]
         digest, left = hashlib.sha256(), size
         if begin != at:
             wrong.append(f"no digest covers bytes {at} to {begin}")

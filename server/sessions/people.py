@@ -6,7 +6,8 @@
   moderator without one pauses and ends, and cannot type.
 - One has the keyboard at a time. Who has it gives it; the owner and moderators may take it; a peer may ask, and may
   take it when nobody has it.
-- Where moderators are required, nothing typed goes through while too few are there.
+- Where moderators are required, nothing typed goes through while too few are there. Nobody moderates themselves: who
+  has the keyboard does not count, and who opened a session is never a moderator in it.
 - Every change is told to everybody and goes on record; what is returned says what to tell.
 """
 
@@ -75,8 +76,9 @@ class Party:
         """How many more moderators must come."""
         if not self._moderators:  # as with most; asked for each key
             return 0
+        holder = self.people.get(self.keyboard or "")
         there = {person.principal for person in self.people.values() if person.role is Role.MODERATOR}
-        return max(0, self._moderators - len(there))
+        return max(0, self._moderators - len(there - {holder.principal if holder else None}))
 
     def join(self, person: Person) -> list[dict[str, Any]]:
         """Somebody comes. An owner has the keyboard at once, unless it was given away."""
@@ -106,12 +108,22 @@ class Party:
             DeniedError: An observer's does not.
             ConflictError: Somebody else has the keyboard, it is paused, or moderators are missing.
         """
+        self._check(identity, is_typed=True)
+
+    def check_interrupting(self, identity: str) -> None:
+        """Return if this person may interrupt what runs now: as they may type, and during a pause as well.
+
+        A pause holds what is typed, and not what runs; who would type next may still stop it.
+        """
+        self._check(identity, is_typed=False)
+
+    def _check(self, identity: str, *, is_typed: bool) -> None:
         person = self._find(identity)
         if not person.may_type:
             raise DeniedError(f"{_who(person)} does not type", rule="session: role")
         if self.moderators_missing:
             raise ConflictError(f"waiting for {self.moderators_missing} more moderator(s)")
-        if self.paused_by is not None:
+        if is_typed and self.paused_by is not None:
             raise ConflictError(f"paused by {self.paused_by}")
         if self.keyboard != identity:
             holder = self.people.get(self.keyboard or "")
@@ -193,7 +205,7 @@ class Party:
         """
         person = self._find(identity)
         if person.role not in _MAY_END:
-            raise DeniedError(f"a {person.role} does not end the session", rule="session: role")
+            raise DeniedError(f"{_a(person.role)} does not end the session", rule="session: role")
         return person
 
     def _moderator(self, identity: str) -> Person:
@@ -214,5 +226,9 @@ class Party:
 
 
 def _who(person: Person) -> str:
-    role = f"an {person.role}" if person.role in (Role.OBSERVER, Role.OWNER) else f"a {person.role}"
+    role = _a(person.role)
     return role if person.has_access or person.role is Role.OBSERVER else f"{role} without an access grant of their own"
+
+
+def _a(role: Role) -> str:
+    return f"an {role}" if role in (Role.OBSERVER, Role.OWNER) else f"a {role}"

@@ -41,6 +41,7 @@ from protocol.terminal import (
     read_from_agent,
 )
 from server import clock, limits
+from server.allowance import Allowance
 from server.core import Core
 from server.ledger import plain
 from server.services import live
@@ -52,9 +53,15 @@ RECENT_BYTES: Final = 64 << 10  # of output kept in memory in any case; what is 
 UNSENT_BYTES: Final = 2 * WINDOW_BYTES  # kept as long as somebody was not sent it, who is on the way to the newest
 BACK_BYTES: Final = 32 << 10  # that somebody who comes new is shown of what was before
 MAX_TEXTS: Final = 512  # messages that wait for one viewer; who is further behind is sent away
+MAX_VIEWERS: Final = 64  # connections to one terminal: each is told of every other
+MAX_VIEWERS_OF_ONE: Final = 8  # of one person among these
+ACTS_OF_ONE: Final = 30  # of one person that all are told of, at once: coming, saying, marking, asking for the keyboard
+ACTS_OF_ONE_PER_S: Final = 2.0  # and in the long run; who says more would drive out whoever reads slower than they talk
+FIT_EVERY_S: Final = 0.05  # between two sizes that the terminal is given; a window that is drawn larger has hundreds
 MAX_TYPED_BYTES: Final = 1 << 20  # that wait for the program; who types more is sent away
 ENDING_S: Final = 10.0  # for the record of a session's end, once the agent has given its terminal up
 _OWN_WORDS: Final = ("file", "sources", "untold")  # of events: as such in the recording; the others are of processes
+_NEWEST_ONLY: Final = frozenset({"resize", "redraw", "watchers"})  # of commands that wait; the rest are all sent
 _SESSION_LOOK_S: Final = 5.0  # between two looks whether a session that has no link is over
 
 
@@ -63,6 +70,7 @@ class Viewer:
     """One connection that watches, and may type."""
 
     person: Person
+    size: list[int] | None = None  # of their window, once they have told it
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     texts: deque[dict[str, Any]] = field(default_factory=deque)  # to be sent
     is_over: bool = False  # nothing more will come
@@ -122,6 +130,8 @@ class LiveTerminal:
         self._keeps_input = keeps_input
         self._recent = bytearray()  # the newest output, without a hole
         self._commands: deque[list[Any]] = deque()  # to the agent, before what was typed
+        self._acts: dict[str, Allowance] = {}  # by person, as whoever comes again and again is still one
+        self._fitting: asyncio.TimerHandle | None = None  # when the size is looked at again
         self._typed: deque[tuple[Viewer, bytes]] = deque()
         self._typed_bytes = 0
         self._confirm: int | None = None
@@ -377,10 +387,17 @@ class LiveTerminal:
             await self._work.wait()
 
     def command(self, *message: Any) -> None:
-        """Have something other than input sent to the agent."""
-        if len(self._commands) < MAX_TEXTS:
-            self._commands.append(list(message))
-            self._push()
+        """Have something other than input sent to the agent.
+
+        Raises:
+            RateError: More waits for the host than it takes.
+        """
+        if message[0] in _NEWEST_ONLY and self._commands:
+            self._commands = deque(each for each in self._commands if each[0] != message[0])
+        elif len(self._commands) >= MAX_TEXTS:
+            raise RateError("more was asked for than the host does")
+        self._commands.append(list(message))
+        self._push()
 
     def type(self, viewer: Viewer, data: bytes) -> None:
         """Type for a viewer; raises as :meth:`people.Party.check_typing`, and RateError."""
@@ -394,13 +411,47 @@ class LiveTerminal:
 
     def resize(self, viewer: Viewer, cols: int, rows: int) -> None:
         """The window of a viewer has another size; that of who has the keyboard counts."""
-        if self.party.keyboard == viewer.person.id and [cols, rows] != self.size:
-            self.size = [cols, rows]
-            self.command("resize", cols, rows)
-            self._record("resize", cols, rows)
-            self._tell({"type": "size", "size": self.size})
+        viewer.size = [cols, rows]
+        self._fit()
+
+    def _fit(self) -> None:
+        """Give the terminal the size of the window of who has the keyboard; of many in a moment the last."""
+        holder = self.viewers.get(self.party.keyboard or "")
+        if self._fitting is not None or holder is None or holder.size is None or holder.size == self.size:
+            return
+        self.size = holder.size
+        self.command("resize", *self.size)
+        self._record("resize", *self.size)
+        self._tell({"type": "size", "size": self.size})
+        self._fitting = asyncio.get_running_loop().call_later(FIT_EVERY_S, self._fit_again)
+
+    def _fit_again(self) -> None:
+        self._fitting = None
+        if self.exit is None:
+            self._fit()
 
     # viewers ---------------------------------------------------------------------------------------------------------
+
+    def act(self, principal: str) -> None:
+        """Count something that a person does of which all are told.
+
+        Raises:
+            RateError: They do too much of it.
+        """
+        if not self._acts.setdefault(principal, Allowance(ACTS_OF_ONE_PER_S, ACTS_OF_ONE)).take():
+            raise RateError(f"{principal} does more here than the others can be told of")
+
+    def admit(self, principal: str) -> None:
+        """Return if one more connection of a person may come.
+
+        Raises:
+            RateError: They have too many, or come too often, or too many are here.
+        """
+        if sum(each.person.principal == principal for each in self.viewers.values()) >= MAX_VIEWERS_OF_ONE:
+            raise RateError(f"{principal} is here {MAX_VIEWERS_OF_ONE} times already")
+        if len(self.viewers) >= MAX_VIEWERS:
+            raise RateError(f"{MAX_VIEWERS} watch this terminal already")
+        self.act(principal)
 
     def join(self, principal: str, role: Role, seen: int | None, *, has_access: bool) -> Viewer:
         """Somebody comes to watch.
@@ -430,16 +481,17 @@ class LiveTerminal:
 
     def _hello(self, viewer: Viewer, offset: int, skipped: int) -> dict[str, Any]:
         row = self._row
-        limits_of = row.about or {}
+        about = row.about or {}
+        longest_s, idle_s = live.seconds(about, "longest_s"), live.seconds(about, "idle_s")
         ends_us = None
-        if limits_of.get("longest_s") and row.opened_us:
-            ends_us = row.opened_us + round(limits_of["longest_s"] * 1e6)
+        if longest_s and row.opened_us:
+            ends_us = min(row.opened_us + round(longest_s * 1e6), limits.MAX_TIME_US)
         return {
             "type": "hello", "you": viewer.person.to_plain(), "session": self.session, "host": row.agent_name,
             "owner": row.principal, "reason": row.purpose, "size": self.size, "offset": offset, "skipped": skipped,
             "people": [person.to_plain() for person in self.party.people.values()], "keyboard": self.party.keyboard,
             "linked": self.is_linked, "opened": self._opens is None, "ends": clock.text(ends_us),
-            "idle_s": limits_of.get("idle_s"), "longest_s": limits_of.get("longest_s"),
+            "idle_s": idle_s, "longest_s": longest_s,
             "records_input": self._keeps_input, "moderators_missing": self.party.moderators_missing,
             "paused_by": self.party.paused_by,
         }  # fmt: skip
@@ -477,6 +529,7 @@ class LiveTerminal:
             self._record("presence", each)
             self._tell({"type": "people", **each, "keyboard": self.party.keyboard,
                         "moderators_missing": self.party.moderators_missing})  # fmt: skip
+        self._fit()  # the keyboard may be another one's
 
     def notice(self, text: str) -> None:
         """Show everybody a line that the program did not print, and record it."""
@@ -541,6 +594,8 @@ class LiveTerminal:
         except UnavailableError as error:
             LOG.error("the end of a recording is not in it", session=self.session, why=str(error))
         self._tell({"type": "exit", **self.exit})
+        if self._fitting is not None:
+            self._fitting.cancel()
         for viewer in self.viewers.values():
             viewer.is_over = True
             viewer.wake.set()

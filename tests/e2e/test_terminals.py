@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from websockets.exceptions import InvalidStatus
 from fleet import CEILING, Fleet, expect
 from protocol.terminal import INPUT_WINDOW_BYTES
 from server.sessions.recording import listed, read_segment
+from server.sessions.terminal import MAX_VIEWERS_OF_ONE
 
 SHELL = {"argv": ["/bin/sh"]}
 
@@ -314,6 +316,105 @@ async def test_what_is_refused_while_it_is_paused_takes_nobodys_keyboard(host: F
         await me.type("exit\r")
         await me.hears("exit")
     assert b"xx" not in recorded_output(host, session)
+
+
+async def test_a_pause_lets_who_has_the_keyboard_interrupt(host: Fleet) -> None:
+    """A pause holds what is typed and not what runs: that must not go on only because nobody may stop it."""
+    session = new_session(host)
+    trap = "trap 'echo caught' INT; echo ready; while :; do read -r _ && break; done"
+    async with seated(host, session, argv=["/bin/sh", "-c", trap]) as me:
+        await me.sees("ready")
+        async with seated(host, session, "moderator", token=token(host, "mo", "moderator")) as mo:
+            await mo.say(type="pause")
+            await me.hears("people", what="paused", who="mo")
+            for name in ("TERM", "KILL", "HUP"):
+                me.told.clear()
+                await me.say(type="signal", name=name)
+                assert "paused by mo" in (await me.hears("refused"))["message"]
+            await me.say(type="signal", name="INT")
+            await me.sees("caught")
+            await mo.say(type="signal", name="INT")
+            assert (await mo.hears("refused"))["code"] == "denied", "who has the keyboard, and nobody else"
+
+
+async def test_nobody_moderates_a_session_of_their_own(host: Fleet) -> None:
+    """Roles add up in one token: an admin's pause would be lifted by the one whom it stopped."""
+    session = new_session(host)
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        async with seated(host, session, "moderator") as again:
+            told = await again.hears("error")
+            assert (told["code"], told["message"]) == ("denied", "nobody moderates a session of their own")
+
+
+async def test_who_talks_without_end_drives_nobody_out(host: Fleet) -> None:
+    """An observer may say something to all. Said 5,000 times, it was more than those who watch were told in time."""
+    session = new_session(host)
+    auditor = token(host, "olga", "auditor")
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        async with seated(host, session, "observer", token=auditor) as olga:
+            for number in range(5_000):
+                await olga.say(type="say" if number % 2 else "mark", text="x" * 1000)
+            await olga.hears("refused", code="rate_limited")
+            async with seated(host, session, "observer", token=auditor) as again:
+                # Whoever comes again begins with what is left, which may be one.
+                await again.until(lambda: again.told, "a greeting, or a refusal")
+        await me.type("echo still-$((1+1))\r")
+        await me.sees("still-2")
+        said = [each for each in me.told if each["type"] in ("notice", "marker")]
+        assert 1 <= len(said) < 200, "what two a second came to on a slow machine, whoever comes again"
+    kept = [event for event in recorded(host, session) if event.word in ("notice", "marker")]
+    assert len(kept) < 200
+
+
+async def test_one_person_is_there_only_so_often(host: Fleet) -> None:
+    session = new_session(host)
+    auditor = token(host, "olga", "auditor")
+    async with seated(host, session, **SHELL) as me, AsyncExitStack() as there:
+        await me.sees("[#$] ")
+        for _ in range(MAX_VIEWERS_OF_ONE):
+            olga = await there.enter_async_context(seated(host, session, "observer", token=auditor))
+            await olga.hears("hello")
+        async with seated(host, session, "observer", token=auditor) as more:
+            told = await more.hears("error")
+            assert (told["code"], "olga is here 8 times" in told["message"]) == ("rate_limited", True)
+        async with seated(host, session, "observer", token=token(host, "omar", "auditor")) as omar:
+            await omar.hears("hello")
+        joins = [each for each in host.records("server") if each["call"] == "session.join"]
+        assert sum(each["arguments"]["session"] == session for each in joins) == MAX_VIEWERS_OF_ONE + 2
+
+
+async def test_the_size_is_that_of_the_window_of_who_has_the_keyboard(host: Fleet) -> None:
+    session = new_session(host)
+    async with seated(host, session, size=(80, 24), **SHELL) as me:
+        await me.sees("[#$] ")
+        async with seated(host, session, "peer", size=(100, 30), token=token(host, "tom", "support")) as tom:
+            await tom.hears("hello", size=[80, 24])
+            await tom.resize(101, 31)
+            await me.say(type="keyboard", action="give", to="tom")
+            await tom.hears("size", size=[101, 31])
+            await tom.type("stty size\r")
+            await me.sees(r"31 101\r\n")
+        await me.hears("size", size=[80, 24])
+        await me.type("stty size\r")
+        await me.sees(r"24 80\r\n")
+
+
+async def test_of_many_sizes_the_last_counts_and_nobody_is_told_of_all(host: Fleet) -> None:
+    """Each is told to all who watch: whoever has the keyboard could drive them out, and do what nobody sees."""
+    session = new_session(host)
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        async with seated(host, session, "observer", token=token(host, "olga", "auditor")) as olga:
+            await olga.hears("hello")
+            for cols in range(1, 3_001):
+                await me.say(type="resize", size=[cols, 40])
+            await me.say(type="resize", size=[123, 45])
+            await olga.hears("size", size=[123, 45])
+            assert len([each for each in olga.told if each["type"] == "size"]) < 1_000
+            await me.type("stty size\r")
+            await olga.sees(r"45 123\r\n")
 
 
 async def test_bad_messages_are_refused_one_by_one(host: Fleet) -> None:

@@ -115,6 +115,34 @@ def test_where_moderators_are_required_nobody_types_without_them() -> None:
         made.check_typing("ana")
 
 
+def test_who_types_does_not_moderate_themselves() -> None:
+    """Else somebody who may moderate would type alone where two must be there."""
+    made = party(1, ana="owner", mo="moderator")
+    made.check_typing("ana")
+    made.take("mo")
+    assert made.moderators_missing == 1
+    with pytest.raises(ConflictError, match="1 more moderator"):
+        made.check_typing("mo")
+    made.join(Person("mo-2", "mo", Role.MODERATOR))
+    assert made.moderators_missing == 1, "nor on another device"
+    made.join(Person("max", "max", Role.MODERATOR))
+    made.check_typing("mo")
+
+
+def test_a_pause_lets_who_has_the_keyboard_interrupt_what_runs() -> None:
+    made = party(ana="owner", tom="peer", olga="observer", mo="moderator")
+    made.pause("mo")
+    with pytest.raises(ConflictError, match="paused by mo"):
+        made.check_typing("ana")
+    made.check_interrupting("ana")
+    for who, kind in (("tom", ConflictError), ("mo", ConflictError), ("olga", DeniedError), ("nobody", NotFoundError)):
+        with pytest.raises(kind):
+            made.check_interrupting(who)
+    alone = party(1, ana="owner")
+    with pytest.raises(ConflictError, match="1 more moderator"):
+        alone.check_interrupting("ana")
+
+
 def test_without_access_of_their_own_nobody_types_whatever_they_are() -> None:
     """A role lets somebody come; what reaches the host needs what would open the session."""
     made = party(ana="owner")

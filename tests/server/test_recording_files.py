@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from protocol.errors import NotFoundError, UnavailableError
 from protocol.recording import Event, Segment, pack
+from server.services.recordings import prove
 from server.sessions import recording
 from server.sessions.recording import SEGMENT_BYTES, Recording, listed, read_output, read_segment
 
@@ -124,6 +127,22 @@ async def test_cut_off_in_the_middle_of_an_event_it_goes_on_before_it(tmp_path: 
     assert again.output(9, 0, b"firstsecond") == b"firstsecond"[len(kept) :]
     await again.close()
     assert output(tmp_path) == b"firstsecond"
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"offset": "0", "bytes": 5, "sha256": "x"}, {"offset": -1, "bytes": 5, "sha256": "x"},
+             {"offset": 0, "bytes": None, "sha256": "x"}, {"offset": 0, "bytes": 5, "sha256": b"x"}],
+)  # fmt: skip
+async def test_a_digest_that_says_nothing_is_told_and_proves_nothing(tmp_path: Path, told: dict[str, Any]) -> None:
+    """What a host signs may be anything."""
+    made = Recording(tmp_path / "recordings" / "s_1", ABOUT)
+    made.output(5, 0, b"hello")
+    await made.close()
+    core: Any = SimpleNamespace(config=SimpleNamespace(recordings=tmp_path / "recordings"))
+    right = {"offset": 0, "bytes": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
+    assert prove(core, "s_1", [right])["wrong"] == []
+    proved = prove(core, "s_1", [told, right])
+    assert (proved["covered_bytes"], len(proved["wrong"])) == (5, 1)
 
 
 async def test_output_that_was_lost_is_a_gap(tmp_path: Path) -> None:

@@ -54,6 +54,13 @@ def test_never_more_than_it_says(steps: list[float]) -> None:
         assert taken <= 5 * passed + 5 + 1e-6
 
 
+def test_more_may_be_saved_up_than_comes_back_in_a_second() -> None:
+    allowance = Allowance(2.0, 30)
+    now = time.monotonic()
+    assert sum(allowance.take(now) for _ in range(100)) == 30
+    assert [allowance.take(now + 1) for _ in range(3)] == [True, True, False]
+
+
 def test_a_clock_that_seems_to_stand_gives_nothing() -> None:
     allowance, now = spent()
     assert not any(allowance.take(now) for _ in range(1_000))

@@ -77,6 +77,17 @@ async def test_another_agents_record_changes_nothing(server: Headquarters, peer:
     await other.close()
 
 
+@pytest.mark.parametrize("wrong", ["abc", -1, 1e308, 1 << 63, None, [1], {"s": 1}, True])
+async def test_what_an_agent_tells_that_can_be_no_time_is_none(server: Headquarters, peer: Peer, wrong: Any) -> None:
+    """It is reckoned with when somebody joins, and stands in lists that all read."""
+    session, chain = await opened(server), Chain()
+    said = {"longest_s": wrong, "idle_s": wrong, "calls": wrong}
+    await peer.send_records(1, [told(chain, "session.open", session["id"], data=said)])
+    (shown,) = (await server.get("/sessions"))["items"]
+    assert (shown["status"], shown["longest_s"], shown["idle_s"]) == ("open", None, None)
+    assert shown["calls"] is None or shown["calls"] == 1 << 63
+
+
 async def test_what_the_agent_refuses_is_refused_with_its_reason(server: Headquarters, peer: Peer) -> None:
     peer.answers["session.open"] = lambda _: ("untrusted", "an operator must sign the order")
     answer = refused(await server.ask("POST", "/sessions", NEW), 403, "untrusted")
