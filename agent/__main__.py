@@ -14,6 +14,7 @@ from typing import Any
 from agent import owner_commands, watch_command
 from agent.statedir import StateDir
 from protocol.errors import DOORS, ArgumentError, OutriderError
+from protocol.plain_text import one_line, safe
 
 MAX_TOKEN_BYTES = 4096  # a join token has about 180
 
@@ -29,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(given.action(given))
     except OutriderError as error:
-        sys.stderr.write(f"outrider-agent: {error}\n")
+        sys.stderr.write(f"outrider-agent: {safe(str(error))}\n")
         return DOORS[error.code].exit_status
     except KeyboardInterrupt:
         return 130
@@ -141,7 +142,7 @@ def _status(given: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))  # noqa: T201 - the data that was asked for
     else:
         for name, value in told.items():
-            print(f"{name.replace('_', ' '):<22} {'-' if value is None else value}")  # noqa: T201 - as above
+            print(f"{name.replace('_', ' '):<22} {'-' if value is None else one_line(str(value))}")  # noqa: T201 - as above
     return 0
 
 

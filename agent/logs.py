@@ -13,6 +13,7 @@ from typing import Any
 
 from agent.clock import to_datetime
 from protocol.errors import OutriderError
+from protocol.plain_text import safe_json
 
 LOG = logging.getLogger("outrider.agent")
 
@@ -33,7 +34,7 @@ class JsonFormatter(logging.Formatter):
             entry["detail"] = error.detail
         if error is not None:
             entry["trace"] = self.formatException(record.exc_info) if record.exc_info else ""
-        return json.dumps(entry, default=repr, ensure_ascii=False)
+        return safe_json(json.dumps(entry, default=repr, ensure_ascii=False))
 
 
 def start_logging(level: str = "info") -> None:

@@ -6,7 +6,6 @@ import argparse
 import base64
 import json
 import os
-import re
 import sys
 import threading
 from contextlib import suppress
@@ -14,8 +13,8 @@ from typing import Any, Final
 
 from agent.control import Caller
 from protocol.errors import NotFoundError, OutriderError
+from protocol.plain_text import one_line
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 HELP: Final = "type end and Enter to end it, Ctrl-C to leave it\n"
 
 
@@ -79,7 +78,7 @@ def line(session: dict[str, Any]) -> str:
         session["id"], session["principal"], session["kind"], session["tier"], f"open {session['open_s']} s",
         f"idle {session['idle_s']} s", f"{typist} types" if typist else "", session["reason"],
     )  # fmt: skip
-    return "  ".join(_CONTROL.sub("\ufffd", str(part)) for part in parts if part)
+    return "  ".join(one_line(str(part)) for part in parts if part)
 
 
 def _follow(caller: Caller, wanted: str, *, as_json: bool) -> int:

@@ -29,6 +29,7 @@ from cli.settings import Context
 from cli.wired import Wired
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from protocol.limits import INPUT_WINDOW_BYTES
+from protocol.plain_text import one_line
 
 SEEN_BYTES: Final = 96 << 10  # of output between two times that it is told to be shown; a quarter of the lead
 OFFSET_BYTES: Final = 8  # before the output in each message
@@ -342,12 +343,10 @@ class Attached:
             self._say(f"[{text}]")
 
     def _say(self, text: str) -> None:
-        from cli.output import safe
-
         if self._has_screen or not self._may_show.is_set():
-            self._held = [*self._held[-20:], safe(text)]
+            self._held = [*self._held[-20:], one_line(text)]
         else:
-            keyboard.say(safe(text))
+            keyboard.say(one_line(text))
 
     # what goes -------------------------------------------------------------------------------------------------------
 

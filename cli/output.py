@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and newline, and bidi
+from protocol.plain_text import one_line, safe, safe_json
 
 STYLES: Mapping[str, str] = {
     "ok": "green", "up": "green", "approved": "green", "connected": "green",
@@ -54,10 +53,10 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        return _one_line(", ".join(f"{key}={_inner(item)}" for key, item in sorted(value.items()))) or "-"
+        return one_line(", ".join(f"{key}={_inner(item)}" for key, item in sorted(value.items()))) or "-"
     if isinstance(value, (list, tuple)):
-        return _one_line(", ".join(_inner(item) for item in value)) or "-"
-    return _one_line(str(value))
+        return one_line(", ".join(_inner(item) for item in value)) or "-"
+    return one_line(str(value))
 
 
 def _number(value: float) -> str:
@@ -72,18 +71,9 @@ def _inner(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(encodable(value), ensure_ascii=False)
 
 
-def _one_line(text: str) -> str:
-    return safe(text).replace("\n", " ")
-
-
 def counted(count: int, thing: str) -> str:
     """Return a number and what is counted, such as ``1 test`` or ``4,320 records``."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
-def safe(text: str) -> str:
-    """Return ``text`` without what a terminal would obey: control characters become U+FFFD."""
-    return _CONTROL.sub("\ufffd", text)
 
 
 def encodable(value: Any) -> Any:
@@ -203,8 +193,8 @@ class Output:
 
 
 def _printable(text: str) -> str:
-    """Return JSON text with what cannot be encoded as UTF-8 (lone surrogates) escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return JSON text with what cannot be encoded as UTF-8 (lone surrogates), or a terminal would obey, escaped."""
+    return safe_json(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def padded(rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[str]:

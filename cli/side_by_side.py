@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from cli.output import safe
+from protocol.plain_text import safe
 
 MIN_COLUMNS: Final = 140  # of a terminal, so that 68 characters of code fit on either side
 GAP: Final = " | "

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cli.invocation import Invocation
-from cli.output import safe
 from cli.sessions import RemoteSession, as_user
 from cli.values import segment
 from protocol.errors import OutriderError
+from protocol.plain_text import safe
 from protocol.tiers import Tier
 from protocol.units import format_duration
 

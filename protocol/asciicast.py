@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from protocol.plain_text import safe_json
 from protocol.recording import Event
 
 VERSIONS: Final = (2, 3)
@@ -98,4 +99,4 @@ def _some(code: str, text: str) -> tuple[str, str] | None:
 
 
 def _line(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    return safe_json(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Final, TextIO
 
-from cli.output import safe
+from protocol.plain_text import safe
 
 EVERY_S: Final = 0.1
 WIDTH: Final = 40  # of the name

@@ -268,8 +268,9 @@ def view(row: Any) -> dict[str, Any]:
 def seconds(about: Mapping[str, Any], name: str) -> float | None:
     """Return a time of a session as its host told it; None if it told none, or what cannot be one."""
     told = about.get(name)
-    is_number = isinstance(told, int | float) and not isinstance(told, bool)
-    return told if is_number and 0 <= told <= _MAX_TOLD_S else None
+    if not isinstance(told, int | float) or isinstance(told, bool):
+        return None
+    return told if 0 <= told <= _MAX_TOLD_S else None
 
 
 def _not_opened(connection: Connection, identity: str, status: str, reason: str) -> None:

@@ -8,6 +8,7 @@ import sys
 
 from agent.logs import JsonFormatter
 from protocol.errors import OutriderError, UnavailableError
+from protocol.plain_text import safe
 
 
 def entry(text: str, *values: object, error: OutriderError | None = None, **fields: object) -> dict[str, object]:
@@ -38,3 +39,11 @@ def test_the_detail_of_an_error_is_logged() -> None:
 def test_a_line_break_stays_within_the_line() -> None:
     """Text of a hostile peer cannot forge an entry of its own."""
     assert entry("peer said %s", 'x\n{"level": "info"}')["level"] == "warning"
+
+
+def test_a_line_drives_no_terminal_of_whoever_reads_the_log() -> None:
+    told = "x\x9b31m\u202ey\x1b[2J"
+    assert entry(told)["text"] == told
+    record = logging.LogRecord("outrider.agent", logging.WARNING, __file__, 1, told, (), None)
+    line = JsonFormatter().format(record)
+    assert safe(line) == line

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cli.output import Column, Output, field, padded, plain, safe
+from cli.output import Column, Output, field, padded, plain
+from protocol.plain_text import safe
 
 
 class Terminal(io.StringIO):
@@ -145,3 +146,15 @@ def test_row_is_one_line_of_json() -> None:
     out = io.StringIO()
     written(out, as_json=True).row({"a": "x\ny"})
     assert out.getvalue() == '{"a": "x\\ny"}\n'
+
+
+def test_json_drives_no_terminal_and_means_what_it_meant() -> None:
+    """A terminal takes U+009B for the beginning of a sequence, and JSON leaves it as it is."""
+    stream = Terminal()
+    output, item = written(stream, as_json=True), {"name": "a\x9b31m\u202e\x7f\x1b[2J"}
+    output.data(item)
+    output.row(item)
+    assert safe(stream.getvalue()) == stream.getvalue()
+    assert [json.loads(each) for each in stream.getvalue().replace("{\n ", "{").replace('"\n}', '"}').splitlines()] == [
+        item, item,
+    ]  # fmt: skip
