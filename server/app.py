@@ -164,6 +164,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     hall.dismiss(core)
     await core.stop_background()
     await standing.put_by(core)
+    await refusals.put_by(core)
     with suppress(UnavailableError):  # a full disk must not keep the server from ending
         await core.database.write(core.ledger.checkpoint)
         await core.database.write(partial(record_tree.sign_newest, key=core.key))

@@ -13,7 +13,6 @@ from protocol.errors import ConflictError
 from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import PrivateKey
-from server.allowance import Allowance
 from server.blobs import BlobFiles
 from server.config import Config
 from server.endpoint.links import Links
@@ -21,6 +20,7 @@ from server.ledger import OwnLedger
 from server.metrics import Metrics
 from server.probe import Probe
 from server.questions import Pending
+from server.refused import Refused
 from server.repository import Repository
 from server.services.editing import Editing
 from server.services.open_pipes import OpenPipes
@@ -51,7 +51,7 @@ class Core:
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held from looking for a place until it is taken
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
-    strangers: Allowance = field(default_factory=Allowance)
+    refused: Refused = field(default_factory=Refused)
     #: Connections of agents that have not proved a key yet, oldest first, and until when each may try.
     unproved: dict[object, asyncio.Timeout] = field(default_factory=dict)
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way

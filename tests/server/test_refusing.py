@@ -82,6 +82,33 @@ async def test_every_refusal_of_a_known_caller_is_written(bare: Headquarters) ->
     assert len(await bare.records(kind="refusal")) == 40
 
 
+async def test_of_one_persons_refusals_only_so_many_are_written_and_the_rest_is_counted_on_record(
+    bare: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has any token could fill the disk; others are recorded all the same, and nothing is lost without a word."""
+    monkeypatch.setattr(limits, "REFUSALS_OF_ONE", 10)
+    monkeypatch.setattr(limits, "REFUSALS_OF_ONE_PER_S", 0.001)
+    await asyncio.gather(*[bare.ask("POST", "/invites", {}, role="viewer") for _ in range(40)])
+    assert len(await bare.records(kind="refusal")) == 10
+    await bare.ask("POST", "/invites", {}, role="auditor")
+    assert (await bare.records(kind="refusal"))[-1]["principal"] == "auditor"
+    await refusals.put_by(bare.core)
+    (counted,) = [each for each in await bare.records(kind="refusal") if each["call"] == "refusals"]
+    assert (counted["principal"], counted["data"]["count"], counted["outcome"]) == ("viewer", 30, "rate_limited")
+    await refusals.put_by(bare.core)
+    assert len(await bare.records(kind="refusal")) == 12, "once"
+
+
+async def test_what_was_only_counted_is_on_record_soon(bare: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REFUSALS_OF_ONE", 1)
+    monkeypatch.setattr(limits, "REFUSALS_TOLD_EVERY_S", 0.0)
+    await asyncio.gather(*[bare.ask("POST", "/invites", {}, role="viewer") for _ in range(5)])
+    async with asyncio.timeout(20):
+        while not (counted := [each for each in await bare.records(kind="refusal") if each["call"] == refusals.UNTOLD]):
+            continue  # each look is a round trip to the database
+    assert 1 <= sum(each["data"]["count"] for each in counted) <= 4
+
+
 async def test_a_refusal_is_durable_before_it_is_told(bare: Headquarters) -> None:
     refused(await bare.ask("DELETE", "/agents/web-1", role="viewer"), 403, "denied")
     (record,) = await bare.records(kind="refusal")
