@@ -6,6 +6,8 @@ that was refused, for ever. None of that needs a token. Here:
 
 - what belongs to no body (heads, trailers) has at most ``limits.MAX_HEAD_BYTES``, and a head comes in
   ``limits.HEAD_TIMEOUT_S``;
+- connections on which nobody is known are bounded for each address and in all, and the oldest goes
+  (:mod:`server.strangers`);
 - at most ``limits.MAX_PIPELINED`` requests of a connection wait behind the one that is answered;
 - a connection on which nothing is asked, or that goes on sending what nobody reads, ends in the same time;
 - a stranger who does not read what they are answered, and a connection that is closed with something unread, end after
@@ -19,12 +21,15 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
 from server.answer_body import BODY, Body
+from server.strangers import Strangers
 
+_STRANGERS: Final[WeakKeyDictionary[Any, Strangers]] = WeakKeyDictionary()  # by the library's state of a server
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -38,13 +43,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_socket = False  # a WebSocket's now
         self._ending: asyncio.TimerHandle | None = None  # at which the connection ends if nothing is asked until then
         self._aborting: asyncio.TimerHandle | None = None  # at which it ends if nothing is read until then
-        self._answered: Any = None  # the request that is answered now
+        self._answered: Any = None  # the request that is answered now, or was last
+        self._strangers = _STRANGERS.setdefault(self.server_state, Strangers())
 
     # what comes ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library has it
         """Begin, and wait for the first head."""
         super().connection_made(transport)
+        self._strangers.came(self, self.client[0] if self.client else "")
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -64,6 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Leave the connection to another protocol, which has bounds of its own."""
         self._is_socket = True
+        self._strangers.forget(self)  # from here on it is bounded by what it asks for
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
@@ -80,6 +88,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.write(answer)
             self.transport.close()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the request that is answered, or was last, came with a token that is good."""
+        return self._answered is not None and "caller" in self._answered.scope["state"]
+
+    def end(self) -> None:
+        """Let the connection go, in the middle of whatever it is."""
+        self.transport.abort()
 
     @property
     def _is_answering(self) -> bool:
@@ -137,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Wait until what was sent is read: for a stranger not for ever; a file may go as slowly as a person reads."""
         super().pause_writing()
-        if self._answered is None or "caller" not in self._answered.scope["state"]:
+        if not self.is_known:
             self._abort_later()
 
     def resume_writing(self) -> None:
@@ -175,6 +192,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is answered, and nobody else of those who waited."""
+        self._strangers.forget(self)
         self._wait_no_more()
         self._abort_no_more()
         self.pipeline.clear()

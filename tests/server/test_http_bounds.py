@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -105,6 +105,28 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.1)
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT_S", 0.1)
     monkeypatch.setattr(limits, "UNREAD_TIMEOUT_S", 0.1)
+
+
+# too many -------------------------------------------------------------------------------------------------------------
+
+
+async def test_so_many_connections_of_one_address_and_the_oldest_goes(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has a token is not pushed out by who has none; and the server answers whoever asks meanwhile."""
+    monkeypatch.setattr(limits, "MAX_STRANGERS_OF_ONE", 4)
+    token = server.authorization()["Authorization"].encode()
+    mine = b"GET /api/v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: " + token + b"\r\n\r\n"
+    async with http.open(mine) as known, AsyncExitStack() as there:
+        assert await known.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+        first = await there.enter_async_context(http.open(HEAD))
+        for _ in range(8):
+            await there.enter_async_context(http.open(HEAD))
+        assert await first.all() == b"", "it was closed, and nothing was said"
+        assert await http.lives()
+        assert len(http.connections) <= 1 + 4
+        known.writer.write(mine)
+        await known.reader.readuntil(b"HTTP/1.1 200 OK\r\n")
 
 
 # too much -------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""Connections on which nobody has shown yet who they are: bounded for each address and in all, and the oldest goes.
+
+Who connects can hold a descriptor and the beginning of a request without a token, a thousand times over. One more than
+there may be ends the oldest of its address, or of all: who has something to ask asks at once, so honest callers stay
+while somebody floods. On which of them somebody is known is only looked at then. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from ipaddress import IPv6Address, ip_address
+from typing import Protocol
+
+from server import limits
+
+_HOST_BITS = 64  # of an IPv6 address: whoever has one has as many as these can say
+
+
+class Connection(Protocol):
+    """One connection."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the caller has proved who they are."""
+
+    def end(self) -> None:
+        """Let it go."""
+
+
+class Strangers:
+    """Those of one server."""
+
+    def __init__(self) -> None:
+        self._all: dict[Connection, Hashable] = {}  # oldest first, each with where it is from
+        self._of: dict[Hashable, dict[Connection, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def came(self, connection: Connection, address: str) -> None:
+        """A connection was opened.
+
+        Args:
+            connection: Not known yet.
+            address: The peer's, as the kernel tells it; whatever is none counts as one of its own.
+        """
+        place = _place(address)
+        self._all[connection] = place
+        here = self._of.setdefault(place, {})
+        here[connection] = None
+        self._bound(here, limits.MAX_STRANGERS_OF_ONE)
+        self._bound(self._all, limits.MAX_STRANGERS)
+
+    def forget(self, connection: Connection) -> None:
+        """It is over, or bounded by others from now on."""
+        place = self._all.pop(connection, None)
+        if place is not None:
+            here = self._of[place]
+            del here[connection]
+            if not here:
+                del self._of[place]
+
+    def _bound(self, listed: dict[Connection, object] | dict[Connection, None], most: int) -> None:
+        while len(listed) > most:
+            oldest = next(iter(listed))
+            is_known = oldest.is_known
+            self.forget(oldest)
+            if not is_known:
+                oldest.end()
+
+
+def _place(address: str) -> Hashable:
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return int(found) >> _HOST_BITS
+    return str(found)
