@@ -1,9 +1,10 @@
 """The gate's end of one worker's socket: bytes between the loop and the conversation, and nothing else.
 
-It never blocks and never raises for what a worker does. Until it is told to listen it reads nothing, so that a worker
-which speaks meanwhile fills its socket and no memory here. Events wait in order until they are taken. While the run is
-busy with a call it takes no events; then whatever ends the conversation is told at once through ``on_trouble``. A call
-that comes while the run waits is offered to ``on_call`` at once.
+It never blocks and never raises for what a worker does. Until it is told to listen it reads nothing, and while the run
+has not taken what came (it may be closing something that was released) it reads nothing more: a worker which speaks
+meanwhile fills its socket and no memory here. Events wait in order until they are taken. While the run is busy with a
+call it takes no events; then whatever ends the conversation is told at once through ``on_trouble``. A call that comes
+while the run waits is offered to ``on_call`` at once.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Wire:
         self._next_rest = 1  # after the next moment in vain
         self._unsent: bytes | memoryview = b""  # what the socket did not take at once
         self._is_listening = False
+        self._is_paused = False  # nothing is read until all events are taken
         self._is_ended = False  # the worker's end is closed
         self._is_closed = False
 
@@ -84,6 +86,9 @@ class Wire:
             finally:
                 self._waiter = None
         event = self._events.popleft()
+        if self._is_paused and not self._events:
+            self._is_paused = False
+            self._loop.add_reader(self._sock.fileno(), self._on_readable)
         if isinstance(event, _ASKED) and self._events and isinstance(self._events[0], Violated):
             self._loop.call_soon(self._on_trouble, self._events[0])  # it came with the call, which may take long
         return event
@@ -175,6 +180,9 @@ class Wire:
             self._events.extend(events)
         if was_call_open and events and isinstance(events[-1], Violated):
             self._on_trouble(events[-1])
+        elif self._waiter is None and self._events and not self._conversation.is_call_open and not self._is_closed:
+            self._is_paused = True
+            self._loop.remove_reader(self._sock.fileno())
         self._wake()
         return False
 

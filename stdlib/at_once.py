@@ -17,7 +17,7 @@ from contextlib import suppress
 from kernel.files import open_cached
 from kernel.mounts import Mounts
 from protocol.errors import OutriderError
-from stdlib.paths import Target, real_of
+from stdlib.paths import DELETED, Target, named
 
 _mounts = Mounts()
 
@@ -68,7 +68,9 @@ def _opened(path: str, flags: int) -> Target:
     fd = open_cached(path, flags)
     try:
         if _mounts.answers_at_once(fd):
-            return Target(path, real_of(fd), fd, is_at_once=True)
+            real = named(fd)
+            if not real.endswith(DELETED):
+                return Target(path, real, fd, is_at_once=True)
         raise BlockingIOError
     except BaseException:  # of a file system that is not known: also to let go of it may take its time
         _close_apart(fd)

@@ -367,7 +367,7 @@ def _unpacked(
 ) -> int:
     from stdlib.archives.unpacking import Unpacking, entries_of
 
-    entries = entries_of(brought.fd, brought.size, most, most_entries)
+    entries = entries_of(brought.fd, brought.size, most, most_entries, lambda: permit.is_over)
     is_free = permit.below(place.real) is True
 
     def check(real: str) -> None:

@@ -24,7 +24,7 @@ from stdlib.fs_matches import Rows, short
 from stdlib.fs_tree import LOOKED_AT, MAX_DEPTH, MAX_ERRORS, Directory, Tree, Waiting, kind_of, listed
 from stdlib.fs_walk import MAX_ENTRIES, Depth, directories, matcher
 from stdlib.parameters import Bounds, Length
-from stdlib.paths import Target, open_beneath, real_of
+from stdlib.paths import Gone, Target, open_beneath, real_of
 
 MAX_MATCHES = 1_000_000  # of one call
 MAX_CONTEXT = 20  # lines before and after a match
@@ -195,7 +195,7 @@ def _grep_entry(
         with _held(tree, directory, name) as file:
             if file is not None:
                 yield from _grep_file(search, file)
-    except FileNotFoundError:  # gone since it was listed, as if it had been gone before
+    except (FileNotFoundError, Gone):  # since it was listed, as if it had been gone before
         return
     except OSError as error:
         tree.account.fail(shown, error)

@@ -214,8 +214,12 @@ def _same(directory: Target, cursor: Cursor, name: str) -> Target | None:
         fd = open_beneath(directory.fd, name, os.O_PATH | os.O_NOFOLLOW)
     except OSError:  # gone or swapped since it was listed
         return None
-    status = os.fstat(fd)
-    if cursor.names(status) and stat.S_ISREG(status.st_mode):
-        return Target(name, real_of(fd), fd)
+    try:
+        status = os.fstat(fd)
+        if cursor.names(status) and stat.S_ISREG(status.st_mode):
+            return Target(name, real_of(fd), fd)
+    except BaseException:
+        os.close(fd)
+        raise
     os.close(fd)
     return None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from policies.model import Facts
 from protocol.errors import ArgumentError, OutriderError, UnavailableError
 from stdlib.catalogue import Permit
-from stdlib.paths import Target, failure, open_beneath, real_of
+from stdlib.paths import Gone, Target, failure, open_beneath, real_of
 
 MAX_DEPTH = 256  # levels below the root; the whole path has at most 4096 bytes anyway
 MAX_WAITING = 100_000  # directories that are known and not yet entered; about 20 MB of names
@@ -123,7 +123,7 @@ class Tree:
             return None
         try:
             directory = self._decide(place, fd, with_slash(real_of(fd)), shown, self._real + below)
-        except ArgumentError as error:
+        except (ArgumentError, Gone) as error:
             self.account.fail(shown, error)
             directory = None
         except BaseException:

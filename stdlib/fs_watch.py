@@ -224,7 +224,10 @@ class Watching(AsyncIterator[list[Row]]):
             self._rows += [_row(name, shown, is_dir) for name in names]
 
     def _look_at_root(self) -> None:
-        is_gone = not os.fstat(self._root.fd).st_nlink or real_of(self._root.fd) != self._root.real
+        try:
+            is_gone = not os.fstat(self._root.fd).st_nlink or real_of(self._root.fd) != self._root.real
+        except OutriderError:  # it has no name any more, or one that cannot be told
+            is_gone = True
         if is_gone and not self._is_ended:
             self._rows.append(_row("ended", self._root.asked, self._is_directory))
             self._is_ended = True

@@ -4,6 +4,9 @@ A path is opened with ``O_PATH`` (which has no effect on what it names) and ``RE
 ``/proc/self/root`` and its like lead nowhere. The rule is then decided on the real path of the descriptor, and the work
 is done on the descriptor: symlinks, ``..`` and renames between the steps do not help. For what does not exist, the
 decision is on the deepest directory that does, and the remainder.
+
+What was replaced or removed between being opened and being named has lost its name, and the kernel calls it by another:
+its old path and `` (deleted)``, which a rule about that path does not fit. Such an object is never decided on.
 """
 
 from __future__ import annotations
@@ -22,6 +25,13 @@ from kernel.files import (
     open_at,
 )
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
+
+MAX_OPENINGS = 16  # of one path that is replaced between being opened and being named
+DELETED = " (deleted)"  # what the kernel puts behind a name that is not the object's any more; proc_pid_fd(5)
+
+
+class Gone(NotFoundError):
+    """What was opened has no name any more, so nothing can be decided on it."""
 
 
 class Target(NamedTuple):  # made for each call with a path; a frozen class takes three times as long
@@ -135,13 +145,21 @@ class resolve:  # it reads as the function that it would be if contextlib's cont
 
 
 def _resolve(path: str, follow: bool) -> Target:
-    try:
-        fd = _open_path(path, 0 if follow else os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            raise failure(error, path) from None
-        return Target(path, _missing(path), -1)
-    return Target(path, real_of(fd), fd)
+    for _ in range(MAX_OPENINGS):
+        try:
+            fd = _open_path(path, 0 if follow else os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                raise failure(error, path) from None
+            return Target(path, _missing(path), -1)
+        try:
+            return Target(path, real_of(fd), fd)
+        except Gone:  # another one has its name now, or nothing: that is what the path names
+            os.close(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+    raise about(path, UnavailableError(f"{path} is replaced again and again"))
 
 
 def _open_path(path: str, extra: int = 0) -> int:
@@ -163,12 +181,48 @@ def open_beneath(root: int, relative: str, flags: int, *, one_fs: bool = False) 
     return open_at(root, relative or ".", flags, resolve=resolve)
 
 
-def real_of(fd: int) -> str:
-    """Return the real path of an open object; ``ArgumentError`` if it has none."""
-    real = os.readlink(f"/proc/self/fd/{fd}")
-    if not real.startswith("/"):
+def named(fd: int) -> str:
+    """Return what the kernel calls an open object: a real path, perhaps with ``DELETED`` behind it. Asks no disk.
+
+    Raises:
+        ArgumentError: It has no path, or one that the kernel does not tell as it is longer than a page.
+    """
+    try:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError as error:
+        raise ArgumentError(
+            f"the real path cannot be told: {os.strerror(error.errno or 0)}", parameter="path"
+        ) from None
+    if not name.startswith("/"):
         raise ArgumentError("the path does not lead to a file in the file system", parameter="path")
-    return real
+    return name
+
+
+def real_of(fd: int) -> str:
+    """Return the real path of an open object, as which it is there now.
+
+    Raises:
+        ArgumentError: As :func:`named`.
+        Gone: It is there no more.
+    """
+    name = named(fd)
+    if not name.endswith(DELETED):
+        return name
+    for real in (name, name.removesuffix(DELETED)):  # a file may be called so; what is mounted may have lost its origin
+        if _is_at(real, fd):
+            return real
+    raise Gone("the path leads to what was removed or replaced meanwhile")
+
+
+def _is_at(real: str, fd: int) -> bool:
+    try:
+        there = open_at(AT_FDCWD, real, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+    except OSError:
+        return False
+    try:
+        return os.path.samestat(os.fstat(there), os.fstat(fd))
+    finally:
+        os.close(there)
 
 
 def _missing(path: str) -> str:
@@ -185,6 +239,8 @@ def _missing(path: str) -> str:
             raise failure(error, path) from None
         try:
             base = real_of(fd).rstrip("/")
+        except Gone:
+            continue
         finally:
             os.close(fd)
         # A name of two dots cannot be resolved below a directory that does not exist: it stays and fits no pattern.

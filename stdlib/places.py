@@ -145,4 +145,8 @@ def _at(path: str, real: str) -> Place:
         fd = open_at(AT_FDCWD, head or "/", _DIRECTORY, resolve=RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
     except OSError as error:
         raise failure(error, path) from None
-    return Place(path, f"{real_of(fd).rstrip('/')}/{name}", name, fd)
+    try:
+        return Place(path, f"{real_of(fd).rstrip('/')}/{name}", name, fd)
+    except BaseException:
+        os.close(fd)
+        raise

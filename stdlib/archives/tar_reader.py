@@ -13,6 +13,7 @@ from typing import Final
 from stdlib.archives.entries import PERMISSIONS, PIECE_BYTES, Allowance, Entry, ReadAt, damaged
 
 BLOCK: Final = 512
+PACKED_BYTES: Final = 16 << 10  # of compressed bytes at once: zlib copies what is left of them for each member
 MAX_HEADER_BYTES: Final = 64 << 10  # of one extended header or long name
 _FILES: Final = frozenset({b"0", b"\0"})
 _KINDS: Final = {
@@ -36,10 +37,14 @@ class _Plain:
 
 
 class _Gunzip:
-    """The bytes of an archive in order, out of gzip (RFC 1952); a few members in a row are one stream."""
+    """The bytes of an archive in order, out of gzip (RFC 1952); a few members in a row are one stream.
 
-    def __init__(self, source: _Plain) -> None:
+    Each member costs a block of the allowance: those without content would cost nothing, and could go on for ever.
+    """
+
+    def __init__(self, source: _Plain, allowance: Allowance) -> None:
         self._source = source
+        self._allowance = allowance
         self._inflate = zlib.decompressobj(wbits=31)
         self._input = b""
         self._is_over = False
@@ -55,13 +60,14 @@ class _Gunzip:
 
     def _next(self, most: int) -> bytes:
         if self._inflate.eof:
-            self._input = self._inflate.unused_data or self._source.read(PIECE_BYTES)
+            self._input = self._inflate.unused_data or self._source.read(PACKED_BYTES)
             if not self._input.strip(b"\0"):  # padding of tapes
                 self._is_over = True
                 return b""
+            self._allowance.spend(BLOCK)
             self._inflate = zlib.decompressobj(wbits=31)
         elif not self._input:
-            self._input = self._source.read(PIECE_BYTES)
+            self._input = self._source.read(PACKED_BYTES)
             if not self._input:
                 raise damaged("it is cut off")
         try:
@@ -78,12 +84,12 @@ class TarReader:
     Args:
         read_at: Its bytes.
         allowance: Of what comes out of it.
-        is_over: Whether nobody waits for it any more.
+        is_compressed: Whether they are gzip.
     """
 
     def __init__(self, read_at: ReadAt, allowance: Allowance, *, is_compressed: bool) -> None:
         plain = _Plain(read_at)
-        self._read: Callable[[int], bytes] = _Gunzip(plain).read if is_compressed else plain.read
+        self._read: Callable[[int], bytes] = _Gunzip(plain, allowance).read if is_compressed else plain.read
         self._allowance = allowance
 
     def entries(self) -> Iterator[Entry]:
@@ -206,12 +212,16 @@ def _decimal(text: bytes, what: str) -> int:
 def _records(data: bytes) -> dict[str, bytes]:
     """Return the records of an extended header, ``<length> <key>=<value>`` each, that say something to us."""
     found: dict[str, bytes] = {}
-    while data:
-        length_text, space, _ = data.partition(b" ")
-        if not space or not length_text.isdigit() or len(length_text) > 6:
+    begin = 0
+    while begin < len(data):
+        length_text, space, _ = data[begin : begin + 7].partition(b" ")
+        if not space or not length_text.isdigit():
             raise damaged("an extended header is not in its form")
         length = int(length_text)
-        record, data = data[:length], data[length:]
+        if length <= len(length_text):
+            raise damaged("an extended header is not in its form")
+        record = data[begin : begin + length]
+        begin += length
         key, equals, value = record[len(length_text) + 1 :].partition(b"=")
         if len(record) < length or not equals or not value.endswith(b"\n"):
             raise damaged("an extended header is not in its form")

@@ -27,10 +27,20 @@ from stdlib.places import Place
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE: Final = 0o755
+CUT_SHORT: Final = "fs.extract was cut short"
 
 
-def entries_of(fd: int, size: int, most_bytes: int, most_entries: int) -> Iterable[Entry]:
+def entries_of(
+    fd: int, size: int, most_bytes: int, most_entries: int, is_over: Callable[[], bool] = lambda: False
+) -> Iterable[Entry]:
     """Return the entries of an open archive, whatever kind of the known ones it is.
+
+    Args:
+        fd: Of the archive.
+        size: In bytes.
+        most_bytes: That it may hold.
+        most_entries: That it may hold.
+        is_over: Whether nobody waits for it any more; asked whenever it is read on, as there may be no entry for long.
 
     Raises:
         ArgumentError: It is of none.
@@ -38,6 +48,8 @@ def entries_of(fd: int, size: int, most_bytes: int, most_entries: int) -> Iterab
     allowance = Allowance(most_bytes)
 
     def read_at(length: int, place: int) -> bytes:
+        if is_over():
+            raise DeadlineError(CUT_SHORT)
         parts: list[bytes] = []
         while length and (piece := os.pread(fd, length, place)):
             parts.append(piece)
@@ -100,7 +112,7 @@ class Unpacking:
             modes: list[tuple[tuple[str, ...], Entry]] = []  # of directories, set last: one may keep us out
             for entry in entries:
                 if self._is_over():
-                    raise DeadlineError("fs.extract was cut short")
+                    raise DeadlineError(CUT_SHORT)
                 parts = self._names.accept(entry.name, is_directory=entry.is_directory)
                 if parts:
                     self._check("/".join((self._place.real, *parts)))
@@ -146,7 +158,7 @@ class Unpacking:
                 while view:
                     view = view[file.write(view) or 0 :]
                 if self._is_over():
-                    raise DeadlineError("fs.extract was cut short")
+                    raise DeadlineError(CUT_SHORT)
             os.fchmod(fd, entry.mode)
             if entry.mtime is not None:
                 os.utime(fd, (entry.mtime, entry.mtime))

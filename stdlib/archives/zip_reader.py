@@ -222,10 +222,12 @@ class ZipReader:
 
 def _wide(extra: bytes) -> list[int]:
     """Return the 64-bit numbers of an entry (4.5.3), in order."""
-    while len(extra) >= 4:
-        kind, size = struct.unpack_from("<2H", extra)
-        data, extra = extra[4 : 4 + size], extra[4 + size :]
+    begin = 0
+    while len(extra) - begin >= 4:
+        kind, size = struct.unpack_from("<2H", extra, begin)
+        begin += 4 + size
         if kind == 1:
+            data = extra[begin - size : begin]
             return [value for (value,) in struct.iter_unpack("<Q", data[: len(data) // 8 * 8])]
     return []
 

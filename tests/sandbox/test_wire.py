@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from protocol.frames import LengthPrefixed, decode, encode
-from sandbox.channel import CallMade, Finished, Printed, Violated, framed, value_body
+from sandbox.channel import CallMade, Finished, Printed, Released, Violated, framed, value_body
 from sandbox.inline import Suspended
 from sandbox.replies import Reply
 from sandbox.wire import Wire
 
 CALL = framed(encode([1, "a", [], {}]))
 PRINT = framed(encode([2, b"x"]))
+RELEASE = framed(encode([5, 1]))
 RESULT = framed(encode([3, {"status": "ok", "result": 1, "error": None, "output_bytes": 0}]))
 
 
@@ -295,6 +296,26 @@ async def test_nothing_is_read_before_it_listens(ends: list[Ends]) -> None:
     assert heard == [Printed(b"x")] * (taken // len(PRINT))
     wire.close()
     worker.close()
+
+
+async def test_nothing_is_read_while_the_run_has_not_taken_what_came(ends: list[Ends]) -> None:
+    """Closing what was released may take seconds: a worker that floods meanwhile fills its socket, and no memory."""
+    one = await opened(ends)
+    one.worker.sendall(RELEASE)
+    assert await one.wire.next() == Released(1)
+    one.worker.setblocking(False)
+    taken = refused = 0
+    while refused < 10:
+        try:
+            taken += one.worker.send(PRINT * 1000)
+        except BlockingIOError:
+            refused += 1
+        await asyncio.sleep(0)
+        assert taken < 4 * 1024 * 1024
+    heard = [await one.wire.next() for _ in range(taken // len(PRINT))]
+    assert heard == [Printed(b"x")] * (taken // len(PRINT))
+    one.worker.close()
+    assert await one.wire.next() is None
 
 
 async def test_one_that_never_listened_is_closed_like_any(ends: list[Ends]) -> None:

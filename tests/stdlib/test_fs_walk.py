@@ -193,6 +193,24 @@ def test_a_deep_tree_takes_few_descriptors(tmp_path: Path) -> None:
     assert summary["deeper"] == 1
 
 
+def test_a_directory_whose_path_cannot_be_told_ends_no_walk(tmp_path: Path) -> None:
+    """Anybody may make one: a path that can be opened below a root, and is longer than the kernel tells."""
+    names = ["d" * 200] * 20 + ["e" * 60]
+    at = os.open(tmp_path, os.O_DIRECTORY)
+    for name in names:
+        os.mkdir(name, dir_fd=at)
+        below = os.open(name, os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("file", os.O_CREAT, dir_fd=at))
+    os.close(at)
+    (tmp_path / "beside").write_text("x")
+    for call in ("fs.walk", "fs.disk_usage"):
+        _, summary = streamed(call, str(tmp_path))
+        (error,) = summary["errors"]
+        assert (error["code"], summary["failed"]) == ("invalid_argument", 1)
+
+
 def test_one_fs_stays_on_its_file_system() -> None:
     """What is mounted below is named, and not entered."""
     below, _ = streamed("fs.walk", "/", depth=2, one_fs=True, stat=False)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from protocol.errors import ArgumentError, NotFoundError
-from stdlib.paths import resolve
+import stdlib.paths
+from protocol.errors import ArgumentError, NotFoundError, UnavailableError
+from stdlib import at_once
+from stdlib.paths import MAX_OPENINGS, Gone, real_of, resolve
+from stdlib.places import place
 
 
 def test_a_symlink_is_decided_on_its_target(tmp_path: Path) -> None:
@@ -82,3 +85,97 @@ def test_swapping_links_never_reads_what_was_not_decided(tmp_path: Path) -> None
         stop.set()
         swapper.join()
     assert seen == {"good", "evil"}, "the race did not happen: the test proves nothing"
+
+
+class Replacer:
+    """Somebody who replaces a file each time right after it was opened, as whoever writes it atomically may.
+
+    Args:
+        path: Of the file; what is put there tells the how manieth it is.
+        most: So many times.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        self.path, self.most, self.times = path, most, 0
+        path.write_text("0")
+
+    def __call__(self, directory: int, path: str, flags: int, **more: int) -> int:
+        fd = stdlib.paths.__dict__["open_before"](directory, path, flags, **more)
+        if path == str(self.path) and not more and self.times < self.most:
+            self.times += 1
+            spare = self.path.with_name("spare")
+            spare.write_text(str(self.times))
+            spare.rename(self.path)
+        return int(fd)
+
+    def put_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(stdlib.paths, "open_before", stdlib.paths.open_at, raising=False)
+        monkeypatch.setattr(stdlib.paths, "open_at", self)
+
+
+def test_what_was_replaced_is_not_decided_on_by_a_name_that_no_rule_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel calls it ``key (deleted)``, which a denial of ``key`` does not fit, and an allowance of ``**`` does."""
+    replacer = Replacer(tmp_path / "key", 3)
+    replacer.put_in(monkeypatch)
+    with resolve(str(tmp_path / "key")) as target, target.opened(os.O_RDONLY) as fd:
+        assert target.real == str(tmp_path / "key")
+        assert os.pread(fd, 10, 0) == b"3"  # of that name, it is the one that is there
+    assert replacer.times == 3
+
+
+def test_what_is_replaced_each_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Replacer(tmp_path / "key", MAX_OPENINGS).put_in(monkeypatch)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(UnavailableError, match="again and again"), resolve(str(tmp_path / "key")):
+        pass
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_called_deleted_is_there(tmp_path: Path) -> None:
+    (tmp_path / "old (deleted)").write_text("x")
+    with resolve(str(tmp_path / "old (deleted)")) as target:
+        assert target.real == str(tmp_path / "old (deleted)")
+        (tmp_path / "old (deleted)").unlink()
+        with pytest.raises(Gone):
+            real_of(target.fd)
+
+
+def test_what_is_gone_is_left_to_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To see whether something is really called so needs a look that may wait."""
+    (tmp_path / "old (deleted)").write_text("x")
+    monkeypatch.setattr(at_once._mounts, "answers_at_once", lambda fd: True)
+    monkeypatch.setattr(at_once, "_close_apart", os.close)
+    at_once.learn()
+    if not at_once._mounts.are_known:
+        pytest.skip("no path is opened at once on this host")
+    with pytest.raises(BlockingIOError), at_once.resolve_at_once(str(tmp_path / "old (deleted)")):
+        pass
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> str:
+    """The path of a file whose real path is longer than the kernel tells: through a link half-way down."""
+    part = "/".join(["d" * 200] * 12)
+    (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "half").symlink_to(part)
+    half = os.open(tmp_path / part, os.O_DIRECTORY)
+    try:
+        for depth in range(12):
+            os.mkdir("/".join(["d" * 200] * (depth + 1)), dir_fd=half)
+        os.close(os.open(f"{part}/file", os.O_CREAT, dir_fd=half))
+    finally:
+        os.close(half)
+    return f"{tmp_path}/half/{part}/file"
+
+
+def test_a_real_path_that_cannot_be_told_costs_no_descriptor(deep: str) -> None:
+    """Anybody may make such a directory; each look at it must not take something from the agent for ever."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(10):
+        with pytest.raises(ArgumentError, match="real path cannot be told"), resolve(deep):
+            pass
+        with pytest.raises(ArgumentError, match="real path cannot be told"), place(deep, follow=True):
+            pass
+    assert len(os.listdir("/proc/self/fd")) == before
