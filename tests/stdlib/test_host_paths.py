@@ -116,7 +116,7 @@ class Replacer:
 def test_what_was_replaced_is_not_decided_on_by_a_name_that_no_rule_knows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The kernel calls it ``key (deleted)``, which a denial of ``key`` does not fit, and an allowance of ``**`` does."""
+    """The kernel calls it ``key (deleted)``: a denial of ``key`` does not fit that, and an allowance of ``**`` does."""
     replacer = Replacer(tmp_path / "key", 3)
     replacer.put_in(monkeypatch)
     with resolve(str(tmp_path / "key")) as target, target.opened(os.O_RDONLY) as fd:
