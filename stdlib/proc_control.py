@@ -6,6 +6,7 @@ compared again, on a descriptor that the kernel keeps for it.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -52,6 +53,22 @@ def _check_same(host: Host, victim: Victim) -> None:
         raise NotFoundError(f"process {victim.pid} has ended")
 
 
+def _held(victim: Victim) -> int:
+    """Return a descriptor that the kernel keeps for a process.
+
+    Raises:
+        NotFoundError: The number is that of a thread. Those are in /proc too, and one of the agent's would not be known
+            for it.
+        OSError: The kernel's own.
+    """
+    try:
+        return os.pidfd_open(victim.pid)
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):  # of a thread; which of them it is depends on the kernel
+            raise NotFoundError(f"there is no process {victim.pid}") from None
+        raise
+
+
 def _refused(error: OSError, victim: Victim) -> OutriderError:
     if isinstance(error, ProcessLookupError):
         return NotFoundError(f"process {victim.pid} has ended")
@@ -87,7 +104,7 @@ def send(
     del started  # compared where it was decided
     victim = _of(pid)
     try:
-        held = os.pidfd_open(victim.pid)
+        held = _held(victim)
         try:
             _check_same(host, victim)
             signal.pidfd_send_signal(held, signal.Signals[f"SIG{sig}"])
@@ -125,6 +142,7 @@ def renice(
     del started
     victim = _of(pid)
     try:
+        os.close(_held(victim))
         before = os.getpriority(os.PRIO_PROCESS, victim.pid)
         _check_same(host, victim)
         os.setpriority(os.PRIO_PROCESS, victim.pid, nice)

@@ -40,6 +40,22 @@ _APT = (
     "-o", "APT::Cmd::Pattern-Only=true",  # a name with a dot that is no package is no pattern either
 )  # fmt: skip
 _APT_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "APT_LISTCHANGES_FRONTEND": "none"}
+_NOT_OWN = "sys.service_control: not the agent's own unit"
+_STARTING, _STOPPING = frozenset({"start", "restart"}), frozenset({"stop", "restart"})
+_MOST_REQUIRED = 50  # units that are looked at for what the agent needs; a service requires two or three
+#: systemd.special(7), and what they start: each is the end of the host, or of everything that it does.
+HOST_ENDING = frozenset(
+    [f"{name}.target" for name in (
+        "ctrl-alt-del", "emergency", "exit", "factory-reset", "final", "halt", "hibernate", "hybrid-sleep", "kexec",
+        "poweroff", "reboot", "rescue", "runlevel0", "runlevel1", "runlevel6", "shutdown", "sleep", "soft-reboot",
+        "suspend", "suspend-then-hibernate", "system-update", "umount",
+    )]
+    + [f"systemd-{name}.service" for name in (
+        "exit", "factory-reset-reboot", "halt", "hibernate", "hybrid-sleep", "kexec", "poweroff", "reboot",
+        "soft-reboot", "suspend", "suspend-then-hibernate",
+    )]
+    + ["emergency.service", "rescue.service"]
+)  # fmt: skip
 _MOST_PROCESSES = 1024  # of a package manager: what packages bring builds indexes and images on every processor
 _GRACE_S = 60.0  # for a package manager to finish the package it is at
 
@@ -68,28 +84,54 @@ async def service_control(
     """Do ``action`` to the systemd unit ``name`` (``.service`` may be left out) and return what sys.service tells then.
 
     A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to actions by
-    its arguments. It is waited for until the unit has done it, for at most ``timeout``. The agent's own unit is denied:
-    nobody could undo it from afar. Source: ``systemctl``.
+    its arguments. It is waited for until the unit has done it, for at most ``timeout``. Denied are, by any name, the
+    agent's own unit and the slices that hold it, and to stop what it requires: nobody could undo it from afar; and to
+    start what shuts down, restarts or suspends the host, which ``sys.reboot`` is for. Source: ``systemctl``.
 
     Raises:
         NotFoundError: There is no such unit.
         UnavailableError: It failed; says what systemd said.
         DeadlineError: It took too long. systemd goes on with it.
     """
-    if name == _own_unit(host):
-        raise DeniedError(f"{name} is the agent's own unit", rule="sys.service_control: not the agent's own unit")
-    await sys_services.described(host, name)
+    own = _own_units(host)
+    _check_not_own(name, {name}, own)
+    told = await sys_services.described(host, name)
+    names = {name, told["name"], *told["names"]}  # a unit may have several
+    _check_not_own(name, names, own)
+    if action in _STARTING and names & HOST_ENDING:
+        why = f"{name} ends or suspends the host, which sys.reboot is for"
+        raise DeniedError(why, rule="sys.service_control: not what ends the host")
+    if action in _STOPPING and names & await _required(host, own):
+        raise DeniedError(f"the agent's own unit requires {name}", rule=_NOT_OWN)
     await run_tool(host, "systemctl", "--no-ask-password", "--quiet", action, "--", name, timeout_s=float(timeout))
     return await sys_services.described(host, name)
 
 
-def _own_unit(host: Host) -> str | None:
-    """Return the unit that the agent runs in. Source: cgroups(7), /proc/self/cgroup."""
-    for line in (trees.value(f"{host.proc}/self/cgroup") or "").split("\n"):
-        found = [part for part in line.split("/") if part.endswith(".service")]
-        if found:
-            return found[-1]
-    return None
+def _check_not_own(name: str, names: set[str], own: frozenset[str]) -> None:
+    if names & own:
+        raise DeniedError(f"{name} is the agent's own unit, or holds it", rule=_NOT_OWN)
+
+
+def _own_units(host: Host) -> frozenset[str]:
+    """Return the unit that the agent runs in, and those that hold it. Source: cgroups(7), /proc/self/cgroup."""
+    parts = (trees.value(f"{host.proc}/self/cgroup") or "").replace("\n", "/").split("/")
+    return frozenset(part for part in parts if part.endswith((".service", ".scope", ".slice")))
+
+
+async def _required(host: Host, own: frozenset[str]) -> set[str]:
+    """Return the names of what the agent's own units require, and what that requires: to stop it stops the agent."""
+    found: set[str] = set()
+    waiting = sorted(own)
+    for _ in range(_MOST_REQUIRED):
+        if not waiting:
+            break
+        try:
+            told = await sys_services.described(host, waiting.pop())
+        except NotFoundError:
+            continue
+        found |= {told["name"], *told["names"]}
+        waiting += [unit for unit in told["requires"] if unit not in found and unit not in waiting]
+    return found
 
 
 def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:

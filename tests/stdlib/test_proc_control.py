@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,25 @@ async def test_it_is_decided_and_recorded(grandchild: int) -> None:
     assert reply.ok
     assert [record["kind"] for record in kept.records] == ["intent", "call"]
     assert kept.records[-1]["arguments"] == {"pid": grandchild, "sig": "CONT", "started": None}
+
+
+@pytest.mark.parametrize(("name", "argument"), [("proc.renice", 19), ("proc.signal", "CONT")])
+async def test_a_thread_is_no_process(name: str, argument: int | str) -> None:
+    """The kernel slows one down by its number, which is none that the agent is known by."""
+    is_told, may_end, numbers = threading.Event(), threading.Event(), []
+
+    def live() -> None:
+        numbers.append(threading.get_native_id())
+        is_told.set()
+        may_end.wait(60)
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        assert is_told.wait(60)
+        with pytest.raises(NotFoundError, match="there is no process"):
+            await perform(name, numbers[0], argument)
+        assert os.getpriority(os.PRIO_PROCESS, numbers[0]) == os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        may_end.set()
+        thread.join()

@@ -133,6 +133,60 @@ async def test_the_agents_own_unit_is_left_alone(made: Made) -> None:
     assert made.uses("systemctl") == []
 
 
+@pytest.mark.parametrize(
+    ("place", "name", "action"),
+    [
+        ("/system.slice/cron.service", "alias", "mask"),  # another name of it
+        ("/system.slice/agent.service", "system.slice", "stop"),  # what holds it
+        ("/user.slice/session-3.scope", "session-3.scope", "stop"),
+    ],
+)
+async def test_the_agents_own_unit_is_known_by_every_name(made: Made, place: str, name: str, action: str) -> None:
+    made.put("proc/self/cgroup", f"0::{place}\n")
+    shown = (made.place / "tools/systemctl.cron").read_text()
+    made.put("tools/systemctl.out", shown.replace("Names=cron.service", "Names=cron.service alias.service"))
+    made.put("tools/systemctl", (made.place / "tools/systemctl").read_text().replace("*)", "*nothing*)"))
+    with pytest.raises(DeniedError, match="agent's own unit"):
+        await perform("sys.service_control", name, action, host=made.host)
+    assert all(use[0] == "show" for use in made.uses("systemctl"))
+
+
+#: A host in which the agent requires base.target, which requires disk.mount.
+REQUIRED = """\
+case "$*" in
+*"-- agent.service") printf 'Id=agent.service\\nLoadState=loaded\\nRequires=base.target\\n';;
+*"-- base.target") printf 'Id=base.target\\nNames=base.target old.target\\nLoadState=loaded\\nRequires=disk.mount\\n';;
+*"-- old.target") printf 'Id=base.target\\nNames=base.target old.target\\nLoadState=loaded\\nRequires=disk.mount\\n';;
+*"-- disk.mount") printf 'Id=disk.mount\\nLoadState=loaded\\nRequires=base.target\\n';;
+*"-- other.service") printf 'Id=other.service\\nLoadState=loaded\\nRequires=base.target\\n';;
+esac
+"""
+
+
+@pytest.mark.parametrize("name", ["base.target", "old.target", "disk.mount"])
+async def test_what_the_agent_requires_is_not_stopped(made: Made, name: str) -> None:
+    """systemd would stop the agent with it."""
+    made.tool("systemctl", script=REQUIRED)
+    made.put("proc/self/cgroup", "0::/agent.service\n")
+    for action in ("stop", "restart"):
+        with pytest.raises(DeniedError, match="requires"):
+            await perform("sys.service_control", name, action, host=made.host)
+    assert all(use[0] == "show" for use in made.uses("systemctl"))
+    await perform("sys.service_control", name, "start", host=made.host)
+    await perform("sys.service_control", "other", "stop", host=made.host)
+
+
+@pytest.mark.parametrize("name", ["reboot.target", "poweroff.target", "systemd-kexec.service", "any.target"])
+async def test_nothing_that_ends_the_host_is_started(made: Made, name: str) -> None:
+    """It is a change of tier operate; to restart the host is one of tier admin, with a reason and a minute's grace."""
+    shown = f"Id={name}\\nNames={name} ctrl-alt-del.target\\nLoadState=loaded\\n"
+    made.tool("systemctl", script=f"printf '{shown}'")
+    for action in ("start", "restart"):
+        with pytest.raises(DeniedError, match=r"sys\.reboot"):
+            await perform("sys.service_control", name, action, host=made.host)
+    assert all(use[0] == "show" for use in made.uses("systemctl"))
+
+
 async def test_control_is_intended_and_its_failure_told(made: Made) -> None:
     made.tool("systemctl", script='case "$1" in show) cat "$0.cron"; exit 0;; esac', code=1, errors="Job failed.\n")
     made.put("tools/systemctl.cron", (made.place / "tools/systemctl.cron").read_text())
