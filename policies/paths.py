@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from protocol.errors import ArgumentError
 
 MAX_PATTERN_CHARACTERS = 1024
-MAX_WILDCARDS = 16  # of one pattern; bounds the work of a match
+MAX_WILDCARDS = 16  # of one pattern
+_WILDCARD = re.compile(r"/\*\*|[*?[]")  # with the slash, as ** may stand for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class PathPattern:
 
     text: str
     _segments: tuple[re.Pattern[str] | None, ...] = field(repr=False, compare=False)  # None stands for **
+    _start: str = field(repr=False, compare=False)  # what every path begins with that fits; most paths do not
 
     @classmethod
     def parse(cls, text: str, *, where: str | None = None) -> PathPattern:
@@ -38,11 +40,12 @@ class PathPattern:
             raise ArgumentError(f"{text!r:.80}: ** must stand alone between slashes", where=where)
         if sum(text.count(mark) for mark in "*?[") > MAX_WILDCARDS:
             raise ArgumentError(f"{text!r:.80} has more than {MAX_WILDCARDS} wildcards", where=where)
-        return cls(text, tuple(None if part == "**" else _segment(part, text, where) for part in parts))
+        segments = tuple(None if part == "**" else _segment(part, text, where) for part in parts)
+        return cls(text, segments, _WILDCARD.split(text, maxsplit=1)[0])
 
     def matches(self, path: str) -> bool:
         """Tell whether the absolute, resolved ``path`` fits. Anything that is not such a path does not."""
-        return len(self._segments) in self._after(path)
+        return path.startswith(self._start) and len(self._segments) in self._after(path)
 
     def below(self, directory: str) -> bool | None:
         """Tell whether everything (True) or nothing (False) below a real directory fits; None if it depends."""
@@ -87,24 +90,33 @@ class PathPattern:
 
 
 def _segment(part: str, text: str, where: str | None) -> re.Pattern[str]:
-    made, position = "", 0
+    """Return what a name must be as a whole.
+
+    What stands between two stars is looked for once, from the left, and never given up again (an atomic group): if the
+    rest does not follow its first place, it follows no later one. Backtracking would take n ** stars steps, and the
+    whole program with it, for a pattern of a script's author.
+    """
+    fixed = [""]  # what stands before, between and behind the stars
+    position = 0
     while position < len(part):
         mark = part[position]
         position += 1
         if mark == "*":
-            # Possessive would be wrong here; the bound on wildcards keeps a match cheap.
-            made += "[^/]*"
+            fixed.append("")
         elif mark == "?":
-            made += "[^/]"
+            fixed[-1] += "."
         elif mark == "[":
             end = part.find("]", position + 1)
             inside = part[position:end] if end > 0 else ""
             if not re.fullmatch(r"!?[A-Za-z0-9_.-]+", inside):
                 raise ArgumentError(f"{text!r:.80} has a [ that is not a plain set", where=where)
-            made += "[^" + _set(inside[1:]) + "]" if inside[0] == "!" else "[" + _set(inside) + "]"
+            fixed[-1] += "[^" + _set(inside[1:]) + "]" if inside[0] == "!" else "[" + _set(inside) + "]"
             position = end + 1
         else:
-            made += re.escape(mark)
+            fixed[-1] += re.escape(mark)
+    first, *middle = fixed
+    last = f".*{middle.pop()}" if middle else ""
+    made = first + "".join(f"(?>.*?{piece})" for piece in middle if piece) + last
     try:
         return re.compile(made, re.DOTALL)
     except re.error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from policies.paths import PathPattern
 from protocol.errors import ArgumentError
@@ -37,3 +40,39 @@ def test_a_hostile_path_costs_little() -> None:
     started = time.perf_counter()
     assert not pattern.matches("/" + "/".join(["aa"] * 1300) + "/b")
     assert time.perf_counter() - started < 1.0
+
+
+@pytest.mark.parametrize("name", ["*a" * 4 + "b", "*?" * 8 + "b", "*a?" * 5 + "b", "*[ab]" * 5 + "c"])
+def test_a_hostile_name_costs_little(name: str) -> None:
+    """Manifests have patterns too: no script may hold up the agent, or the server that looks at what one covers."""
+    pattern = PathPattern.parse(f"/{name}")
+    started = time.perf_counter()
+    assert not pattern.matches("/" + "a" * 255)
+    assert time.perf_counter() - started < 0.5
+
+
+def naive(pattern: str, path: str) -> bool:
+    """What a pattern means, word for word, for short ones."""
+    made = re.escape(pattern).replace(r"/\*\*", "(/[^/]+)*").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    return (
+        re.fullmatch(made.replace(r"\[!a\]", "[^a/]").replace(r"\[ab\]", "[ab]"), path.rstrip("/"), re.DOTALL)
+        is not None
+    )
+
+
+PARTS = st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[!a]", "."]), min_size=1, max_size=6).map("".join)
+PATTERNS = st.lists(st.one_of(st.just("**"), PARTS), min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
+PATHS = st.lists(st.text("ab.\n", min_size=1, max_size=6), min_size=1, max_size=4).map(
+    lambda parts: "/" + "/".join(parts)
+)
+
+
+@given(PATTERNS, PATHS)
+def test_a_pattern_covers_what_it_says(pattern: str, path: str) -> None:
+    """However it is looked for."""
+    try:
+        parsed = PathPattern.parse(pattern)
+    except ArgumentError:
+        return
+    if not {"", ".", ".."} & set(path.split("/")[1:]):
+        assert parsed.matches(path) == naive(pattern, path)

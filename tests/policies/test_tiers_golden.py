@@ -247,6 +247,22 @@ SENSITIVE = [
     "/sys/firmware/efi/efivars/PK-1", "/var/log/audit/audit.log", "/var/log/btmp", "/var/log/btmp.1",
     "/var/lib/docker/containers/0a/config.v2.json", "/var/lib/kubelet/pods/1/volumes/token",
     "/var/lib/outrider/agent.key", "/var/lib/outrider-agent/spool", "/run/secrets/db", "/proc/kcore", "/proc/kmsg",
+    "/etc/apt/auth.conf", "/etc/apt/auth.conf.d/pro.conf", "/etc/credstore/db", "/etc/credstore.encrypted/db",
+    "/etc/cryptsetup-keys.d/data.key", "/etc/exim4/passwd.client", "/etc/ipsec.d/private/a.key", "/etc/ipsec.secrets",
+    "/etc/kubernetes/admin.conf", "/etc/kubernetes/pki/ca.key", "/etc/kubernetes/pki/etcd/ca.key", "/etc/ldap.secret",
+    "/etc/libvirt/secrets/1.base64", "/etc/mysql/debian.cnf", "/etc/openvpn/client.key", "/etc/openvpn/a/server.key",
+    "/etc/pki/tls/private/localhost.key", "/etc/pki/CA/private/cakey.pem", "/etc/postfix/sasl_passwd",
+    "/etc/postfix/sasl_passwd.db", "/etc/ppp/chap-secrets", "/etc/rancher/k3s/k3s.yaml", "/etc/rancher/rke2/rke2.yaml",
+    "/etc/swanctl/private/a.pem", "/etc/swanctl/rsa/a.pem", "/etc/swanctl/ecdsa/a.pem", "/etc/swanctl/pkcs8/a.pem",
+    "/etc/swanctl/pkcs12/a.p12", "/etc/swanctl/bliss/a.pem", "/etc/wpa_supplicant/wpa_supplicant.conf", "/proc/vmcore",
+    "/sys/firmware/qemu_fw_cfg/by_name/opt/ignition/raw", "/var/lib/docker/swarm/certificates/swarm-node.key",
+    "/var/lib/NetworkManager/secret_key", "/var/lib/bluetooth/AA/BB/info", "/var/lib/cloud/instance/user-data.txt",
+    "/var/lib/cloud/instances/i-1/user-data.txt.i", "/var/lib/cloud/instances/i-1/vendor-data.txt",
+    "/var/lib/cloud/instances/i-1/obj.pkl", "/var/lib/etcd/member/snap/db", "/var/lib/iwd/home.psk",
+    "/var/lib/jenkins/secrets/master.key", "/var/lib/jenkins/credentials.xml", "/var/lib/krb5kdc/principal",
+    "/var/lib/rancher/k3s/server/token", "/var/lib/samba/private/secrets.tdb", "/var/lib/sss/db/cache_a.ldb",
+    "/var/lib/sss/secrets/.secrets.mkey", "/var/lib/systemd/credential.secret", "/var/lib/systemd/random-seed",
+    "/var/lib/tailscale/tailscaled.state",
 ]  # fmt: skip
 
 
