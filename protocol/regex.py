@@ -75,6 +75,11 @@ class Regex:
         return int(self._compiled.groups)
 
     @property
+    def size(self) -> int:
+        """Of its program, in instructions: each byte of a text may have to pass them all."""
+        return int(self._compiled.programsize)
+
+    @property
     def names(self) -> Mapping[str, int]:
         """Name of a group -> its number."""
         return dict(self._compiled.groupindex)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, UnavailableError
@@ -22,6 +22,10 @@ from stdlib.network.trust import secure
 from stdlib.network.urls import Url
 from stdlib.parameters import Bounds, Length
 from stdlib.parameters import Url as UrlKind
+from stdlib.searching import searched
+
+if TYPE_CHECKING:
+    from protocol.regex import Regex
 
 MAX_BODY_BYTES: Final = 512 << 10  # of an answer; what fits into one frame with all around it
 MAX_SENT_BYTES: Final = 512 << 10
@@ -129,8 +133,7 @@ async def http(
     http.
     """
     place = Url.parse(url)
-    for text in match or []:
-        pattern_of(text, "match")  # before anything is sent
+    patterns = [pattern_of(text, "match") for text in match or []]  # before anything is sent
     revealed = {name: _header(name, item, "headers") for name, item in headers.items()}
     if auth and any(name.lower() == "authorization" for name in revealed):
         raise ArgumentError("auth: headers has an authorization already", parameter="auth")
@@ -141,7 +144,7 @@ async def http(
     async with within(timeout, f"{method} {place.authority}"):
         answered = await hopper.follow(request, int(redirects))
     return {
-        "url": str(answered.url), "redirects": answered.followed, **_told(answered, match),
+        "url": str(answered.url), "redirects": answered.followed, **await _told(answered, patterns),
         **answered.timings, "duration": Timings(system.monotonic).since(started),
     }  # fmt: skip
 
@@ -190,24 +193,22 @@ def redirected(request: Request, response: Response) -> Request:
     return Request("GET", url, tuple(item for item in headers if not item[0].lower().startswith("content-")))
 
 
-def _has(body: bytes, pattern: str) -> bool:
-    return pattern_of(pattern, "match").search(body) is not None
-
-
-def _told(answered: Answered, match: list[str]) -> dict[str, Any]:
+async def _told(answered: Answered, patterns: Sequence[Regex]) -> dict[str, Any]:
     response, cert = answered.response, answered.cert
     if response is None:
         return {
             "code": None, "headers": {}, "body": None, "bytes": 0, "truncated": False, "matches": {}, "cert": cert,
             "ip": answered.ip, "error": cert and cert["error"],
         }  # fmt: skip
+    found = await searched(patterns, response.body)
+    matches = {pattern.pattern: match is not None for pattern, match in zip(patterns, found, strict=False)}
     try:
         body: str | bytes = response.body.decode("utf-8")
     except UnicodeDecodeError:
         body = response.body
     return {
         "code": response.code, "headers": dict(response.headers), "body": body, "bytes": len(response.body),
-        "truncated": response.truncated, "matches": {text: _has(response.body, text) for text in match or []},
+        "truncated": response.truncated, "matches": matches,
         "cert": cert, "ip": answered.ip, "error": None,
     }  # fmt: skip
 

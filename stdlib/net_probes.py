@@ -22,6 +22,7 @@ from stdlib.network.dns_messages import Record
 from stdlib.network.reach import Family, Timings, endpoints, facts, look_up, within, without_port
 from stdlib.network.trust import Secured, secure
 from stdlib.parameters import Bounds, Data, Hostname, Length
+from stdlib.searching import searched
 
 if TYPE_CHECKING:
     from protocol.regex import Regex
@@ -30,7 +31,7 @@ MAX_PINGS: Final = 15
 MAX_HOPS: Final = 64
 MAX_BANNER_BYTES: Final = 4096
 MAX_EXPECT_BYTES: Final = 64 << 10  # read while waiting for a text
-MAX_SEARCHED_BYTES: Final = 16 << 20  # in all searches of one probe; milliseconds
+MAX_SEARCHED_BYTES: Final = 16 << 20  # in all searches of one probe
 
 HostText = Annotated[str, Hostname()]
 Port = Annotated[int, Bounds(1, 65_535)]
@@ -267,12 +268,14 @@ async def _converse(
         return bool(data)
 
     wanted = pattern_of(expect, "expect") if expect else None
-    is_found, searched = False, 0
+    is_found, looked = False, 0
 
-    def is_there() -> bool:
-        nonlocal is_found, searched
-        searched += len(heard)  # a peer that says one byte at a time must not have all of it searched each time
-        is_found = wanted is not None and searched < MAX_SEARCHED_BYTES and wanted.search(bytes(heard)) is not None
+    async def is_there() -> bool:
+        nonlocal is_found, looked
+        looked += len(heard)  # a peer that says one byte at a time must not have all of it searched each time
+        if wanted is not None and looked < MAX_SEARCHED_BYTES:
+            (found,) = await searched([wanted], bytes(heard))
+            is_found = found is not None
         return is_found
 
     with suppress(TimeoutError):  # then it did not come
@@ -282,7 +285,7 @@ async def _converse(
                     first = bytes(heard[:MAX_BANNER_BYTES])
             if send:
                 await connection.send(send)
-            while wanted and not is_there() and len(heard) < MAX_EXPECT_BYTES and await hear(16 << 10):
+            while wanted and not await is_there() and len(heard) < MAX_EXPECT_BYTES and await hear(16 << 10):
                 first = first or bytes(heard[:MAX_BANNER_BYTES])
     shown = first.decode("utf-8", "replace").rstrip("\r\n") if first else None
     return shown, (is_found if wanted else None)

@@ -23,6 +23,7 @@ from protocol.errors import ArgumentError, ConflictError, OutriderError
 from protocol.regex import Found, Regex, of_parameter
 from stdlib.handles import Handle
 from stdlib.processes.pipes import CHUNK_BYTES, Reader, Writer
+from stdlib.searching import searched
 from stdlib.tty_screen import Display, Size
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ class Terminal(Handle):
         ends = time.monotonic() + timeout_s
         while True:
             text = bytes(self._kept)
-            found = [(match.start(), place, match) for place, one in enumerate(patterns) if (match := one.search(text))]
+            matches = enumerate(await searched(patterns, text))
+            found = [(match.start(), place, match) for place, match in matches if match is not None]
             if found:
                 start, place, match = min(found, key=lambda each: each[:2])
                 del self._kept[: match.end()]

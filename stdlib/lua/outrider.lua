@@ -3272,8 +3272,9 @@ function sys.service(name) end
 --- Do `action` to the systemd unit `name` (`.service` may be left out) and return what sys.service tells then.
 ---
 --- A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to actions by
---- its arguments. It is waited for until the unit has done it, for at most `timeout`. The agent's own unit is denied:
---- nobody could undo it from afar. Source: `systemctl`.
+--- its arguments. It is waited for until the unit has done it, for at most `timeout`. Denied are, by any name, the
+--- agent's own unit and the slices that hold it, and to stop what it requires: nobody could undo it from afar; and to
+--- start what shuts down, restarts or suspends the host, which `sys.reboot` is for. Source: `systemctl`.
 ---
 --- Raises:
 ---     NotFoundError: There is no such unit.
