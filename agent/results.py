@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from agent import limits
+from protocol.errors import TooLargeError
 from protocol.frames import encode
 from protocol.limits import MAX_RECORD_BYTES
 
 _ROOM_BYTES: Final = 4096  # for the record around the data: ids, principal, hashes
+_MOST_BYTES: Final = 64 * limits.MIB  # that are encoded to be measured
 _MAX_REASON_CHARS: Final = 2000
 _MAX_METRICS_KEPT: Final = 200  # when there are too many; in practice a check has under fifty
 
@@ -116,4 +118,8 @@ def _say(data: dict[str, Any], what: str) -> None:
 
 def _over(data: dict[str, Any]) -> int:
     """Return by how many bytes the data is too large for a record; 0 or less if it fits."""
-    return len(encode(data, max_bytes=64 * limits.MIB)) - (MAX_RECORD_BYTES - _ROOM_BYTES)
+    try:
+        size = len(encode(data, max_bytes=_MOST_BYTES))
+    except TooLargeError:  # how much larger is not told, and all that can be cut would not be too much
+        size = _MOST_BYTES
+    return size - (MAX_RECORD_BYTES - _ROOM_BYTES)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from protocol.errors import ArgumentError, BudgetError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
-from stdlib.host import MAX_METRICS, MAX_STATUS_CHARACTERS, RunContext
+from stdlib.host import MAX_METRICS, MAX_METRICS_CHARACTERS, MAX_STATUS_CHARACTERS, RunContext
 from stdlib.parameters import Bounds, Length
 
 Type = Literal["string", "gauge", "int32", "uint32", "int64", "uint64", "double"]
@@ -26,10 +26,18 @@ async def metric(
     unit: Annotated[str, Length(64)] = "",
     dimension: Annotated[str, Length(200)] | None = None,
 ) -> None:
-    """Report one metric. ``gauge`` and ``double`` take any number, the others what their name says."""
+    """Report one metric. ``gauge`` and ``double`` take any number, the others what their name says.
+
+    A run reports at most 1000, with texts of 1 MiB together.
+    """
     if len(run.metrics) >= MAX_METRICS:
         raise BudgetError(f"a run reports at most {MAX_METRICS} metrics", budget="metrics")
     fitted = _fitted(type, value)
+    size = sum(len(text) for text in (name, unit, dimension or "", fitted if isinstance(fitted, str) else ""))
+    if run.metrics_characters + size > MAX_METRICS_CHARACTERS:
+        told = f"the metrics of a run have texts of at most {MAX_METRICS_CHARACTERS >> 20} MiB together"
+        raise BudgetError(told, budget="metrics")
+    run.metrics_characters += size
     run.metrics.append({"name": name, "type": type, "value": fitted, "unit": unit, "dimension": dimension})
 
 

@@ -12,17 +12,19 @@ import pwd
 import re
 import stat
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from protocol.errors import ArgumentError, UnavailableError
+from protocol.errors import ArgumentError, DeadlineError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.catalogue import Permit, call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.paths import Target, failure
 
 MAX_ENTRIES = 10_000  # of one listing
+LISTED_AT_ONCE = 10_000  # entries that are read of a directory before it is asked whether somebody still waits
 MAX_NAMES = 1024  # that are remembered, of users and of groups
 _TYPES = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
@@ -168,6 +170,7 @@ def read_link(path: Target) -> str | None:
     python='entries = fs.list("/etc", limit=10)',
 )
 def entries(
+    permit: Permit,
     path: Target,
     offset: Annotated[int, Bounds(0, 1_000_000)] = 0,
     limit: Annotated[int, Bounds(1, MAX_ENTRIES)] = 1000,
@@ -176,10 +179,29 @@ def entries(
     """Return ``{entries, more}``: what is in a directory, sorted by ``name``, each with its ``type``."""
     if not stat.S_ISDIR(path.status().st_mode):
         raise ArgumentError(f"path: {path.asked} is not a directory", parameter="path")
-    with path.opened(os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as found:
-        rows = sorted((entry.name, _entry_type(entry)) for entry in found if hidden or not entry.name.startswith("."))
     first, last = int(offset), int(offset) + int(limit)
+    with path.opened(os.O_RDONLY | os.O_DIRECTORY) as fd, os.scandir(fd) as found:
+        named = ((entry.name, _entry_type(entry)) for entry in found if hidden or not entry.name.startswith("."))
+        rows = _first(named, last + 1, permit, path.asked)
     return {"entries": [{"name": name, "type": kind} for name, kind in rows[first:last]], "more": len(rows) > last}
+
+
+def _first(named: Iterator[tuple[str, str]], count: int, permit: Permit, shown: str) -> list[tuple[str, str]]:
+    """Return the first ``count`` in order; anybody may fill a directory with millions, which are never all held.
+
+    Raises:
+        DeadlineError: Nobody waits any more.
+    """
+    kept = list(islice(named, LISTED_AT_ONCE))
+    while more := list(islice(named, LISTED_AT_ONCE)):
+        if permit.is_over:
+            raise DeadlineError(f"the list of {shown} was not finished")
+        kept += more
+        if len(kept) > 2 * max(count, LISTED_AT_ONCE):
+            kept.sort()
+            del kept[count:]
+    kept.sort()
+    return kept[:count]
 
 
 def _entry_type(entry: os.DirEntry[str]) -> str:

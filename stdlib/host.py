@@ -28,6 +28,7 @@ READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 KEPT = frozenset({"/proc/uptime", "/proc/loadavg", "/proc/meminfo"})
 KEPT_BYTES = 8 * 1024  # the longest of them has 1.6 KiB
 MAX_METRICS = 1000  # of one run
+MAX_METRICS_CHARACTERS = 1 << 20  # of all their texts; the record of a run's end holds 64 KiB, with all else
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
 MAX_ROWS = 1000  # that one run emits
@@ -149,6 +150,7 @@ class RunContext:
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: list[dict[str, Any]] = field(default_factory=list)
+    metrics_characters: int = 0  # of all their texts
     state: str = "available"
     status_text: str = ""
     timestamp_ms: int | None = None

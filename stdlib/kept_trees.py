@@ -67,7 +67,7 @@ def _directory(parent: int, name: str, path: bytes, status: os.stat_result, room
         raise NotKept(f"it is more than {MAX_DEPTH} directories deep")
     yield _record(path, _FOLDER, status, room)
     with Opened(parent, name, os.fsdecode(path), status.st_dev) as fd:
-        for entry in entries_of(fd):
+        for entry in entries_of(fd, room.entries):
             inside, own = path + b"/" + os.fsencode(entry.name), entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(own.st_mode):
                 yield from _directory(fd, entry.name, inside, own, room, depth + 1)
@@ -214,7 +214,7 @@ def state_of(directory: int, device: int, most: int) -> str | None:
 
 
 def _add_state(digest: Any, directory: int, path: bytes, device: int, left: list[int], depth: int) -> bool:
-    for entry in sorted(entries_of(directory), key=lambda item: os.fsencode(item.name)):
+    for entry in sorted(entries_of(directory, left[0]), key=lambda item: os.fsencode(item.name)):
         left[0] -= 1
         if left[0] < 0 or depth > MAX_DEPTH:
             return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from policies.model import Facts
@@ -31,7 +32,7 @@ class Removal:
         """Look at everything below; raise if there is too much, too deep, on another file system or not permitted."""
         is_all = self.permit.below(real)
         with Opened(parent, name, real, self.device) as fd:
-            for entry in entries_of(fd):
+            for entry in entries_of(fd, self.most - self.seen):
                 self.seen += 1
                 inside = f"{real}/{entry.name}"
                 if self.seen > self.most:
@@ -48,7 +49,7 @@ class Removal:
     def remove(self, parent: int, name: str, real: str, depth: int) -> None:
         """Remove it. What came since the count is removed only within the same bounds."""
         with Opened(parent, name, real, self.device) as fd:
-            for entry in entries_of(fd):
+            for entry in entries_of(fd, self.seen + MAX_GROWTH):
                 self.seen -= 1
                 if self.seen < -MAX_GROWTH or depth > MAX_DEPTH:
                     raise ConflictError(f"{real} grows while it is removed")
@@ -62,10 +63,10 @@ class Removal:
         os.rmdir(name, dir_fd=parent)
 
 
-def entries_of(fd: int) -> list[os.DirEntry[str]]:
-    """Return what an open directory holds."""
+def entries_of(fd: int, most: int) -> list[os.DirEntry[str]]:
+    """Return what an open directory holds, as far as ``most`` and one more: anybody may fill one with millions."""
     with os.scandir(fd) as found:
-        return list(found)
+        return list(islice(found, max(0, most) + 1))
 
 
 class Opened:

@@ -1201,6 +1201,8 @@ function base64.encode(data, url, padding) end
 check = {}
 
 --- Report one metric. `gauge` and `double` take any number, the others what their name says.
+---
+--- A run reports at most 1000, with texts of 1 MiB together.
 ---@param name string text, at most 200 bytes
 ---@param type "string"|"gauge"|"int32"|"uint32"|"int64"|"uint64"|"double"
 ---@param value any text, number or boolean

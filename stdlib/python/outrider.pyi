@@ -1215,7 +1215,10 @@ class check:
         unit: str = "",
         dimension: str | None = None,
     ) -> None:
-        """Report one metric. `gauge` and `double` take any number, the others what their name says."""
+        """Report one metric. `gauge` and `double` take any number, the others what their name says.
+
+        A run reports at most 1000, with texts of 1 MiB together.
+        """
 
     @staticmethod
     def state(state: Literal["available", "unavailable"]) -> None:

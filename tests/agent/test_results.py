@@ -70,6 +70,16 @@ def test_metrics_that_are_too_large_by_themselves_go_last() -> None:
     assert (data["metrics"], data["cut"]) == ([], ["result", "metrics"])
 
 
+def test_what_cannot_even_be_measured_fits() -> None:
+    """A run whose end is too large to be told would have none on record, and look as if it ran for ever."""
+    long = METRIC | {"type": "string", "value": "v" * 65_536}
+    data = kept(
+        Ending("ok", result="r" * 786_432, output=b"\xff" * 4_194_304, metrics=[long] * 1000, state="available")
+    )
+    assert (data["status"], data["metrics"], data["state"]) == ("ok", [], "available")
+    assert data["cut"] == ["output", "metrics", "result"]
+
+
 def test_output_that_the_sandbox_had_cut_already_is_said() -> None:
     data = kept(Ending("killed", "output: too much", output=b"x", output_truncated=True))
     assert (data["output"], data["truncated"], data["cut"]) == ("x", True, ["output"])

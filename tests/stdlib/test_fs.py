@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from documented import TEXT_OR_NOTHING, Fields, check_fields, names_in_text
-from running import perform, run
+from running import AllPermitted, perform, run
 
-from protocol.errors import ArgumentError, NotFoundError, UnavailableError
+from protocol.errors import ArgumentError, DeadlineError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
+from stdlib import fs
 from stdlib.host import Host
 
 STATUS: Fields = {
@@ -89,6 +90,28 @@ async def test_access_is_that_of_the_effective_user(tmp_path: Path) -> None:
     assert not await perform("fs.access", str(tmp_path / "missing"))
     with pytest.raises(ArgumentError):
         await perform("fs.access", str(file), "xr")
+
+
+async def test_a_huge_directory_is_listed_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held at once is not all of it, and in order it is all the same."""
+    monkeypatch.setattr(fs, "LISTED_AT_ONCE", 10)
+    names = [f"{number * 7919 % 500:03}" for number in range(500)]
+    for name in names:
+        (tmp_path / name).touch()
+    for offset, limit in ((0, 1), (0, 30), (95, 10), (490, 10), (499, 5), (0, 1000)):
+        found = await perform("fs.list", str(tmp_path), offset, limit)
+        assert [row["name"] for row in found["entries"]] == sorted(names)[offset : offset + limit]
+        assert found["more"] is (offset + limit < 500)
+
+
+async def test_a_list_that_nobody_waits_for_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fs, "LISTED_AT_ONCE", 10)
+    for number in range(30):
+        (tmp_path / str(number)).touch()
+    passage = AllPermitted()
+    passage.is_over = True
+    with pytest.raises(DeadlineError):
+        await perform("fs.list", str(tmp_path), passage=passage)
 
 
 async def test_list_in_pages(tmp_path: Path) -> None:

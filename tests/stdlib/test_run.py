@@ -15,7 +15,7 @@ from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
 from sandbox.parties import Session
 from stdlib.catalogue import load
-from stdlib.host import MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
+from stdlib.host import MAX_METRICS_CHARACTERS, MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
 from stdlib.run import MAX_ROW_DEPTH
 
 
@@ -89,6 +89,19 @@ async def test_an_empty_table_of_lua_is_an_empty_row() -> None:
     await perform("emit", [], run=context)
     await perform("emit", nested(MAX_ROW_DEPTH), run=context)
     assert context.rows == [{}, nested(MAX_ROW_DEPTH)]
+
+
+async def test_metrics_are_bounded_in_their_texts_together() -> None:
+    """The agent holds them until the run ends, and a thousand of 64 KiB are more than its end could be told with."""
+    context = RunContext()
+    most = MAX_METRICS_CHARACTERS // 65_536
+    for _ in range(most - 1):
+        await perform("check.metric", "name", "string", "v" * 65_532, run=context)
+    await perform("check.metric", "n" * 100, "string", "v" * 65_136, "u" * 50, "d" * 250, run=context)
+    with pytest.raises(BudgetError) as refused:
+        await perform("check.metric", "n", "string", "", run=context)
+    assert refused.value.budget == "metrics"
+    assert len(context.metrics) == most
 
 
 async def test_progress_shows_no_control_characters() -> None:
