@@ -94,6 +94,7 @@ def preload() -> None:
     """
     require_version()
     unicodedata.normalize("NFKC", "é")  # the parser wants it for any identifier that is not ASCII
+    "é".encode("ascii", "namereplace")  # which looks for the names of characters once, by an import
     for encoding in _ENCODINGS:
         codecs.lookup(encoding)
     compile_script("def main():\n    return f'{1}'\n", "preload.py")

@@ -51,6 +51,14 @@ async def until(is_so: Any, what: str) -> None:
 # How a run ends -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("how", ["namereplace", "xmlcharrefreplace", "backslashreplace", "replace", "ignore"])
+async def test_what_an_encoding_lacks_is_replaced_in_every_way(sandbox: Sandbox, how: str) -> None:
+    """A locked worker cannot import what the names of characters are looked up in."""
+    text = "\u00e9\u2022"
+    outcome = await run(sandbox, python(f"result = {text!a}.encode('ascii', '{how}').decode()"))
+    assert outcome.result == text.encode("ascii", how).decode()
+
+
 @pytest.mark.parametrize("program", [lua("return 6 * 7"), python("result = 6 * 7")], ids=["lua", "python"])
 async def test_a_value_comes_back(sandbox: Sandbox, program: Program) -> None:
     """With what it cost, and which walls stood."""
