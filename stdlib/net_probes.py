@@ -15,7 +15,7 @@ from policies.targets import NetTarget, read_address
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from stdlib.catalogue import Decided, Permit, call
-from stdlib.host import Host
+from stdlib.host import Host, RunContext
 from stdlib.network import dns, hops, icmp
 from stdlib.network.connection import Connection
 from stdlib.network.dns_messages import Record
@@ -205,6 +205,7 @@ async def traceroute(
 )
 async def tcp_check(
     system: Host,
+    run: RunContext,
     permit: Permit,
     host: HostText,
     port: Port,
@@ -223,12 +224,15 @@ async def tcp_check(
     ``banner`` (what came first, or nothing), ``match`` (whether the RE2 pattern ``expect`` came; nothing without one),
     ``tls`` (the version), ``cert`` (as ``net.tls_peer``). With ``tls`` the peer must prove to be ``sni``, or ``host``
     if that is not given, by the system's authorities or those in ``ca`` (PEM); if it cannot, nothing is sent,
-    ``cert.error`` says why, and ``tls`` is nothing.
+    ``cert.error`` says why, and ``tls`` is nothing. In a dry run nothing is sent, as it may change something there, and
+    ``match`` is nothing.
     """
     timings = Timings(system.monotonic)
     started = timings.clock()
     if expect:
         pattern_of(expect, "expect")  # before anything is sent
+    if run.is_dry and send:
+        send, expect = b"", ""
     asked = _asked(host, port, "tcp")
     secured: Secured | None = None
     async with within(timeout, f"connecting to {asked}"):

@@ -2407,7 +2407,8 @@ function net.sockets(proto, state, offset, limit) end
 --- `banner` (what came first, or nothing), `match` (whether the RE2 pattern `expect` came; nothing without one),
 --- `tls` (the version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host`
 --- if that is not given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent,
---- `cert.error` says why, and `tls` is nothing.
+--- `cert.error` says why, and `tls` is nothing. In a dry run nothing is sent, as it may change something there, and
+--- `match` is nothing.
 ---@param host string name or address of a host
 ---@param port integer whole number from 1 to 65535
 ---@param tls? boolean boolean

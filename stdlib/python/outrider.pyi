@@ -2284,7 +2284,8 @@ class net:
         (what came first, or nothing), `match` (whether the RE2 pattern `expect` came; nothing without one), `tls`
         (the version), `cert` (as `net.tls_peer`). With `tls` the peer must prove to be `sni`, or `host` if that is
         not given, by the system's authorities or those in `ca` (PEM); if it cannot, nothing is sent, `cert.error`
-        says why, and `tls` is nothing.
+        says why, and `tls` is nothing. In a dry run nothing is sent, as it may change something there, and `match`
+        is nothing.
         """
 
     @staticmethod

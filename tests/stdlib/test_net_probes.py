@@ -12,7 +12,7 @@ from netlab import LOOPBACK, Authority, Granted, Names, host, message, no_socket
 
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, NotFoundError, UnavailableError
-from stdlib.host import Host
+from stdlib.host import Host, RunContext
 from stdlib.net_probes import ping, resolve, tcp_check, tls_peer, traceroute
 from stdlib.network import hops, icmp
 from stdlib.network.dns import servers_of
@@ -40,7 +40,9 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def test_a_banner_and_an_answer() -> None:
     async with serving(echo) as port:
         with no_sockets_left():
-            found = await tcp_check(Host(), Granted(), LOOPBACK, port, banner=True, send=b"hello", expect="said hello")
+            found = await tcp_check(
+                Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, send=b"hello", expect="said hello"
+            )
     assert (found["ip"], found["port"], found["banner"], found["match"]) == (LOOPBACK, port, "220 ready", True)
     assert (found["tls"], found["cert"], found["tt_tls"]) == (None, None, None)
     assert 0 <= found["tt_connect"] <= found["duration"]
@@ -48,24 +50,48 @@ async def test_a_banner_and_an_answer() -> None:
     assert found["tt_resolve"] >= 0
 
 
+async def test_a_dry_run_sends_nothing() -> None:
+    """What is sent may change something at the other end, as any request of HTTP does that is not one to read."""
+    heard = bytearray()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while data := await reader.read(100):
+            heard.extend(data)
+
+    async with serving(listen) as port:
+        for _ in range(2):
+            found = await tcp_check(
+                Host(),
+                RunContext(is_dry=True),
+                Granted(),
+                LOOPBACK,
+                port,
+                banner=True,
+                send=b"SHUTDOWN\r\n",
+                expect="OK",
+            )
+    assert (found["banner"], found["match"], bytes(heard)) == ("220 ready", None, b"")
+
+
 async def test_nothing_is_waited_for_that_is_not_asked_for() -> None:
     async with serving(silent) as port:
-        found = await tcp_check(Host(), Granted(), LOOPBACK, port, timeout=60)
+        found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, timeout=60)
     assert (found["banner"], found["match"], found["tt_firstbyte"]) == (None, None, None)
 
 
 async def test_what_does_not_come_is_no_match() -> None:
     async with serving(saying(b"something else")) as port:
-        found = await tcp_check(Host(), Granted(), LOOPBACK, port, expect="wanted")
+        found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted")
     assert (found["banner"], found["match"]) == ("something else", False)
     async with serving(silent) as port:
-        found = await tcp_check(Host(), Granted(), LOOPBACK, port, expect="wanted", timeout=0.05)
+        found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted", timeout=0.05)
     assert (found["banner"], found["match"]) == (None, False)
 
 
 async def test_what_a_server_says_is_bounded() -> None:
     async with serving(saying(b"x" * (4 << 20))) as port:
-        found = await tcp_check(Host(), Granted(), LOOPBACK, port, expect="wanted", timeout=30)
+        found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted", timeout=30)
     assert (len(found["banner"]), found["match"]) == (4096, False)
 
 
@@ -74,13 +100,18 @@ async def test_nobody_listens() -> None:
         taken.bind((LOOPBACK, 0))
         port = taken.getsockname()[1]
         with no_sockets_left(), pytest.raises(UnavailableError, match=rf"^127\.0\.0\.1:{port}: Connection refused$"):
-            await tcp_check(Host(), Granted(), LOOPBACK, port)
+            await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port)
 
 
 async def test_the_next_address_is_tried() -> None:
     async with serving(saying(b"here")) as port:
         found = await tcp_check(
-            host(["127.0.0.2", LOOPBACK]), Granted(["web.test", "127.0.0.0/8"]), "web.test", port, banner=True
+            host(["127.0.0.2", LOOPBACK]),
+            RunContext(),
+            Granted(["web.test", "127.0.0.0/8"]),
+            "web.test",
+            port,
+            banner=True,
         )
     assert (found["ip"], found["banner"]) == (LOOPBACK, "here")
 
@@ -101,7 +132,7 @@ async def test_every_address_is_decided_before_one_is_connected_to() -> None:
             ["fd00:ec2::254"],
         ):
             with no_sockets_left(), pytest.raises(DeniedError):
-                await tcp_check(host(addresses), granted, "web.test", port)
+                await tcp_check(host(addresses), RunContext(), granted, "web.test", port)
     assert hits == []
 
 
@@ -114,9 +145,9 @@ async def test_a_name_is_no_way_to_what_is_guarded(address: str) -> None:
     """The decision comes before the connection: nothing is sent, and no network is needed to see it."""
     granted = Granted(["*", "web.test"])
     with no_sockets_left(), pytest.raises(DeniedError):
-        await tcp_check(host([address]), granted, "web.test", 80)
+        await tcp_check(host([address]), RunContext(), granted, "web.test", 80)
     with pytest.raises(DeniedError):
-        await tcp_check(Host(), granted, address, 80)
+        await tcp_check(Host(), RunContext(), granted, address, 80)
 
 
 async def test_a_denied_name_is_not_looked_up() -> None:
@@ -126,9 +157,9 @@ async def test_a_denied_name_is_not_looked_up() -> None:
         raise AssertionError("looked up")
 
     with pytest.raises(DeniedError, match="secret-data"):
-        await tcp_check(Host(getaddrinfo=getaddrinfo), Granted(["web.test"]), "secret-data.evil.test", 80)
+        await tcp_check(Host(getaddrinfo=getaddrinfo), RunContext(), Granted(["web.test"]), "secret-data.evil.test", 80)
     with pytest.raises(DeniedError, match=r"web\.test"):
-        await tcp_check(Host(getaddrinfo=getaddrinfo), Granted(["web.test:80"]), "web.test", 81)
+        await tcp_check(Host(getaddrinfo=getaddrinfo), RunContext(), Granted(["web.test:80"]), "web.test", 81)
 
 
 async def test_a_name_that_changes_its_mind_is_not_asked_again() -> None:
@@ -142,10 +173,10 @@ async def test_a_name_that_changes_its_mind_is_not_asked_again() -> None:
     async with serving(serve, address="127.0.0.9") as port:
         granted = Granted(["web.test", "127.0.0.9"])
         changing = host(["127.0.0.9"], [LOOPBACK])
-        found = await tcp_check(changing, granted, "web.test", port, banner=True)
+        found = await tcp_check(changing, RunContext(), granted, "web.test", port, banner=True)
         assert (found["ip"], connected) == ("127.0.0.9", ["127.0.0.9"])
         with pytest.raises(DeniedError, match="loopback"):
-            await tcp_check(changing, granted, "web.test", port)
+            await tcp_check(changing, RunContext(), granted, "web.test", port)
     assert granted.decided == [
         f"web.test:{port}", f"web.test:{port} (127.0.0.9)", f"web.test:{port}", f"web.test:{port} (127.0.0.1)",
     ]  # fmt: skip
@@ -154,9 +185,11 @@ async def test_a_name_that_changes_its_mind_is_not_asked_again() -> None:
 async def test_the_end_of_the_time_and_of_the_run_leave_nothing() -> None:
     async with serving(silent) as port:
         with no_sockets_left():
-            found = await tcp_check(Host(), Granted(), LOOPBACK, port, banner=True, timeout=0.05)
+            found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, timeout=0.05)
             assert found["banner"] is None
-            task = asyncio.ensure_future(tcp_check(Host(), Granted(), LOOPBACK, port, banner=True, timeout=60))
+            task = asyncio.ensure_future(
+                tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, timeout=60)
+            )
             await asyncio.wait([task], timeout=0.05)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -173,21 +206,21 @@ async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
     released = threading.Event()
     hanging = Host(getaddrinfo=lambda *_: [released.wait(30)])
     with pytest.raises(DeadlineError):
-        await tcp_check(hanging, Granted(["web.test"]), "web.test", 80, timeout=0.05)
+        await tcp_check(hanging, RunContext(), Granted(["web.test"]), "web.test", 80, timeout=0.05)
     released.set()
 
 
 async def test_names_without_addresses() -> None:
     with pytest.raises(NotFoundError, match=r"web\.test has no such address"):
-        await tcp_check(host([]), Granted(["web.test"]), "web.test", 80)
+        await tcp_check(host([]), RunContext(), Granted(["web.test"]), "web.test", 80)
 
     def broken(*_: object) -> list[object]:
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
     with pytest.raises(UnavailableError, match="try again"):
-        await tcp_check(Host(getaddrinfo=broken), Granted(["web.test"]), "web.test", 80)
+        await tcp_check(Host(getaddrinfo=broken), RunContext(), Granted(["web.test"]), "web.test", 80)
     with pytest.raises(ArgumentError, match="family"):
-        await tcp_check(Host(), Granted(), LOOPBACK, 80, family="6")
+        await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, 80, family="6")
 
 
 # TLS -----------------------------------------------------------------------------------------------------------------
@@ -228,6 +261,7 @@ async def test_a_certificate_that_proves_nothing(
             found = await tls_peer(host([LOOPBACK]), granted, "web.test", port, ca=authority.pem)
             checked = await tcp_check(
                 host([LOOPBACK]),
+                RunContext(),
                 granted,
                 "web.test",
                 port,
@@ -255,7 +289,7 @@ async def test_nothing_is_said_to_who_proves_nothing(authority: Authority) -> No
         heard.append(await reader.read())
 
     async with serving(listen, tls=authority.server("other.test")) as port:
-        await tcp_check(Host(), Granted(), LOOPBACK, port, tls=True, send=b"secret", ca=authority.pem)
+        await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, tls=True, send=b"secret", ca=authority.pem)
     assert b"secret" not in b"".join(heard)
 
 
@@ -269,6 +303,7 @@ async def test_a_conversation_over_tls(authority: Authority) -> None:
     async with serving(echo, tls=authority.server("127.0.0.1")) as port:
         found = await tcp_check(
             Host(),
+            RunContext(),
             Granted(),
             LOOPBACK,
             port,
@@ -500,9 +535,11 @@ async def test_probes_of_echo_and_way_are_decided() -> None:
 async def test_what_is_expected_is_a_pattern_and_searching_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Linear time for each search, and a bound on all of them: a peer may say one byte at a time."""
     async with serving(saying(b"220 mail.test ESMTP\r\n")) as port:
-        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect=r"^220 \S+ ESMTP"))["match"] is True
-        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect=r"^554 "))["match"] is False
+        assert (await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect=r"^220 \S+ ESMTP"))[
+            "match"
+        ] is True
+        assert (await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect=r"^554 "))["match"] is False
         with pytest.raises(ArgumentError, match="expect: "):
-            await tcp_check(Host(), Granted(), LOOPBACK, port, expect="(")
+            await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="(")
         monkeypatch.setattr("stdlib.net_probes.MAX_SEARCHED_BYTES", 5)
-        assert (await tcp_check(Host(), Granted(), LOOPBACK, port, expect="220"))["match"] is False
+        assert (await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="220"))["match"] is False
