@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from kernel.visits import VISITS
 from protocol.errors import (
     BudgetError,
     DeadlineError,
@@ -59,7 +60,6 @@ from sandbox.parties import (
 from sandbox.pump import Pump
 from sandbox.replies import Reply, answered, given, refused
 from sandbox.runtimes import HANDLE_KEY, STREAM
-from sandbox.visits import VISITS
 
 if TYPE_CHECKING:
     from policies.model import Facts, Verdict

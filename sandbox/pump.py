@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from kernel.visits import VISITS
 from protocol.columns import Columns
 from protocol.errors import InternalError, OutriderError
 from protocol.redaction import Redactor
 from sandbox.channel import RAW, batch_body, blocks_body, check_raw, raw_body
-from sandbox.visits import VISITS
 
 BATCH_ITEMS: Final = 512
 BATCH_ROWS: Final = 4096  # of blocks of columns, which cost a fifth

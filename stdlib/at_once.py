@@ -10,12 +10,12 @@ What is opened and what it is decided on is as in ``stdlib.paths``: the very obj
 
 from __future__ import annotations
 
-import asyncio
 import os
 from contextlib import suppress
 
 from kernel.files import open_cached
 from kernel.mounts import Mounts
+from kernel.visits import begun_apart
 from protocol.errors import OutriderError
 from stdlib.paths import DELETED, Target, named
 
@@ -78,4 +78,4 @@ def _opened(path: str, flags: int) -> Target:
 
 
 def _close_apart(fd: int) -> None:
-    asyncio.get_running_loop().run_in_executor(None, os.close, fd)
+    begun_apart(os.close, fd)

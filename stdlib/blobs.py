@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+from kernel.visits import begun_apart
 from protocol.errors import NotFoundError, TooLargeError, UnavailableError
 from protocol.transfer import PREFIX
 from stdlib.lending import begun
@@ -206,7 +207,7 @@ class FolderBlobs:
         """Keep it; the name is for servers."""
         del name
         blob = draft.hash
-        await asyncio.to_thread(draft.move_to, self._place(blob))
+        await begun_apart(draft.move_to, self._place(blob))
         return blob
 
     @asynccontextmanager

@@ -7,12 +7,12 @@ is kept before it is opened, so that it can be undone as a whole once it is clos
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 from collections.abc import Awaitable
 from typing import Annotated, Any, Literal
 
+from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, DeniedError, TooLargeError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
@@ -48,7 +48,7 @@ class WritableFile(File):
 
     def close(self) -> Awaitable[None] | None:
         """Note what the file is now, so that it can be seen later whether somebody else changed it, and close it."""
-        return super().close() if self._journal is None else asyncio.to_thread(self._finish, *self._journal)
+        return super().close() if self._journal is None else begun_apart(self._finish, *self._journal)
 
     def _finish(self, journal: Journal, entry: str) -> None:
         try:

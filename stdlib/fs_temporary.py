@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import tempfile
 from functools import partial
 from pathlib import Path
 
+from kernel.visits import begun_apart
 from protocol.errors import BudgetError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.catalogue import call
@@ -48,5 +48,5 @@ def _fresh(run: RunContext) -> Path:
         made = Path(tempfile.mkdtemp(prefix="outrider-"))
     except OSError as error:
         raise UnavailableError(f"a temporary directory cannot be made: {error.strerror}") from None
-    run.on_end(partial(asyncio.to_thread, shutil.rmtree, made, ignore_errors=True))  # a script may have removed it
+    run.on_end(partial(begun_apart, shutil.rmtree, made, ignore_errors=True))  # a script may have removed it
     return made

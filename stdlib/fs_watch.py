@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final
 
 from kernel import inotify
 from kernel.inotify import Event
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError, OutriderError, UnavailableError
 from protocol.tiers import Tier
@@ -177,14 +178,13 @@ class Watching(AsyncIterator[list[Row]]):
             for event in inotify.read(self._descriptor):
                 self._take(event, new)
             if new:
-                loop = asyncio.get_running_loop()
-                await loop.run_in_executor(None, self._watch_trees, new)
+                await begun_apart(self._watch_trees, new)
         given, self._rows = self._rows[:MAX_GIVEN], self._rows[MAX_GIVEN:]
         return given
 
     async def aclose(self) -> None:
         """End it; a thread that is making watches ends first."""
-        await asyncio.get_running_loop().run_in_executor(None, self.end)
+        await begun_apart(self.end)
 
     async def _readable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from kernel.visits import VISITS
 from protocol.errors import UnavailableError
 from stdlib.paths import Target
 from stdlib.places import Place
@@ -44,7 +45,7 @@ def begun(function: Callable[..., _T], *things: Lent) -> asyncio.Future[_T]:
 
         kept = closing.pop_all()
         try:
-            return asyncio.get_running_loop().run_in_executor(None, visit)
+            return VISITS.begin(visit)
         except BaseException:  # there is no thread to be had
             kept.close()
             raise

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
+from kernel.visits import begun_apart
 from protocol.errors import TrustError, UnavailableError
 from protocol.limits import MAX_BLOB_NAME_CHARACTERS
 from protocol.tiers import Tier
@@ -59,7 +59,7 @@ async def download(
     draft = await drafted(lambda: blobs.draft(int(max)))
 
     async def keep(piece: bytes) -> None:
-        await asyncio.to_thread(draft.write, piece)
+        await begun_apart(draft.write, piece)
 
     try:
         hopper = Hopper(system, permit, ca, MAX_ANSWER_BYTES, timeout, is_method_decided=False, keep=keep)
@@ -72,6 +72,6 @@ async def download(
         if draft.hash != wanted:
             raise TrustError(f"{answered.url.authority} sent what has the hash {draft.hash}", reason="wrong_digest")
     except BaseException:
-        await asyncio.to_thread(draft.discard)
+        await begun_apart(draft.discard)
         raise
     return await blobs.keep(draft, name or shown_name(place.path.partition("?")[0]))

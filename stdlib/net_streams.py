@@ -14,6 +14,7 @@ import stat
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final
 
+from kernel.visits import begun_apart
 from policies.targets import NetTarget, read_address
 from protocol.errors import ArgumentError, BudgetError, UnavailableError
 from protocol.tiers import Tier
@@ -151,7 +152,7 @@ async def connect(
 )
 async def unix(path: Target, timeout: Timeout = 10.0) -> NetConnection:  # noqa: ASYNC109 - the name that scripts use
     """Return a connection to the Unix socket at ``path``, which is ``path`` of it as well."""
-    if not stat.S_ISSOCK((await asyncio.to_thread(path.status)).st_mode):
+    if not stat.S_ISSOCK((await begun_apart(path.status)).st_mode):
         raise ArgumentError(f"path: {path.asked} is no Unix socket", parameter="path")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

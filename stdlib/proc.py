@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
+from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, NotFoundError
 from protocol.tiers import Tier
 from stdlib import proc_control, proc_run, proc_spawn
@@ -266,7 +267,7 @@ async def wait_for(
     """
     ends = time.monotonic() + timeout
     while True:
-        found = await asyncio.to_thread(_rows, host, match, _ALL, 1)
+        found = await begun_apart(_rows, host, match, _ALL, 1)
         left = ends - time.monotonic()
         if bool(found) == (state == "running") or left <= 0:
             return found[0] if found else None

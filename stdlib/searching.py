@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TYPE_CHECKING, Final
+
+from kernel.visits import begun_apart
 
 if TYPE_CHECKING:
     from protocol.regex import Found, Regex
 
 AT_ONCE_STEPS: Final = 250_000  # bytes times instructions; RE2 took up to 8 ns for each
-MAX_THREADS: Final = 2  # a search that takes long holds up other long ones, and nothing else
 
 
 async def searched(patterns: Sequence[Regex], text: bytes) -> list[Found | None]:
@@ -38,14 +37,9 @@ async def searched(patterns: Sequence[Regex], text: bytes) -> list[Found | None]
             found.append(pattern.search(text))
         return found
 
-    searching = asyncio.get_running_loop().run_in_executor(_threads(), search)
+    searching = begun_apart(search)
     try:
         return await asyncio.shield(searching)
     except asyncio.CancelledError:
         is_over = True
         raise
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="search")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from kernel import inotify
+from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import audit_log
@@ -130,13 +131,13 @@ class Trail(AsyncIterator[list[Row]]):
                 raise StopAsyncIteration
             if not self._is_behind:
                 await self._something()
-            await asyncio.to_thread(self._take_new)
+            await begun_apart(self._take_new)
 
     async def aclose(self) -> None:
         """Close it; waits for a thread that reads. Idempotent."""
         if self._watch >= 0:
             asyncio.get_running_loop().remove_reader(self._watch)
-        await asyncio.to_thread(self._close)
+        await begun_apart(self._close)
 
     def _close(self) -> None:
         with self._lock:

@@ -6,12 +6,12 @@ that none can be taken for an option, a pattern, or a second name.
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
@@ -246,7 +246,7 @@ async def user_change(
         UnavailableError: The tool is missing or failed; says what it said.
     """
     options = _options(action, full_name, home, shell)
-    await asyncio.to_thread(_check_account, host, name, action, groups)
+    await begun_apart(_check_account, host, name, action, groups)
     if action == "create":
         kind = ["--system"] if system else ["--create-home"]
         lists = [f"--groups={','.join(groups)}"] if groups else []
@@ -259,7 +259,7 @@ async def user_change(
         await run_tool(host, "usermod", *options, *lists, "--", name, grace_s=5.0)
     else:
         await run_tool(host, "usermod", f"--{action}", "--", name, grace_s=5.0)
-    return await asyncio.to_thread(sys_users.user, host, name)
+    return await begun_apart(sys_users.user, host, name)
 
 
 def _options(action: str, full_name: str | None, home: str | None, shell: str | None) -> list[str]:

@@ -6,7 +6,6 @@ checked. Lines of the kernel can hold addresses of memory, which are not told.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import json
 import os
@@ -15,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Any
 
+from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees, units
@@ -76,7 +76,7 @@ async def journal(
     )  # fmt: skip
     if ended.code and not ended.output and ended.errors.strip():  # 1 also means that nothing was found
         raise UnavailableError(f"journalctl failed: {ended.reason}")
-    return await asyncio.to_thread(_entries, ended.output, ended.truncated, match, int(limit), wanted)
+    return await begun_apart(_entries, ended.output, ended.truncated, match, int(limit), wanted)
 
 
 def _require_journal(host: Host) -> None:

@@ -7,12 +7,12 @@ without changing anything.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 
+from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import package_lists, trees
@@ -48,7 +48,7 @@ async def packages(
     Source: dpkg's, apk's and pacman's files; ``rpm --query`` where that is the one.
     """
     manager, printed = await _manager(host)
-    return await asyncio.to_thread(_page, host, manager, printed, match, int(offset), int(limit))
+    return await begun_apart(_page, host, manager, printed, match, int(offset), int(limit))
 
 
 async def _manager(host: Host) -> tuple[str, str]:
@@ -76,7 +76,7 @@ def _by_files(host: Host) -> str | None:
 async def installed(host: Host) -> list[dict[str, Any]]:
     """Return all installed packages, as sys.packages gives them."""
     manager, printed = await _manager(host)
-    return await asyncio.to_thread(lambda: list(_rows(host, manager, printed)))
+    return await begun_apart(lambda: list(_rows(host, manager, printed)))
 
 
 def _page(host: Host, manager: str, printed: str, match: str, first: int, limit: int) -> dict[str, Any]:

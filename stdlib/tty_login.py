@@ -7,12 +7,12 @@ user's home, with ``TERM`` and the language that the person's own terminal has. 
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
+from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.terminal import MAX_COLS, MAX_ROWS
 from protocol.tiers import Tier
@@ -82,7 +82,7 @@ async def login(
     del user  # in what was decided on; by name in every case, so that set-user-ID programs such as sudo work
     program = undeclared(chosen, {"TERM": term, "LANG": lang, "LC_ALL": lang, **(env or {})}, "/")
     home = program.environment.get("HOME", "/")
-    if await asyncio.to_thread(os.path.isdir, home):  # it may lie on another machine
+    if await begun_apart(os.path.isdir, home):  # it may lie on another machine
         program = replace(program, directory=home)
     size = Size(int(cols), int(rows))
     return await opened(host, program, size, chosen.program, chosen.quiet_facts, grace_s=HANG_UP_S)

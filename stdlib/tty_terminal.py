@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, OutriderError
 from protocol.regex import Found, Regex, of_parameter
@@ -202,7 +203,7 @@ class Terminal(Handle):
         if self._display is None:
             self._display = Display(self._size)
         display = self._display
-        await asyncio.to_thread(display.feed, items)
+        await begun_apart(display.feed, items)
         return {**display.shown(), "exact": self._is_exact}
 
     async def write(self, data: bytes, timeout_s: float) -> int:

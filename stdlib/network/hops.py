@@ -12,6 +12,7 @@ import socket
 import struct
 from typing import Any, Final
 
+from kernel.visits import begun_apart
 from policies.targets import read_address
 from protocol.errors import UnavailableError
 from stdlib.network.connection import failure
@@ -36,7 +37,7 @@ async def trace(endpoint: Endpoint, most: int, timings: Timings) -> tuple[list[d
         Safe: the thread stops at once and closes its socket.
     """
     stopped = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    work = asyncio.get_running_loop().run_in_executor(None, _trace, endpoint, most, timings, stopped)
+    work = begun_apart(_trace, endpoint, most, timings, stopped)
     try:
         return await asyncio.shield(work)
     finally:

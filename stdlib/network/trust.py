@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, OutriderError
 from stdlib.network.connection import CertificateError, Connection
 from stdlib.network.reach import Endpoint, Timings
@@ -45,7 +46,7 @@ async def context(ca: str, *, is_proof_wanted: bool = True, protocols: Sequence[
         except (ssl.SSLError, ValueError):
             raise ArgumentError("ca: holds no certificates in PEM", parameter="ca") from None
     else:
-        made = await asyncio.to_thread(ssl.create_default_context)  # reads a few hundred certificates from the disk
+        made = await begun_apart(ssl.create_default_context)  # reads a few hundred certificates from the disk
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     if protocols:
         made.set_alpn_protocols(list(protocols))
@@ -85,7 +86,7 @@ async def secure(
 
 
 async def _read(der: bytes | None, now: float) -> dict[str, Any]:
-    return await asyncio.to_thread(certificate_facts, der, now)  # loads a library, and may be asked to read nonsense
+    return await begun_apart(certificate_facts, der, now)  # loads a library, and may be asked to read nonsense
 
 
 async def _unproven(endpoint: Endpoint | None, name: str, now: float) -> dict[str, Any]:

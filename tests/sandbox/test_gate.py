@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
 
+from kernel.visits import VISITS
 from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, NotFoundError, OutriderError, UnavailableError
 from protocol.frames import decode
@@ -21,7 +22,6 @@ from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox import gate as gate_module
 from sandbox.gate import Gate
 from sandbox.parties import CallSummary
-from sandbox.visits import VISITS
 
 
 def raising(error: BaseException) -> Any:

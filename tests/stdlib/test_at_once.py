@@ -24,6 +24,7 @@ from test_fs_races import ENOUGH, ROUNDS, Ground, swapping
 
 from kernel import files
 from kernel.mounts import Mounts
+from kernel.visits import VISITS
 from policies.decide import Effective, Layer, decide_effective
 from policies.model import Effect, Limits, Rule
 from policies.paths import PathPattern
@@ -31,7 +32,6 @@ from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.parties import Session
-from sandbox.visits import VISITS
 from stdlib import at_once, catalogue, fs
 from stdlib.catalogue import CallSpec, load
 from stdlib.host import Host, RunContext

@@ -178,3 +178,23 @@ async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_pat
         await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
     with zipfile.ZipFile(io.BytesIO(bytes(written))) as archived:
         assert [archived.read(name) for name in archived.namelist() if name.endswith("file")] == [b"MINE"]
+
+
+async def test_what_never_comes_back_takes_no_thread_from_others() -> None:
+    """Six files on a file system whose server is gone were enough: no upload went on, and no run with a temporary
+    directory ended any more.
+    """
+    goes_on, inside = threading.Event(), threading.Semaphore(0)
+
+    def stay() -> None:
+        inside.release()
+        assert goes_on.wait(PATIENCE_S)
+
+    stuck = [asyncio.ensure_future(on_thread(stay)) for _ in range(40)]
+    try:
+        for _ in stuck:  # by the loop's own threads, which are free then
+            assert await asyncio.to_thread(inside.acquire, timeout=PATIENCE_S)
+        assert await on_thread(lambda: 5) == 5
+    finally:
+        goes_on.set()
+        await asyncio.gather(*stuck)

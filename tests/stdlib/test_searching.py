@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kernel.visits import VISITS
 from protocol.regex import Regex
 from stdlib import searching
 from stdlib.searching import AT_ONCE_STEPS, searched
@@ -52,10 +53,10 @@ async def test_the_loop_turns_on_while_a_long_one_is_made() -> None:
 
 
 async def test_a_short_one_is_made_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none() -> Any:
+    def none(*_: Any) -> Any:
         raise AssertionError("a thread costs more than this takes")
 
-    monkeypatch.setattr(searching, "_threads", none)
+    monkeypatch.setattr(searching, "begun_apart", none)
     (found,) = await searched([Regex("ready|failed")], b"still not ready\n" * 100)
     assert found is not None
 
@@ -68,13 +69,10 @@ async def test_nothing_more_is_searched_when_nobody_waits() -> None:
     searching_it.cancel()
     with pytest.raises(asyncio.CancelledError):
         await searching_it
-    third: Any = Slow()
-    first.may_end.set()
-    third.may_end.set()
-    for _ in range(searching.MAX_THREADS):  # whichever of the threads takes it: both are free again by then
-        assert await searched([third], b"x") == [b"x"]
-    assert not second.has_begun.is_set()
     second.may_end.set()
+    first.may_end.set()
+    assert await asyncio.to_thread(VISITS.wait, PATIENCE_S)
+    assert not second.has_begun.is_set()
 
 
 def test_a_pattern_says_how_large_its_program_is() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.visits import MAX_THREADS, Visits
+from kernel.visits import MAX_THREADS, Visits
 
 
 class Gate:
@@ -138,7 +138,7 @@ async def _once(visits: Visits) -> int:
 
 STUCK = """
 import asyncio, atexit, threading
-from sandbox.visits import VISITS
+from kernel.visits import VISITS
 
 atexit.unregister(VISITS.wait)
 atexit.register(VISITS.wait, 0.1)  # in place of the grace
@@ -167,7 +167,7 @@ async def test_all_of_them_can_be_waited_for(gate: Gate) -> None:
 CHANGING = """
 import asyncio, sys, threading
 from pathlib import Path
-from sandbox.visits import VISITS
+from kernel.visits import VISITS
 
 def change(inside, left):
     inside.set()
