@@ -330,15 +330,24 @@ class Gate:
             await self._let_go(held, "closed")
 
     async def close(self) -> None:
-        """Close everything that is held: the session has ended. What a thread is still in is closed behind it."""
+        """Close everything that is held: the session has ended. What a thread is still in is closed behind it.
+
+        All of it at once, so that many things which take their time do not hold the end up for longer than one.
+        """
         self.is_closed = True
-        for held in self.holder.shut():
-            try:
-                await self._let_go(held, "cut short")
-            except OutriderError:  # the session is over either way, and the rest must be closed too
-                _log.exception("the end of %s could not be recorded", held.call)
+        held = self.holder.shut()
+        if len(held) == 1:
+            await self._cut_off(held[0])
+        elif held:
+            await asyncio.gather(*map(self._cut_off, held))
         if self._on_close is not None:
             await self._on_close()
+
+    async def _cut_off(self, held: Held) -> None:
+        try:
+            await self._let_go(held, "cut short")
+        except OutriderError:  # the session is over either way, and the rest must be closed too
+            _log.exception("the end of %s could not be recorded", held.call)
 
     async def _let_go(self, held: Held, outcome: str) -> None:
         self.holder.drop(held)

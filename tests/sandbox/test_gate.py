@@ -21,6 +21,7 @@ from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox import gate as gate_module
 from sandbox.gate import Gate
+from sandbox.held import CLOSE_TIMEOUT_S
 from sandbox.parties import CallSummary
 
 
@@ -405,6 +406,26 @@ async def test_bytes_go_to_what_was_opened_for_them_and_are_counted_on_record() 
     assert taker.got == b"abc"
     end = records.kept[-1]
     assert (end["kind"], end["call"], end["bytes"], end["data"]["items"]) == ("call.end", "t.open", 3, 2)
+
+
+async def test_many_things_that_are_slow_to_close_hold_the_end_up_as_long_as_one() -> None:
+    """Each is waited for some seconds; one after the other, a run that was stopped would go on for minutes."""
+    together = asyncio.Barrier(3)
+
+    class Slow(Taker):
+        async def close(self) -> None:  # type: ignore[override]  # of a thing that takes its time
+            await together.wait()  # until the others are closed as well
+
+    async def opened() -> Taker:
+        return Slow()
+
+    records = Records()
+    one = gate(table(open=Entry(opened, gives="handle")), records)
+    for _ in range(3):
+        await one.call("t.open", [], {})
+    async with asyncio.timeout(CLOSE_TIMEOUT_S / 2):
+        await one.close()
+    assert [kept["outcome"] for kept in records.kept[-3:]] == ["cut short"] * 3
 
 
 class AtOnce(Entry):
