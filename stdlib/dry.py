@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
 from policies.model import Facts
@@ -33,7 +32,7 @@ class Unreal(Handle):
 
     def __init__(self, kind: str, facts: Facts) -> None:
         self.kind = kind  # type: ignore[misc]  # of this one alone
-        self.facts = replace(facts, command=None)  # nothing runs that would count
+        self.facts = facts._replace(command=None)  # nothing runs that would count
 
     def fields(self) -> dict[str, Any]:
         """Return that it is none."""

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from policies.model import Facts
@@ -68,7 +68,7 @@ class Chosen:
     @property
     def quiet_facts(self) -> Facts:
         """What methods of it are decided on; without the command, as they start nothing that would count again."""
-        return replace(self.facts, command=None)
+        return self.facts._replace(command=None)
 
 
 def choose(argv: list[str], account: Somebody | None = None) -> Chosen:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from policies.model import Facts
@@ -153,7 +153,7 @@ class FixtureEntry:
         if spec.decides is not None:
             who = {name: "" for name in ("user", "group") if name in bound and spec.looks_up}
             user = User(bound["user"]) if who and bound["user"] else None  # who need not be on this machine
-            facts += [replace(one, user=user or one.user) for one in spec.decides(host, bound | who).facts]
+            facts += [one._replace(user=user or one.user) for one in spec.decides(host, bound | who).facts]
         yield Prepared(spec, tuple(facts) or (Facts(),), self._declared)
 
 

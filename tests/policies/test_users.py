@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def test_golden_verdicts(
     call: str, facts: Facts, user: User | None, own: User | None, effect: str, rule: str
 ) -> None:  # fmt: skip
     effective = Effective((Layer(SITE.name, SITE.rules),), own)
-    verdict = decide_effective(effective, call, replace(facts, user=user))
+    verdict = decide_effective(effective, call, facts._replace(user=user))
     assert (verdict.effect.value, verdict.rule) == (effect, rule)
     assert bool(verdict.reason) == (effect != "allow")
 
@@ -85,11 +84,11 @@ def test_whoever_is_denied_is_told_whom_the_rule_is_for() -> None:
     effective = Effective((Layer(SITE.name, SITE.rules),), ZERO)
     reason = decide_effective(effective, "tty.login", SHELL).reason
     assert reason == "site allows tty.login sh (/bin/sh) as deploy or www-data only, not as root"
-    reason = decide_effective(effective, "tty.login", replace(SHELL, user=User("deploy", group="docker"))).reason
+    reason = decide_effective(effective, "tty.login", SHELL._replace(user=User("deploy", group="docker"))).reason
     assert reason.endswith("only, not as deploy in group docker")
-    reason = decide_effective(effective, "tty.login", replace(SHELL, user=WWW)).reason
+    reason = decide_effective(effective, "tty.login", SHELL._replace(user=WWW)).reason
     assert reason == "site wants somebody asked about tty.login sh (/bin/sh) as www-data"
-    assert decide_effective(effective, "proc.exec", replace(ID, user=BACKUP)).reason.endswith("as backup")
+    assert decide_effective(effective, "proc.exec", ID._replace(user=BACKUP)).reason.endswith("as backup")
 
 
 @pytest.mark.parametrize("user", [None, ZERO, DEPLOY, User("1000"), User("x", group="y")])
@@ -98,7 +97,7 @@ def test_no_tier_of_ours_asks_as_whom(tier: Tier, user: User | None) -> None:
     """What was allowed stays allowed as anybody, and what was denied stays denied."""
     policy = builtin(tier)
     for call, facts in (("tty.login", SHELL), ("proc.exec", ID), ("fs.read", Facts(path="/etc/hosts"))):
-        with_user = decide(policy, call, replace(facts, user=user))
+        with_user = decide(policy, call, facts._replace(user=user))
         assert with_user == decide(policy, call, facts)
         assert decide_effective(Effective((Layer(policy.name, policy.rules),), user), call, facts) == with_user
 
@@ -119,7 +118,7 @@ USERS = st.builds(
 @given(st.lists(NAMES, min_size=1, max_size=3, unique=True), USERS)
 def test_root_is_only_had_where_a_rule_says_root(names: list[str], user: User) -> None:
     policy = load_policy(f"tier: admin\nallow: [{{call: tty.login, users: {json.dumps(names)}}}]\n", "p.yaml")
-    verdict = decide(policy, "tty.login", replace(SHELL, user=user))
+    verdict = decide(policy, "tty.login", SHELL._replace(user=user))
     assert verdict.allowed == (user.name in names and not user.group)
     if user.name == ROOT and verdict.allowed:
         assert ROOT in names
@@ -131,7 +130,7 @@ def test_more_denials_allow_no_more(names: list[str], user: User) -> None:
         f'tier: admin\nallow: [{{call: "*"}}]\ndeny: [{{call: "*", users: {json.dumps(names)}}}]\n', "p.yaml"
     )
     is_named = user.name in names or bool(set(user.others) & set(names))
-    assert decide(policy, "tty.login", replace(SHELL, user=user)).allowed == (not is_named)
+    assert decide(policy, "tty.login", SHELL._replace(user=user)).allowed == (not is_named)
 
 
 # what can be a name --------------------------------------------------------------------------------------------------
