@@ -27,6 +27,8 @@ ASKING: Final = frozenset({b"9p", b"nfs", b"nfs4"})
 MAX_BYTES: Final = 4 << 20  # of the list of mounts; 20,000 of them. With more, nothing counts as local
 LOOK_S: Final = 1.0  # between two looks at the least: others may mount and unmount as often as they like
 _READ_BYTES: Final = 64 << 10
+MAX_KEPT: Final = 8  # descriptors of what tells of other descriptors; the loop opens one thing at a time
+_INFO_BYTES: Final = 512  # of what is told of a descriptor; the mount is on its third line
 _MOUNT: Final = b"mnt_id:\t"
 
 
@@ -75,6 +77,46 @@ class _Seen:
         os.close(self._fd)
 
 
+class _Numbers:
+    """The number of the mount of each open object.
+
+    What tells of a descriptor (/proc/self/fdinfo) is made anew at each read from its beginning, of whatever is open
+    under its number then (``seq_show`` in Linux's fs/proc/fd.c). So a few of these stay open, and one system call does
+    for which opening, reading and closing are three.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, int] = {}  # descriptor -> what tells of it; owned
+        self._process = os.getpid()  # whose they are: in a child they would tell of its parent's
+
+    def of(self, fd: int) -> int:
+        """Return the number of the mount that ``fd`` was opened on; -1 if that is not told.
+
+        Raises:
+            OSError: As the kernel says; ``FileNotFoundError`` if ``fd`` is not open.
+        """
+        info = self._kept.get(fd)
+        if info is None or self._process != os.getpid():
+            return self._of_new(fd)
+        return _number_in(os.pread(info, _INFO_BYTES, 0))
+
+    def _of_new(self, fd: int) -> int:
+        info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+        is_kept = False
+        try:
+            text = os.pread(info, _INFO_BYTES, 0)
+            if len(self._kept) < MAX_KEPT and self._process == os.getpid():
+                is_kept = self._kept.setdefault(fd, info) == info
+        finally:
+            if not is_kept:
+                os.close(info)
+        return _number_in(text)
+
+    def __del__(self) -> None:
+        for info in self._kept.values():
+            os.close(info)
+
+
 class Mounts:
     """The mounts that this process sees. Nothing is known before the first look.
 
@@ -87,6 +129,7 @@ class Mounts:
         self._path = path
         self._clock = clock
         self._seen: _Seen | None = None
+        self._numbers = _Numbers()
         self._looks_at_s = clock()  # not before
         self._lock = threading.Lock()
 
@@ -120,15 +163,10 @@ class Mounts:
         seen = self._seen
         if seen is None:
             return False
-        return _mount_of(fd) in seen.local and not seen.has_changed()
+        return self._numbers.of(fd) in seen.local and not seen.has_changed()
 
 
-def _mount_of(fd: int) -> int:
-    """Return the number of the mount that ``fd`` was opened on; -1 if that is not told."""
-    info = os.open(f"/proc/self/fdinfo/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(info, _READ_BYTES)
-    finally:
-        os.close(info)
+def _number_in(text: bytes) -> int:
+    """Return the number of the mount in what is told of a descriptor; -1 if there is none."""
     digits = text.partition(_MOUNT)[2].partition(b"\n")[0]
     return int(digits) if digits.isdigit() else -1

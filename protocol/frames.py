@@ -20,6 +20,7 @@ from protocol import limits
 from protocol.errors import ProtocolError, TooLargeError
 
 _LEAVES = frozenset({type(None), bool, int, str, bytes})  # what needs no look inside
+_TEXT = frozenset({str})  # what the key of a map is
 LENGTH_BYTES = 4  # big-endian, in front of each frame of a byte stream
 BULK_BYTES = 4096  # of a frame that may be mostly a blob; looking at each byte of a smaller one costs microseconds
 FEW_VALUES = 32  # that are walked to find out
@@ -129,9 +130,8 @@ def _count(value: Any, levels: int) -> int:
         for item in value:  # no comprehension: that is a function, made each time
             count += 1 if type(item) in _LEAVES else _count(item, levels - 1)
         return count
-    for key in value:
-        if type(key) is not str:
-            raise ProtocolError("a map has a key that is not text")
+    if not _TEXT.issuperset(map(type, value)):
+        raise ProtocolError("a map has a key that is not text")
     count = 1 + len(value)
     for item in value.values():
         kind = type(item)  # a number minus itself is 0 unless it is infinite or NaN, of which the other branch tells

@@ -127,7 +127,7 @@ class Budget:
         Raises:
             BudgetError: More at once than the limit; nothing is held.
         """
-        for kind in set(kinds):
+        for kind in kinds if len(kinds) == 1 else set(kinds):
             limit = self.limits.open_files if kind == OPEN_FILES else self.limits.processes
             wanted = self._held[kind] + kinds.count(kind)
             if wanted > limit:

@@ -44,25 +44,37 @@ class resolve_at_once:  # a context, as stdlib.paths.resolve
 
     def __enter__(self) -> Target:
         try:
-            self._target = _opened(self._path, 0 if self._follow else os.O_NOFOLLOW)
+            self._target = _opened(self._path, 0 if self._follow else os.O_NOFOLLOW, self)
         except (OSError, OutriderError):  # the thread says what it is
             raise BlockingIOError from None
         return self._target
 
     def __exit__(self, *_: object) -> None:
-        if self._target is None:
-            return
+        with suppress(BlockingIOError):  # closed all the same
+            self.last_status()
+
+    def last_status(self) -> os.stat_result | None:
+        """Return what was opened is, and close it: one look tells both. None if that was done.
+
+        Raises:
+            BlockingIOError: It cannot be told, such as of a file system that was shut down after an error of its disk.
+        """
+        target, self._target = self._target, None
+        if target is None:
+            return None
         try:
-            has_name = os.fstat(self._target.fd).st_nlink > 0
-        except OSError:  # a file system that was shut down after an error of its disk
-            has_name = False
-        if has_name:
-            os.close(self._target.fd)
+            status = os.fstat(target.fd)
+        except OSError:
+            _close_apart(target.fd)
+            raise BlockingIOError from None
+        if status.st_nlink:
+            os.close(target.fd)
         else:  # the last to let go of an object without a name frees all that it holds, on the disk as well
-            _close_apart(self._target.fd)
+            _close_apart(target.fd)
+        return status
 
 
-def _opened(path: str, flags: int) -> Target:
+def _opened(path: str, flags: int, held: resolve_at_once) -> Target:
     if not _mounts.are_known:
         raise BlockingIOError
     fd = open_cached(path, flags)
@@ -70,7 +82,7 @@ def _opened(path: str, flags: int) -> Target:
         if _mounts.answers_at_once(fd):
             real = named(fd)
             if not real.endswith(DELETED):
-                return Target(path, real, fd, is_at_once=True)
+                return Target(path, real, fd, held)
         raise BlockingIOError
     except BaseException:  # of a file system that is not known: also to let go of it may take its time
         _close_apart(fd)

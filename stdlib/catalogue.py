@@ -202,7 +202,7 @@ class CallSpec:
             command = declared_command(host, bound[self.command], bound["args"])
             arguments[self.command] = command
             facts.append(command.facts)
-        if self._has_paths:
+        if self._paths:
             return _Opened(self, host, run, passage, arguments, facts)
         ready, performer = tuple(facts) or NO_FACTS, self.performer(host, run, passage, arguments)
         return _Reaching(ready, performer, self._target_of(bound)) if self.has_target else AtHand(ready, performer)
@@ -229,8 +229,8 @@ class CallSpec:
         return tuple(item.name for item in self.parameters)
 
     @cached_property
-    def _has_paths(self) -> bool:
-        return any(item.is_path for item in self.parameters)
+    def _paths(self) -> tuple[Parameter, ...]:
+        return tuple(item for item in self.parameters if item.is_path)
 
     @cached_property
     def _has_things(self) -> bool:
@@ -258,6 +258,8 @@ class CallSpec:
         implementation = self.implementation
         if implementation is None:
             raise ArgumentError(f"{self.name} is carried out by the worker, not by the gate")
+        if not self._injected:
+            return partial(implementation, **arguments)
         given = (host, run, passage)
         return partial(implementation, *[given[place] for place in self._injected], **arguments)
 
@@ -353,13 +355,12 @@ class _Opened:
     def __enter__(self) -> Prepared:
         spec, arguments = self._spec, self._arguments
         try:
-            for item in spec.parameters:
-                if item.is_path and arguments[item.name] is not None:
-                    given = arguments[item.name]
-                    is_list = type(given) is list
-                    arguments[item.name] = (
-                        [self._open(item, it) for it in given] if is_list else self._open(item, given)
-                    )
+            for item in spec._paths:
+                given = arguments[item.name]
+                if type(given) is list:
+                    arguments[item.name] = [self._open(item, it) for it in given]
+                elif given is not None:
+                    arguments[item.name] = self._open(item, given)
             performer = spec.performer(self._host, self._run, self._passage, arguments)
             return Prepared(tuple(self._facts) or NO_FACTS, performer)
         except BaseException as error:
@@ -386,7 +387,8 @@ class _Opened:
         return target
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
-        self._say_where(error)
+        if error is not None:
+            self._say_where(error)
         self._close()
 
     def _close(self) -> None:

@@ -49,6 +49,11 @@ def described(status: os.stat_result, *, is_at_once: bool = False) -> dict[str, 
     }  # fmt: skip
 
 
+def _described_last(path: Target) -> dict[str, Any] | None:
+    found = path.last_status()
+    return None if found is None else described(found, is_at_once=path.held is not None)
+
+
 class _Names:
     """The names of numbers, each looked up once."""
 
@@ -90,7 +95,7 @@ def status(path: Target) -> dict[str, Any] | None:
     ``type``, ``size`` (bytes), ``mode`` (octal text), ``uid``, ``gid``, ``owner``, ``group``, ``atime``, ``mtime``,
     ``ctime`` (seconds since 1970 UTC), ``inode``, ``nlink``.
     """
-    return described(os.fstat(path.fd), is_at_once=path.is_at_once) if path.exists else None
+    return _described_last(path)
 
 
 @call(
@@ -103,7 +108,7 @@ def status(path: Target) -> dict[str, Any] | None:
 )
 def link_status(path: Target) -> dict[str, Any] | None:
     """Return what ``path`` is as :code:`fs.stat` does, but of a symlink itself."""
-    return described(path.status(), is_at_once=path.is_at_once) if path.exists else None
+    return _described_last(path)
 
 
 @call(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from kernel.files import (
     AT_FDCWD,
@@ -34,13 +34,25 @@ class Gone(NotFoundError):
     """What was opened has no name any more, so nothing can be decided on it."""
 
 
+class Held(Protocol):
+    """What holds a target on the event loop."""
+
+    def last_status(self) -> os.stat_result | None:
+        """Return what it is, and close it; ``BlockingIOError`` where that cannot be told."""
+
+
 class Target(NamedTuple):  # made for each call with a path; a frozen class takes three times as long
     """A path that was opened, or found missing."""
 
     asked: str  # as the script wrote it
     real: str  # resolved; for a missing file: what it would be
     fd: int  # O_PATH descriptor, -1 if missing
-    is_at_once: bool = False  # used on the event loop (stdlib.at_once): what would wait is to raise BlockingIOError
+    held: Held | None = None  # by whom, if it is used on the event loop (stdlib.at_once)
+
+    @property
+    def is_at_once(self) -> bool:
+        """Whether it is used on the event loop: what would wait is to raise ``BlockingIOError``."""
+        return self.held is not None
 
     @property
     def exists(self) -> bool:
@@ -60,6 +72,16 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
     def status(self) -> os.stat_result:
         """Return what the opened object is."""
         return os.fstat(self.present().fd)
+
+    def last_status(self) -> os.stat_result | None:
+        """Return what the opened object is, None for what is missing; nothing more may be asked about it after that.
+
+        Raises:
+            BlockingIOError: On the event loop only, where that cannot be told.
+        """
+        if self.held is not None:
+            return self.held.last_status()
+        return os.fstat(self.fd) if self.exists else None
 
     def opened(self, flags: int, status: os.stat_result | None = None) -> Opened:
         """Return a context of a descriptor of the very same object, open for use. Only files and directories open.

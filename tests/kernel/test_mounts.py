@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mounting import told
 
-from kernel.mounts import LOOK_S, MAX_BYTES, Mounts, local_mounts
+from kernel.mounts import LOOK_S, MAX_BYTES, MAX_KEPT, Mounts, _Numbers, local_mounts
 
 LOCAL = b"1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
 TMPFS = b"2 1 0:23 / /run rw - tmpfs tmpfs rw,size=24684084k\n"
@@ -72,6 +72,58 @@ def test_a_descriptor_that_is_closed_is_an_error(tmp_path: Path) -> None:
     os.close(fd)
     with pytest.raises(FileNotFoundError):
         mounts.answers_at_once(fd)
+
+
+def test_what_is_told_is_of_what_is_open_now(tmp_path: Path) -> None:
+    """Not of what was open under the same number before; and of nothing, once that is closed."""
+    numbers, fd = _Numbers(), os.open(tmp_path, os.O_PATH)
+    try:
+        assert numbers.of(fd) == numbers.of(fd) == _told_of(fd)
+        other = os.open("/proc", os.O_PATH)
+        os.dup2(other, fd)
+        os.close(other)
+        assert numbers.of(fd) == _told_of(fd)
+    finally:
+        os.close(fd)
+    with pytest.raises(FileNotFoundError):
+        numbers.of(fd)
+
+
+def _told_of(fd: int) -> int:
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("mnt_id:"))
+
+
+def test_a_child_is_told_of_its_own(tmp_path: Path) -> None:
+    """What its parent keeps tells of the parent's."""
+    numbers, fd = _Numbers(), os.open(tmp_path, os.O_PATH)
+    numbers.of(fd)
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:  # pragma: no cover - in the child
+        try:
+            other = os.open("/proc", os.O_PATH)
+            os.dup2(other, fd)
+            os.write(write, b"%d %d" % (numbers.of(fd), _told_of(fd)))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    told_there, really = os.read(read, 64).split()
+    for descriptor in (read, write, fd):
+        os.close(descriptor)
+    assert told_there == really
+
+
+@pytest.mark.usefixtures("descriptors_kept")
+def test_few_are_kept_and_all_are_closed(tmp_path: Path) -> None:
+    """However many numbers come up."""
+    numbers, opened = _Numbers(), [os.open(tmp_path, os.O_PATH) for _ in range(2 * MAX_KEPT)]
+    before = len(os.listdir("/proc/self/fd"))
+    assert len({numbers.of(fd) for fd in opened}) == 1
+    assert len(os.listdir("/proc/self/fd")) == before + MAX_KEPT
+    for fd in opened:
+        os.close(fd)
+    del numbers
 
 
 def test_it_is_read_once_while_nothing_changes(tmp_path: Path) -> None:
@@ -156,7 +208,8 @@ def test_what_was_seen_counts_until_a_mount_comes_or_goes(tmp_path: Path) -> Non
 
 
 AGAIN = """
-from kernel.mounts import Mounts, _mount_of
+from kernel.mounts import Mounts, _Numbers
+_mount_of = _Numbers().of
 place = sys.argv[1] + "/m"
 mount(place, "tmpfs")
 mounts = Mounts()

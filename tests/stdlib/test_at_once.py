@@ -248,6 +248,7 @@ async def test_everything_is_closed(place: Path) -> None:
         for name in CALLS:
             await gate.call(name, [path], {})
     assert await asyncio.to_thread(VISITS.wait, 60)
+    at_once._mounts = at_once.Mounts()  # with which goes what it keeps
 
 
 @needs_local
@@ -265,6 +266,32 @@ async def test_what_has_lost_its_name_meanwhile_is_closed_on_a_thread(
     assert apart == []
     await gate_of(table, Kept()).call("fs.exists", [f"{place}/denied"], {})
     assert len(apart) == 1
+
+
+@needs_local
+@pytest.mark.parametrize("name", ["fs.stat", "fs.lstat"])
+async def test_the_look_that_is_given_also_tells_how_to_close(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """One look, after the decision, on what was opened then; without a name left a thread closes it."""
+    apart: list[int] = []
+    monkeypatch.setattr(at_once, "_close_apart", lambda fd: (apart.append(fd), os.close(fd)))
+    spec = load().find(name)
+    assert spec is not None
+    assert spec.implementation is not None
+    await gate_of(load(), Kept()).call(name, [f"{place}/denied"], {})  # names of its owner are known from now on
+    (place / "file").write_text("")
+    inode = (place / "file").stat().st_ino
+    look = spec.implementation
+
+    def swapped(path: Target) -> Any:
+        os.unlink(path.asked)
+        Path(path.asked).symlink_to("/etc")
+        return look(path)
+
+    table = type("Table", (), {"find": staticmethod(lambda _: replace(spec, implementation=swapped))})()
+    reply = await gate_of(table, Kept()).call(name, [f"{place}/file"], {})
+    assert (reply.value["inode"], reply.value["nlink"], len(apart)) == (inode, 0, 1)
 
 
 @needs_local
