@@ -26,7 +26,7 @@ from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program
 from sandbox.parties import Answer, CallTable, DryRun, Session
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.host import Host, RunContext, host_of_run
 from stdlib.store import KeyValue, Store
 

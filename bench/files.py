@@ -16,7 +16,8 @@ from bench.measure import Better, Measure, Peer, quantile, spread
 from bench.memory import pss_bytes
 from bench.workers import Bench
 from protocol.tiers import Tier
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.fs import described
 from stdlib.host import Host, RunContext
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, BudgetError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import MAX_METRICS, MAX_METRICS_CHARACTERS, MAX_STATUS_CHARACTERS, RunContext
 from stdlib.parameters import Bounds, Length
 

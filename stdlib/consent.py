@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import RunContext
 from stdlib.parameters import SAID, Bounds, Length
 

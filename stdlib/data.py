@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from stdlib.catalogue import local
+from stdlib.declaring import local
 from stdlib.parameters import Bounds
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from stdlib.catalogue import local
 from stdlib.data import both
+from stdlib.declaring import local
 from stdlib.parameters import Bounds, Data
 
 

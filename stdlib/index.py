@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.errors import InternalError
-from stdlib.catalogue import CallSpec, declared, withdraw
+from stdlib.call_specs import CallSpec, declared, withdraw
 
 FILE = Path(__file__).with_name("calls.json")
 _MODULE = "module"  # the key of a row that workers do not see

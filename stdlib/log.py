@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import MAX_LOG_CHARACTERS, RunContext
 
 # C0, DEL, C1 and the characters that turn the direction of text: they could make a reader see what is not there.

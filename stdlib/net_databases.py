@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeniedError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.handles import Private
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place

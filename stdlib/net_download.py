@@ -10,7 +10,8 @@ from protocol.limits import MAX_BLOB_NAME_CHARACTERS
 from protocol.tiers import Tier
 from protocol.transfer import blob_hash
 from stdlib.blobs import DEFAULT_BYTES, MAX_BYTES, drafted
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_blobs import Hash, blobs_of, shown_name
 from stdlib.host import Host, RunContext
 from stdlib.net_http import MAX_REDIRECTS, Hopper, UrlText, requesting

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Final
 from policies.targets import NetTarget
 from protocol.errors import DeadlineError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.net_probes import HostText, Port, Timeout, place
 from stdlib.net_streams import NetConnection, ReadBytes, bytes_of

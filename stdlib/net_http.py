@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, Permit, call
+from stdlib.call_specs import Decided, Permit
+from stdlib.declaring import call
 from stdlib.handles import Private
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, Timeout, pattern_of

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from policies.targets import NetTarget, read_address
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, Permit, call
+from stdlib.call_specs import Decided, Permit
+from stdlib.declaring import call
 from stdlib.host import Host, RunContext
 from stdlib.network import dns, hops, icmp
 from stdlib.network.connection import Connection

@@ -7,7 +7,8 @@ from typing import Any, Final
 from policies.targets import NetTarget
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place
 from stdlib.network.connection import Connection

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import accounts, socket_tables, trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 

@@ -18,7 +18,8 @@ from kernel.visits import begun_apart
 from policies.targets import NetTarget, read_address
 from protocol.errors import ArgumentError, BudgetError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, Permit, call
+from stdlib.call_specs import Decided, Permit
+from stdlib.declaring import call
 from stdlib.handles import Handle
 from stdlib.host import Host
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place

@@ -13,7 +13,7 @@ import psutil
 from protocol.errors import NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import rtnetlink, trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host, read_kernel
 from stdlib.parameters import Bounds, Length
 

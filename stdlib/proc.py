@@ -16,7 +16,7 @@ from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, NotFoundError
 from protocol.tiers import Tier
 from stdlib import proc_control, proc_run, proc_spawn
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Length
 from stdlib.proc_secrets import redacted

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final, Literal
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.proc_table import link_of, started_s, stat_of

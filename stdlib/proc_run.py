@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.dry import RAN
 from stdlib.handles import Private
 from stdlib.host import Command, Host

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 from policies.model import Facts
 from protocol.errors import ConflictError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.dry import ENDED
 from stdlib.handles import Handle
 from stdlib.host import Host

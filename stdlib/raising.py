@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from protocol import errors
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 
 Function = Callable[..., Any]
 
 #: Modules whose names in a declaration say what a call is, and are no helpers of it.
-_DECLARING = frozenset({"stdlib.catalogue", "stdlib.parameters", "stdlib.handles"})
+_DECLARING = frozenset({"stdlib.call_specs", "stdlib.declaring", "stdlib.parameters", "stdlib.handles"})
 #: What every call may raise, or the gate for it; the reference says so once.
 _OF_ALL = frozenset({"invalid_argument", "denied", "internal"})
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from stdlib import index, tables
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.host import MAX_LOG_CHARACTERS
 from stdlib.parameters import Parameter
 from stdlib.raising import errors_of

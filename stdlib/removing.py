@@ -12,7 +12,7 @@ from typing import Final
 
 from policies.model import Facts
 from protocol.errors import ConflictError, DeadlineError, TooLargeError
-from stdlib.catalogue import Permit
+from stdlib.call_specs import Permit
 
 MAX_DEPTH: Final = 100  # each level holds a descriptor
 MAX_GROWTH: Final = 1000  # entries that come while a directory is removed

@@ -14,7 +14,8 @@ from functools import cache
 from typing import Any
 
 from stdlib import shapes
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.wording import result_of
 
 

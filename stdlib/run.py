@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from protocol.errors import ArgumentError, BudgetError
 from protocol.frames import encode
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
 from stdlib.log import printable
 from stdlib.parameters import Bounds, Length

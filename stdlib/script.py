@@ -9,7 +9,8 @@ from policies.model import Facts
 from protocol.errors import UnavailableError
 from protocol.limits import MAX_NAME_CHARACTERS
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, call, local
+from stdlib.call_specs import Decided
+from stdlib.declaring import call, local
 from stdlib.host import Host, RunContext
 from stdlib.parameters import Length
 

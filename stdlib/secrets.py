@@ -15,7 +15,8 @@ from protocol.errors import NotFoundError, UnavailableError
 from protocol.redaction import Redactor
 from protocol.sealing import check_name
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.handles import Handle
 from stdlib.host import Host, RunContext
 from stdlib.parameters import Length

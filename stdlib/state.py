@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import RunContext
 from stdlib.parameters import HANDLE_KEY, Bounds, Length
 from stdlib.store import MAX_KEY_BYTES, KeyValue

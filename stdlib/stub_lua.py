@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.parameters import Parameter
 from stdlib.result_types import Record, results
 from stdlib.wording import COMMAND, allowed, by_family, kinds, markdown, type_of

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.parameters import Parameter
 from stdlib.result_types import Record, names_in, results
 from stdlib.wording import COMMAND, by_family, kinds, literal, markdown, type_of

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from protocol.errors import DeniedError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host, read_kernel
 from stdlib.parameters import Length
 from stdlib.virtual import cloud, container, hypervisor

@@ -20,7 +20,7 @@ from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import audit_log
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Length
 

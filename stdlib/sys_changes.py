@@ -16,7 +16,8 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import accounts, sys_packages, sys_services, sys_users, trees, units
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Form, Length
 from stdlib.tools import find_tool, run_tool

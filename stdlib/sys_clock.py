@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from protocol.tiers import Tier
 from stdlib import trees
-from stdlib.catalogue import call
 from stdlib.clocks import discipline
+from stdlib.declaring import call
 from stdlib.host import Host
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from protocol.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import accounts, crontabs, trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Command, Host
 from stdlib.parameters import Bounds, Length
 

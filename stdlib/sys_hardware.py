@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host, read_kernel
 from stdlib.parameters import Bounds
 

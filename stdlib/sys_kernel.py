@@ -17,7 +17,8 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Length
 from stdlib.sysctls import KEY, MAX_KEY_CHARACTERS, VALUE, key_of, relative_path

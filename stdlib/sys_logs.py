@@ -18,7 +18,7 @@ from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees, units
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host, read_kernel
 from stdlib.parameters import Bounds, Length
 from stdlib.redaction import redacted

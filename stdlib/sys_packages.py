@@ -16,7 +16,7 @@ from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from stdlib import package_lists, trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Length
 from stdlib.tools import find_tool, run_tool

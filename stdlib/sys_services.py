@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from protocol.errors import NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import trees, units
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Length
 from stdlib.tools import run_tool

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from protocol.errors import ArgumentError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import accounts, logins, trees
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 

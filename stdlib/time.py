@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, TooLargeError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Data, Length
 from stdlib.proc_parameters import Account, Argv, Directory, Environment, revealed_environment

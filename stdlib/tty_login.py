@@ -16,7 +16,8 @@ from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.terminal import MAX_COLS, MAX_ROWS
 from protocol.tiers import Tier
-from stdlib.catalogue import Decided, call
+from stdlib.call_specs import Decided
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.identities import Account, identify
 from stdlib.parameters import Bounds, Form, Length

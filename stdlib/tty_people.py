@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from protocol.errors import NotFoundError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import Host, PeopleHere
 from stdlib.parameters import ABSOLUTE, SAID, Length
 

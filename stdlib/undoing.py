@@ -26,7 +26,7 @@ from kernel.files import RENAME_NOREPLACE, rename_at
 from policies.model import Facts
 from protocol.errors import ConflictError, DeniedError, UnavailableError
 from stdlib import undoing_entries
-from stdlib.catalogue import Permit
+from stdlib.call_specs import Permit
 from stdlib.journal import MAX_ENTRY_BYTES, TOO_LARGE, Entry, Journal
 from stdlib.paths import failure
 from stdlib.places import Place, place

@@ -19,7 +19,7 @@ from typing import Final
 
 from policies.model import Facts
 from protocol.errors import ConflictError
-from stdlib.catalogue import Permit
+from stdlib.call_specs import Permit
 from stdlib.journal import MAX_ENTRY_BYTES, TOO_LARGE, Entry, Journal
 from stdlib.kept_trees import MAX_ENTRIES, NotKept, pieces, restore, state_of
 from stdlib.paths import failure

@@ -16,7 +16,7 @@ from typing import Any
 from cli.local.fixtures import results_of
 from protocol.document import Path
 from stdlib import shapes
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.wording import in_words, result_of
 
 Misfit = tuple[Path, str]

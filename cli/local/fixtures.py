@@ -20,7 +20,8 @@ from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from sandbox.gate import Passage
 from sandbox.parties import CallEntry
-from stdlib.catalogue import CallSpec, Catalogue
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import Catalogue
 
 
 class Declared:

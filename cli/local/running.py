@@ -26,7 +26,7 @@ from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
 from sandbox.parties import CallTable, DryRun, Session
 from stdlib.blobs import FolderBlobs
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.host import Host, RunContext
 from stdlib.identities import own_user
 from stdlib.journal import Journal

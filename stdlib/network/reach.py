@@ -29,7 +29,7 @@ FAMILIES: Final = {"any": socket.AF_UNSPEC, "4": socket.AF_INET, "6": socket.AF_
 
 
 class Authority(Protocol):
-    """Who decides; see ``stdlib.catalogue.Permit``."""
+    """Who decides; see ``stdlib.call_specs.Permit``."""
 
     async def settle(self, facts: Facts) -> None:
         """Return if the call is allowed on this, by the rules or by a person that they ask; else ``DeniedError``."""

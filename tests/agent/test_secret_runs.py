@@ -17,8 +17,10 @@ from protocol.signing import sign
 from protocol.tiers import Tier
 from protocol.timestamps import stamp
 from sandbox.parties import CallEntry
-from stdlib import catalogue
-from stdlib.catalogue import CallSpec, call, load
+from stdlib import call_specs
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
+from stdlib.declaring import call
 from stdlib.handles import Private
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,7 +37,7 @@ def declared() -> CallSpec:
         """Give back what it got, as a careless program does."""
         return f"got {data.reveal().decode()}"
 
-    return catalogue._declared.pop("check.echo")
+    return call_specs._declared.pop("check.echo")
 
 
 ECHO = declared()

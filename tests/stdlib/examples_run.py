@@ -18,7 +18,8 @@ from typing import Any
 
 from village import NoVillage, Village, enter
 
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 
 PLACE = Path("/tmp/examples")
 DONE = "ok"

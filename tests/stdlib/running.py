@@ -23,7 +23,8 @@ from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
 from sandbox.parties import CallTable, DryRun, Session
 from stdlib.blobs import FolderBlobs
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.identities import own_user
 from stdlib.journal import Journal

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.local.declared_results import Fit, form_of
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.handles import Handle
 
 

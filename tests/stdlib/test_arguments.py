@@ -13,7 +13,8 @@ from sandbox.gate import RULE_ARGUMENTS
 from sandbox.pure import PURE
 from sandbox.pure.declared import REQUIRED, SIGNATURES
 from sandbox.runtimes import CallError
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.parameters import MAX_LIST_ITEMS, MAX_TEXT_CHARACTERS, Bounds, Parameter
 
 NUMBERS: list[Any] = [True, "1", b"1", [], {}, math.nan, math.inf, -math.inf, 1 << 70, -(1 << 70), 1e300]

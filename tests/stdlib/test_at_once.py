@@ -32,8 +32,9 @@ from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.parties import Session
-from stdlib import at_once, catalogue, fs
-from stdlib.catalogue import CallSpec, load
+from stdlib import at_once, call_specs, declaring, fs
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.paths import Target
 
@@ -379,7 +380,7 @@ def test_a_file_system_that_never_answers_holds_up_its_own_call_alone(tmp_path: 
 )
 def test_only_calls_that_look_may_be_tried(unfit: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A change would be made twice, and would have no intent."""
-    monkeypatch.setattr(catalogue, "_declared", {})
+    monkeypatch.setattr(call_specs, "_declared", {})
 
     def look(path: Target) -> bool:
         """Look."""
@@ -393,7 +394,7 @@ def test_only_calls_that_look_may_be_tried(unfit: dict[str, Any], monkeypatch: p
         """Give a stream."""
         yield path.asked
 
-    declare: Callable[..., Any] = partial(catalogue.call, "t.look", tier=Tier.OBSERVE, at_once=True)
+    declare: Callable[..., Any] = partial(declaring.call, "t.look", tier=Tier.OBSERVE, at_once=True)
     for function, more in ((look, unfit), (wait, {}), (lines, {})):
         with pytest.raises(TypeError, match="event loop"):
             declare(**more)(function)

@@ -12,7 +12,7 @@ from running import AllPermitted
 
 from protocol.errors import ArgumentError
 from sandbox.pure import PURE
-from stdlib import catalogue
+from stdlib import call_specs
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_opened_is_named_by_its_parameter(name: str, parameter: s
 def test_a_path_that_cannot_be_closed_keeps_no_other_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """And of several failures none is forgotten."""
     closed: list[str] = []
-    really = catalogue.place
+    really = call_specs.place
 
     @contextmanager
     def failing(path: str, **named: Any) -> Iterator[Any]:
@@ -121,7 +121,7 @@ def test_a_path_that_cannot_be_closed_keeps_no_other_open(monkeypatch: pytest.Mo
 
     spec = CALLS.find("fs.rename")
     assert spec is not None
-    monkeypatch.setattr(catalogue, "place", failing)
+    monkeypatch.setattr(call_specs, "place", failing)
     bound = spec.bind(["/tmp/a", "/tmp/b"], {})
     with (
         pytest.raises(OSError, match="/tmp/a") as raised,

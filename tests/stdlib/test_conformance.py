@@ -26,7 +26,8 @@ from sandbox.gate import Gate
 from sandbox.held import Held
 from sandbox.parties import Session
 from sandbox.replies import Reply
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
 

@@ -14,7 +14,7 @@ from policies.model import Facts
 from protocol.frames import encode
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
-from stdlib.catalogue import CallSpec
+from stdlib.call_specs import CallSpec
 from stdlib.dry import Unreal
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import InternalError
-from stdlib import catalogue, index
+from stdlib import call_specs, catalogue, index
 
 
 def fresh(program: str) -> Any:
@@ -70,7 +70,7 @@ def test_a_module_that_fails_is_told_and_tried_again(tmp_path: Path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     source = tmp_path / "made_calls.py"
     declaration = '''
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from protocol.tiers import Tier
 
 @call("made.one", tier=Tier.OBSERVE)
@@ -91,7 +91,7 @@ async def one() -> int:
         assert found is not None
         assert found.name == "made.one"
     finally:
-        catalogue.withdraw("made_calls")
+        call_specs.withdraw("made_calls")
 
 
 def test_an_index_that_names_the_wrong_module_is_told() -> None:

@@ -10,7 +10,8 @@ from running import perform
 
 from protocol.errors import OutriderError
 from protocol.tiers import Tier
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.raising import errors_of
 

@@ -17,7 +17,8 @@ from running import perform
 
 from protocol.errors import OutriderError
 from stdlib import shapes
-from stdlib.catalogue import CallSpec, load
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
 from stdlib.reference import result_of
 
 #: Calls that only look, with what they need; all others of these families are made without arguments.

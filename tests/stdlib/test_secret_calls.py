@@ -18,8 +18,10 @@ from protocol.errors import ArgumentError, DeniedError, NotFoundError, Unavailab
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from sandbox.parties import CallEntry
-from stdlib import catalogue
-from stdlib.catalogue import CallSpec, call, load
+from stdlib import call_specs
+from stdlib.call_specs import CallSpec
+from stdlib.catalogue import load
+from stdlib.declaring import call
 from stdlib.handles import Private
 from stdlib.host import RunContext
 from stdlib.parameters import Bounds, Length
@@ -32,7 +34,7 @@ MARK = "[secret db]"
 
 def declared() -> dict[str, CallSpec]:
     """Declare calls that no product has, and take them out of the catalogue again."""
-    before = dict(catalogue._declared)
+    before = dict(call_specs._declared)
 
     @call("check.echo", tier=Tier.COMPUTE, lua="x")
     async def echo(data: Private) -> dict[str, Any]:
@@ -70,9 +72,9 @@ def declared() -> dict[str, CallSpec]:
         """Tell the sizes of what it got."""
         return [len(item.reveal()) for item in headers.values()]
 
-    made = {name: spec for name, spec in catalogue._declared.items() if name not in before}
+    made = {name: spec for name, spec in call_specs._declared.items() if name not in before}
     for name in made:
-        del catalogue._declared[name]
+        del call_specs._declared[name]
     return made
 
 
