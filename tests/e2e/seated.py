@@ -14,10 +14,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from fleet import Fleet, expect
+from server.sessions.recording import listed, read_segment
 from stdlib.tty_screen import Display, Size
 
 DEADLINE_S = 30.0
 GRANT = {"allow": [{"call": "tty.login"}]}
+SHELL = {"argv": ["/bin/sh"]}
 
 
 def token_of(fleet: Fleet) -> str:
@@ -151,3 +153,29 @@ async def seated(
 
 def recordings(fleet: Fleet) -> Path:
     return fleet.directory / "server" / "recordings"
+
+
+def recorded(fleet: Fleet, session: str) -> list[Any]:
+    where = recordings(fleet) / session
+    return [event for segment in listed(where) for event in read_segment(where, segment)]
+
+
+def recorded_output(fleet: Fleet, session: str) -> bytes:
+    return b"".join(event.values[1] for event in recorded(fleet, session) if event.word == "output")
+
+
+def session_shown(fleet: Fleet, session: str) -> dict[str, Any]:
+    return dict(expect(fleet.api.get(f"/api/v1/sessions/{session}"), 200))
+
+
+async def ended(fleet: Fleet, session: str) -> dict[str, Any]:
+    await asyncio.to_thread(
+        fleet.wait_for, "the end", lambda: session_shown(fleet, session)["status"] in ("ended", "killed", "lost")
+    )
+    return session_shown(fleet, session)
+
+
+def token(fleet: Fleet, principal: str, role: str) -> str:
+    """Return a new token of somebody else, who has one role."""
+    made = expect(fleet.api.post("/api/v1/tokens", json={"principal": principal, "roles": [role], "ttl_s": 600}), 201)
+    return str(made["token"])

@@ -1,6 +1,6 @@
 """Programs with a whole screen look over Outrider as they do in a terminal of this machine, cell by cell.
 
-tmux, which draws by its own clock, is held against itself in ``test_terminals``.
+tmux, which draws by its own clock, is held against itself in ``test_terminal_programs``.
 """
 
 from __future__ import annotations
