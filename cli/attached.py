@@ -3,7 +3,8 @@
 - What comes is written as it is; what was written is told, so that the host waits for a slow terminal and Ctrl-C stops
   what it should.
 - A connection that is lost is made anew, and what was missed is shown, as far as the server still shows it.
-- Talk (who came, who has the keyboard) goes to stderr, and waits while a program has the whole screen.
+- What is said beside the output, and when, is in ``cli.talk``; who is there, in ``cli.company``; what a program there
+  asks to have edited here, in ``cli.wishes``.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from cli import keyboard
+from cli.company import Company
 from cli.escapes import HELP, Escapes
 from cli.failures import from_problem
 from cli.settings import Context
+from cli.talk import Talk
 from cli.wired import Wired
+from cli.wishes import Wishes
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from protocol.limits import INPUT_WINDOW_BYTES
-from protocol.plain_text import one_line
 
 SEEN_BYTES: Final = 96 << 10  # of output between two times that it is told to be shown; a quarter of the lead
 OFFSET_BYTES: Final = 8  # before the output in each message
@@ -38,10 +41,6 @@ PATIENCE_S: Final = 120.0  # that a lost connection is tried again
 RETRY_S: Final = 1.0
 WRITE_BYTES: Final = 16 << 10  # at once to a slow terminal, so that keys are looked at between
 QUICK_S: Final = 0.005  # that a quick one takes for a whole message
-_ESCAPE: Final = b"\x1b"
-_SCREEN: Final = b"\x1b[?"  # how all of these begin
-_SCREEN_ON: Final = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
-_SCREEN_OFF: Final = (b"\x1b[?1049l", b"\x1b[?47l", b"\x1b[?1047l")
 _EOT: Final = b"\x04"
 
 
@@ -88,23 +87,15 @@ class Attached:
         self._sent = self._taken = 0  # bytes of input on this connection
         self._work = asyncio.Event()
         self._texts: deque[dict[str, Any]] = deque()
-        self._held: list[str] = []  # talk that waits for the screen
-        self._has_screen = False
-        self._people: dict[str, dict[str, Any]] = {}
-        self._you = ""
-        self._keyboard: str | None = None
-        self._asked: str | None = None  # who wanted the keyboard last
-        self._is_paused = False
+        self._talk = Talk()
+        self._company = Company()
         self._left = Left()
         self._is_leaving = asyncio.Event()
         self._has_said_hello = False
         self._greeting: dict[str, Any] | None = None  # the server's, until the terminal is there
         self._is_at_end = False  # of stdin
-        self._host = self._reason = ""
-        self._wish: tuple[int, str] | None = None  # number and path of what a program there asks to have edited
-        self._editing: asyncio.Task[None] | None = None  # has this terminal meanwhile
-        self._may_show = asyncio.Event()
-        self._may_show.set()
+        self._wishes = Wishes(self._talk, self._tell, self._edit)
+        self._reason = ""  # why the session is there
         self._is_quick = True  # the terminal here takes what it is given
         self._was_down = False  # the host's link was, and we were told
         self._failed: asyncio.Future[None]  # what broke when output was shown
@@ -123,12 +114,11 @@ class Attached:
             try:
                 await self._stay()
             finally:
-                if self._editing is not None:
-                    await asyncio.wait([self._editing])
+                await self._wishes.finish()
                 self._keys.stop()
                 if self._on_terminal:
                     loop.remove_signal_handler(signal.SIGWINCH)
-                    if self._has_screen:  # what had it is not here to give it back
+                    if self._talk.has_screen:  # what had it is not here to give it back
                         keyboard.write(b"\x1b[?1049l\x1b[?25h")
         return self._left
 
@@ -147,7 +137,7 @@ class Attached:
                 ends_s = ends_s or loop.time() + PATIENCE_S
                 if loop.time() > ends_s:
                     raise
-                self._say(f"[{error.message}; trying again, ~. to leave]")
+                self._talk.say(f"[{error.message}; trying again, ~. to leave]")
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY_S):
                     await self._is_leaving.wait()
@@ -216,7 +206,7 @@ class Attached:
 
         Much of it at once only as long as the terminal is quick.
         """
-        if not self._may_show.is_set() or (len(message) > WRITE_BYTES and not self._is_quick):
+        if not self._talk.may_show.is_set() or (len(message) > WRITE_BYTES and not self._is_quick):
             return False
         data = memoryview(message)[OFFSET_BYTES:]
         began_s = time.monotonic()
@@ -231,7 +221,7 @@ class Attached:
         return True
 
     async def _show(self, message: bytes) -> None:
-        await self._may_show.wait()
+        await self._talk.may_show.wait()
         rest = memoryview(message)[OFFSET_BYTES:]
         began_s = time.monotonic()
         while rest:
@@ -247,21 +237,7 @@ class Attached:
         if self._offset - self._told >= SEEN_BYTES:
             self._told = self._offset
             self._tell(type="seen", offset=self._offset)
-        if _ESCAPE in message and _SCREEN in message:  # the first is found without looking at each byte by itself
-            self._look_for_screen(message)
-
-    def _look_for_screen(self, data: bytes) -> None:
-        on = max(data.rfind(each) for each in _SCREEN_ON)
-        off = max(data.rfind(each) for each in _SCREEN_OFF)
-        if on != off:
-            self._has_screen = on > off
-            self._say_held()
-
-    def _say_held(self) -> None:
-        if not self._has_screen and self._may_show.is_set():
-            held, self._held = self._held, []
-            for text in held:
-                keyboard.say(text)
+        self._talk.look_for_screen(message)
 
     def _hear(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -275,17 +251,18 @@ class Attached:
                 self._taken = int(message["bytes"])
                 self._pace()
             case "people":
-                self._changed(message)
+                if (text := self._company.changed(message)) is not None:
+                    self._talk.say(f"[{text}]")
             case "notice":
-                self._say(f"[{message.get('text')}]")
+                self._talk.say(f"[{message.get('text')}]")
             case "client" if isinstance(message.get("number"), int):
-                self._wished(message)
+                self._wishes.hear(message, may_answer=self._on_terminal and self._company.have_keyboard)
             case "client":
-                self._say(f"[the host proposes to {message.get('action')} {message.get('path')}]")
+                self._talk.say(f"[the host proposes to {message.get('action')} {message.get('path')}]")
             case "refused":
-                self._say(f"[{message.get('message')}]")
+                self._talk.say(f"[{message.get('message')}]")
             case "skipped":
-                self._say(f"[{message.get('bytes'):,} bytes were not shown; the recording has them]")
+                self._talk.say(f"[{message.get('bytes'):,} bytes were not shown; the recording has them]")
             case "link":
                 self._linked(bool(message.get("up")))
             case _:  # size, process, marker: for other clients
@@ -295,24 +272,21 @@ class Attached:
         if is_up:
             self._is_there()
         if is_up and self._was_down:
-            self._say("[the host is back]")
+            self._talk.say("[the host is back]")
         elif not is_up:
-            self._say("[the host's link is lost; its shell goes on]")
+            self._talk.say("[the host's link is lost; its shell goes on]")
         self._was_down = not is_up
 
     def _hello(self, message: dict[str, Any]) -> None:
-        self._you = str(message["you"]["id"])
-        self._host, self._reason = str(message.get("host") or ""), str(message.get("reason") or "")
-        self._people = {each["id"]: each for each in message.get("people") or ()}
-        self._keyboard = message.get("keyboard")
-        self._is_paused = message.get("paused_by") is not None
+        self._company.hello(message)
+        self._wishes.host, self._reason = str(message.get("host") or ""), str(message.get("reason") or "")
         self._told = int(message.get("offset") or 0)
         if not self._has_said_hello:
             self._greeting = message
             if self._wanted.types or self._on_terminal:
                 self._keys.start()
         elif message.get("skipped"):
-            self._say(f"[{message['skipped']:,} bytes were missed; the recording has them]")
+            self._talk.say(f"[{message['skipped']:,} bytes were missed; the recording has them]")
         self._has_said_hello = True
         if message.get("opened", True):  # else the host may still refuse, and nothing is recorded
             self._is_there()
@@ -321,32 +295,6 @@ class Attached:
         greeting, self._greeting = self._greeting, None
         if greeting is not None:
             self._wanted.on_open(greeting)
-
-    def _changed(self, message: dict[str, Any]) -> None:
-        what, who, identity = message.get("what"), message.get("who"), message.get("id")
-        self._keyboard = message.get("keyboard")
-        if what == "joined":
-            self._people[str(identity)] = message
-            text = f"{who} joined as {message.get('role')}"
-        elif what == "left":
-            self._people.pop(str(identity), None)
-            text = f"{who} left"
-        elif what == "keyboard":
-            text = f"{who} has the keyboard" if who else "nobody has the keyboard"
-        elif what == "asked":
-            self._asked = str(identity)
-            text = f"{who} asks for the keyboard (~g gives it)"
-        else:
-            self._is_paused = what == "paused"
-            text = f"{what} by {who}"
-        if identity != self._you or what in ("paused", "resumed"):
-            self._say(f"[{text}]")
-
-    def _say(self, text: str) -> None:
-        if self._has_screen or not self._may_show.is_set():
-            self._held = [*self._held[-20:], one_line(text)]
-        else:
-            keyboard.say(one_line(text))
 
     # what goes -------------------------------------------------------------------------------------------------------
 
@@ -375,7 +323,7 @@ class Attached:
         """Read no more keys than can be sent."""
         if self._sent - self._taken >= INPUT_WINDOW_BYTES or len(self._typed) > 16:
             self._keys.stop()
-        elif not self._is_at_end and self._editing is None:
+        elif not self._is_at_end and not self._wishes.is_editing:
             self._keys.start()
         if self._typed and self._sent - self._taken < INPUT_WINDOW_BYTES:
             self._work.set()
@@ -413,76 +361,38 @@ class Attached:
         is_owner = self._wanted.role == "owner"
         if word == "?":
             for line in HELP.splitlines():
-                self._say(line)
+                self._talk.say(line)
         elif word == "d" or (word == "." and not is_owner) or (word == "." and self._socket is None):
             self._left.detached = True
             self._is_leaving.set()
         elif word == ".":
             self._tell(type="end", reason="")
         elif word == "k":
-            may_take = self._wanted.role in ("owner", "moderator") or self._keyboard is None
+            may_take = self._wanted.role in ("owner", "moderator") or self._company.keyboard is None
             self._tell(type="keyboard", action="take" if may_take else "ask")
         elif word == "g":
-            if self._asked is not None:
-                self._tell(type="keyboard", action="give", to=self._asked)
+            if self._company.asked is not None:
+                self._tell(type="keyboard", action="give", to=self._company.asked)
             else:
-                self._say("[nobody has asked for the keyboard]")
+                self._talk.say("[nobody has asked for the keyboard]")
         elif word == "c":
             self._tell(type="signal", name="INT")
         elif word == "m":
             self._tell(type="mark", text="marker")
         elif word == "z":
-            self._tell(type="resume" if self._is_paused else "pause")
+            self._tell(type="resume" if self._company.is_paused else "pause")
         elif word in ("e", "n"):
-            self._answer(is_wanted=word == "e")
+            self._wishes.answer(is_wanted=word == "e")
+            if self._wishes.is_editing:
+                self._keys.stop()
         elif word == "w":
-            self._say(f"[here: {self._everybody()}]")
+            self._talk.say(f"[here: {self._company}]")
 
-    # files that a program there asks to have edited -------------------------------------------------------------------
-
-    def _wished(self, message: dict[str, Any]) -> None:
-        number, path = int(message["number"]), str(message.get("path"))
-        if message.get("action") == "withdrawn":
-            if self._wish is not None and self._wish[0] == number:
-                self._wish = None
-                self._say("[it is not asked any more]")
-        elif message.get("action") != "edit" or not self._on_terminal or self._keyboard != self._you:
-            self._say(f"[{self._host} asks who types to {message.get('action')} {path}]")
-        else:
-            self._wish = number, path
-            self._say(f"[{self._host} asks to open {path} in your editor: ~e opens it, ~n does not]")
-
-    def _answer(self, *, is_wanted: bool) -> None:
-        if self._wish is None or self._editing is not None:
-            self._say("[nothing is asked]")
-            return
-        (number, path), self._wish = self._wish, None
-        if not is_wanted:
-            self._tell(type="edited", number=number, outcome="declined")
-            return
-        self._keys.stop()
-        self._may_show.clear()
-        self._editing = asyncio.create_task(self._edit(number, path))
-
-    async def _edit(self, number: int, path: str) -> None:
+    async def _edit(self, path: str) -> int:
         from cli import remote_edit
 
-        try:
-            status = await remote_edit.edit(
-                self._context, self._wanted.key, self._host, path, self._reason, self._wanted.session
-            )
-        except UnavailableError as error:
-            self._say(f"[{error}]")
-            status = 1
-        self._editing = None
-        self._may_show.set()
-        self._say_held()
-        self._tell(type="edited", number=number, outcome="failed" if status else "done")
-
-    def _everybody(self) -> str:
-        return ", ".join(
-            f"{each['who']} ({each['role']}{', keyboard' if identity == self._keyboard else ''})"
-            for identity, each in self._people.items()
+        return await remote_edit.edit(
+            self._context, self._wanted.key, self._wishes.host, path, self._reason, self._wanted.session
         )
 
 
