@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from hypothesis import settings
 # A machine that is busy is no fault of the code: what takes too long is found by the limit of the whole test.
 settings.register_profile("outrider", deadline=None)
 settings.load_profile("outrider")
+
+
+def pytest_configure() -> None:
+    """Have SIGINT do what it does by default, in this process and in all that tests start.
+
+    A shell without job control, such as that of a script, starts what is to run in the background with SIGINT ignored
+    (POSIX.1-2017, XCU 2.11). That is inherited over exec, and Python then installs no handler of its own (signal(3p)):
+    what tests send SIGINT to would not end.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _open_descriptors() -> dict[int, str]:
