@@ -31,6 +31,7 @@ from agent.recorder import Recorder
 from agent.runs import RunRequest
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
+from policies.ceiling import Ceiling
 from policies.decide import Effective, require_language
 from policies.model import Limits
 from protocol.errors import DeadlineError, TrustError, UnavailableError
@@ -107,15 +108,7 @@ class Admission:
         entry, proved, tried_of = await self._prove_or_try(request)
         required = await gather(entry, self._prove)  # what a trial requires must be approved all the same
         await self._confinement.ready()
-        # Read again: the file may have changed while the bundle came.
-        ceiling, now = self._trust.ceiling(), self._now()
-        check_not_frozen(ceiling, self.freeze)
-        self._trust.check_tier(proved, ceiling)
-        check_walls(self._confinement.walls, ceiling.required_walls)
-        manifest = entry.bundle.manifest
-        parameters = manifest.check_parameters(request.parameters)
-        effective = effective_policy(proved, manifest, ceiling, timeout_s=request.timeout_s, user=own_user())
-        require_language(effective, manifest.language)
+        ceiling, now, effective, parameters = self._within_ceiling(request, entry, proved, timeout_s=request.timeout_s)
         nonce = check_order(
             request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now, tried_of=tried_of
         )
@@ -131,16 +124,27 @@ class Admission:
         check_not_frozen(self._trust.ceiling(), self.freeze)
         entry, proved = await self._prove(request.digest)
         required = await gather(entry, self._prove)
+        ceiling, now, effective, parameters = self._within_ceiling(request, entry, proved, left=left)
+        check_covers(request, proved, self._trust.roster(), ceiling, now)
+        return Admitted(entry, proved, effective, parameters, None, required)
+
+    def _within_ceiling(
+        self, request: RunRequest, entry: Entry, proved: Authorised,
+        *, timeout_s: float | None = None, left: Limits | None = None,
+    ) -> tuple[Ceiling, datetime, Effective, dict[str, Any]]:  # fmt: skip
+        """Return the ceiling as it is now, the present, what may be done under it, and the parameters, all checked.
+
+        To be called once all is here: the ceiling may have changed while the bundle came.
+        """
         ceiling, now = self._trust.ceiling(), self._now()
         check_not_frozen(ceiling, self.freeze)
         self._trust.check_tier(proved, ceiling)
         check_walls(self._confinement.walls, ceiling.required_walls)
         manifest = entry.bundle.manifest
         parameters = manifest.check_parameters(request.parameters)
-        effective = effective_policy(proved, manifest, ceiling, left=left, user=own_user())
+        effective = effective_policy(proved, manifest, ceiling, timeout_s=timeout_s, left=left, user=own_user())
         require_language(effective, manifest.language)
-        check_covers(request, proved, self._trust.roster(), ceiling, now)
-        return Admitted(entry, proved, effective, parameters, None, required)
+        return ceiling, now, effective, parameters
 
     def check_still(self, request: RunRequest, admitted: Admitted) -> None:
         """Return if a run that had to wait may still begin.

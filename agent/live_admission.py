@@ -17,14 +17,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from agent.clock import to_us
-from agent.orders import Nonce
+from agent.orders import Nonce, check_may_order, malformed_is_not_trusted
 from agent.permission import grant_layer
 from policies.ceiling import KINDS_OF_USERS, Ceiling, Consent, users_layer
 from policies.decide import Effective, Layer
 from policies.load import builtin
 from policies.model import Effect, Limits, Rule
 from policies.users import User, read_users
-from protocol.errors import ArgumentError, OutriderError, TrustError
+from protocol.errors import TrustError
 from protocol.limits import MAX_CLOCK_SKEW_S
 from protocol.roster import Roster
 from protocol.signing import Envelope, open_envelope
@@ -161,18 +161,9 @@ def _check_order(
 
 
 def _open(wish: Wish, tier: Tier, roster: Roster, now: datetime) -> SessionOrder:
-    try:
+    with malformed_is_not_trusted():
         opened = open_envelope(Envelope.from_json(wish.order), "session_order", roster.keys(), what="the order")
         order = SessionOrder.parse(opened.body)
-        if not opened.key_ids & set(roster.operators(tier, now, issued=order.issued)):
-            names = ", ".join(sorted(roster.name_of(key_id) or "?" for key_id in opened.key_ids))
-            raise TrustError(
-                f"{names} may not order a session at tier {tier.label}", reason="operator_signature_required"
-            )
+        able = set(roster.operators(tier, now, issued=order.issued))
+        check_may_order(opened, able, roster, f"a session at tier {tier.label}")
         return order
-    except ArgumentError as error:
-        raise TrustError(f"the order is malformed: {error.message}", reason="malformed") from None
-    except TrustError:
-        raise
-    except OutriderError as error:
-        raise TrustError(f"the order cannot be read: {error.message}", reason="malformed") from None

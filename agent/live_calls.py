@@ -40,8 +40,7 @@ async def serve_call(session: LiveSession, pipe: Pipe) -> None:
         else:
             await pipe.send(["value", value])
     except OutriderError as error:
-        if pipe.is_open:
-            await pipe.send(["error", failure(error)])
+        await send_failure(pipe, error)
     finally:
         if held is not None:
             await session.gate.release(held.number)
@@ -66,6 +65,12 @@ async def _send_stream(session: LiveSession, pipe: Pipe, held: Held) -> None:
         if batch.is_end:
             await pipe.send(["end", batch.summary])
             return
+
+
+async def send_failure(pipe: Pipe, error: OutriderError) -> None:
+    """Say over a pipe what went wrong, if the other side is still there."""
+    if pipe.is_open:
+        await pipe.send(["error", failure(error)])
 
 
 def failure(error: OutriderError) -> dict[str, Any]:

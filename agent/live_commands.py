@@ -23,7 +23,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.live import LiveSession
-from agent.live_calls import failure
+from agent.live_calls import send_failure
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
 from protocol.limits import MAX_STREAM_DATA_BYTES
 from protocol.pipes import Pipe
@@ -96,8 +96,7 @@ async def serve_command(session: LiveSession, pipe: Pipe) -> None:
         await pipe.send(["started", {"command": held.number, **process.fields()}])
         await _attend(session, pipe, process, timeout_s)
     except OutriderError as error:
-        if pipe.is_open:
-            await pipe.send(["error", failure(error)])
+        await send_failure(pipe, error)
     finally:
         if held is not None:
             await session.gate.release(held.number)
@@ -191,8 +190,7 @@ async def serve_stdin(session: LiveSession, pipe: Pipe) -> None:
         stdin.close()
         await pipe.send(["value", {"bytes": size}])
     except OutriderError as error:
-        if pipe.is_open:
-            await pipe.send(["error", failure(error)])
+        await send_failure(pipe, error)
 
 
 async def serve_signal(session: LiveSession, pipe: Pipe) -> None:
@@ -205,8 +203,7 @@ async def serve_signal(session: LiveSession, pipe: Pipe) -> None:
         }  # fmt: skip
         await pipe.send(["value", await session.call("process.signal", arguments)])
     except OutriderError as error:
-        if pipe.is_open:
-            await pipe.send(["error", failure(error)])
+        await send_failure(pipe, error)
 
 
 def _process(session: LiveSession, header: Mapping[str, Any]) -> Process:

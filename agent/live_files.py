@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent.live import LiveSession
-from agent.live_calls import failure
+from agent.live_calls import send_failure
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
 from protocol.frames import decode
 from protocol.limits import MAX_STREAM_DATA_BYTES
@@ -55,7 +55,7 @@ async def serve_download(session: LiveSession, pipe: Pipe) -> None:
         told = {**about, "offset": offset, "length": length}
         await _send(session, pipe, held, told, is_whole=offset == 0 and length in (None, about["size"]))
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
     finally:
         if held is not None:
             await session.gate.release(held.number)
@@ -130,7 +130,7 @@ async def serve_upload(session: LiveSession, pipe: Pipe) -> None:
         else:
             await pipe.send(["value", _state(_upload(session, header))])
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
     finally:
         if is_own and number is not None:
             await session.gate.release(number)
@@ -142,7 +142,7 @@ async def serve_begin(session: LiveSession, pipe: Pipe) -> None:
         held = await _begin(session, pipe.header)
         await pipe.send(["value", {"upload": held.number, **_state(held)}])
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
 
 
 async def serve_state(session: LiveSession, pipe: Pipe) -> None:
@@ -151,7 +151,7 @@ async def serve_state(session: LiveSession, pipe: Pipe) -> None:
         held = _upload(session, pipe.header)
         await pipe.send(["value", await asyncio.to_thread(_state, held)])
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
 
 
 async def serve_finish(session: LiveSession, pipe: Pipe) -> None:
@@ -166,7 +166,7 @@ async def serve_finish(session: LiveSession, pipe: Pipe) -> None:
             await session.gate.release(number)
         await pipe.send(["value", done])
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
 
 
 async def serve_drop(session: LiveSession, pipe: Pipe) -> None:
@@ -175,7 +175,7 @@ async def serve_drop(session: LiveSession, pipe: Pipe) -> None:
         await session.gate.release(_upload(session, pipe.header).number)
         await pipe.send(["value", None])
     except OutriderError as error:
-        await _tell(pipe, error)
+        await send_failure(pipe, error)
 
 
 async def _begin(session: LiveSession, header: Mapping[str, Any]) -> Held:
@@ -252,8 +252,3 @@ def _number(header: Mapping[str, Any], name: str) -> int | None:
 
 def _shown(path: Any) -> str:
     return path.decode("utf-8", "backslashreplace") if isinstance(path, bytes) else str(path)[:200]
-
-
-async def _tell(pipe: Pipe, error: OutriderError) -> None:
-    if pipe.is_open:
-        await pipe.send(["error", failure(error)])

@@ -9,6 +9,8 @@ An order for a dry run is also taken from a reviewer of the script, where the ho
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,7 +21,7 @@ from protocol.errors import ArgumentError, OutriderError, TrustError
 from protocol.limits import MAX_CLOCK_SKEW_S
 from protocol.roster import Roster
 from protocol.schedules import ScheduleSpec, same_schedule
-from protocol.signing import Envelope, open_envelope
+from protocol.signing import Envelope, Opened, open_envelope
 from protocol.statements import Order
 from protocol.trials import check_not_own
 from protocol.trust import Authorised
@@ -83,26 +85,39 @@ def _open(
     request: RunRequest, proved: Authorised, roster: Roster, ceiling: Ceiling, now: datetime
 ) -> tuple[Order, frozenset[str]]:
     """Return an order and the keys of those who signed it."""
-    try:
+    with malformed_is_not_trusted():
         opened = open_envelope(Envelope.from_json(request.order), "order", roster.keys(), what="the order")
         order = Order.parse(opened.body)
         may = roster.operators if request.action == "run" else roster.schedulers
         able = set(may(proved.tier, now, issued=order.issued))
         if ceiling.dry_runs and request.dry_run and order.dry_run and request.action == "run":
             able |= set(roster.reviewers(proved.name, proved.tier, now, issued=order.issued))
-        if not opened.key_ids & able:
-            names = ", ".join(sorted(roster.name_of(key_id) or "?" for key_id in opened.key_ids))
-            raise TrustError(
-                f"{names} may not order a {request.action} at tier {proved.tier.label}",
-                reason="operator_signature_required",
-            )
+        check_may_order(opened, able, roster, f"a {request.action} at tier {proved.tier.label}")
         return order, opened.key_ids
+
+
+@contextmanager
+def malformed_is_not_trusted() -> Iterator[None]:
+    """The context in which an order is read: whatever is wrong with its form is ``TrustError``."""
+    try:
+        yield
     except ArgumentError as error:
         raise TrustError(f"the order is malformed: {error.message}", reason="malformed") from None
     except TrustError:
         raise
     except OutriderError as error:
         raise TrustError(f"the order cannot be read: {error.message}", reason="malformed") from None
+
+
+def check_may_order(opened: Opened, able: Set[str], roster: Roster, what: str) -> None:
+    """Return if one of those who signed an order is among the keys that may; ``what`` is ordered, for people.
+
+    Raises:
+        TrustError: ``operator_signature_required``: none of them is.
+    """
+    if not opened.key_ids & able:
+        names = ", ".join(sorted(roster.name_of(key_id) or "?" for key_id in opened.key_ids))
+        raise TrustError(f"{names} may not order {what}", reason="operator_signature_required")
 
 
 def _check_subject(order: Order, request: RunRequest, agent_id: str) -> None:

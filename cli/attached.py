@@ -26,12 +26,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from cli import keyboard
 from cli.company import Company
 from cli.escapes import HELP, Escapes
-from cli.failures import from_problem
+from cli.failures import from_problem, from_refusal
 from cli.settings import Context
 from cli.talk import Talk
 from cli.wired import Wired
 from cli.wishes import Wishes
-from protocol.errors import OutriderError, ProtocolError, UnavailableError
+from protocol.errors import UnavailableError
 from protocol.limits import INPUT_WINDOW_BYTES
 
 SEEN_BYTES: Final = 96 << 10  # of output between two times that it is told to be shown; a quarter of the lead
@@ -155,7 +155,7 @@ class Attached:
             ) as socket:  # fmt: skip
                 return await self._serve(cast(Wired, socket))
         except InvalidStatus as error:
-            raise _refusal(error) from None
+            raise from_refusal(error.response.status_code, error.response.body) from None
         except ConnectionClosed:
             return False
         except (OSError, WebSocketException, TimeoutError) as error:
@@ -394,13 +394,3 @@ class Attached:
         return await remote_edit.edit(
             self._context, self._wanted.key, self._wishes.host, path, self._reason, self._wanted.session
         )
-
-
-def _refusal(error: InvalidStatus) -> OutriderError:
-    try:
-        problem = json.loads(error.response.body or b"")
-    except ValueError:
-        problem = None
-    if isinstance(problem, dict) and "code" in problem:
-        return from_problem(problem)
-    return ProtocolError(f"the server answered {error.response.status_code} and does not look like an Outrider server")

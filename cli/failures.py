@@ -79,6 +79,17 @@ def from_problem(problem: Mapping[str, Any]) -> OutriderError:
     return kind(message, where=place)
 
 
+def from_refusal(status: int, body: bytes | bytearray | None) -> OutriderError:
+    """Return the error that the answer to a WebSocket's handshake tells of; what holds no problem is no Outrider's."""
+    try:
+        problem = json.loads(body or b"")
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict) and "code" in problem:
+        return from_problem(problem)
+    return ProtocolError(f"the server answered {status} and does not look like an Outrider server")
+
+
 def show(output: Output, error: OutriderError) -> int:
     """Write the error and return its exit status."""
     if output.as_json:

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cli.reading import text_of
 from protocol.document import Document, load
-from protocol.errors import ArgumentError, DocumentError, TooLargeError
+from protocol.errors import ArgumentError, DocumentError
 from protocol.roster import parse
 from protocol.signing import Envelope, Signer, add_signature, peek, sign
 from protocol.timestamps import stamp
@@ -27,17 +28,7 @@ def read_text(path: Path) -> str:
         ArgumentError: It cannot be read, or is not text.
         TooLargeError: It is over its bound.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_ROSTER_BYTES + 1)
-    except OSError as error:
-        raise ArgumentError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    if len(data) > MAX_ROSTER_BYTES:
-        raise TooLargeError(f"is larger than {MAX_ROSTER_BYTES} bytes", where=str(path))
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise ArgumentError("is not text in UTF-8", where=str(path)) from None
+    return text_of(path, MAX_ROSTER_BYTES)
 
 
 def sign_file(path: Path, key: Signer, now: datetime) -> Envelope:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from protocol.errors import NotFoundError, TrustError, UnavailableError
 from protocol.transfer import PIECE_BYTES, PREFIX, Header, Receiving
+from server.durable import sync_directory
 
 _PARTIAL: Final = "partial"
 
@@ -166,7 +167,7 @@ class Arrival:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             self._path.rename(place)
             for directory in (place.parent, place.parent.parent):
-                _sync(directory)
+                sync_directory(directory)
         except TrustError:
             self._path.unlink(missing_ok=True)
             raise
@@ -184,11 +185,3 @@ class Arrival:
 
 def _refused(error: OSError) -> UnavailableError:
     return UnavailableError(f"the blob cannot be written: {error.strerror}", detail=repr(error))
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

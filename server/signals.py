@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -21,6 +22,17 @@ class Bell:
         """Something changed."""
         self._next.set()
         self._next = asyncio.Event()
+
+
+async def wait_for_any(tickets: Iterable[asyncio.Event], timeout_s: float) -> bool:
+    """Wait for one of several; return False if none came in time."""
+    waits = [asyncio.ensure_future(ticket.wait()) for ticket in tickets]
+    try:
+        done, _ = await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 Shown = dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,10 +12,10 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from cli.failures import from_problem
+from cli.failures import from_refusal
 from cli.settings import Context
 from cli.wired import Wired
-from protocol.errors import NotConnectedError, OutriderError, ProtocolError, UnavailableError
+from protocol.errors import NotConnectedError, ProtocolError, UnavailableError
 from protocol.events import Event
 from protocol.forwarding import PROTOCOL, PURPOSE
 from protocol.limits import MAX_LINK_FRAME_BYTES
@@ -56,7 +55,7 @@ class Wire:
                 ssl=ssl.create_default_context() if scheme == "wss" else None, create_connection=Wired,
             )  # fmt: skip
         except InvalidStatus as error:
-            raise _refusal(error) from None
+            raise from_refusal(error.response.status_code, error.response.body) from None
         except (OSError, TimeoutError, WebSocketException) as error:
             raise UnavailableError(f"{context.server} cannot be reached: {error or type(error).__name__}") from None
         return cls(cast(Wired, socket))
@@ -116,13 +115,3 @@ class Wire:
             if not self._failed.done():
                 self._failed.set_exception(error)
         return True
-
-
-def _refusal(error: InvalidStatus) -> OutriderError:
-    try:
-        problem = json.loads(error.response.body or b"")
-    except ValueError:
-        problem = None
-    if isinstance(problem, dict) and "code" in problem:
-        return from_problem(problem)
-    return ProtocolError(f"the server answered {error.response.status_code} and does not look like an Outrider server")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cli.reading import text_of
 from policies.load import builtin, load_policy
 from policies.model import Policy
-from protocol.errors import ArgumentError, TooLargeError
 from protocol.tiers import Tier
 
 MAX_POLICY_BYTES = 256 * 1024  # chosen without measurement; the five of ours take a few KiB
@@ -21,20 +21,11 @@ def file_policy(path: Path) -> Policy:
     """Return the policy in a file.
 
     Raises:
-        ArgumentError: It cannot be read.
+        ArgumentError: It cannot be read, or is no text.
+        TooLargeError: It is over its bound.
         DocumentError: It is wrong, at the place named.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_POLICY_BYTES + 1)
-    except OSError as error:
-        raise ArgumentError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    if len(data) > MAX_POLICY_BYTES:
-        raise TooLargeError(f"is larger than {MAX_POLICY_BYTES} bytes", where=str(path))
-    try:
-        return load_policy(data.decode("utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise ArgumentError("is not text in UTF-8", where=str(path)) from None
+    return load_policy(text_of(path, MAX_POLICY_BYTES), str(path))
 
 
 def find_policy(which: str) -> Policy:

@@ -22,6 +22,7 @@ from server.api.pages import Cursor, Limit, Order, Page, page
 from server.core import Core
 from server.services import records, tree
 from server.services.discretion import towards
+from server.signals import wait_for_any
 from server.store.tables import records as table
 from server.store.tables import tokens
 
@@ -71,13 +72,13 @@ async def tail(request: Request, core: CoreOf, caller: RecordReader, agent: str 
 async def _follow(core: Core, caller: Caller, ledger: str | None, position: int) -> AsyncIterator[str]:
     yield ": following\n\n"
     while not core.is_ending.is_set():
-        tickets = core.records_arrived.ticket(), core.access_changed.ticket()
+        tickets = core.records_arrived.ticket(), core.access_changed.ticket(), core.is_ending
         if not await core.database.read(lambda connection: is_valid(connection, caller.token_id)):
             return  # a token that ended opens nothing any more, a stream that is open included
         found = await core.database.read(partial(_after, caller=caller, position=position, ledger=ledger))
         for position, record in found:
             yield f"id: {position}\ndata: {json.dumps(record)}\n\n"
-        if not found and not await _rung(core, tickets):
+        if not found and not await wait_for_any(tickets, limits.TAIL_HEARTBEAT_S):
             yield ": nothing new\n\n"
 
 
@@ -89,17 +90,6 @@ def _after(
         return found
     discretion = towards(connection, caller)
     return [(at, discretion.told(record)) for at, record in found]
-
-
-async def _rung(core: Core, tickets: tuple[asyncio.Event, ...]) -> bool:
-    """Wait for new records, a change of access or the server's end; False if none came in time for a sign of life."""
-    waits = [asyncio.ensure_future(event.wait()) for event in (*tickets, core.is_ending)]
-    try:
-        done, _ = await asyncio.wait(waits, timeout=limits.TAIL_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
-    finally:
-        for each in waits:
-            each.cancel()
 
 
 def is_valid(connection: Connection, token_id: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from server.api.streams import streamed
 from server.core import Core
 from server.services import live, records
 from server.services.discretion import towards
+from server.signals import wait_for_any
 
 router = APIRouter(prefix="/sessions/{identity}", tags=["sessions"])
 _POSITION: Final = re.compile(r"[0-9]{1,18}")
@@ -77,18 +77,8 @@ async def _follow(core: Core, caller: Caller, agent: str, session: str, position
             core.editing.forget(session)
             yield 'event: end\ndata: {"event": "end"}\n\n'
             return
-        if not await _rung(tickets):
+        if not await wait_for_any(tickets, limits.TAIL_HEARTBEAT_S):
             yield ": nothing new\n\n"
-
-
-async def _rung(tickets: tuple[asyncio.Event, ...]) -> bool:
-    waits = [asyncio.ensure_future(event.wait()) for event in tickets]
-    try:
-        done, _ = await asyncio.wait(waits, timeout=limits.TAIL_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-        return bool(done)
-    finally:
-        for each in waits:
-            each.cancel()
 
 
 @router.put("/editing", status_code=204)

@@ -23,6 +23,7 @@ from backports import zstd
 
 from protocol.errors import NotFoundError, UnavailableError
 from protocol.recording import Event, Segment, end_of, output_between, pack, pack_output, segments, unpack
+from server.durable import sync_directory
 
 SEGMENT_BYTES: Final = 1 << 20  # of events; what a seek reads at most
 SYNC_S: Final = 2.0  # between two times that a recording is made durable
@@ -259,7 +260,7 @@ def seal(directory: Path, segment: Segment, whole: int | None = None) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    _sync_directory(directory)
+    sync_directory(directory)
     raw.unlink()
 
 
@@ -271,14 +272,6 @@ def _compressed(data: memoryview) -> bytes:
     packed = packer.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
     _of_thread.packer = packer
     return packed
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot(error: OSError) -> UnavailableError:
