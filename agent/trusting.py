@@ -21,6 +21,7 @@ from agent import approvals, limits, owner_freeze, withdrawn
 from agent.cache import Entry
 from agent.config import AgentConfig
 from agent.files import read_bounded, write_durably
+from agent.own_files import guarded
 from agent.statedir import StateDir
 from policies.ceiling import DEFAULT, Ceiling, load_ceiling
 from protocol.errors import DeniedError, NotFoundError, OutriderError, TooLargeError, TrustError, UnavailableError
@@ -60,7 +61,8 @@ class Trust:
         self._rosters = _stored_roster(state, config, now)
         self._withdrawn = withdrawn.load(state.withdrawals)
         self._proofs = Proofs()
-        self._ceiling: Ceiling = DEFAULT
+        self._unwritten = guarded(DEFAULT, state.path)  # where the owner has said nothing
+        self._ceiling = self._unwritten
         self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
 
     # what people said ----------------------------------------------------------------------------------------------
@@ -193,6 +195,8 @@ class Trust:
     def ceiling(self) -> Ceiling:
         """Return the ceiling as its file stands now, with the owner's freeze; without a file, the strictest one.
 
+        Under each of them no call reaches the files of the agent itself (:mod:`agent.own_files`).
+
         Raises:
             DocumentError: It is wrong at a named place: nothing may run.
             UnavailableError: It cannot be read, or others could write it: nothing may run.
@@ -214,14 +218,15 @@ class Trust:
             status = path.stat()
         except FileNotFoundError:
             self._ceiling_stamp = None
-            return DEFAULT
+            return self._unwritten
         except OSError as error:
             raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
         # The time of the last change is also that of owner and mode: nobody else may come to be able to write it.
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
         if stamp != self._ceiling_stamp:
             content = read_bounded(path, _MAX_CEILING_BYTES)
-            self._ceiling = load_ceiling(content.decode("utf-8", "replace"), path.name)
+            written = load_ceiling(content.decode("utf-8", "replace"), path.name)
+            self._ceiling = guarded(written, self._state.path)
             self._ceiling_stamp = stamp
         return self._ceiling
 

@@ -223,3 +223,33 @@ def test_those_who_watch_see_records_and_what_is_edited(host: Fleet, tmp_path: P
     assert '"cursor": [1, 10]' in text
     assert "event: end" in text
     expect(host.api.put(f"{session}/editing", json=told), 409)
+
+
+@pytest.mark.parametrize("kind", ["files", "command"])
+def test_the_agents_own_files_are_out_of_reach_at_every_tier(host: Fleet, kind: str, tmp_path: Path) -> None:
+    """The owner's ceiling is as high as whoever may write it; by a call of tier admin everybody might."""
+    session = opened(host, kind=kind)
+    state = host.directory / "host-1"
+    before = {path: path.read_bytes() for path in (state / "ceiling.yaml", state / "identity.key")}
+    (tmp_path / "way").symlink_to(state)
+    for path in (*before, tmp_path / "way" / "ceiling.yaml", state / "frozen.json"):
+        assert get(host, session, path).status_code == 403, path
+        assert put(host, session, path, b"highest_tier: admin").status_code == 403, path
+    away = str(state.parent) + "-2"
+    for call, arguments in (
+        ("fs.rename", {"source": str(state), "path": away}),
+        ("fs.rename", {"source": str(state.parent), "path": away}),
+        ("fs.link", {"source": str(state / "ceiling.yaml"), "path": str(tmp_path / "hard")}),
+        ("fs.unlink", {"path": str(state / "ceiling.yaml")}),
+        ("fs.remove", {"path": str(state), "recursive": True}),
+        ("fs.remove", {"path": str(state.parent), "recursive": True}),
+        ("fs.chmod", {"path": str(state / "ceiling.yaml"), "mode": "0666"}),
+    ):  # fmt: skip
+        answer = host.api.post(f"{session}/calls", json={"call": call, "arguments": arguments})
+        assert answer.status_code == 403, (call, answer.text)
+        assert "the agent's own files: deny" in answer.text
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    assert not (state / "frozen.json").exists()
+    assert put(host, session, tmp_path / "else", b"x").status_code == 201
+    host.api.post(f"{session}/close", json={})
