@@ -157,7 +157,9 @@ def happened(item: Item) -> str | None:
         case "notice" | "marker":
             return f"* {about.get('text')}"
         case "call":
-            return f"> {about.get('call')} {_arguments(about)}{about.get('verdict')} {about.get('outcome')}"
+            return (
+                f"> {about.get('call')} {_arguments(about)}{about.get('verdict')} {about.get('outcome')}{_left(about)}"
+            )
         case "gap":
             return f"* {about['to'] - about['from']} bytes were lost"
         case "exit":
@@ -176,6 +178,12 @@ def _arguments(record: Item) -> str:
             cut = "..." if len(value) > ARGUMENT_CHARACTERS else ""
             told.append(f"{name}={value[:ARGUMENT_CHARACTERS]}{cut}")
     return "".join(f"{each} " for each in told)
+
+
+def _left(record: Item) -> str:
+    """Return what a change of a file left there, where the host told it."""
+    told = (record.get("data") or {}).get("new_hash")
+    return f" -> sha256:{told:.64}" if isinstance(told, str) else ""
 
 
 def _how(about: Item) -> str:

@@ -70,6 +70,8 @@ MAX_CACHED_VERDICTS: Final = 256  # of one run; more different facts than that a
 RULE_UNKNOWN: Final = "catalogue: no such call"
 RULE_ARGUMENTS: Final = "catalogue: the arguments do not fit"
 RULE_BUDGET: Final = "limits"
+PROOFS: Final = ("old_hash", "new_hash", "journal")  # fields of results of changes that stand in their records
+MAX_PROOF_CHARS: Final = 128  # of one of them: a SHA-256 in hexadecimal digits has 64
 DRY: Final = "dry"  # the outcome of a call that a dry run did not carry out
 RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
 _ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
@@ -250,7 +252,8 @@ class Gate:
             self._recorder.check_room()
             answer(reply.body)
         outcome = DRY if attempt.is_dry else "ok"
-        self._record(attempt, outcome if reply.error is None else reply.error.code, len(reply.body))
+        told = _proof(reply.value) if attempt.changes and not attempt.is_dry else None
+        self._record(attempt, outcome if reply.error is None else reply.error.code, len(reply.body), told)
         if attempt.rule == RULE_BUDGET and isinstance(reply.error, BudgetError) and reply.error.budget in _ENDING:
             raise reply.error
         if answer is not None and not is_early:
@@ -603,7 +606,7 @@ class Gate:
         except OutriderError:  # the session ends anyway, and a cancellation must not be lost
             _log.exception("the end of call %s could not be recorded", attempt.name)
 
-    def _record(self, attempt: _Attempt, outcome: str, size_bytes: int) -> None:
+    def _record(self, attempt: _Attempt, outcome: str, size_bytes: int, told: dict[str, str] | None = None) -> None:
         duration_us = (self._clock_ns() - attempt.started_ns) // 1000
         if len(self.summaries) < MAX_SUMMARIES:
             self.summaries.append(
@@ -622,6 +625,7 @@ class Gate:
             outcome=outcome,
             duration_us=duration_us,
             bytes=size_bytes,
+            **({"data": told} if told else {}),
         )
 
     def _names(self, call: str, kind: str, outcome: str, duration_us: int, size_bytes: int) -> dict[str, Any]:
@@ -646,6 +650,16 @@ def _leave(preparing: asyncio.Future[tuple[PreparedCall, ExitStack]]) -> None:
 def _go_on(attempt: _Attempt) -> None:
     if attempt.is_cut_short:
         raise DeadlineError(f"{attempt.name} was cut short before it began")
+
+
+def _proof(value: Any) -> dict[str, str] | None:
+    """Return what the record of a change tells of its result: from what to what, and what takes it back.
+
+    The arguments alone do not say it: a patch is a part, and a writer's pieces came another way.
+    """
+    if type(value) is not dict:
+        return None
+    return {name: told for name in PROOFS if type(told := value.get(name)) is str and len(told) <= MAX_PROOF_CHARS}
 
 
 def _denial(name: str, facts: Facts, verdict: Verdict, answer: str = NOBODY_TO_ASK) -> DeniedError:

@@ -365,6 +365,10 @@ def test_an_edit_shows_its_diff_is_on_record_and_can_be_undone(outrider: Shell, 
     assert stat.S_IMODE((there / "x").stat().st_mode) == 0o640
     patch = host.wait_for("the record", lambda: host.records("host-1", call="fs.patch", kind="call")[-1:])[0]
     assert "+three" in patch["arguments"]["diff"]
+    assert patch["data"]["new_hash"] == hashlib.sha256(b"one\nthree\n").hexdigest()
+    assert patch["data"]["journal"] == journal(saved), "who reads the record can take it back"
+    played = done(outrider("session", "play", patch["session"], "--format", "text")).out
+    assert f"-> sha256:{patch['data']['new_hash']}" in played
     done(outrider("file", "undo", "host-1", journal(saved), *ADMIN))
     assert (there / "x").read_text() == "one\ntwo\n"
 

@@ -55,6 +55,26 @@ async def test_an_allowed_call_is_performed_and_recorded() -> None:
 
 
 @pytest.mark.parametrize("is_blocking", [False, True])
+async def test_a_change_tells_on_record_from_what_to_what(is_blocking: bool) -> None:
+    """Else nobody could say later whether a file is what an edit left: its diff alone does not."""
+
+    def changed(*_: Any) -> Any:
+        return {
+            "created": False, "old_hash": "aa", "new_hash": "bb", "journal": "j1", "no_undo": None, "diff": "secret",
+        }  # fmt: skip
+
+    records = Records()
+    calls = table(
+        change=Entry(changed, changes=True, is_blocking=is_blocking), look=Entry(changed, is_blocking=is_blocking),
+        odd=Entry(lambda *_: {"new_hash": 5, "old_hash": None, "journal": "x" * 1000}, changes=True),
+    )  # fmt: skip
+    for name in ("change", "look", "odd"):
+        assert (await gate(calls, records).call(f"t.{name}", [], {})).ok
+    told = [kept.get("data") for kept in records.kept if kept["kind"] == "call"]
+    assert told == [{"old_hash": "aa", "new_hash": "bb", "journal": "j1"}, None, None]
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
 async def test_a_denied_call_is_not_performed(is_blocking: bool) -> None:
     """Opened, decided, closed; one record with the rule."""
     records, entry = Records(), Entry(value, is_blocking=is_blocking)
