@@ -11,17 +11,19 @@ import asyncio
 import os
 import socket
 import stat
+import struct
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, ClassVar, Final
 
-from kernel.visits import begun_apart
 from policies.targets import NetTarget, read_address
-from protocol.errors import ArgumentError, BudgetError, UnavailableError
+from protocol.errors import ArgumentError, BudgetError, DeadlineError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.call_specs import Decided, Permit
 from stdlib.declaring import call
 from stdlib.handles import Handle
 from stdlib.host import Host
+from stdlib.lending import begun
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place
 from stdlib.network.connection import Connection, failure
 from stdlib.network.meter import Meter
@@ -33,6 +35,7 @@ from stdlib.paths import Target
 MAX_READ_BYTES: Final = 512 << 10
 MAX_DATAGRAM_BYTES: Final = 65_507  # of UDP over IPv4
 BACKLOG: Final = 16
+_TIMEVAL: Final = struct.Struct("@ll")  # of SO_SNDTIMEO, socket(7): seconds and microseconds
 
 ReadBytes = Annotated[int, Bounds(1, MAX_READ_BYTES, "bytes")]
 
@@ -152,22 +155,57 @@ async def connect(
     python='peer = net.unix("/run/mysqld/mysqld.sock").path',
 )
 async def unix(path: Target, timeout: Timeout = 10.0) -> NetConnection:  # noqa: ASYNC109 - the name that scripts use
-    """Return a connection to the Unix socket at ``path``, which is ``path`` of it as well."""
-    if not stat.S_ISSOCK((await begun_apart(path.status)).st_mode):
+    """Return a connection to the Unix socket at ``path``, which is ``path`` of it as well.
+
+    Raises:
+        DeadlineError: Who listens there has not taken it within ``timeout`` seconds; too many wait already.
+        UnavailableError: Nobody listens there, or the agent's own user may not connect to it.
+    """
+    async with within(timeout, f"connecting to {path.asked}"):
+        connecting = begun(partial(_joined, timeout_s=timeout), path)
+        try:
+            sock = await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_close)
+            raise
+    return NetConnection(Connection(sock, path.real), {"path": path.real})
+
+
+def _joined(path: Target, timeout_s: float) -> socket.socket:
+    """Return a socket that is connected to the very one that was decided on, whatever its path names by now.
+
+    On a thread: who mounts a file system may be asked whether the agent may write there, and a socket whose queue is
+    full is waited for. One that does not wait (O_NONBLOCK) is refused then with EAGAIN, and nothing tells when to try
+    again: that is unix(7), not the connect(2) of TCP.
+    """
+    if not stat.S_ISSOCK(path.status().st_mode):
         raise ArgumentError(f"path: {path.asked} is no Unix socket", parameter="path")
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(*_parts(timeout_s)))  # of connect, too
+        sock.connect(f"/proc/self/fd/{path.fd}")
         sock.setblocking(False)
-        async with within(timeout, f"connecting to {path.asked}"):
-            # The very socket that was decided on, whatever its path names by now.
-            await asyncio.get_running_loop().sock_connect(sock, f"/proc/self/fd/{path.fd}")
+    except BlockingIOError:
+        sock.close()
+        raise DeadlineError(f"connecting to {path.asked} did not finish in {timeout_s:g} s") from None
     except OSError as error:
         sock.close()
         raise UnavailableError(f"{path.asked}: {os.strerror(error.errno or 0)}") from None
     except BaseException:
         sock.close()
         raise
-    return NetConnection(Connection(sock, path.real), {"path": path.real})
+    return sock
+
+
+def _parts(duration_s: float) -> tuple[int, int]:
+    """Return a duration, at least a microsecond of it, as struct timeval has it; none of it would be without end."""
+    return divmod(max(1, round(duration_s * 1_000_000)), 1_000_000)
+
+
+def _close(connecting: asyncio.Future[socket.socket]) -> None:
+    """Close what nobody waits for any more."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()
 
 
 @call(

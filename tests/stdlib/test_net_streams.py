@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from netlab import LOOPBACK, Authority, Granted, host, serving
 from running import Kept
 
+from kernel.visits import VISITS
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, UnavailableError
@@ -31,8 +33,10 @@ from stdlib.net_streams import (
     receive,
     send,
     udp,
+    unix,
     write,
 )
+from stdlib.paths import resolve
 
 POLICY = """
 tier: admin
@@ -202,6 +206,58 @@ async def test_listening_and_accepting() -> None:
     named.close()
     with pytest.raises(ArgumentError, match=r"^address: must be an address"):
         await listen("web.example.org", port)
+
+
+def full(path: Path, closing: ExitStack) -> socket.socket:
+    """Return a socket that listens at ``path``, and whose queue has no place left."""
+    listener = closing.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+    listener.bind(str(path))
+    listener.listen(0)
+    while True:
+        waiting = closing.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        waiting.setblocking(False)
+        try:
+            waiting.connect(str(path))
+        except BlockingIOError:
+            return listener
+
+
+async def test_a_unix_socket_with_a_full_queue_holds_up_its_own_call_alone(tmp_path: Path) -> None:
+    """Any user may let one listen and never accept. The loop goes on; the call waits as long as it may."""
+    with ExitStack() as closing:
+        full(tmp_path / "s.sock", closing)
+        target = closing.enter_context(resolve(str(tmp_path / "s.sock")))
+        waiting = asyncio.ensure_future(unix(target, timeout=60))
+        for _ in range(100):  # turns of the loop
+            await asyncio.sleep(0)
+        assert not waiting.done(), "no connection is there"
+        with pytest.raises(DeadlineError, match=r"s\.sock did not finish in 0\.2 s$"):
+            await unix(target, timeout=0.2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert await asyncio.to_thread(VISITS.wait, 60), "the one that listened is gone, so nothing waits for it"
+
+
+@pytest.mark.usefixtures("descriptors_kept")
+async def test_a_unix_socket_is_connected_once_it_has_a_place(tmp_path: Path) -> None:
+    """And one that nobody wants any more is closed."""
+    with ExitStack() as closing:
+        listener = full(tmp_path / "s.sock", closing)
+        target = closing.enter_context(resolve(str(tmp_path / "s.sock")))
+        wanted, unwanted = (asyncio.ensure_future(unix(target, timeout=60)) for _ in range(2))
+        await asyncio.sleep(0)
+        unwanted.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await unwanted
+        taken = [await asyncio.to_thread(listener.accept) for _ in range(3)]  # the one that filled it, and both
+        connection = await wanted
+        await connection.connection.send(b"hello")
+        assert sorted([await asyncio.to_thread(one.recv, 8) for one, _ in taken[1:]]) == [b"", b"hello"]
+        connection.close()
+        for one, _ in taken:
+            one.close()
+    assert await asyncio.to_thread(VISITS.wait, 60)
 
 
 async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
