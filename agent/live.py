@@ -354,8 +354,9 @@ class LiveSessions:
         ends_s = now_s + opening.limits.wall_s
         blobs = None if self._blobs is None else self._blobs.of(wish.session, f"a session of {wish.principal}")
         context = RunContext(
-            {}, principal=wish.principal, reason=wish.reason, ends_s=ends_s, left=budget.remaining, blobs=blobs
-        )
+            {}, principal=wish.principal, reason=wish.reason, ends_s=ends_s, left=budget.remaining, blobs=blobs,
+            limits=opening.limits,
+        )  # fmt: skip
 
         def decide(call: str, facts: Facts) -> Verdict:
             return decide_effective(effective, call, facts)

@@ -98,6 +98,7 @@ class Worker:
             is_dry=request.dry_run,
             ends_s=time.monotonic() + limits.wall_s,
             left=budget.remaining,
+            limits=limits,
             store=self._store(name, is_dry=request.dry_run),
             secrets=None if self._secrets is None or admitted.is_trial else self._secrets.of(name),
             blobs=None if self._blobs is None or admitted.is_trial else self._blobs.of(request.run_id, name),

@@ -50,7 +50,7 @@ ALWAYS_REQUIRED: Final = frozenset({"seccomp", "rlimits", "privileges"})
 #: Widest of each, so that a ceiling without limits narrows nothing.
 _UNLIMITED: Final = Limits(
     wall_s=86_400.0, cpu_s=86_400.0, memory_bytes=1 << 40, calls=1 << 40, calls_per_s=1 << 40, output_bytes=1 << 40,
-    open_files=1 << 20, processes=1 << 20, log_lines=1 << 40,
+    open_files=1 << 20, processes=1 << 20, log_lines=1 << 40, metrics=1 << 40, rows=1 << 40,
 )  # fmt: skip
 
 

@@ -159,6 +159,8 @@ def read_limits(reader: Reader, base: Limits) -> Limits:
         open_files=reader.integer("open_files", base.open_files),
         processes=reader.integer("processes", base.processes),
         log_lines=reader.integer("log_lines", base.log_lines),
+        metrics=reader.integer("metrics", base.metrics),
+        rows=reader.integer("rows", base.rows),
     )
     reader.finish()
     if limits.wall_s <= 0 or limits.cpu_s <= 0 or limits.memory_bytes < 1 << 20:

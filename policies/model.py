@@ -36,6 +36,8 @@ class Limits:
     open_files: int = 32
     processes: int = 8
     log_lines: int = 1_000  # through ``log.*``; chosen without measurement
+    metrics: int = 1_000  # through ``check.metric``; their texts together have a bound of their own
+    rows: int = 1_000  # through ``emit``; the same of their bytes, as they are in the one record of a run's end
 
     def narrowed(self, other: Limits) -> Limits:
         """Return the smaller of each."""
@@ -46,6 +48,7 @@ class Limits:
 LIMIT_FIELDS: Final = {
     "wall": "wall_s", "cpu": "cpu_s", "memory": "memory_bytes", "output": "output_bytes", "calls": "calls",
     "calls_per_s": "calls_per_s", "open_files": "open_files", "processes": "processes", "log_lines": "log_lines",
+    "metrics": "metrics", "rows": "rows",
 }  # fmt: skip
 
 

@@ -212,6 +212,8 @@ def _limits(reader: Reader) -> dict[str, float | int]:
         "open_files": reader.integer("open_files", None),
         "processes": reader.integer("processes", None),
         "log_lines": reader.integer("log_lines", None),
+        "metrics": reader.integer("metrics", None),
+        "rows": reader.integer("rows", None),
     }
     reader.finish()
     return {name: value for name, value in found.items() if value is not None}

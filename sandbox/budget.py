@@ -23,7 +23,7 @@ PROCESSES: Final = "processes"
 LOG_LINES: Final = "log_lines"
 
 _UNBOUNDED: Final = 1 << 62  # what a called script has of its own and not of its caller
-_OWN: Final = ("memory_bytes", "calls_per_s", "open_files", "processes", "log_lines")
+_OWN: Final = ("memory_bytes", "calls_per_s", "open_files", "processes", "log_lines", "metrics", "rows")
 _SECOND_NS: Final = 1_000_000_000
 _UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
 

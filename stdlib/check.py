@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from protocol.errors import ArgumentError, BudgetError
 from protocol.tiers import Tier
 from stdlib.declaring import call
-from stdlib.host import MAX_METRICS, MAX_METRICS_CHARACTERS, MAX_STATUS_CHARACTERS, RunContext
+from stdlib.host import MAX_METRICS_CHARACTERS, MAX_STATUS_CHARACTERS, RunContext, check_room
 from stdlib.parameters import Bounds, Length
 
 Type = Literal["string", "gauge", "int32", "uint32", "int64", "uint64", "double"]
@@ -28,10 +28,10 @@ async def metric(
 ) -> None:
     """Report one metric. ``gauge`` and ``double`` take any number, the others what their name says.
 
-    A run reports at most 1000, with texts of 1 MiB together.
+    A run reports no more than its limit ``metrics`` says (1,000 unless a policy says less), with texts of 1 MiB
+    together.
     """
-    if len(run.metrics) >= MAX_METRICS:
-        raise BudgetError(f"a run reports at most {MAX_METRICS} metrics", budget="metrics")
+    check_room("metrics", len(run.metrics), run.limits.metrics)
     fitted = _fitted(type, value)
     size = sum(len(text) for text in (name, unit, dimension or "", fitted if isinstance(fitted, str) else ""))
     if run.metrics_characters + size > MAX_METRICS_CHARACTERS:

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from policies.model import Facts
-from protocol.errors import UnavailableError
+from policies.model import Facts, Limits
+from protocol.errors import BudgetError, UnavailableError
 from protocol.redaction import Redactor
 from stdlib.journal import Entry, Journal
 from stdlib.store import KeyValue
@@ -27,12 +27,10 @@ READ_BYTES = 64 * 1024  # at once, from a file of the kernel's
 #: in Linux's fs/seq_file.c), so one system call does for which opening, reading, reading the end and closing are four.
 KEPT = frozenset({"/proc/uptime", "/proc/loadavg", "/proc/meminfo"})
 KEPT_BYTES = 8 * 1024  # the longest of them has 1.6 KiB
-MAX_METRICS = 1000  # of one run
 MAX_METRICS_CHARACTERS = 1 << 20  # of all their texts; the record of a run's end holds 64 KiB, with all else
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_LOG_CHARACTERS = 4096  # of one line
-MAX_ROWS = 1000  # that one run emits
-MAX_ROWS_BYTES = 32 * 1024  # of all of them, encoded; a run's end is one record of 64 KiB, and its result is in it too
+MAX_ROWS_BYTES = 32 * 1024  # of a run's rows, encoded; its end is one record of 64 KiB, and its result is in it too
 
 _log = logging.getLogger("outrider.stdlib")
 _kept: dict[str, int] = {}  # path -> descriptor
@@ -170,6 +168,7 @@ class RunContext:
     is_dry: bool = False  # changes are decided and recorded, and not carried out
     ends_s: float | None = None  # on the host's monotonic clock: when the run is ended; None if nothing ends it
     left: Callable[[], Mapping[str, int]] = dict  # what the run may still use, by name
+    limits: Limits = field(default_factory=Limits)  # of ``metrics`` and ``rows``; the gate counts the others
     ask: Callable[[str, float], Awaitable[Any]] | None = None  # the host's owner: a text, seconds; None: nobody
     _endings: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
@@ -186,6 +185,16 @@ class RunContext:
                     await waits
             except Exception:  # noqa: BLE001 - one that fails must not keep the others from being undone
                 _log.exception("something could not be undone at the end of a run")
+
+
+def check_room(budget: str, used: int, limit: int) -> None:
+    """Return if there is room for one more of what a run reports.
+
+    Raises:
+        BudgetError: There is none; says so as ``sandbox.budget`` does of all other limits.
+    """
+    if used >= limit:
+        raise BudgetError(f"{budget}: {used + 1} used, the limit is {limit}", budget=budget)
 
 
 def host_of_run(host: Host, run: RunContext) -> Host:

@@ -8,7 +8,7 @@ from protocol.errors import ArgumentError, BudgetError
 from protocol.frames import encode
 from protocol.tiers import Tier
 from stdlib.declaring import call
-from stdlib.host import MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
+from stdlib.host import MAX_ROWS_BYTES, Host, RunContext, check_room
 from stdlib.log import printable
 from stdlib.parameters import Bounds, Length
 
@@ -19,13 +19,15 @@ MAX_ROW_DEPTH = 8
 async def emit(run: RunContext, row: dict[str, Any]) -> None:
     """Add one row to what the run found; rows are kept whatever way the run ends.
 
-    A row holds texts, numbers, booleans, and lists and maps of them. A run emits at most 1000 rows of 32 KiB together.
+    A row holds texts, numbers, booleans, and lists and maps of them. A run emits rows of at most 32 KiB together, and
+    no more of them than its limit ``rows`` says (1,000 unless a policy says less).
     """
     found = row or {}
     _check(found, 1)
     size = len(encode(found, max_bytes=1 << 20))
-    if len(run.rows) >= MAX_ROWS or run.rows_bytes + size > MAX_ROWS_BYTES:
-        raise BudgetError(f"a run emits at most {MAX_ROWS} rows of {MAX_ROWS_BYTES >> 10} KiB together", budget="rows")
+    check_room("rows", len(run.rows), run.limits.rows)
+    if run.rows_bytes + size > MAX_ROWS_BYTES:
+        raise BudgetError(f"a run emits rows of at most {MAX_ROWS_BYTES >> 10} KiB together", budget="rows")
     run.rows.append(found)
     run.rows_bytes += size
 
@@ -57,8 +59,12 @@ async def deadline(host: Host, run: RunContext) -> float | None:
 
 @call("ctx.budget", tier=Tier.COMPUTE, lua="local calls = ctx.budget().calls", python='calls = ctx.budget()["calls"]')
 async def budget(run: RunContext) -> dict[str, int]:
-    """Return what is left of the run's limits: ``{calls, output_bytes, log_lines, open_files, processes, rows}``."""
-    return {**run.left(), "rows": MAX_ROWS - len(run.rows)}
+    """Return what is left of the run's limits.
+
+    ``{calls, output_bytes, log_lines, open_files, processes, metrics, rows}``
+    """
+    own = {"metrics": run.limits.metrics - len(run.metrics), "rows": run.limits.rows - len(run.rows)}
+    return {**run.left(), **own}
 
 
 @call("ctx.caller", tier=Tier.COMPUTE, lua="local who = ctx.caller()", python="who = ctx.caller()")

@@ -68,7 +68,8 @@ _REPLICA = _counts(database_readings.replication((), (), ()))
 #: What each call gives: the map itself, one item of a list or stream, or what a handle tells.
 SHAPES = {
     "consent.ask": "{granted: bool, by: str}",
-    "ctx.budget": "{calls: int, output_bytes: int, log_lines: int, open_files: int, processes: int, rows: int}",
+    "ctx.budget":
+        "{calls: int, output_bytes: int, log_lines: int, open_files: int, processes: int, metrics: int, rows: int}",
     "file.stat": "STATUS",
     "fs.changes": "{journal: str | None, call: str, path: str, no_undo: str | None}",
     "fs.chown": "{uid: int, gid: int}",

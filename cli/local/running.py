@@ -131,6 +131,7 @@ class _Runs:
             is_dry=self.beside.is_dry,
             ends_s=time.monotonic() + limits.wall_s,
             left=budget.remaining,
+            limits=limits,
             store=(Store() if self.beside.is_dry else self.store).of(manifest.name),  # a dry one forgets it
             secrets=GivenSecrets(self.beside.secrets),
             scripts=Caller(manifest, self.beside.shelf, budget, depth, self._called),

@@ -11,6 +11,7 @@
 ---@field log_lines integer
 ---@field open_files integer
 ---@field processes integer
+---@field metrics integer
 ---@field rows integer
 
 ---@class outrider.Status
@@ -1132,7 +1133,8 @@ function dedup(key, ttl) end
 
 --- Add one row to what the run found; rows are kept whatever way the run ends.
 ---
---- A row holds texts, numbers, booleans, and lists and maps of them. A run emits at most 1000 rows of 32 KiB together.
+--- A row holds texts, numbers, booleans, and lists and maps of them. A run emits rows of at most 32 KiB together, and
+--- no more of them than its limit `rows` says (1,000 unless a policy says less).
 ---@param row table<string, any> map
 function emit(row) end
 
@@ -1202,7 +1204,8 @@ check = {}
 
 --- Report one metric. `gauge` and `double` take any number, the others what their name says.
 ---
---- A run reports at most 1000, with texts of 1 MiB together.
+--- A run reports no more than its limit `metrics` says (1,000 unless a policy says less), with texts of 1 MiB
+--- together.
 ---@param name string text, at most 200 bytes
 ---@param type "string"|"gauge"|"int32"|"uint32"|"int64"|"uint64"|"double"
 ---@param value any text, number or boolean
@@ -1337,7 +1340,9 @@ function csv.encode(rows, columns, delimiter) end
 ---@class outrider.ctx
 ctx = {}
 
---- Return what is left of the run's limits: `{calls, output_bytes, log_lines, open_files, processes, rows}`.
+--- Return what is left of the run's limits.
+---
+--- `{calls, output_bytes, log_lines, open_files, processes, metrics, rows}`
 ---@return outrider.CtxBudget
 function ctx.budget() end
 
@@ -2461,6 +2466,10 @@ function net.traceroute(host, max, timeout, family) end
 function net.udp(host, port, timeout, family) end
 
 --- Return a connection to the Unix socket at `path`, which is `path` of it as well.
+---
+--- Raises:
+---     DeadlineError: Who listens there has not taken it within `timeout` seconds; too many wait already.
+---     UnavailableError: Nobody listens there, or the agent's own user may not connect to it.
 ---@param path string absolute path
 ---@param timeout? number number of seconds from 0.01 to 120
 ---@overload fun(path: string, named: {timeout?: number}): outrider.connection

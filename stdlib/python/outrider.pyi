@@ -26,6 +26,7 @@ class _CtxBudget(TypedDict):
     log_lines: int
     open_files: int
     processes: int
+    metrics: int
     rows: int
 
 class _Status(TypedDict):
@@ -1157,8 +1158,8 @@ def dedup(key: str, ttl: float) -> bool:
 def emit(row: Mapping[str, Any]) -> None:
     """Add one row to what the run found; rows are kept whatever way the run ends.
 
-    A row holds texts, numbers, booleans, and lists and maps of them. A run emits at most 1000 rows of 32 KiB
-    together.
+    A row holds texts, numbers, booleans, and lists and maps of them. A run emits rows of at most 32 KiB
+    together, and no more of them than its limit `rows` says (1,000 unless a policy says less).
     """
 
 def param(name: str) -> Any:
@@ -1217,7 +1218,8 @@ class check:
     ) -> None:
         """Report one metric. `gauge` and `double` take any number, the others what their name says.
 
-        A run reports at most 1000, with texts of 1 MiB together.
+        A run reports no more than its limit `metrics` says (1,000 unless a policy says less), with texts of 1 MiB
+        together.
         """
 
     @staticmethod
@@ -1315,7 +1317,10 @@ class csv:
 class ctx:
     @staticmethod
     def budget() -> _CtxBudget:
-        """Return what is left of the run's limits: `{calls, output_bytes, log_lines, open_files, processes, rows}`."""
+        """Return what is left of the run's limits.
+
+        `{calls, output_bytes, log_lines, open_files, processes, metrics, rows}`
+        """
 
     @staticmethod
     def caller() -> str:
@@ -2324,7 +2329,11 @@ class net:
 
     @staticmethod
     def unix(path: str, timeout: float = 10.0) -> connection:
-        """Return a connection to the Unix socket at `path`, which is `path` of it as well."""
+        """Return a connection to the Unix socket at `path`, which is `path` of it as well.
+
+        Raises:     DeadlineError: Who listens there has not taken it within `timeout` seconds; too many wait
+        already.     UnavailableError: Nobody listens there, or the agent's own user may not connect to it.
+        """
 
 class path:
     @staticmethod

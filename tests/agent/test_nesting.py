@@ -62,6 +62,19 @@ async def runs(works: Works) -> dict[str, tuple[Record, Record]]:
     return {run: (starts[run], ends[run]) for run in starts}
 
 
+async def test_each_script_has_rows_and_metrics_of_its_own(works: Works) -> None:
+    """As many as its own limits say: what one reports is part of the end of its own run."""
+    inner = callee("for i = 1, 3 do emit({i = i}) end\nreturn ctx.budget().rows\n", more="limits: {rows: 4}\n")
+    outer = caller(
+        'local left = script.call("checks/inner", {n = 5})\nemit({a = 1})\nlocal done, failure = pcall(emit, {a = 2})\n'
+        "return {left, done, failure.message, ctx.budget().metrics}\n",
+        inner, more="limits: {rows: 1, metrics: 7}\n",
+    )  # fmt: skip
+    offered(works, inner, outer)
+    ended = await works.run(outer.digest)
+    assert (ended.outcome, ended.data["result"]) == ("ok", [1, False, "rows: 2 used, the limit is 1", 7]), ended.data
+
+
 async def test_a_script_gets_the_result_of_another(works: Works) -> None:
     inner = callee()
     outer = caller(CALL, inner)

@@ -99,16 +99,18 @@ def test_what_a_script_says_of_itself_needs_no_line(world: World) -> None:
 
 def test_a_manifest_narrows_the_limits_of_its_tier(world: World) -> None:
     limits = effective(
-        world, more="limits: {wall: 3s, cpu: 1s, memory: 16MiB, output: 1KiB, calls: 5, log_lines: 3}\n"
+        world,
+        more="limits: {wall: 3s, cpu: 1s, memory: 16MiB, output: 1KiB, calls: 5, log_lines: 3, metrics: 2, rows: 1}\n",
     ).limits
     assert (limits.wall_s, limits.cpu_s, limits.memory_bytes) == (3.0, 1.0, 16 << 20)
     assert (limits.output_bytes, limits.calls, limits.log_lines) == (1 << 10, 5, 3)
+    assert (limits.metrics, limits.rows) == (2, 1)
 
 
 def test_no_manifest_widens_them(world: World) -> None:
     wide = (
         "limits: {wall: 1h, cpu: 1h, memory: 8GiB, output: 1GiB, calls: 1000000000, open_files: 900, processes: 99, "
-        "log_lines: 900000}\n"
+        "log_lines: 900000, metrics: 900000, rows: 900000}\n"
     )
     assert effective(world, more=wide).limits == builtin(Tier.INSPECT).limits
 

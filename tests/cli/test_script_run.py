@@ -256,3 +256,14 @@ def test_lines_of_the_log_are_a_limit(
     assert (status, ran_so["status"], ran_so["reason"]) == ((1, "error", told) if told else (0, "ok", None))
     assert [call["verdict"] for call in ran_so["calls"][:5]] == ["allow"] * 3 + ["deny"] * (1 if told else 2)
     assert told or ran_so["result"] == 0
+
+
+@pytest.mark.parametrize(("limit", "call"), [("rows", "emit, {a = 1}"), ("metrics", 'check.metric, "m", "gauge", 1')])
+def test_what_a_run_reports_is_a_limit(outrider: Callable[..., Any], home: Path, limit: str, call: str) -> None:
+    """Of a policy, so also of a manifest. What is over it fails, and not the run of who catches that."""
+    loop = f"local failure\nfor _ = 1, 4 do _, failure = pcall({call}) end\n"
+    source = f"{loop}return {{failure.message, ctx.budget().{limit}}}"
+    folder = write_bundle(home / "x", source, more=f"limits: {{{limit}: 3}}\n")
+    status, ran_so = ran(outrider, folder)
+    assert (status, ran_so["result"]) == (0, [f"{limit}: 4 used, the limit is 3", 0]), ran_so["reason"]
+    assert len(ran_so[limit]) == 3

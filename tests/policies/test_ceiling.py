@@ -92,7 +92,12 @@ def test_with_an_allow_nothing_else_passes_but_what_touches_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["allow: [{call: '*'}]\n", "deny: [{call: fs.write}]\n", "limits: {calls: 1000000, log_lines: 1000000}\n"]
+    "text",
+    [
+        "allow: [{call: '*'}]\n",
+        "deny: [{call: fs.write}]\n",
+        "limits: {calls: 1000000, log_lines: 1000000, metrics: 1000000, rows: 1000000}\n",
+    ],
 )
 def test_no_ceiling_lets_a_tier_do_more(text: str) -> None:
     effective = under(text, Tier.OBSERVE)
@@ -101,8 +106,9 @@ def test_no_ceiling_lets_a_tier_do_more(text: str) -> None:
 
 
 def test_limits_alone_narrow_only_the_limits() -> None:
-    effective = under("limits: {wall: 20s, memory: 8MiB, log_lines: 0}\n")
+    effective = under("limits: {wall: 20s, memory: 8MiB, log_lines: 0, metrics: 0, rows: 5}\n")
     assert (effective.limits.wall_s, effective.limits.memory_bytes, effective.limits.log_lines) == (20.0, 8 << 20, 0)
+    assert (effective.limits.metrics, effective.limits.rows) == (0, 5)
     assert effective.limits.calls == builtin(Tier.ADMIN).limits.calls
     assert decide_effective(effective, "anything", Facts()).allowed
 

@@ -277,13 +277,14 @@ def test_what_holds_secrets_is_out_of_reach_at_every_tier(path: str, tier: Tier)
 
 
 MIB, KIB = 1 << 20, 1 << 10
-# wall and CPU in seconds, memory, calls, calls in a second, output, open files, processes, lines of the log
+# wall and CPU in seconds, memory, calls, calls in a second, output, open files, processes, lines of the log, metrics,
+# rows
 LIMITS = {
-    Tier.COMPUTE: Limits(10, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 8, 0, 1_000),
-    Tier.OBSERVE: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 0, 1_000),
-    Tier.INSPECT: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 8, 1_000),
-    Tier.OPERATE: Limits(300, 10, 128 * MIB, 20_000, 20_000, 1 * MIB, 64, 16, 2_000),
-    Tier.ADMIN: Limits(3600, 60, 256 * MIB, 100_000, 20_000, 4 * MIB, 256, 64, 5_000),
+    Tier.COMPUTE: Limits(10, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 8, 0, 1_000, 1_000, 1_000),
+    Tier.OBSERVE: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 0, 1_000, 1_000, 1_000),
+    Tier.INSPECT: Limits(30, 2, 64 * MIB, 10_000, 20_000, 256 * KIB, 32, 8, 1_000, 1_000, 1_000),
+    Tier.OPERATE: Limits(300, 10, 128 * MIB, 20_000, 20_000, 1 * MIB, 64, 16, 2_000, 1_000, 1_000),
+    Tier.ADMIN: Limits(3600, 60, 256 * MIB, 100_000, 20_000, 4 * MIB, 256, 64, 5_000, 1_000, 1_000),
 }
 
 

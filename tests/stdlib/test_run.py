@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from running import gate, perform, run
 
+from policies.model import Limits
 from protocol.errors import ArgumentError, BudgetError
 from protocol.tiers import Tier
 from sandbox.budget import Budget
@@ -15,7 +16,7 @@ from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program, Sandbox
 from sandbox.parties import Session
 from stdlib.catalogue import load
-from stdlib.host import MAX_METRICS_CHARACTERS, MAX_ROWS, MAX_ROWS_BYTES, Host, RunContext
+from stdlib.host import MAX_METRICS_CHARACTERS, MAX_ROWS_BYTES, Host, RunContext
 from stdlib.run import MAX_ROW_DEPTH
 
 
@@ -49,13 +50,20 @@ async def test_rows_and_progress_stay_whatever_way_the_run_ends(sandbox: Sandbox
     assert context.progress == {"pct": 50.0, "text": ""}
 
 
-async def test_a_run_emits_so_many_rows_and_no_more() -> None:
-    context = RunContext()
-    for _ in range(MAX_ROWS):
-        await perform("emit", {"a": 1}, run=context)
-    with pytest.raises(BudgetError, match="at most 1000 rows"):
-        await perform("emit", {"a": 1}, run=context)
-    assert len(context.rows) == MAX_ROWS
+@pytest.mark.parametrize(
+    ("call", "given", "limit"),
+    [("emit", [{"a": 1}], "rows"), ("check.metric", ["free", "gauge", 1], "metrics")],
+)
+async def test_a_run_reports_as_much_as_its_limits_say_and_no_more(call: str, given: list[Any], limit: str) -> None:
+    context = RunContext(limits=Limits(**{limit: 3}))
+    for left in (3, 2, 1):
+        assert (await perform("ctx.budget", run=context))[limit] == left
+        await perform(call, *given, run=context)
+    with pytest.raises(BudgetError) as refused:
+        await perform(call, *given, run=context)
+    assert (refused.value.message, refused.value.budget) == (f"{limit}: 4 used, the limit is 3", limit)
+    assert (await perform("ctx.budget", run=context))[limit] == 0
+    assert len(getattr(context, limit)) == 3
 
 
 async def test_rows_are_bounded_in_bytes_together() -> None:
@@ -123,7 +131,7 @@ async def test_a_run_knows_itself() -> None:
     assert await perform("ctx.deadline", run=RunContext()) is None
     assert await perform("ctx.caller", run=context) == "mia"
     assert await perform("ctx.reason", run=context) == "T-1"
-    assert await perform("ctx.budget", run=context) == {"calls": 7, "rows": MAX_ROWS}
+    assert await perform("ctx.budget", run=context) == {"calls": 7, "metrics": 1000, "rows": 1000}
     assert await perform("ctx.dry_run", run=context) is False
 
 
