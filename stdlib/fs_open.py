@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, ClassVar, Literal
 
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, NotFoundError
 from protocol.tiers import Tier
@@ -65,17 +66,24 @@ class File(Handle):
     def _leave(self) -> None:
         with self._lock:
             self._users -= 1
-            if self._is_closed and not self._users:
-                os.close(self._descriptor)
+            is_last = self._is_closed and not self._users
+        if is_last:
+            os.close(self._descriptor)
 
-    def close(self) -> Awaitable[None] | None:
-        """Close it; whoever is in the middle of a read or write closes it behind them."""
+    def close(self) -> Awaitable[None]:
+        """Close it; whoever is in the middle of a read or write closes it behind them.
+
+        On a thread: a file system may want to hear of it, and never answer.
+        """
+        return begun_apart(self.let_go)
+
+    def let_go(self) -> None:
+        """Close it here and now. May block."""
         with self._lock:
-            if not self._is_closed:
-                self._is_closed = True
-                if not self._users:
-                    os.close(self._descriptor)
-        return None
+            is_last = not self._is_closed and not self._users
+            self._is_closed = True
+        if is_last:
+            os.close(self._descriptor)
 
 
 @call(

@@ -46,7 +46,7 @@ class WritableFile(File):
         """Return ``path``, as the script gave it, and ``journal``, for ``fs.undo``."""
         return super().fields() | {"journal": None if self._journal is None else self._journal[1]}
 
-    def close(self) -> Awaitable[None] | None:
+    def close(self) -> Awaitable[None]:
         """Note what the file is now, so that it can be seen later whether somebody else changed it, and close it."""
         return super().close() if self._journal is None else begun_apart(self._finish, *self._journal)
 
@@ -55,7 +55,7 @@ class WritableFile(File):
             with self.used() as fd:
                 keep_closed(journal, entry, fd)
         finally:
-            super().close()
+            self.let_go()
 
 
 def _writable(file: File) -> WritableFile:

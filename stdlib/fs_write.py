@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Annotated, Any, ClassVar
 
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeadlineError, TooLargeError, UnavailableError
 from protocol.tiers import Tier
@@ -97,10 +98,10 @@ class Writer(Handle):
         """Append what comes another way than by calls (:meth:`sandbox.gate.Gate.push`). May block."""
         self.open().write(data)
 
-    def close(self) -> None:
-        """Forget what was not finished."""
+    def close(self) -> Awaitable[None]:
+        """Forget what was not finished. On a thread: where it lies, that may take its time."""
         self.is_over = True
-        self.replacement.abort()
+        return begun_apart(self.replacement.abort)
 
 
 @call(

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,6 +79,9 @@ def hash_of(fd: int) -> str:
 class Replacement:
     """New content for one place, on its way. Exactly one of :meth:`commit` and :meth:`abort` ends it.
 
+    Safe from any thread: who ends it waits for who is writing, as the number of a descriptor that was closed is soon
+    another file's.
+
     Args:
         place: Held for as long as this lives.
         mode: Permission bits of a new file, or what an old one gets; None keeps those.
@@ -93,6 +97,7 @@ class Replacement:
         self._owner = owner
         self._status = place.regular()
         self._digest = hashlib.sha256()
+        self._lock = threading.RLock()
         self._temporary = f".outrider-{secrets.token_hex(8)}"
         self.size_bytes = 0
         try:
@@ -109,15 +114,18 @@ class Replacement:
         return self._digest.copy().hexdigest()
 
     def write(self, piece: bytes) -> None:
-        """Append to the new content."""
-        try:
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError as error:
-            raise failure(error, self._place.asked) from None
-        self._digest.update(piece)
-        self.size_bytes += len(piece)
+        """Append to the new content; ``ConflictError`` once it is over."""
+        with self._lock:
+            if self._fd < 0:
+                raise ConflictError(f"what was to be written to {self._place.asked} is given up")
+            try:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self._fd, view) :]
+            except OSError as error:
+                raise failure(error, self._place.asked) from None
+            self._digest.update(piece)
+            self.size_bytes += len(piece)
 
     def commit(self, call: str, journal: Journal | None, if_hash: str | None = None) -> Changed:
         """Put the new content in its place.
@@ -128,24 +136,28 @@ class Replacement:
             if_hash: What :func:`expected_hash` returned.
 
         Raises:
-            ConflictError: What is there is not what ``if_hash`` says, or came while this was on its way.
+            ConflictError: What is there is not what ``if_hash`` says, or came while this was on its way; or it is over.
             OutriderError: It could not be done; what was there is there.
         """
-        try:
-            return self._commit(call, journal, if_hash)
-        except OSError as error:
-            raise failure(error, self._place.asked) from None
-        finally:
-            self.abort()
+        with self._lock:
+            if self._fd < 0:
+                raise ConflictError(f"what was to be written to {self._place.asked} is given up")
+            try:
+                return self._commit(call, journal, if_hash)
+            except OSError as error:
+                raise failure(error, self._place.asked) from None
+            finally:
+                self.abort()
 
     def abort(self) -> None:
-        """Forget the new content. Idempotent."""
-        if self._fd < 0:
-            return
-        os.close(self._fd)
-        self._fd = -1
-        with contextlib.suppress(FileNotFoundError):  # it has taken its place
-            os.unlink(self._temporary, dir_fd=self._place.directory)
+        """Forget the new content. Idempotent. May block, also for as long as somebody writes."""
+        with self._lock:
+            if self._fd < 0:
+                return
+            os.close(self._fd)
+            self._fd = -1
+            with contextlib.suppress(FileNotFoundError):  # it has taken its place
+                os.unlink(self._temporary, dir_fd=self._place.directory)
 
     def _commit(self, call: str, journal: Journal | None, if_hash: str | None) -> Changed:
         place, status, new_hash = self._place, self._status, self._digest.hexdigest()

@@ -31,16 +31,21 @@ def mount(place, kind, options=None):
 def unmount(place):
     kernel.detach(place.encode())
 
+ATTRIBUTES = struct.pack("=6Q10I", 2, 1, 1, 0, 0, 0, 0, 0, 0, 0o100644, 1, 0, 0, 0, 4096, 0)
+
 class Fuse:
     """A file system with one file, ``x``, whose name it tells at once, and whose attributes never.
 
-    Its server is a process of its own: the kernel lets go of who waits for an answer when the server has ended.
+    With ``opens`` it tells those as well, and opens it; it says that all is well when so many descriptors of it are
+    closed, and nothing from then on. Its server is a process of its own: the kernel lets go of who waits for an answer
+    when the server has ended.
     """
 
-    def __init__(self, place):
+    def __init__(self, place, opens=None):
+        self._opens = opens
         server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         mount(place, "fuse", f"fd={server},rootmode=40000,user_id=0,group_id=0")
-        self.asked, asked = os.pipe()  # a byte for each time that somebody asks for attributes
+        self.asked, asked = os.pipe()  # a byte for each time that somebody asks for what is not answered
         self._pid = os.fork()
         if not self._pid:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -59,9 +64,15 @@ class Fuse:
             body = struct.pack("=IIIIHHIIHHI28x", 7, min(minor, 31), ahead, 0, 8, 6, 4096, 1, 1, 0, 0)
         elif code == 1:  # FUSE_LOOKUP
             body = struct.pack("=QQQQII", 2, 0, 3600, 0, 0, 0)
-            body += struct.pack("=6Q10I", 2, 1, 1, 0, 0, 0, 0, 0, 0, 0o100644, 1, 0, 0, 0, 4096, 0)
+            body += ATTRIBUTES
+        elif code == 3 and self._opens is not None:  # FUSE_GETATTR
+            body = struct.pack("=QII", 3600, 0, 0) + ATTRIBUTES
+        elif code == 14 and self._opens is not None:  # FUSE_OPEN
+            body = struct.pack("=QII", 1, 0, 0)
+        elif code == 25 and self._opens:  # FUSE_FLUSH
+            self._opens, body = self._opens - 1, b""
         else:
-            if code == 3:  # FUSE_GETATTR
+            if code in (3, 25):
                 os.write(asked, b".")
             return
         os.write(server, struct.pack("=IiQ", 16 + len(body), 0, unique) + body)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mounting import told
 from running import AllPermitted, perform, run
 from trees import streamed
 
@@ -197,8 +198,8 @@ async def test_open_reads_bit_by_bit(tmp_path: Path) -> None:
     assert (await say("stat"))["size"] == 11
     (tmp_path / "file").unlink()
     assert (await say("stat"))["nlink"] == 0, "what is opened stays the same file"
-    file.close()
-    file.close()
+    await file.close()
+    await file.close()
     with pytest.raises(NotFoundError, match="closed"):
         await say("read")
 
@@ -208,7 +209,7 @@ async def test_a_file_that_is_closed_while_it_is_read_is_closed_behind_the_reade
     (tmp_path / "file").write_text("x")
     file: Any = await perform("fs.open", str(tmp_path / "file"))
     with file.used() as fd, file.used():
-        file.close()
+        await file.close()
         assert os.pread(fd, 1, 0) == b"x"
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
@@ -235,3 +236,40 @@ async def test_the_methods_of_a_file_are_decided_on_where_it_is(sandbox: Sandbox
     source = f"local ok, e = pcall(fs.open, '{tmp_path}/file') return e.code"
     (tmp_path / "file").touch()
     assert (await run(sandbox, "lua", source, Tier.INSPECT)).result == "denied"
+
+
+CLOSED_BY_NOBODY = """
+import asyncio, threading
+from kernel.visits import begun_apart
+from stdlib.fs_open import open_file
+from stdlib.paths import resolve
+
+place = sys.argv[1]
+fuse = Fuse(f"{place}/m", opens=1)  # what open_file itself closes is answered
+watchdog = threading.Timer(20, fuse.end)
+watchdog.daemon = True
+watchdog.start()
+
+def opened():
+    with resolve(f"{place}/m/x") as target:
+        return open_file(target)
+
+async def main():
+    file = await begun_apart(opened)
+    closing = asyncio.ensure_future(file.close())
+    await asyncio.to_thread(os.read, fuse.asked, 1)  # the file system was told
+    turned = not closing.done()
+    fuse.end()
+    await asyncio.wait([closing])
+    closing.exception()  # the server is gone, as the kernel tells who closes
+    return turned
+
+turned = asyncio.run(main())
+watchdog.cancel()
+print(json.dumps(turned))
+"""
+
+
+def test_a_file_system_that_never_hears_of_a_close_holds_up_its_own_thread(tmp_path: Path) -> None:
+    """Anybody may mount one whose server is a program of theirs. On the event loop all runs of the host would wait."""
+    assert told(CLOSED_BY_NOBODY, str(tmp_path)) is True

@@ -36,7 +36,7 @@ async def test_a_part_is_changed_in_place(tmp_path: Path) -> None:
     assert await method(file, "read", 2) == "67"
     await method(file, "truncate", 8)
     await method(file, "sync")
-    file.close()
+    await file.close()
     assert (path.read_bytes(), path.stat().st_ino) == (b"012ab\xff67", inode)
     with pytest.raises(NotFoundError):
         await method(file, "write", "x")
@@ -49,13 +49,13 @@ async def test_modes(tmp_path: Path) -> None:
         opened("fs.open_write", path)
     file = opened("fs.open_write", path, mode="w")
     await method(file, "write", "one")
-    file.close()
+    await file.close()
     file = opened("fs.open_write", path, mode="a")
     await method(file, "seek", 0)
     await method(file, "write", "two")
-    file.close()
+    await file.close()
     assert path.read_text() == "onetwo"
-    opened("fs.open_write", path, mode="w").close()
+    await opened("fs.open_write", path, mode="w").close()
     assert path.read_text() == ""
     with pytest.raises(ArgumentError, match="mode"):
         opened("fs.open_write", path, mode="x")
@@ -70,5 +70,5 @@ async def test_what_was_opened_for_reading_is_not_written(tmp_path: Path, name: 
     file = opened("fs.open", path)
     with pytest.raises(DeniedError, match="reading only"):
         await method(file, name, *args)
-    file.close()
+    await file.close()
     assert path.read_text() == "kept"

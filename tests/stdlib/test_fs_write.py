@@ -20,6 +20,8 @@ from stdlib import replacing
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.journal import MAX_AGE_S, TRIM_EVERY, Journal
+from stdlib.places import place
+from stdlib.replacing import Replacement
 
 
 @pytest.fixture
@@ -424,7 +426,7 @@ async def test_a_writer(file: Path, host: Host) -> None:
                 assert (file.read_bytes(), done["old_hash"]) == (b"ab\xff", sha(b"old\n"))
                 with pytest.raises(ConflictError):
                     await perform("writer.write", {"$handle": 1}, "x", passage=passage)
-            writer.close()
+            await writer.close()
         assert left(file.parent) == []
 
 
@@ -442,8 +444,33 @@ async def test_a_writer_that_got_something_else_than_was_meant_changes_nothing(f
             await perform("writer.finish", {"$handle": 1}, "absent?", passage=passage)
         assert file.read_text() == "old\n"
         await perform("writer.finish", {"$handle": 1}, sha(b"sent"), passage=passage)
-        writer.close()
+        await writer.close()
     assert file.read_text() == "sent"
+
+
+async def test_who_gives_new_content_up_waits_for_who_is_writing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is cut short while a thread of it writes: the number of its descriptor must not be another file's yet."""
+    write, seen = os.write, []
+
+    def slow(fd: int, data: Any) -> int:
+        giving_up = threading.Thread(target=replacement.abort)
+        giving_up.start()
+        giving_up.join(0.2)
+        seen.append((giving_up, giving_up.is_alive(), os.fstat(fd).st_nlink))
+        return write(fd, data)
+
+    with place(str(file), follow=True) as held:
+        replacement = Replacement(held)
+        monkeypatch.setattr(os, "write", slow)
+        replacement.write(b"new")
+        monkeypatch.undo()
+        [(giving_up, waited, names)] = seen
+        giving_up.join()
+        assert (waited, names) == (True, 1)
+        for more in (lambda: replacement.write(b"x"), lambda: replacement.commit("fs.write", None)):
+            with pytest.raises(ConflictError, match="given up"):
+                more()
+    assert (file.read_text(), left(file.parent)) == ("old\n", [])
 
 
 RACES: dict[str, Callable[[Path], tuple[Any, ...]]] = {
