@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, UnavailableError
 from protocol.tiers import Tier
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 MAX_OUTPUT_BYTES: Final = 256 << 10  # of each of a program's two outputs, unless proc.exec is told more
 MAX_WANTED_BYTES: Final = 350 << 10  # both together fit into one frame
 MAX_COMMAND_BYTES: Final = 64 << 10  # of a declared command's arguments
-WHO: Final = ("user", "group")  # parameters that the host's databases are asked about before the decision
 LAST_OUTPUT_S: Final = 1.0  # for what is still in the pipes when all is over
 
 
@@ -93,7 +93,10 @@ def choose(argv: list[str], account: Somebody | None = None) -> Chosen:
 
 
 def program_facts(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """Return what a program that was not declared is decided on: itself, resolved, every argument, and as whom."""
+    """Return what a program that was not declared is decided on: itself, resolved, every argument, and as whom.
+
+    May block: the path is anybody's, and may lead to where nobody answers; and the host is asked who somebody is.
+    """
     del host
     user, group = arguments.get("user") or "", arguments.get("group") or ""
     chosen = choose(arguments["argv"], identify(user, group) if user or group else None)
@@ -117,6 +120,7 @@ def starter(host: Host) -> Processes:
     dry=RAN,
     changes=True,
     command="name",
+    looks_up=True,
     lua='local done = proc.command("df", {"-P"})',
     python='done = proc.command("df", ["-P"])',
 )
@@ -139,7 +143,7 @@ async def command(
     del args  # they are in the command, which is what was decided on
     if not name.shown:
         raise DeniedError(f"the manifest declares no command {name.name!r:.80}", rule="manifest: commands")
-    if not os.access(name.program, os.X_OK):
+    if not await begun_apart(os.access, name.program, os.X_OK):
         raise UnavailableError(f"{name.shown} is not a program on this host")
     if sum(len(item) for item in name.arguments) > MAX_COMMAND_BYTES:
         raise ArgumentError("args: are longer than 64 KiB together", parameter="args")
@@ -153,7 +157,7 @@ async def command(
     dry=RAN,
     changes=True,
     decides=program_facts,
-    looks_up=WHO,
+    looks_up=True,
     lua='local done = proc.exec({"/bin/cat"}, {stdin = "hello", timeout = 5})',
     python='done = proc.exec(["/bin/cat"], stdin="hello", timeout=5)',
 )

@@ -20,7 +20,7 @@ from stdlib.handles import Handle
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.proc_parameters import Account, Argv, Directory, Environment, Input, revealed_environment
-from stdlib.proc_run import WHO, Chosen, program_facts, starter, undeclared
+from stdlib.proc_run import Chosen, program_facts, starter, undeclared
 
 if TYPE_CHECKING:
     from stdlib.processes.pipes import Reader
@@ -92,7 +92,7 @@ class Process(Handle):
     tier=Tier.ADMIN,
     changes=True,
     decides=program_facts,
-    looks_up=WHO,
+    looks_up=True,
     lua='local child = proc.spawn({"/bin/cat"})\nprint(child.pid, child.program)',
     python='child = proc.spawn(["/bin/cat"])\nprint(child.pid, child.program)',
 )
@@ -129,6 +129,7 @@ async def spawn(
     tier=Tier.INSPECT,
     changes=True,
     decides=program_facts,
+    looks_up=True,
     lua='local child = proc.start({"/bin/df", "-P"})\nprint(child.pid, child.program)',
     python='child = proc.start(["/bin/df", "-P"])\nprint(child.pid, child.program)',
 )

@@ -15,7 +15,7 @@ from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Data, Length
 from stdlib.proc_parameters import Account, Argv, Directory, Environment, revealed_environment
-from stdlib.proc_run import WHO, octets, program_facts, undeclared
+from stdlib.proc_run import octets, program_facts, undeclared
 from stdlib.proc_spawn import exit_of
 from stdlib.secrets import Secret
 from stdlib.tty_screen import Size
@@ -38,7 +38,7 @@ _ECHO_PY = 't = tty.open(["/bin/echo", "login:"])\n'
     tier=Tier.ADMIN,
     changes=True,
     decides=program_facts,
-    looks_up=WHO,
+    looks_up=True,
     lua='local t = tty.open({"/bin/sh"}, {cols = 100, rows = 30})',
     python='t = tty.open(["/bin/sh"], cols=100, rows=30)',
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from documented import Fields, check_fields
+from mounting import told
 from running import Kept, gate, perform
 
 from policies.model import Facts
@@ -199,3 +200,44 @@ async def test_a_host_that_starts_nothing_says_so() -> None:
         pytest.raises(UnavailableError, match="no programs"),
     ):
         await prepared.perform()
+
+
+NOBODY_ANSWERS = """
+import asyncio, threading
+from types import SimpleNamespace
+from policies.model import Effect, Limits, Verdict
+from sandbox.budget import Budget
+from sandbox.gate import Gate
+from sandbox.parties import Session
+from stdlib.catalogue import load
+from stdlib.host import Host, RunContext
+
+place, name = sys.argv[1:]
+fuse = Fuse(f"{place}/m")
+watchdog = threading.Timer(20, fuse.end)
+watchdog.daemon = True
+watchdog.start()
+program = f"{place}/m/x"
+arguments = ["x"] if name == "proc.command" else [[program]]
+kept = SimpleNamespace(check_room=lambda: None, record=lambda **_: None)
+
+async def main():
+    deny = Verdict(Effect.DENY, "nothing is allowed")
+    host = Host(commands={"x": (program,)})
+    gate = Gate(load(), lambda *_: deny, kept, Session("s", "r", "p"), Budget(Limits()), host, RunContext())
+    calling = asyncio.ensure_future(gate.call(name, arguments, {}))
+    await asyncio.to_thread(os.read, fuse.asked, 1)  # what is at the path was asked for
+    turned = not calling.done()
+    fuse.end()
+    return [turned, (await calling).error.code]
+
+print(json.dumps(asyncio.run(main())))
+"""
+
+
+@pytest.mark.parametrize("name", ["proc.command", "proc.exec", "proc.start", "proc.spawn", "tty.open"])
+def test_a_path_where_nobody_answers_holds_up_nobody_else(tmp_path: Path, name: str) -> None:
+    """What a program is decided on is what is there, so that is looked at first, also for who may start none at all."""
+    turned, code = told(NOBODY_ANSWERS, str(tmp_path), name)
+    assert turned
+    assert code in ("denied", "not_found", "unavailable")
