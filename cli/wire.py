@@ -81,7 +81,8 @@ def messages(read: Callable[[int], bytes], *, views: bool = False) -> Iterator[A
         if not isinstance(message, list) or not message:
             raise ProtocolError("the server sent what is no message")
         if message[0] == "error":
-            raise from_problem({"detail": message[1].get("message"), **message[1]})
+            told = message[1] if len(message) > 1 and isinstance(message[1], dict) else {}
+            raise from_problem({"detail": told.get("message"), **told})
         yield message
         if message[0] in ("value", "end", "exit"):
             return

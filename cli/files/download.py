@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from cli.files.local import Incoming, local_failure, mode_for
 from cli.files.patience import BROKEN, Patience
 from cli.files.progress import Progress
 from cli.sessions import RemoteSession
 from protocol.errors import NotFoundError, ProtocolError
+
+MAX_TIME_S: Final = 253_402_300_799  # the end of the year 9999
+_MODE: Final = re.compile(r"[0-7]{1,7}")
 
 
 class Sink(Protocol):
@@ -61,8 +65,8 @@ class Downloads:
         incoming = Incoming(directory, name, told)
         try:
             found = self.fetch(path, incoming, told)
-            mode = mode_for(directory, name, int(found.about["mode"], 8), keeps=keeps)
-            incoming.finish(mode, found.about["mtime"] if keeps else None)
+            theirs, mtime = _kept(found.about)
+            incoming.finish(mode_for(directory, name, theirs, keeps=keeps), mtime if keeps else None)
             return found
         finally:
             incoming.close()
@@ -139,6 +143,19 @@ class Downloads:
                     case _:
                         raise ProtocolError("the server's answer is no file")
         raise ProtocolError("the server's answer is no file")
+
+
+def _kept(about: dict[str, Any]) -> tuple[int, float]:
+    """Return mode and time of a file as its host tells them.
+
+    Raises:
+        ProtocolError: They are none.
+    """
+    mode, mtime = about.get("mode"), about.get("mtime")
+    is_time = isinstance(mtime, int | float) and abs(mtime) <= MAX_TIME_S
+    if not isinstance(mode, str) or _MODE.fullmatch(mode) is None or not is_time:
+        raise ProtocolError("what the host says about the file does not have its form")
+    return int(mode, 8), float(mtime)  # type: ignore[arg-type]  # looked at above
 
 
 class Descriptor:

@@ -19,7 +19,7 @@ from cli.files.report import Report
 from cli.files.upload import Uploads
 from cli.sessions import RemoteSession
 from cli.wire import name_of, shown
-from protocol.errors import ArgumentError, ConflictError, OutriderError
+from protocol.errors import ArgumentError, ConflictError, OutriderError, TooLargeError
 
 MAX_ENTRIES = 1_000_000  # of one folder; about 200 MB of names here
 
@@ -41,6 +41,8 @@ def walked(session: RemoteSession, root: Remote, report: Report) -> list[Entry]:
         if "path" not in item:
             _tell_summary(item, root, report)
             break
+        if len(found) >= MAX_ENTRIES:  # what was asked for is bounded by a host that goes on and on only here
+            raise TooLargeError(f"{root}: the host lists more than the {MAX_ENTRIES:,} entries that it was asked for")
         path = name_of(item["path"])
         try:
             if not path.startswith(prefix):
@@ -49,8 +51,12 @@ def walked(session: RemoteSession, root: Remote, report: Report) -> list[Entry]:
         except ArgumentError as error:
             report.fail(str(root), error)
             continue
-        found.append(Entry(path.removeprefix(prefix), str(item["type"]), int(item.get("size") or 0)))
+        found.append(Entry(path.removeprefix(prefix), str(item.get("type")), _size(item.get("size"))))
     return found
+
+
+def _size(told: Any) -> int:
+    return told if isinstance(told, int) and told >= 0 else 0
 
 
 def _tell_summary(summary: dict[str, Any], root: Remote, report: Report) -> None:

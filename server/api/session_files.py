@@ -20,6 +20,7 @@ from server.api.repeats import once
 from server.api.streams import MESSAGES, of_messages, of_pipe, streamed
 from server.api.values import from_json
 from server.services import live, live_files
+from server.services.file_answers import FileAbout, changed
 
 router = APIRouter(prefix="/sessions/{identity}", tags=["sessions"])
 BYTES: Final = "application/octet-stream"
@@ -49,22 +50,22 @@ async def download(
     if if_none_match is not None and headers.get("ETag") in [item.strip() for item in if_none_match.split(",")]:
         await found.data.aclose()
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
-    size, offset, length = (found.about[name] for name in ("size", "offset", "length"))
+    size, offset, length = found.about.size, found.about.offset, found.about.length
     status = 206 if len(header) > 1 and length is not None else 200
     if status == 206 and not length and size:
         await found.data.aclose()
         return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
     if status == 206:
-        headers["Content-Range"] = f"bytes {offset}-{offset + max(length, 1) - 1}/{size}"
+        headers["Content-Range"] = f"bytes {offset}-{offset + max(length or 0, 1) - 1}/{size}"
     return streamed(found.data, BYTES, status=status, headers=headers)
 
 
-def _headers(told: Any) -> dict[str, str]:
-    headers = {"Accept-Ranges": "bytes", "X-Outrider-Mode": str(told.get("mode"))}
-    if told.get("length") is not None:
-        headers["Content-Length"] = str(told["length"])
-    if told.get("sha256"):
-        headers["ETag"] = tag(told["sha256"])
+def _headers(told: FileAbout) -> dict[str, str]:
+    headers = {"Accept-Ranges": "bytes", "X-Outrider-Mode": told.mode}
+    if told.length is not None:
+        headers["Content-Length"] = str(told.length)
+    if told.sha256 is not None:
+        headers["ETag"] = tag(told.sha256)
     return headers
 
 
@@ -79,7 +80,7 @@ async def upload(
         "path": named(request.scope["query_string"], "path"), "mode": mode,
         "if_hash": condition(if_match, if_none_match), "sha256": digest(content_digest),
     }  # fmt: skip
-    done = await live_files.upload(core, identity, caller, header, request.stream())
+    done = changed(await live_files.upload(core, identity, caller, header, request.stream()))
     return JSONResponse(done, 201 if done["created"] else 200, {"ETag": tag(done["new_hash"])})
 
 

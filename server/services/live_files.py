@@ -12,6 +12,7 @@ from protocol.pipes import Pipe
 from server.access import Caller
 from server.core import Core
 from server.services import live
+from server.services.file_answers import FileAbout, file_about
 from server.services.live_pipes import answer, failure_of, leave, messages
 
 
@@ -19,7 +20,7 @@ from server.services.live_pipes import answer, failure_of, leave, messages
 class Download:
     """A file that comes: what stands about it, and its bytes."""
 
-    about: Mapping[str, Any]
+    about: FileAbout
     data: AsyncGenerator[bytes, None]
 
 
@@ -34,7 +35,11 @@ async def download(core: Core, identity: str, caller: Caller, header: Mapping[st
     coming = messages(pipe)
     match await anext(coming):
         case ["file", dict() as about]:
-            return Download(about, _bytes(coming))
+            try:
+                return Download(file_about(about), _bytes(coming))
+            except ProtocolError:
+                await coming.aclose()
+                raise
         case ["error", told]:
             raise failure_of(told)
     leave(pipe)
