@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 PURPOSE: Final = "session"  # of the streams that belong to sessions
 LINGER_S: Final = 300.0  # that a session waits for a link to come back; chosen without measurement
 MAX_SESSIONS: Final = 64  # of people on one host at the same time
+MAX_SESSIONS_OF_ONE: Final = 56  # of one person among these, so that nobody keeps the others out
 MAX_ACTS: Final = 160  # of one session at the same time: MAX_CONNECTIONS of a forward, and some more
 LOOK_EVERY_S: Final = 5.0  # between two looks for sessions that are over; the promise is to the second before it
 WARNED_S: Final = 60.0  # before the end, whoever is in it is told
@@ -155,7 +156,7 @@ class LiveSessions:
         self._consents = consents
         self._blobs = blobs
         self._open: dict[str, LiveSession] = {}
-        self._opening: set[str] = set()
+        self._opening: dict[str, str] = {}  # on their way, with whose they are
         self._unwanted: dict[str, str] = {}  # of those, the ones that were closed already, and why
         self._is_closing = False
         self._endings: set[asyncio.Task[None]] = set()
@@ -199,7 +200,7 @@ class LiveSessions:
         except OutriderError as error:
             self._refuse(wish, error)
             raise
-        self._opening.add(wish.session)
+        self._opening[wish.session] = wish.principal
         try:
             consented = ""
             if opening.consent is Consent.ASK:
@@ -207,7 +208,7 @@ class LiveSessions:
                 consented, opening = await self._consented(opening)
             return await self._begin(opening, consented)
         finally:
-            self._opening.discard(wish.session)
+            self._opening.pop(wish.session, None)
             self._unwanted.pop(wish.session, None)
             if wish.session not in self._open:
                 self._consents.forget(wish.session)
@@ -273,6 +274,9 @@ class LiveSessions:
     def _check_new(self, wish: Wish) -> None:
         if len(self._open) + len(self._opening) >= MAX_SESSIONS:
             raise RateError(f"{MAX_SESSIONS} sessions are open on this host already")
+        whose = [*self._opening.values(), *(session.opening.wish.principal for session in self._open.values())]
+        if whose.count(wish.principal) >= MAX_SESSIONS_OF_ONE:
+            raise RateError(f"{MAX_SESSIONS_OF_ONE} sessions of {wish.principal} are open on this host already")
         if (
             wish.session in self._open
             or wish.session in self._opening

@@ -228,6 +228,19 @@ async def test_sessions_and_their_acts_are_bounded(floor: Floor, monkeypatch: py
     assert [pipe.is_open for pipe in pipes] == [True, True, False]
 
 
+async def test_one_person_does_not_take_all_sessions(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who opens as many as there may be would keep everybody else from the host, whoever must look at it."""
+    monkeypatch.setattr(live, "MAX_SESSIONS", 4)
+    monkeypatch.setattr(live, "MAX_SESSIONS_OF_ONE", 2)
+    at_once = [floor.live.open(replace(WISH, session=f"s_{number}")) for number in range(4)]
+    opened = await asyncio.gather(*at_once, return_exceptions=True)
+    assert [isinstance(each, RateError) for each in opened] == [False, False, True, True]
+    assert "2 sessions of oli are open" in str(opened[3])
+    await floor.live.open(replace(WISH, session="s_8", principal="ana"))
+    await floor.live.close("s_0", "done")
+    await floor.live.open(replace(WISH, session="s_9"))
+
+
 # consent -------------------------------------------------------------------------------------------------------------
 
 
