@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from running import AllPermitted, perform
 
+from kernel.visits import Visits
 from protocol.errors import UnavailableError
+from stdlib import lending
 from stdlib.blobs import Brought, FolderBlobs
 from stdlib.host import Host, RunContext
 from stdlib.lending import on_thread
@@ -56,10 +58,10 @@ def held_in(directory: Path) -> set[int]:
     return {number for number, name in shown.items() if name.startswith(str(directory))}
 
 
-def take_over(numbers: set[int], directory: Path, closing: ExitStack) -> None:
-    """Open a directory until it has each of these numbers, as an unlucky or a patient process would."""
+def take_over(numbers: set[int], path: Path, closing: ExitStack, flags: int = os.O_RDONLY | os.O_DIRECTORY) -> None:
+    """Open a path until it has each of these numbers, as an unlucky or a patient process would."""
     while numbers:
-        number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        number = os.open(path, flags)
         closing.callback(os.close, number)
         numbers.discard(number)
 
@@ -178,6 +180,44 @@ async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_pat
         await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
     with zipfile.ZipFile(io.BytesIO(bytes(written))) as archived:
         assert [archived.read(name) for name in archived.namelist() if name.endswith("file")] == [b"MINE"]
+
+
+async def test_what_a_thread_uploads_after_its_call_is_what_was_decided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never what a file holds that has taken over the number of one that was closed, however late the thread begins."""
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    mine.write_text("MINE")
+    other.write_text("SECRET")
+    written = bytearray()
+
+    class Seen(FolderBlobs):
+        def draft(self, most_bytes: int) -> Any:
+            draft = super().draft(most_bytes)
+            write = draft.write
+            draft.write = lambda data: (written.extend(data), write(data))[1]  # type: ignore[method-assign]  # looked at
+            return draft
+
+    one_thread, goes_on = Visits(max_threads=1), threading.Event()
+    monkeypatch.setattr(lending, "VISITS", one_thread)
+    with ExitStack() as closing:
+        closing.callback(goes_on.set)
+        busy = one_thread.begin(lambda: goes_on.wait(PATIENCE_S))  # so that the upload waits for a thread
+        run_context, passage = RunContext(blobs=Seen(tmp_path / "blobs")), AllPermitted()
+        calling = asyncio.create_task(perform("fs.upload", run=run_context, passage=passage, path=str(mine)))
+        await until(lambda: len(held_in(mine)) == 2, "the call did not open its file, or no copy was made")
+        before = held_in(mine)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+        closed = before - held_in(mine)
+        assert closed, "the call closes what it holds"
+        take_over(closed, other, closing, os.O_RDONLY)
+        goes_on.set()
+        assert await busy
+        await until(lambda: not held_in(mine), "the thread did not end, or keeps its copy")
+        await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
+    assert written == b"MINE"
 
 
 async def test_what_never_comes_back_takes_no_thread_from_others() -> None:
