@@ -22,6 +22,8 @@ from stdlib.network.urls import Url
 from stdlib.parameters import Bounds, Length
 
 MAX_ANSWER_BYTES = 4096  # of an answer that is no file, for the error
+#: Of "a download", which the tests serve as what the example is about.
+_KNOWN = "baf040cdec66bb5d0b3c21d3031b2f0dc4b005ff870ea31cdea249113c5447d3"
 
 
 @call(
@@ -29,8 +31,8 @@ MAX_ANSWER_BYTES = 4096  # of an answer that is no file, for the error
     tier=Tier.OPERATE,
     changes=True,
     decides=requesting,
-    lua='local blob = net.download("https://www.example.org/a.tgz", string.rep("0", 64))',
-    python='blob = net.download("https://www.example.org/a.tgz", "0" * 64)',
+    lua=f'local sha256 = "{_KNOWN}"\nlocal blob = net.download("https://www.example.org/a.tgz", sha256)',
+    python=f'sha256 = "{_KNOWN}"\nblob = net.download("https://www.example.org/a.tgz", sha256)',
 )
 async def download(
     system: Host,

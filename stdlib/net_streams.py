@@ -364,8 +364,8 @@ async def send(datagrams: Datagrams, data: Annotated[Data, Length(MAX_DATAGRAM_B
     "datagrams.receive",
     tier=Tier.ADMIN,
     under="net.udp",
-    lua='local reply = net.udp("127.0.0.1", 123):receive()',
-    python='reply = net.udp("127.0.0.1", 123).receive()',
+    lua='local peer = net.udp("127.0.0.1", 123)\npeer:send("hello")\nlocal reply = peer:receive()',
+    python='peer = net.udp("127.0.0.1", 123)\npeer.send("hello")\nreply = peer.receive()',
 )
 async def receive(
     datagrams: Datagrams,

@@ -130,6 +130,8 @@ def exemplary(place: Path) -> Made:
     made.put("sys/class/hwmon/hwmon0/temp1_input", "45000\n")
     made.put("sys/class/hwmon/hwmon0/temp1_label", "Package id 0\n")
     made.put("sys/class/hwmon/hwmon0/temp1_crit", "100000\n")
+    made.put("sys/class/thermal/thermal_zone0/temp", "45000\n")
+    made.put("sys/class/thermal/thermal_zone0/type", "cpu-thermal\n")
     made.put("var/log/wtmp", record(2, 0, "~", "reboot", "6.1", 10) + record(7, 9, "pts/0", "mia", "192.0.2.7", 20))
     made.put("run/utmp", record(7, 9, "pts/0", "mia", "192.0.2.7", 20))
     made.folder("proc/9")

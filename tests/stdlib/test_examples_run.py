@@ -18,11 +18,6 @@ from stdlib.catalogue import load
 
 PROGRAM = Path(__file__).with_name("examples_run.py")
 
-#: Examples that cannot end well anywhere: the code that they end with, and why.
-NEVER_WELL = {
-    "net.download": ("untrusted", "its digest stands for the one that the reader knows"),
-    "datagrams.receive": ("deadline", "nobody sends it anything unasked"),
-}
 #: Examples that find nothing to do here, as nobody has a terminal on the machine of a local run.
 OF_PEOPLE = {"tty.client", "tty.notice"}
 #: What a kernel may lack that no mount can stand in for.
@@ -46,16 +41,13 @@ def test_every_example_ends_well(language: str) -> None:
     wrong, not_here = {}, {}
     for spec in load():
         ended, code = ran[spec.name]["ended"], ran[spec.name]["ended"].partition(":")[0]
-        if spec.name in NEVER_WELL:
-            assert code == NEVER_WELL[spec.name][0], (spec.name, ended)
-            not_here[spec.name] = NEVER_WELL[spec.name][1]
-        elif code == "unavailable" and (spec.name in missing or spec.name in OF_THE_KERNEL):
+        if code == "unavailable" and (spec.name in missing or spec.name in OF_THE_KERNEL):
             not_here[spec.name] = missing.get(spec.name, ended)
         elif spec.name in OF_PEOPLE and ended == "ok" and not ran[spec.name]["made"]:
             not_here[spec.name] = "nobody has a terminal here"
         elif ended != "ok" or not (spec.is_local or ran[spec.name]["made"]):
             wrong[spec.name] = ended
     assert wrong == {}
-    assert len(not_here) <= len(NEVER_WELL) + len(OF_PEOPLE) + len(OF_THE_KERNEL) + 3
+    assert len(not_here) <= len(OF_PEOPLE) + len(OF_THE_KERNEL) + 3
     reasons = "; ".join(f"{name}: {why}" for name, why in not_here.items())
     warnings.warn(f"{len(not_here)} of {len(ran)} examples in {language} cannot end well here: {reasons}", stacklevel=1)

@@ -97,7 +97,7 @@ def _furnish() -> None:
     for name in ("proc/modules", "proc/diskstats", "proc/sys/vm/swappiness", "proc/pressure/memory", "dev/kmsg"):
         if os.path.exists(f"/{name}"):
             _mount(str(made / name), Path("/", name), flags=MS_BIND)
-    for name in ("sys/class/hwmon", "sys/block"):
+    for name in ("sys/class/hwmon", "sys/class/thermal", "sys/block"):
         if os.path.isdir(f"/{name}"):
             _mount(str(made / name), Path("/", name), flags=MS_BIND)
     if os.stat("/proc/sys/vm/swappiness").st_dev != os.stat(ROOM).st_dev:
