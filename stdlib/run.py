@@ -61,7 +61,7 @@ async def deadline(host: Host, run: RunContext) -> float | None:
 async def budget(run: RunContext) -> dict[str, int]:
     """Return what is left of the run's limits.
 
-    ``{calls, output_bytes, log_lines, open_files, processes, metrics, rows}``
+    ``calls``, ``output_bytes``, ``log_lines``, ``open_files``, ``processes``, ``metrics`` and ``rows``.
     """
     own = {"metrics": run.limits.metrics - len(run.metrics), "rows": run.limits.rows - len(run.rows)}
     return {**run.left(), **own}

@@ -1342,7 +1342,7 @@ ctx = {}
 
 --- Return what is left of the run's limits.
 ---
---- `{calls, output_bytes, log_lines, open_files, processes, metrics, rows}`
+--- `calls`, `output_bytes`, `log_lines`, `open_files`, `processes`, `metrics` and `rows`.
 ---@return outrider.CtxBudget
 function ctx.budget() end
 

@@ -1319,7 +1319,7 @@ class ctx:
     def budget() -> _CtxBudget:
         """Return what is left of the run's limits.
 
-        `{calls, output_bytes, log_lines, open_files, processes, metrics, rows}`
+        `calls`, `output_bytes`, `log_lines`, `open_files`, `processes`, `metrics` and `rows`.
         """
 
     @staticmethod
