@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shutil
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def clean_up(example: str) -> None:
 def _catching(language: str, example: str) -> str:
     if language == "lua":
         return f"local ok, failure = pcall(function() {example} end)\nreturn failure.code"
-    return f"result = None\ntry:\n    {example}\nexcept HostError as failure:\n    result = failure.code"
+    body = textwrap.indent(example, "    ")
+    return f"result = None\ntry:\n{body}\nexcept HostError as failure:\n    result = failure.code"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
