@@ -40,6 +40,8 @@ async def events(request: Request, core: CoreOf, caller: RecordReader, identity:
         last = request.headers.get("last-event-id", "")
         if _POSITION.fullmatch(last):
             return row, int(last)
+        if row.opened_us is None and row.ended_us is None:  # its record did not come yet
+            return row, records.newest_position(connection)
         return row, records.beginning_of(connection, row.agent, identity)
 
     row, position = await core.database.read(begin)

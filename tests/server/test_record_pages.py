@@ -5,6 +5,9 @@ from __future__ import annotations
 from headquarters import Headquarters, refused
 from ledgers import agent_with, chain_of, take_in
 
+from protocol.ledger import Chain
+from server.services import records
+
 
 async def test_records_are_listed_in_both_orders_page_by_page(bare: Headquarters) -> None:
     agent, _, _ = await agent_with(bare, 7)
@@ -32,3 +35,21 @@ async def test_records_that_arrive_do_not_move_a_page_of_the_newest(bare: Headqu
 
 async def test_an_order_that_there_is_not(bare: Headquarters) -> None:
     refused(await bare.ask("GET", "/records", order="biggest"), 422, "invalid_argument", parameter="order")
+
+
+def opening(chain: Chain, session: str, reason: str = "") -> bytes:
+    return chain.append(kind="session.open", time_us=1, mono_us=1, session=session, data={"reason": reason})[1]
+
+
+async def test_a_session_begins_at_its_own_record_and_not_where_another_one_names_it(bare: Headquarters) -> None:
+    agent, _, chain = await agent_with(bare, 2)
+    blobs = [opening(chain, "s_1"), opening(chain, "s_2", "as in s_1"), opening(chain, "s_11"), *chain_of(1, chain)]
+    take_in(bare, agent, blobs, 3)
+
+    def before(session: str, of: str = agent) -> int:
+        return bare.core.database.read_now(lambda c: records.beginning_of(c, of, session))
+
+    newest = bare.core.database.read_now(records.newest_position)
+    assert [before(session) for session in ("s_1", "s_2", "s_11")] == [newest - 4, newest - 3, newest - 2]
+    assert before("s_3") == newest
+    assert before("s_1", "another") == newest
