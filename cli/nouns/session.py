@@ -260,5 +260,12 @@ def search(invocation: Invocation, text: str, host: str | None, limit: int) -> N
     Example:
       outrider session search "permission denied" --host web-3
     """
-    found = invocation.api.get("recordings/search", text=text, agent=host, limit=limit)["items"]
+    found: list[dict[str, Any]] = []
+    cursor: str | None = None
+    while len(found) < limit:
+        page = invocation.api.get("recordings/search", text=text, agent=host, limit=limit - len(found), cursor=cursor)
+        found += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            break
     invocation.output.table(found, FOUND, empty="nothing found")

@@ -3,40 +3,85 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Query, Request
 from sqlalchemy import Connection
 
+from protocol.errors import UnavailableError
 from server import limits
+from server.access import Caller
 from server.api.asking import CoreOf, Watcher, about
-from server.api.pages import Cursor, Page
+from server.api.pages import Cursor, Page, make_cursor, read_cursor
 from server.services import live, recordings
 from server.sessions import hall
 from server.store.tables import sessions as table
 
 router = APIRouter(prefix="/recordings", tags=["recordings"])
-MAX_SEARCHED = 1_000  # sessions that one search looks at
+MAX_SEARCHED: Final = 1_000  # sessions that one search looks at
+MAX_AT_ONCE: Final = 2  # searches and proofs that read whole recordings: each holds a thread, and half of a processor
+_turns: Final = asyncio.Semaphore(MAX_AT_ONCE)
+_threads: Final = ThreadPoolExecutor(MAX_AT_ONCE, "recordings")  # of their own, so that nobody who plays one waits
+_under_way: Final[set[str]] = set()  # principals
+T = TypeVar("T")
 
 
 @router.get("/search")
 async def search(
     core: CoreOf, caller: Watcher, text: Annotated[str, Query(min_length=2, max_length=200)],
     agent: str | None = None, limit: Annotated[int, Query(ge=1, le=limits.MAX_PAGE)] = limits.DEFAULT_PAGE,
+    cursor: Cursor = None,
 ) -> Page:  # fmt: skip
-    """Find a text in what terminals showed, newest session first; small and capital letters are the same."""
+    """Find a text in what terminals showed, newest session first; small and capital letters are the same.
+
+    After some seconds it stops, and `next` goes on from there. One search of a person at a time.
+    """
+    begin, first = (None, 0) if cursor is None else read_cursor(cursor, [int, int])
 
     def find(connection: Connection) -> list[Any]:
         query = live.query(connection, agent=agent, status=None, kind="terminal")
+        if begin is not None:
+            query = query.where(table.c.position <= begin)
         return list(connection.execute(query.order_by(table.c.position.desc()).limit(MAX_SEARCHED)))
 
     rows = await core.database.read(find)
     await _note(core, "recording.search", caller.principal, {"text": text, "agent": agent or ""})
-    return Page(items=await asyncio.to_thread(recordings.search, core, rows, text, limit), next=None)
+    if rows and rows[0].position != begin:  # the one that it stopped in is gone
+        first = 0
+    found, following = await _read_whole(
+        caller, partial(recordings.search, core, rows, text, limit, first=first)
+    )  # fmt: skip
+    if following is None and len(found) < limit and len(rows) == MAX_SEARCHED:
+        following = (rows[-1].position - 1, 0)
+    return Page(items=found, next=None if following is None else make_cursor(following))
+
+
+async def _read_whole(caller: Caller, work: Callable[[], T]) -> T:
+    """Do on a thread what reads whole recordings, when it is its turn; one thing of a person at a time.
+
+    Raises:
+        UnavailableError: Something of theirs is under way.
+    """
+    if caller.principal in _under_way:
+        raise UnavailableError("a search or proof of yours is under way; try again in a moment")
+    _under_way.add(caller.principal)
+    try:
+        async with _turns:
+            doing = asyncio.get_running_loop().run_in_executor(_threads, work)
+            try:
+                return await asyncio.shield(doing)
+            except asyncio.CancelledError:  # a thread goes on to its end, and it is its turn until then
+                await asyncio.wait([doing])
+                raise
+    finally:
+        _under_way.discard(caller.principal)
 
 
 @router.get("/{session}")
-async def show(request: Request, core: CoreOf, _: Watcher, session: str, verify: bool = False) -> dict[str, Any]:
+async def show(request: Request, core: CoreOf, caller: Watcher, session: str, verify: bool = False) -> dict[str, Any]:
     """Say what a recording is; with ``verify``, hold it against the digests that its host has signed."""
     about(request, session=session)
     row = await core.database.read(lambda connection: live.find(connection, session))
@@ -44,7 +89,7 @@ async def show(request: Request, core: CoreOf, _: Watcher, session: str, verify:
     proof = None
     if verify:
         known = await core.database.read(lambda connection: recordings.digests(connection, row))
-        proof = await asyncio.to_thread(recordings.prove, core, row.id, known)
+        proof = await _read_whole(caller, partial(recordings.prove, core, row.id, known))
     terminal = hall.find(core, row.id)
     people = [] if terminal is None else [person.to_plain() for person in terminal.party.people.values()]
     return {**told, "people": people, "proof": proof}

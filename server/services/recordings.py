@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import bisect
 import hashlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +25,7 @@ from server.ledger import plain
 from server.sessions.recording import listed, read_segment
 from server.store.tables import records
 
-MAX_SEARCHED_BYTES: Final = 1 << 30  # of recordings, unpacked, that one search reads
+MAX_SEARCH_S: Final = 10.0  # of one search; it goes on where it stopped, if that is asked for
 MAX_DIGESTS: Final = 100_000  # of one session that are held against its recording
 
 
@@ -174,16 +175,20 @@ def _output(where: Path) -> Iterator[bytes]:
 # searching -----------------------------------------------------------------------------------------------------------
 
 
-def search(core: Core, sessions: list[Any], text: str, limit: int) -> list[dict[str, Any]]:
-    """Return lines that hold ``text``, whatever its case, newest session first.
+def search(
+    core: Core, sessions: list[Any], text: str, limit: int, *, first: int = 0, within_s: float = MAX_SEARCH_S
+) -> tuple[list[dict[str, Any]], tuple[int, int] | None]:
+    """Return lines that hold ``text``, whatever its case, newest session first; and where to go on, None at the end.
 
     Args:
         core: The server.
         sessions: Rows of those that are looked at, in their order.
         text: What to find, as it stands.
-        limit: Most lines.
+        limit: Most lines. With so many there is no going on.
+        first: Number of the segment of the first session to begin at.
+        within_s: Seconds after which it stops, at the end of a segment.
     """
-    wanted, read = text.casefold(), 0
+    wanted, ends_s = text.casefold(), time.monotonic() + within_s
     found: list[dict[str, Any]] = []
     for row in sessions:
         where = core.config.recordings / row.id
@@ -191,18 +196,23 @@ def search(core: Core, sessions: list[Any], text: str, limit: int) -> list[dict[
             continue
         transcript, us = Transcript(keeps_screens=True), 0
         for segment in listed(where):
-            if len(found) >= limit or read > MAX_SEARCHED_BYTES:
-                return found
+            if segment.number < first:
+                continue
             for event in read_segment(where, segment):
                 lines: list[str] = []
                 if event.word == "output":
-                    read += len(event.values[1])
                     lines, us = transcript.feed(event.values[1]), event.us
                 elif event.word in ("marker", "notice"):
                     lines, us = [str(event.values[0])], event.us
                 found += [_hit(row, us, line) for line in lines if wanted in line.casefold()]
+            if len(found) >= limit:
+                return found[:limit], None
+            if time.monotonic() >= ends_s:
+                found += [_hit(row, us, line) for line in transcript.end() if wanted in line.casefold()]
+                return found[:limit], (row.position, segment.number + 1)
         found += [_hit(row, us, line) for line in transcript.end() if wanted in line.casefold()]
-    return found[:limit]
+        first = 0
+    return found[:limit], None
 
 
 def _hit(row: Any, us: int, line: str) -> dict[str, Any]:
