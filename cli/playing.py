@@ -155,7 +155,7 @@ def happened(item: Item) -> str | None:
         case "presence":
             return f"* {described(about)}"
         case "notice" | "marker":
-            return f"* {about.get('text')}"
+            return f"* {about.get('text')}{f' ({by})' if (by := about.get('by')) else ''}"
         case "call":
             return (
                 f"> {about.get('call')} {_arguments(about)}{about.get('verdict')} {about.get('outcome')}{_left(about)}"

@@ -69,7 +69,7 @@ class Cast:
                 return _some("i", self._decoders["input"].decode(data))
             case "resize", [int(cols), int(rows)]:
                 return "r", f"{cols}x{rows}"
-            case "marker" | "notice", [str(text)]:
+            case "marker" | "notice", [str(text), *_]:
                 return "m", text
             case "presence", [dict(about)]:
                 return "m", described(about)

@@ -2,7 +2,7 @@
 
     [us, "begin", about]      first in every segment: what the session is, and the terminal's state where it begins
     [us, "output", offset, data]   [us, "input", by, data]   [us, "resize", cols, rows]
-    [us, "presence", about]   [us, "process", about]   [us, "notice", text]   [us, "marker", label]
+    [us, "presence", about]   [us, "process", about]   [us, "notice", text]   [us, "marker", label, by]
     [us, "sources", about]    from what the next two are made, and what they lack
     [us, "file", about]       a change of files       [us, "untold", about]    so many of both that came too fast
     [us, "gap", from, to]     output that was lost    [us, "exit", about]

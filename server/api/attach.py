@@ -441,7 +441,7 @@ async def _act(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Viewe
             why = f"ended by {person.principal}{f': {reason}' if reason else ''}"
             await live.close_session(core, terminal.session, why, caller.principal)
         case Mark(type="mark", text=text):
-            terminal.mark(text)
+            terminal.mark(text, caller.principal)
         case Mark(text=text):
             terminal.notice(f"{caller.principal}: {text}")
 

@@ -101,7 +101,7 @@ def view(event: Event) -> dict[str, Any]:
     elif event.word == "resize":
         told = {"size": list(event.values)}
     elif event.word in ("notice", "marker"):
-        told = {"text": event.values[0]}
+        told = {"text": event.values[0]} | ({"by": event.values[1]} if len(event.values) > 1 else {})
     elif event.word == "gap":
         told = {"from": event.values[0], "to": event.values[1]}
     else:

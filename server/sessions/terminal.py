@@ -545,10 +545,10 @@ class LiveTerminal:
         self._record("presence", about)
         self._tell({"type": "notice", "text": described(about)})
 
-    def mark(self, label: str) -> None:
-        """Put a marker into the recording."""
-        self._record("marker", label)
-        self._tell({"type": "marker", "label": label})
+    def mark(self, label: str, by: str) -> None:
+        """Put a marker into the recording, with whose it is: whoever only watches may do so, too."""
+        self._record("marker", label, by)
+        self._tell({"type": "marker", "label": label, "by": by})
 
     def recent(self, begin: int, end: int, head: bytes = b"") -> bytes | None:
         """Return ``head`` and recorded output from ``begin`` to ``end``; None if it is not in memory any more."""

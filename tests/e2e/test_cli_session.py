@@ -157,7 +157,7 @@ def test_played_as_text_with_what_happened_between(desk: Shell, recorded: str) -
     )
     if "changes of files: on " in text:
         assert f"~ {desk.fleet.directory}/changed: created, written\n" in text
-    assert re.search(r"^\* marker$", text, re.MULTILINE)
+    assert re.search(r"^\* marker \(admin\)$", text, re.MULTILINE), "and whose it is"
     assert "* ended: status 0" in text
     items = [json.loads(line) for line in desk("session", "play", recorded, "--format", "json").out.splitlines()]
     assert items[0]["kind"] == "begin"

@@ -22,7 +22,7 @@ EVENTS = [
     Event(1_000_000, "resize", [10_000, 50]),
     Event(1_500_000, "presence", [{"what": "joined", "who": "ana", "role": "observer"}]),
     Event(1_600_000, "process", [{"what": "started", "argv": ["ls"]}]),
-    Event(1_700_000, "marker", ["here"]),
+    Event(1_700_000, "marker", ["here", "ana"]),
     Event(1_800_000, "gap", [5, 9]),
     Event(2_000_000, "exit", [{"code": 3, "signal": None}]),
 ]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from protocol.recording import WORDS
 from server.api.answers.forms import Answer, Moment
 
 
@@ -51,7 +52,7 @@ class RecordedEvent(Answer):
     """One event of a recording."""
 
     time_s: float = Field(description="Since the terminal was opened.")
-    kind: Literal["begin", "output", "input", "resize", "presence", "process", "notice", "marker", "gap", "exit"]
+    kind: Literal[tuple(sorted(WORDS))]  # type: ignore[valid-type]  # which Literal takes at run time
     data: str = Field(description="Of output and input: the bytes, in base64.")
     about: dict[str, Any]
 
