@@ -109,7 +109,7 @@ class Watching(AsyncIterator[list[Row]]):
         self._rows: list[Row] = []  # made and not yet given
         self._parent = -1  # the watch on the directory above the root
         self._is_ended = False
-        self._lock = threading.Lock()  # the descriptor is not closed while a thread makes watches on it
+        self._lock = threading.Lock()  # the descriptor is not closed while a thread uses it
         self._is_closed = False
         try:
             self._descriptor = inotify.start()
@@ -174,11 +174,7 @@ class Watching(AsyncIterator[list[Row]]):
             if self._is_ended:
                 raise StopAsyncIteration
             await self._readable()
-            new: list[Place] = []
-            for event in inotify.read(self._descriptor):
-                self._take(event, new)
-            if new:
-                await begun_apart(self._watch_trees, new)
+            await begun_apart(self._take_all)  # to look whether the root is still there may ask whoever serves it
         given, self._rows = self._rows[:MAX_GIVEN], self._rows[MAX_GIVEN:]
         return given
 
@@ -194,6 +190,16 @@ class Watching(AsyncIterator[list[Row]]):
             await ready
         finally:
             loop.remove_reader(self._descriptor)
+
+    def _take_all(self) -> None:
+        with self._lock:
+            if self._is_closed:
+                return
+            new: list[Place] = []
+            for event in inotify.read(self._descriptor):
+                self._take(event, new)
+            for place in new:
+                self._watch_tree(place, is_new=True)
 
     def _take(self, event: Event, new: list[Place]) -> None:
         if event.mask & inotify.IN_Q_OVERFLOW:
@@ -263,13 +269,6 @@ class Watching(AsyncIterator[list[Row]]):
                 except OSError as error:
                     if error.errno != errno.EINVAL:  # ended already
                         raise
-
-    def _watch_trees(self, places: list[Place]) -> None:
-        with self._lock:
-            if self._is_closed:
-                return
-            for place in places:
-                self._watch_tree(place, is_new=True)
 
     def _watch_tree(self, first: Place, *, is_new: bool) -> None:
         """Watch a directory, and all below it if so wanted. What new ones hold already is told."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -108,6 +109,26 @@ async def test_the_end_of_what_is_watched_ends_it(tmp_path: Path, kind: str, end
         assert await watcher.next() == ("ended", ".", kind == "directory")
         with pytest.raises(StopAsyncIteration):
             await anext(watcher.source)
+
+
+async def test_what_is_watched_is_looked_at_on_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lie where nobody answers, and then the event loop would wait for ever, and all runs of the host with it."""
+    looks, fstat = set(), os.fstat
+
+    def looked(descriptor: int) -> os.stat_result:
+        looks.add(threading.get_ident())
+        return fstat(descriptor)
+
+    (tmp_path / "root").mkdir()
+    (tmp_path / "beside").touch()
+    async with watching(tmp_path / "root") as watcher:
+        monkeypatch.setattr(os, "fstat", looked)
+        (tmp_path / "beside").unlink()  # was that the root?
+        (tmp_path / "root/new").touch()
+        assert await watcher.until("created", "new")
+        monkeypatch.undo()
+    assert looks
+    assert threading.get_ident() not in looks
 
 
 async def test_recursive_watching_follows_what_comes_and_forgets_what_goes(tmp_path: Path) -> None:
