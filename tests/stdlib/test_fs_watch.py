@@ -112,7 +112,7 @@ async def test_the_end_of_what_is_watched_ends_it(tmp_path: Path, kind: str, end
 
 
 async def test_what_is_watched_is_looked_at_on_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may lie where nobody answers, and then the event loop would wait for ever, and all runs of the host with it."""
+    """It may lie where nobody answers: the event loop would wait for ever, and all runs of the host with it."""
     looks, fstat = set(), os.fstat
 
     def looked(descriptor: int) -> os.stat_result:
