@@ -28,7 +28,7 @@ from agent.recorder import Recorder
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.ceiling import Consent
-from policies.decide import decide_below, decide_effective
+from policies.decide import decide_below, decide_effective, never
 from policies.model import Facts, Verdict
 from protocol.errors import (
     ArgumentError,
@@ -372,6 +372,7 @@ class LiveSessions:
         gate = Gate(
             self._table, decide, self._recorder, Session(wish.session, "", wish.principal, wish.reason), budget,
             host_of_run(self._host, context), context, decide_below=partial(decide_below, effective),
+            never=partial(never, effective),
             redactor=context.redactor, on_close=context.end, asker=ask,
         )  # fmt: skip
         return LiveSession(opening, gate, context, now_s, ends_s, now_s)

@@ -19,7 +19,7 @@ from agent.recorder import Recorder
 from agent.results import Ending
 from agent.runs import RunRequest
 from agent.secrets import Secrets
-from policies.decide import decide_below, decide_effective
+from policies.decide import decide_below, decide_effective, never
 from policies.dry import only_reads
 from policies.model import Facts, Verdict
 from sandbox.budget import Budget
@@ -123,6 +123,7 @@ class Worker:
                 replace(host_of_run(self._host, context), commands=manifest.commands, scripts=pins(manifest)),
                 context,
                 decide_below=partial(decide_below, effective),
+                never=partial(never, effective),
                 redactor=context.redactor,
                 on_close=context.end,
                 asker=asker,

@@ -74,6 +74,24 @@ def decide_effective(effective: Effective, call: str, facts: Facts) -> Verdict:
     return next((verdict for verdict in verdicts if verdict.effect is Effect.ASK), verdicts[0])
 
 
+def never(effective: Effective, call: str) -> Verdict | None:
+    """Return the denial of a call that is allowed on no facts at all; None if it depends on them.
+
+    For who must not open, look up or ask for anything on behalf of such a call: what there is is not told either.
+    """
+    for layer in effective.layers:
+        about = [rule for rule in layer.rules if rule.names(call)]
+        for rule in about:
+            if rule.effect is Effect.DENY and replace(rule, call="", origin="") == _UNCONDITIONAL:
+                return Verdict(Effect.DENY, rule.text, f"{layer.name} denies {call}")
+        if all(rule.effect is Effect.DENY for rule in about):
+            return Verdict(Effect.DENY, f"{layer.name}: {NO_RULE}", f"{layer.name} has no rule for {call}")
+    return None if effective.layers else Verdict(Effect.DENY, NO_RULE, "no policy applies")
+
+
+_UNCONDITIONAL = Rule(Effect.DENY, "", "")
+
+
 def decide_below(effective: Effective, call: str, directory: str) -> bool | None:
     """Tell whether ``call`` is allowed on everything (True) or nothing (False) below a real directory.
 

@@ -1,11 +1,12 @@
 """The one gate: every effect of a session on its host passes here, in this order and no other.
 
-    count -> find -> bind -> prepare -> decide -> intend (if it changes anything) -> perform -> record
+    count -> find -> bind -> (never?) -> prepare -> decide -> intend (if it changes anything) -> perform -> record
 
 - Every call that is asked for gives exactly one record: also an unknown one, one with wrong arguments, a denied one,
   one over its budget, and one that is cut short. A call that changes something gives an intent before it, which is
   durable before the effect begins. A call that is cut short before its effect began has no effect.
-- The decision is made on the facts of what was really opened, never on the text of an argument.
+- The decision is made on the facts of what was really opened, never on the text of an argument. For a call that the
+  policy allows on no facts at all, nothing is opened, looked up or asked.
 - A verdict of ``ask`` waits for a person, with nothing of the call's open meanwhile; then the call is prepared and
   decided anew, so that a yes is good for exactly what was asked about. No answer, or nobody to ask, is a no.
 - A call may give a stream or another thing that the gate holds for the run (``sandbox.held``). What it opened stays
@@ -76,6 +77,7 @@ DRY: Final = "dry"  # the outcome of a call that a dry run did not carry out
 RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
 _ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
 MAX_QUESTIONS: Final = 4  # of one call; what is opened may be another thing each time
+_SHOWN: Final = 120  # characters of what was asked for, in a reason
 NOBODY_TO_ASK: Final = "nobody to ask"
 _VALUE: Final = "value"
 _AT_ONCE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})  # of a value that nobody waits for
@@ -168,6 +170,7 @@ class Gate:
         host: Passed to calls that look at the host.
         run: Passed to calls that belong to the run (its parameters, metrics, state).
         decide_below: What :meth:`Passage.below` tells of a call name and a real directory. Without it, it depends.
+        never: The denial of a call name that is allowed on no facts; None if it depends on them. Pure.
         redactor: Takes secrets out of what goes back to the script and onto the record.
         on_close: Awaited when everything that was held is closed: the end of ``run``.
         dry_run: What changes anything is decided and recorded, and not performed; None: it is performed.
@@ -186,6 +189,7 @@ class Gate:
         run: Any = None,
         *,
         decide_below: Callable[[str, str], bool | None] | None = None,
+        never: Callable[[str], Verdict | None] = lambda _: None,
         redactor: Redactor | None = None,
         on_close: Callable[[], Awaitable[None]] | None = None,
         asker: Asker | None = None,
@@ -204,6 +208,8 @@ class Gate:
         self.summaries: list[CallSummary] = []  # at most MAX_SUMMARIES
         self._table = table
         self._decide_by_policy = decide
+        self._never = never
+        self._possible: set[str] = set()  # calls that may be allowed, on some facts
         self._recorder = recorder
         self._session = session
         self._host = host
@@ -528,7 +534,18 @@ class Gate:
         attempt.rule = RULE_ARGUMENTS
         attempt.arguments = entry.bind(args, named)
         attempt.rule = RULE_NOT_DECIDED
+        if attempt.name not in self._possible:
+            self._check_possible(attempt)
         return entry
+
+    def _check_possible(self, attempt: _Attempt) -> None:
+        verdict = self._never(attempt.name)
+        if verdict is not None:
+            attempt.rule = verdict.rule
+            told = f"{verdict.reason}{_asked_for(attempt.arguments)} ({verdict.rule})"
+            self.denial = DeniedError(escaped(told), rule=verdict.rule)
+            raise self.denial
+        self._possible.add(attempt.name)
 
     def _allow(self, entry: CallEntry, attempt: _Attempt, facts: tuple[Facts, ...]) -> tuple[str, ...]:
         """Return what the call holds from now on, if the policy allows it and the budget has room for it."""
@@ -660,6 +677,13 @@ def _proof(value: Any) -> dict[str, str] | None:
     if type(value) is not dict:
         return None
     return {name: told for name in PROOFS if type(told := value.get(name)) is str and len(told) <= MAX_PROOF_CHARS}
+
+
+def _asked_for(arguments: dict[str, Any]) -> str:
+    """Return the first argument, if it is text: what a call is about, as the script wrote it."""
+    first = next(iter(arguments.values()), None)
+    text = " ".join(item for item in first if isinstance(item, str)) if isinstance(first, list) else first
+    return f" {text[:_SHOWN]}" if isinstance(text, str) and text else ""
 
 
 def _denial(name: str, facts: Facts, verdict: Verdict, answer: str = NOBODY_TO_ASK) -> DeniedError:

@@ -50,7 +50,7 @@ def read_script(path: Path, tier: Tier | None = None) -> Script:
         problem = "is not a bundle folder, nor a .lua or .py file" if path.exists() else "there is no such script"
         raise ArgumentError(problem, where=str(path))
     data = _read(path, MAX_BUNDLE_BYTES)
-    return Script(implied(path.name, tier or BARE_TIER), {path.name: data}, is_bare=True)
+    return Script(implied(path.name, BARE_TIER if tier is None else tier), {path.name: data}, is_bare=True)
 
 
 def read_bundle(folder: Path) -> Bundle:

@@ -17,7 +17,7 @@ from cli.local.folder import Script
 from cli.local.policies import tier_policy
 from cli.local.report import CallMade, Ran
 from cli.local.shelf import Shelf, pins
-from policies.decide import Effective, Layer, decide_below, decide_effective, require_language
+from policies.decide import Effective, Layer, decide_below, decide_effective, never, require_language
 from policies.dry import only_reads
 from policies.model import LIMIT_FIELDS, Facts, Limits, Policy, Verdict
 from policies.needs import needs_layer
@@ -157,6 +157,7 @@ class _Runs:
                 Host(commands=manifest.commands, scripts=pins(manifest), journal=journal, processes=processes),
                 context,
                 decide_below=judge.below if judge is not None else partial(decide_below, allowed),
+                never=(lambda _: None) if judge is not None else partial(never, allowed),
                 redactor=context.redactor,
                 on_close=context.end,
                 dry_run=DryRun(only_reads(allowed), CallSpec.dry_result) if self.beside.is_dry else None,

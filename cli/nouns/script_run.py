@@ -83,7 +83,7 @@ def noun(
 
     asked = Tier.parse(tier) if tier else None
     script = read_script(path, asked)
-    policy = file_policy(policy_file) if policy_file else tier_policy(asked or script.manifest.tier)
+    policy = file_policy(policy_file) if policy_file else tier_policy(script.manifest.tier if asked is None else asked)
     parameters = parameters_of(script, pairs(arguments, where="--arg"))
     beside = replace(beside_of(secrets, state_folder, folders), is_dry=dry_run)
     ran = asyncio.run(_run(invocation, script, policy, parameters, beside, verbose))

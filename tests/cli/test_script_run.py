@@ -137,6 +137,15 @@ def test_tier_of_a_bare_file_is_observe_unless_given(outrider: Callable[..., Any
     assert (status, told["result"]) == (0, True), told
 
 
+def test_the_lowest_tier_can_be_asked_for(outrider: Callable[..., Any], home: Path) -> None:
+    """Of a bare file and of a bundle; its number is zero, and so it was taken for none."""
+    source = "sys.uptime()\nreturn true"
+    for path in (bare(home, "c.lua", source), write_bundle(home / "bundle", source)):
+        assert ran(outrider, path)[0] == 0
+        status, told = ran(outrider, path, "--tier", "compute")
+        assert (status, told["status"], told["calls"][0]["rule"]) == (3, "denied", "compute: no rule")
+
+
 def test_policy_in_place_of_the_tier(outrider: Callable[..., Any], home: Path) -> None:
     policy = home / "mine.yaml"
     policy.write_text("tier: inspect\nallow:\n  - call: fs.read\n    paths: [/etc/hostname]\n")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.ceiling import load_ceiling
-from policies.decide import Effective, Layer, decide, decide_below, decide_effective, require_language
+from policies.decide import Effective, Layer, decide, decide_below, decide_effective, never, require_language
 from policies.load import builtin, load_policy
 from policies.model import Effect, Facts, Rule
 from policies.paths import PathPattern
@@ -155,3 +155,45 @@ def test_what_is_said_about_a_directory_holds_for_everything_below_it(
         assert {decide_effective(effective, "fs.walk", Facts(path=path)).allowed for path in below} <= {told}
     if not rules:
         assert told is False
+
+
+@pytest.mark.parametrize(
+    ("layers", "rule"),
+    [
+        ([[("allow", "fs.read", ["/a"])]], None),
+        ([[("ask", "fs.*", [])]], None),
+        ([[("allow", "*", [])], [("deny", "fs.read", ["/a"]), ("allow", "*", [])]], None),
+        ([[("allow", "*", [])], [("allow", "sys.*", [])]], "two: no rule"),
+        ([[("allow", "*", []), ("deny", "fs.*", [])]], "x.yaml:1 deny fs.*"),
+        ([[("deny", "fs.read", ["/a"])]], "one: no rule"),
+        ([], "no rule"),
+    ],
+)
+def test_what_is_allowed_on_no_facts(layers: list[list[tuple[str, str, list[str]]]], rule: str | None) -> None:
+    """So that nothing is opened for it. What depends on the facts is decided on those."""
+    made = [
+        Layer(
+            name,
+            tuple(
+                Rule(Effect(effect), call, "x.yaml:1", tuple(map(PathPattern.parse, paths)))
+                for effect, call, paths in rules
+            ),
+        )
+        for name, rules in zip(("one", "two"), layers, strict=False)
+    ]
+    verdict = never(Effective(tuple(made)), "fs.read")
+    assert (None if verdict is None else verdict.rule) == rule
+    assert verdict is None or verdict.effect is Effect.DENY
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+def test_what_a_tier_never_allows_is_denied_on_all_facts(tier: Tier) -> None:
+    policy = builtin(tier)
+    effective = Effective((Layer(policy.name, policy.rules),))
+    for call, facts in (
+        ("fs.read", Facts(path="/etc/hostname")),
+        ("sys.uptime", Facts()),
+        ("tty.open", Facts(command="x")),
+    ):
+        if never(effective, call) is not None:
+            assert not decide_effective(effective, call, facts).allowed

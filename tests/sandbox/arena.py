@@ -112,6 +112,7 @@ def gate(
     records: Records | None = None,
     limits: Limits = LIMITS,
     decide: Callable[[str, Facts], Verdict] = lambda _name, _facts: ALLOW,
+    never: Callable[[str], Verdict | None] = lambda _name: None,
 ) -> Gate:
     return Gate(
         table() if calls is None else calls,
@@ -119,6 +120,7 @@ def gate(
         Records() if records is None else records,
         Session("s1", "r1", "tester"),
         Budget(limits),
+        never=never,
     )
 
 

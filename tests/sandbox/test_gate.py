@@ -16,7 +16,7 @@ from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
 
 from kernel.visits import VISITS
 from policies.model import Effect, Facts, Verdict
-from protocol.errors import ArgumentError, BudgetError, NotFoundError, OutriderError, UnavailableError
+from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from sandbox import gate as gate_module
@@ -383,6 +383,28 @@ def test_the_double_of_the_table_is_what_the_gate_asks_for() -> None:
     assert calls.find("a") is entry
     assert issubclass(OutriderError, Exception)
     assert isinstance(gate(), Gate)
+
+
+async def test_nothing_is_opened_for_what_is_never_allowed() -> None:
+    """Or a script that may touch nothing could tell what there is, and wait for what never answers."""
+    records, entry, asked = Records(), Entry(facts=Facts(path="/x")), []
+
+    def never(name: str) -> Verdict | None:
+        asked.append(name)
+        return Verdict(Effect.DENY, "tier: no rule", f"tier has no rule for {name}") if name == "t.a" else None
+
+    one = gate(table(a=entry, b=Entry(lambda: 1)), records, never=never)
+    for _ in range(2):
+        reply = await one.call("t.a", ["/x", "y"], {})
+        assert isinstance(reply.error, DeniedError)
+        assert str(reply.error) == "tier has no rule for t.a /x y (tier: no rule)"
+        assert (await one.call("t.b", [], {})).ok
+    assert entry.events == []
+    assert [(kept["call"], kept["verdict"], kept["rule"]) for kept in records.kept[:2]] == [
+        ("t.a", "deny", "tier: no rule"), ("t.b", "allow", ALLOW.rule),
+    ]  # fmt: skip
+    assert asked == ["t.a", "t.b", "t.a"], "what may be allowed is asked about once"
+    assert one.denial is not None
 
 
 class Taker:

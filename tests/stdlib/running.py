@@ -11,7 +11,7 @@ from typing import Any
 
 from shaped import misshapen
 
-from policies.decide import Effective, Layer, decide_below, decide_effective
+from policies.decide import Effective, Layer, decide_below, decide_effective, never
 from policies.dry import only_reads
 from policies.load import builtin
 from policies.model import Facts, Policy
@@ -77,6 +77,7 @@ def gate(
         host,
         context,
         decide_below=partial(decide_below, allowed),
+        never=partial(never, allowed),
         redactor=context.redactor,
         on_close=context.end,
         dry_run=DryRun(only_reads(allowed), CallSpec.dry_result) if is_dry else None,
