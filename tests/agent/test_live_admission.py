@@ -167,7 +167,7 @@ SHELL = Facts(command="sh", program="/bin/sh", arguments=())
 
 
 def as_whom(opening: Opening, user: User | None, call: str = "tty.login") -> Verdict:
-    return decide_effective(opening.effective, call, replace(SHELL, user=user))
+    return decide_effective(opening.effective, call, SHELL._replace(user=user))
 
 
 def terminal(world: World, ceiling: Ceiling = OPEN, kind: str = "terminal", **changes: Any) -> Opening:
