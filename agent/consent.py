@@ -28,7 +28,9 @@ OWNER: Final = "owner"
 SERVER: Final = "server"
 MAX_PENDING: Final = 64  # questions that wait, of all sessions; more than a person can read
 MAX_PENDING_OF_ONE: Final = 4  # of one session or run
-MAX_ASKED_OF_ONE: Final = 32  # of one session or run in all, so that nobody is asked until he gives in
+MAX_ASKED_OF_ONE: Final = (
+    32  # of one session or run in all, with all that it calls, so that nobody is asked until he gives in
+)
 MAX_TEXT_CHARS: Final = 500
 _WHY_NOT: Final = {
     "denied": "{by} said no", "deadline": "nobody answered in time", "withdrawn": "the question was withdrawn",
@@ -97,7 +99,7 @@ class Consents:
         self._recorder = recorder
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
-        self._asked: dict[str, int] = {}  # session -> how often it has asked
+        self._asked: dict[str, int] = {}  # session, or first run of a chain -> how often it has asked
         self._followers: list[Callable[[Told], None]] = []
 
     @property
@@ -128,7 +130,15 @@ class Consents:
         self._asked.pop(session, None)
 
     async def ask(
-        self, text: str, *, about: str, session: str, principal: str, run: str = "", timeout_s: float | None = None
+        self,
+        text: str,
+        *,
+        about: str,
+        session: str,
+        principal: str,
+        run: str = "",
+        timeout_s: float | None = None,
+        chain: str = "",
     ) -> Answer:
         """Ask and return the answer.
 
@@ -139,6 +149,7 @@ class Consents:
             principal: Who would profit from a yes.
             run: If a script asks.
             timeout_s: Shorter than what the ceiling says, in seconds; None: as the ceiling says.
+            chain: The run on whose account a script asks that another one called, and with whose questions it counts.
 
         Returns:
             A no if nobody answered, or nobody could be asked.
@@ -148,7 +159,8 @@ class Consents:
         """
         try:
             rules = self._ceiling().sessions
-            pending = self._take(text, about, session, principal, run, min(rules.consent_timeout_s, timeout_s or 1e9))
+            wait_s = min(rules.consent_timeout_s, timeout_s or 1e9)
+            pending = self._take(text, about, session, principal, run, wait_s, chain or session)
         except OutriderError as error:
             return Answer(False, "", f"nobody could be asked: {error}")
         question = pending.question
@@ -191,9 +203,11 @@ class Consents:
         pending.answered.set()
         return pending.question
 
-    def _take(self, text: str, about: str, session: str, principal: str, run: str, timeout_s: float) -> _Pending:
+    def _take(
+        self, text: str, about: str, session: str, principal: str, run: str, timeout_s: float, chain: str
+    ) -> _Pending:
         of_one = sum(each.question.session == session for each in self._pending.values())
-        asked = self._asked.get(session, 0) + 1
+        asked = self._asked.get(chain, 0) + 1
         if len(self._pending) >= MAX_PENDING or of_one >= MAX_PENDING_OF_ONE or asked > MAX_ASKED_OF_ONE:
             raise DeniedError("too many questions were asked", rule="consent: bounds")
         asked_us = self._clock.time_us()
@@ -202,7 +216,7 @@ class Consents:
             asked_us + round(min(timeout_s, MAX_CONSENT_TIMEOUT_S) * 1_000_000),
         )  # fmt: skip
         self._record(question, "asked", {"expires_us": question.expires_us})
-        self._asked[session] = asked
+        self._asked[chain] = asked
         pending = self._pending[question.id] = _Pending(question, asyncio.Event())
         LOG.warning("question %s to the owner of this host: %s", question.id, question.text)
         return pending

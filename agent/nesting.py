@@ -88,7 +88,7 @@ class Caller:
         request = replace(
             self._request, run_id=f"run_{secrets.token_hex(12)}", digest=digest, parameters=dict(parameters),
             reason=f"called by {self._request.run_id}", timeout_s=None, parent=self._request.run_id,
-            depth=self._request.depth + 1,
+            depth=self._request.depth + 1, first=self._request.chain,
         )  # fmt: skip
         admitted = await self._nesting.admission.admit_called(
             request, self._budget.left(self._until_s - time.monotonic())

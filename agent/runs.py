@@ -32,6 +32,12 @@ class RunRequest:
     fire: Fire | None = None  # of a schedule
     parent: str | None = None  # the run that called it; None if nobody did
     depth: int = 1  # of a chain of scripts that call each other, itself included
+    first: str | None = None  # the run that the chain began with; None if this one
+
+    @property
+    def chain(self) -> str:
+        """The run that somebody or a schedule wanted, and on whose account this one is."""
+        return self.first or self.run_id
 
     @property
     def action(self) -> str:

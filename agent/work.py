@@ -153,7 +153,7 @@ class Worker:
             await asyncio.shield(durable)  # also a call that need not wait may need a word of the owner's
             return await consents.ask(
                 f"the script {name} of {request.principal}: {what}", about=call, session=request.run_id,
-                run=request.run_id, principal=request.principal, timeout_s=timeout_s,
+                run=request.run_id, principal=request.principal, timeout_s=timeout_s, chain=request.chain,
             )  # fmt: skip
 
         return ask

@@ -141,6 +141,22 @@ async def test_nobody_is_asked_until_he_gives_in(desk: Consents, monkeypatch: py
     await answer
 
 
+async def test_scripts_that_a_script_calls_ask_on_its_account(desk: Consents) -> None:
+    """Each of them is a run of its own, and there is no end to how many there may be."""
+    for number in range(consent.MAX_ASKED_OF_ONE):
+        answer = ask(desk, session=f"run_{number}", chain="run_first")
+        await waiting(desk)
+        desk.withdraw(f"run_{number}")
+        await answer
+        desk.forget(f"run_{number}")
+    assert "too many" in (await ask(desk, session="run_last", chain="run_first")).why
+    desk.forget("run_first")
+    answer = ask(desk, session="run_last", chain="run_first")
+    await waiting(desk)
+    desk.withdraw("run_last")
+    await answer
+
+
 async def test_a_text_is_one_bounded_line_that_no_terminal_obeys(desk: Consents) -> None:
     answer = ask(desk, text="ok\x1b[2K\r\ngranted\u202e" + "x" * 5000)
     question = await waiting(desk)

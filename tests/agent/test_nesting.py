@@ -11,6 +11,8 @@ from world import World
 
 from agent.cache import Entry
 from agent.nesting import MAX_DEPTH
+from agent.runs import RunRequest
+from agent.work import Worker
 from protocol.bundle import Bundle
 from protocol.ledger import Record
 from protocol.signing import sign
@@ -105,6 +107,24 @@ async def test_its_records_name_the_run_that_called_it(works: Works) -> None:
     calls = [(record.run, record.call) for record in await works.premises.records("call")]
     assert calls == [(child, "log.info"), ("run_1", "script.call")]
     assert works.premises.spool.open_runs() == []
+
+
+async def test_it_is_on_the_account_of_the_run_that_somebody_wanted(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted for one run, as questions to the host's owner are, is counted for all that came of it."""
+    seen, run = [], Worker.run
+
+    async def noted(self: Worker, request: RunRequest, *rest: Any) -> Any:
+        seen.append((request.depth, request.chain))
+        return await run(self, request, *rest)
+
+    monkeypatch.setattr(Worker, "run", noted)
+    inner = callee()
+    outer = caller(CALL, inner)
+    offered(works, inner, outer)
+    await works.run(outer.digest)
+    assert seen == [(1, "run_1"), (2, "run_1")]
 
 
 async def test_it_runs_at_its_own_tier_and_not_at_its_callers(works: Works) -> None:
