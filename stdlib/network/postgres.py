@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from kernel.visits import begun_apart
 from protocol.errors import DeniedError, UnavailableError
 from stdlib.network import passwords
 from stdlib.network.connection import Connection
@@ -103,7 +104,7 @@ class Postgres:
             scram = passwords.Scram(login.password, base64.b64encode(secrets.token_bytes(18)).decode())
             await self._send(b"p", _SASL + b"\0" + struct.pack("!i", len(scram.first)) + scram.first)
         elif code == 11 and scram is not None:
-            await self._send(b"p", scram.final(rest))
+            await self._send(b"p", await begun_apart(scram.final, rest))  # as long as the server wants it to take
         elif code == 12 and scram is not None:
             scram.check(rest)
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from stdlib.host import Host
 from stdlib.net_databases import mysql_status, pg_status
 from stdlib.network.connection import Connection
 from stdlib.network.database_readings import STATUS, VARIABLES, number
+from stdlib.network.passwords import Scram
 from stdlib.network.postgres import Login, Postgres
 from stdlib.network.reach import Timings, endpoints
 
@@ -136,6 +138,30 @@ async def test_bytes_before_tls_are_nobodys() -> None:
     async with serving(saying(b"N")) as port:
         with pytest.raises(UnavailableError, match="offers no TLS"):
             await ask(pg_status, port, "u", "p", tls="require")
+
+
+async def test_what_a_server_wants_computed_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may ask for half a second of work each time, in which the event loop must turn on."""
+    final, threads = Scram.final, set()
+
+    def noted(self: Scram, challenge: bytes) -> bytes:
+        threads.add(threading.get_ident())
+        return final(self, challenge)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(SCRAM)
+        first = await reader.read(1000)
+        nonce = first[first.index(b"r=") + 2 :]
+        writer.write(message(b"R", struct.pack("!i", 11) + b"r=" + nonce + b"x,s=AAAA,i=4096"))
+        await reader.read(1000)
+
+    monkeypatch.setattr(Scram, "final", noted)
+    async with serving(serve) as port:
+        with pytest.raises(UnavailableError):
+            await ask(pg_status, port, "u", "p")
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_a_server_that_asks_for_endless_work_is_refused() -> None:
