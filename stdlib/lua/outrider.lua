@@ -1306,8 +1306,8 @@ consent = {}
 --- Ask the owner of this host and wait: `granted`, and `by` whom, which is empty if nobody answered.
 ---
 --- No answer in time is a no, and so is nobody who could be asked, as where a script is tried out on a machine of one's
---- own. The owner of the host may have set a shorter time. The wall limit of the run goes on counting. Of one run at
---- most 32 questions are asked.
+--- own. The owner of the host may have set a shorter time. The wall limit of the run goes on counting. Of one run, with
+--- all that it calls, at most 32 questions are asked.
 ---@param text string text, at most 300 bytes
 ---@param timeout? number number of seconds from 1 to 600
 ---@overload fun(text: string, named: {timeout?: number}): outrider.ConsentAsk

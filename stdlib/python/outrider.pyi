@@ -1296,7 +1296,7 @@ class consent:
 
         No answer in time is a no, and so is nobody who could be asked, as where a script is tried out on a machine
         of one's own. The owner of the host may have set a shorter time. The wall limit of the run goes on counting.
-        Of one run at most 32 questions are asked.
+        Of one run, with all that it calls, at most 32 questions are asked.
         """
 
 class csv:
