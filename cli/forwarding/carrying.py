@@ -24,6 +24,7 @@ from protocol.pipes import Pipe
 PIECE_BYTES = 256 << 10  # read at once; four frames
 SOCKS_S = 10.0  # that a SOCKS5 client may take to say where it wants to go
 BACKLOG = 128
+RETRY_S = 0.1  # after a connection that this machine could not take
 MAX_CONNECTIONS = 128  # protocol.forwarding.MAX_CONNECTIONS: what the host takes
 
 
@@ -37,6 +38,7 @@ class Carrier:
     ttl_s: float | None = None
     connections: int = 0
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _carrying: set[asyncio.Task[None]] = field(default_factory=set)  # those that are connections
     _listening: list[socket.socket] = field(default_factory=list)
 
     # here -> host ----------------------------------------------------------------------------------------------------
@@ -54,16 +56,20 @@ class Carrier:
         return Place(str(address[0]), int(address[1]))
 
     async def _accept(self, listening: socket.socket, target: Place | None) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            sock, peer = await loop.sock_accept(listening)
+            try:
+                sock, peer = await _accepted(listening)
+            except OSError as error:  # it went before we came, or there is no descriptor left: others may still come
+                self.say(f"refused  a connection could not be taken: {error.strerror}")
+                await asyncio.sleep(RETRY_S)
+                continue
             sock.setblocking(False)
-            if len(self._tasks) >= MAX_CONNECTIONS + len(self._listening):
+            if len(self._carrying) >= MAX_CONNECTIONS:
                 self.say(f"refused  {MAX_CONNECTIONS} connections are open already")
                 _reset(sock)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._begin(self._connection(sock, Place(str(peer[0]), int(peer[1])), target))
+            self._begin_connection(self._connection(sock, Place(str(peer[0]), int(peer[1])), target))
 
     async def _connection(self, sock: socket.socket, peer: Place, target: Place | None) -> None:
         pipe: Pipe | None = None
@@ -129,21 +135,30 @@ class Carrier:
             pipe.reset("closed")
             raise from_problem({**told, "detail": told.get("message")})
         self._begin(self._incoming(pipe, rest, target))
-        return Place(str(told.get("address")), int(told.get("port") or 0))
+        port = told.get("port")
+        return Place(str(told.get("address")), port if type(port) is int else 0)
 
     async def _incoming(self, pipe: Pipe, rest: bytes, target: Place) -> None:
         try:
             while True:
                 word, told, rest = await _preface(pipe, rest)
-                if word == "connection":
-                    self._begin(self._taken(int(told["connection"]), f"{told.get('ip')}:{told.get('port')}", target))
+                if word != "connection":
+                    continue
+                number, peer = told.get("connection"), f"{told.get('ip')}:{told.get('port')}"
+                if type(number) is not int:
+                    raise ProtocolError("the host tells of a connection without a number")
+                if len(self._carrying) >= MAX_CONNECTIONS:  # an honest host has no more; each is one to us here
+                    self.say(f"refused  {peer} to {target}: {MAX_CONNECTIONS} connections are open already")
+                    continue
+                self._begin_connection(self._taken(number, peer, target))
         except OutriderError as error:
             self.say(f"ended  the host listens no more: {error}")
 
     async def _taken(self, number: int, peer: str, target: Place) -> None:
-        pipe = self.wire.stream({"act": "accept", "connection": number})
+        pipe: Pipe | None = None
         sock: socket.socket | None = None
         try:
+            pipe = self.wire.stream({"act": "accept", "connection": number})
             sock = await _connect(target)
             word, told, rest = await _preface(pipe)
             if word != "open":
@@ -155,16 +170,23 @@ class Carrier:
         except OSError as error:
             self.say(f"refused  {peer} to {target}: {error.strerror or error}")
         finally:
-            pipe.reset("closed")
+            if pipe is not None:
+                pipe.reset("closed")
             if sock is not None:
                 sock.close()
 
     # all of it -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _begin(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _begin_connection(self, work: Any) -> None:
+        task = self._begin(work)
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
 
     async def close(self) -> None:
         """Listen no more, and end every connection."""
@@ -192,6 +214,10 @@ def _bound(spec: Spec) -> socket.socket:
             raise UnavailableError(f"cannot listen on {Place(place.host, port)}: {error.strerror}") from None
         return sock
     raise UnavailableError(f"cannot listen on {place}")
+
+
+async def _accepted(listening: socket.socket) -> tuple[socket.socket, Any]:
+    return await asyncio.get_running_loop().sock_accept(listening)
 
 
 async def _asked(sock: socket.socket, socks: Socks) -> Place | None:
