@@ -76,7 +76,7 @@ class Sandbox:
         self._starting: asyncio.Task[Zygote] | None = None  # the next one
         self._retired: set[Zygote] = set()  # those whose last runs have not ended
         self._stopping: set[asyncio.Task[None]] = set()
-        self._reaping: set[asyncio.Task[Any]] = set()  # of workers whose runs have ended
+        self._reaping: set[asyncio.Future[Any]] = set()  # of workers whose runs have ended
         self._compiling: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -252,7 +252,7 @@ class Sandbox:
             if code is not None:
                 compiled.keep(text, code)
 
-    def _is_reaped(self, zygote: Zygote, reaped: asyncio.Task[Any]) -> None:
+    def _is_reaped(self, zygote: Zygote, reaped: asyncio.Future[Any]) -> None:
         self._reaping.discard(reaped)
         self._look_after(zygote)
 

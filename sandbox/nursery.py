@@ -44,6 +44,8 @@ class Worker:
         self.ended: asyncio.Future[WorkerEnded | None] = loop.create_future()  # None: lost with its zygote
         self.not_started: str | None = None  # why there is no process; then ``ended`` is done
         self._pidfd = -1  # until the zygote has answered, and after the end
+        self._cpu_clock = 0  # valid as long as the next one is
+        self._status = -1  # its ``status`` in /proc; -1 as the pidfd, and if it ended before it could be opened
         self._is_doomed = False  # to be killed as soon as there is a process
 
     def kill(self) -> None:
@@ -55,8 +57,10 @@ class Worker:
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
+        if self._status < 0:
+            return None
         try:
-            return time.clock_gettime(_cpu_clock(kernel.pid_of(self._pidfd)))
+            return time.clock_gettime(self._cpu_clock)
         except OSError:
             return None
 
@@ -66,13 +70,14 @@ class Worker:
         Source:
             proc(5): ``VmHWM`` in ``status`` is what ``ru_maxrss`` will be, in KiB; it is gone once the end has begun.
         """
+        if self._status < 0:
+            return None
         try:
-            pid = kernel.pid_of(self._pidfd)
-            cpu_s = time.clock_gettime(_cpu_clock(pid))
-            told = _HIGH_WATER.search(_status(pid))
+            cpu_s = time.clock_gettime(self._cpu_clock)
+            told = _HIGH_WATER.search(os.pread(self._status, _STATUS_BYTES, 0))
         except OSError:
             return None
-        if told is None or self.has_ended():  # only until then is the number sure to mean this process
+        if told is None:  # it was there until now, or else the number of the clock might mean another process
             return None
         return WorkerEnded(0, round(cpu_s * 1_000_000), int(told[1]) * 1024)
 
@@ -89,22 +94,28 @@ class Worker:
         self._pidfd = pidfd
         if self._is_doomed:
             self.kill()
+            return
+        with suppress(OSError):  # it has just ended by itself
+            pid = kernel.pid_of(pidfd)
+            self._cpu_clock = _cpu_clock(pid)
+            # Now, and not when its result is there, for which somebody waits. An object for the file takes longer.
+            self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
+        if self._status >= 0 and self.has_ended():  # only until then is the number sure to mean this process
+            self._forget_status()
+
+    def _forget_status(self) -> None:
+        if self._status >= 0:
+            os.close(self._status)
+            self._status = -1
 
     def gone(self, ended: WorkerEnded | None) -> None:
         """Note the end."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+        self._forget_status()
         if not self.ended.done():
             self.ended.set_result(ended)
-
-
-def _status(pid: int) -> bytes:
-    descriptor = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)  # an object for the file takes longer
-    try:
-        return os.read(descriptor, _STATUS_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 def _cpu_clock(pid: int) -> int:
@@ -128,6 +139,7 @@ class Zygote:
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
         self._reaped: asyncio.Future[None] = loop.create_future()  # done when no process of ours is left
+        self._stopping: asyncio.Task[None] | None = None  # if it was given up; held here, as nobody waits for it
         self._held: list[int] = []  # pidfds of children that are not reaped: the started process, the zygote proper
         loop.add_reader(control.fileno(), self._on_packet)
         self._hold(os.pidfd_open(process.pid))
@@ -180,6 +192,10 @@ class Zygote:
             raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
         worker = self._workers[run] = Worker(self._loop)
         return worker
+
+    def give_up(self) -> None:
+        """Begin to :meth:`stop` it, as it does not do its part: all its workers are lost."""
+        self._stopping = self._loop.create_task(self.stop())
 
     async def stop(self) -> None:
         """End it and all its workers. Idempotent.

@@ -1,9 +1,10 @@
 """One run of one program: from the fork to what is known at its end.
 
 The order at the end is fixed. A worker that has sent its result has nothing left to do and waits: look at what it has
-used, kill it, close its socket, and judge; that it is reaped is seen to beside, as it takes longer than many a run. If
-there is no result, or the worker cannot be looked at: kill it if it has not ended by itself, close its socket, wait
-until it is reaped, and only then judge. Nothing that it sent late is acted on.
+used and kill it, at once, so that it ends while this side goes on; then close its socket, and judge; that it is reaped
+is seen to beside, as it takes longer than many a run. If there is no result, or the worker cannot be looked at: kill it
+if it has not ended by itself, close its socket, wait until it is reaped, and only then judge. Nothing that it sent late
+is acted on.
 
 The wall deadline counts from the moment the run was accepted, and is enforced from here, by SIGKILL; nothing in the
 worker is trusted to stop. CPU time is looked at when it can first have reached its limit, and again when it can first
@@ -17,6 +18,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import DeadlineError, InternalError, OutriderError
@@ -87,7 +89,9 @@ class Run:
         self._is_over = False  # the worker's end was seen while a call was open
         self._before: asyncio.Future[None] | None = None  # what most calls wait for; None once it is done
         self._early: Collection[str] = ()  # the calls that do not
-        self.reaped: asyncio.Task[Ended | None] | None = None  # when the worker is; perhaps after the run
+        self._worker: Worker  # from the same time on
+        self._measured: Ended | None = None  # what it had used when its result came
+        self.reaped: asyncio.Future[Ended | None] | None = None  # when it is; perhaps after the run
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
 
     @property
@@ -112,9 +116,10 @@ class Run:
             Kills the worker; the run's calls are recorded as cut short.
         """
         worker, sock = self._spares.take(self.kind)
+        self._worker = worker
         try:
             start = self._start_frame()
-            wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble)
+            wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble, self._on_finished)
             wire.send(start)  # first: while the worker is made, or wakes up and reads, all else is made ready here
             self._gate = self._admit()
         except BaseException:
@@ -185,13 +190,13 @@ class Run:
             finished = await self._serve_interruptibly(wire)
         finally:
             if finished is not None and self._stopped is None:
-                ended = worker.measured()
+                ended = self._measured or worker.measured()
             if ended is not None or finished is None or self._stopped is not None:
                 worker.kill()
             wire.close()
             for timer in self._timers:
                 timer.cancel()
-        self.reaped = self._loop.create_task(self._reaped(worker))
+        self.reaped = self._see_reaped(worker)
         if ended is None:
             ended = await asyncio.shield(self.reaped)
         return self._outcome(worker, finished, ended)
@@ -268,6 +273,12 @@ class Run:
         else:
             self._stop(violated.error)
 
+    def _on_finished(self) -> None:
+        if self._stopped is None:
+            self._measured = self._worker.measured()
+            if self._measured is not None:  # or it is tried again when the result is taken
+                self._worker.kill()
+
     def _on_deadline(self) -> None:
         # A timer may fire a moment early by the clock that is read here; the time is up all the same.
         used_s = max(time.monotonic() - self._started_s, self._limits.wall_s)
@@ -294,15 +305,15 @@ class Run:
             self._is_over = True
             self._serving.cancel()
 
-    async def _reaped(self, worker: Worker) -> Ended | None:
-        """Wait for the worker's end; kill it if it takes too long, and give up on a zygote that does not report it."""
-        for patience_s in (EXIT_GRACE_S, REAP_TIMEOUT_S):
-            done, _ = await asyncio.wait([worker.ended], timeout=patience_s)
-            if done:
-                return worker.ended.result()
-            worker.kill()
-        await self._zygote.stop()
-        return None
+    def _see_reaped(self, worker: Worker) -> asyncio.Future[Ended | None]:
+        """Return the worker's end; kill it if it takes too long, and give up on a zygote that does not report it."""
+        if not worker.ended.done():  # no task: each turn of the loop would be one more until whoever waits hears of it
+            timers = [
+                self._loop.call_later(EXIT_GRACE_S, worker.kill),
+                self._loop.call_later(EXIT_GRACE_S + REAP_TIMEOUT_S, self._zygote.give_up),
+            ]
+            worker.ended.add_done_callback(partial(_cancel, timers))
+        return worker.ended
 
     def _outcome(self, worker: Worker, finished: Finished | None, ended: Ended | None) -> Outcome:
         facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.denial)
@@ -325,3 +336,8 @@ class Run:
         wall_ms = (time.monotonic() - self._started_s) * 1000
         cpu_ms = ended.cpu_us / 1000 if ended is not None else 0.0
         return Usage(wall_ms, cpu_ms, ended.peak_bytes if ended is not None else 0, self._gate.budget.calls)
+
+
+def _cancel(timers: list[asyncio.TimerHandle], _ended: asyncio.Future[Ended | None]) -> None:
+    for timer in timers:
+        timer.cancel()
