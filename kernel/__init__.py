@@ -98,6 +98,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 _syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall  # keeps the interpreter's lock: none of these calls waits
 _syscall.argtypes = [ctypes.c_long] * 6
 _syscall.restype = ctypes.c_long
+#: The same without types: numbers, bytes (their address) and what ``byref`` gave are passed as they are; for an argument
+#: with a type an object is made and dropped, in pages that a zygote and its worker both copy. Of a number 32 bits are
+#: passed, so nothing may come here that :func:`_plain` does not let through.
+_plain_syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall
+_plain_syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _libc.unshare.argtypes = [ctypes.c_int]
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -152,15 +157,22 @@ class Call(NamedTuple):
 
     what: str  # for the error
     number: int
-    first: int = 0
-    second: int = 0
-    third: int = 0
-    fourth: int = 0
-    holds: Any = None  # the memory that an argument points to
+    first: int | bytes = 0
+    second: int | bytes = 0
+    third: int | bytes = 0
+    fourth: int | bytes = 0
+    holds: Any = None  # the memory that an argument points into
 
 
-def ready(name: str, *arguments: int, what: str | None = None, holds: Any = None) -> Call:
-    """Return call ``name`` (a key of ``Architecture.calls``) with up to four arguments, not yet made."""
+def ready(name: str, *arguments: int | bytes, what: str | None = None, holds: Any = None) -> Call:
+    """Return call ``name`` (a key of ``Architecture.calls``) with up to four arguments, not yet made.
+
+    Args:
+        name: Of the call.
+        arguments: Numbers of up to 32 bits; or bytes, of which the kernel gets the address and only reads.
+        what: It is, in an error; the name by default.
+        holds: What else must live until the call is made, as the bytes point to it.
+    """
     first, second, third, fourth = (*arguments, 0, 0, 0, 0)[:4]
     return Call(what or name, architecture().calls[name], first, second, third, fourth, holds)
 
@@ -171,36 +183,42 @@ def make(calls: Iterable[Call]) -> None:
     Raises:
         OSError: The kernel refused one; the rest was not made.
     """
-    for what, number, first, second, third, fourth, _ in calls:
-        if _syscall(number, first, second, third, fourth, 0) < 0:
-            refused = ctypes.get_errno()
-            raise OSError(refused, f"{what}: {os.strerror(refused)}")
+    make_batch(batch(calls))
 
 
 class Batch(NamedTuple):
-    """Calls packed together, so that making them touches one piece of memory instead of one for each number."""
+    """Calls whose arguments lie together, as they were all made at once."""
 
-    rows: bytes  # six numbers for each call
+    rows: tuple[tuple[int | bytes, ...], ...]  # the arguments of each call
     calls: tuple[Call, ...]  # the same ones: for the error, and to hold what arguments point to
 
 
-_ROW: Final = struct.Struct("6q")
-_rows: Final = _ROW.iter_unpack
+def _plain(value: int | bytes) -> int | bytes:
+    """Return an argument as it may be passed without a type."""
+    if isinstance(value, bytes):
+        return value
+    if -(2**31) <= value < 2**32:
+        return int(value)  # and no member of an enumeration
+    raise OSError(errno.EINVAL, f"{value!r} is no argument of a call that is made ready")
 
 
 def batch(calls: Iterable[Call]) -> Batch:
-    """Return these calls, ready to be made one after the other by :func:`make_batch`."""
+    """Return these calls, ready to be made one after the other by :func:`make_batch`.
+
+    Raises:
+        OSError: EINVAL, an argument is no number of up to 32 bits.
+    """
     kept = tuple(calls)
-    rows = [_ROW.pack(call.number, call.first, call.second, call.third, call.fourth, 0) for call in kept]
-    return Batch(b"".join(rows), kept)
+    rows = [(call.number, call.first, call.second, call.third, call.fourth, 0) for call in kept]
+    return Batch(tuple([tuple([_plain(value) for value in row]) for row in rows]), kept)
 
 
 def make_batch(packed: Batch) -> None:
     """Make the calls of a batch in order; raises as :func:`make`."""
     rows, calls = packed
     made = 0
-    for row in _rows(rows):
-        if _syscall(*row) < 0:
+    for row in rows:
+        if _plain_syscall(*row) < 0:
             refused = ctypes.get_errno()
             raise OSError(refused, f"{calls[made].what}: {os.strerror(refused)}")
         made += 1  # noqa: SIM113 - enumerate makes a tuple for each call, of which a worker copies pages
@@ -307,8 +325,8 @@ def fork(group: int | None = None) -> tuple[int, int]:
 
 _WAITED: Final = struct.Struct("i4xqqqqq")  # the status, then the start of struct rusage: two times, a size in KiB
 _waited: Final = ctypes.create_string_buffer(8 + 144)  # sizeof(struct rusage) is 144 on both processors
-_WAITED_ADDRESS: Final = ctypes.addressof(_waited)
-_WAITED_USAGE_ADDRESS: Final = _WAITED_ADDRESS + 8
+_WAITED_STATUS: Final = ctypes.byref(_waited)
+_WAITED_USAGE: Final = ctypes.byref(_waited, 8)
 _WAIT4: Final = ARCHITECTURES.get(_MACHINE, _AARCH64).calls["wait4"]  # those of aarch64 are those of most others
 _WNOHANG: Final = int(os.WNOHANG)
 _take_waited: Final = _WAITED.unpack_from
@@ -323,7 +341,7 @@ def reap() -> tuple[int, int, int, int] | None:
 
     ``os.wait4`` looks up a module and builds an object of 16 fields each time, of which a zygote copies pages.
     """
-    pid = _syscall(_WAIT4, -1, _WAITED_ADDRESS, _WNOHANG, _WAITED_USAGE_ADDRESS, 0)
+    pid: int = _plain_syscall(_WAIT4, -1, _WAITED_STATUS, _WNOHANG, _WAITED_USAGE)
     if pid <= 0:
         return None
     status, user_s, user_us, system_s, system_us, peak_kib = _take_waited(_waited)

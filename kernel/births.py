@@ -11,10 +11,9 @@ import ctypes
 import errno
 import os
 import signal
-from contextlib import suppress
 from typing import Final
 
-from kernel import _CLONE3, _CLONE_SIZE, CLONE_PIDFD, _CloneArguments, _syscall, architecture, offspring, syscall
+from kernel import _CLONE3, _CLONE_SIZE, CLONE_PIDFD, _CloneArguments, _plain_syscall, architecture, offspring, syscall
 
 _SIGNAL_SET_BYTES: Final = 8  # of the kernel's sigset_t: 64 signals
 _CLOSES_AND_NEVER_WAITS: Final = 0o2000000 | 0o4000  # SFD_CLOEXEC | SFD_NONBLOCK, linux/signalfd.h
@@ -53,21 +52,21 @@ class Herald:
         size: Of the packet, in bytes.
     """
 
-    __slots__ = ("_arguments", "_beside", "_clone", "_close", "_message", "_piece", "_send", "packet")
+    __slots__ = ("_beside", "_clone", "_close", "_piece", "_send", "packet")
 
     def __init__(self, size: int) -> None:
         self.packet = (ctypes.c_char * size)()  # what is sent; to be filled before each fork
         self._piece = _Piece(ctypes.addressof(self.packet), size)
         unused = _Beside.pidfd.offset + ctypes.sizeof(ctypes.c_int)
         self._beside = _Beside(unused, _SOL_SOCKET, _SCM_RIGHTS)
-        self._message = _Message(
+        message = _Message(
             None, 0, ctypes.addressof(self._piece), 1, ctypes.addressof(self._beside), ctypes.sizeof(self._beside)
         )
         pidfd = ctypes.addressof(self._beside) + _Beside.pidfd.offset
-        self._arguments = _CloneArguments(flags=CLONE_PIDFD, pidfd=pidfd, exit_signal=signal.SIGCHLD)
+        arguments = _CloneArguments(flags=CLONE_PIDFD, pidfd=pidfd, exit_signal=signal.SIGCHLD)
         calls = architecture().calls
-        self._clone = (_CLONE3, ctypes.addressof(self._arguments), _CLONE_SIZE, 0, 0, 0)
-        self._send = (calls["sendmsg"], ctypes.addressof(self._message), _MSG_NOSIGNAL)
+        self._clone = (_CLONE3, bytes(arguments), _CLONE_SIZE)  # bytes: as for ``kernel._plain_syscall``
+        self._send = (calls["sendmsg"], bytes(message), _MSG_NOSIGNAL)
         self._close = calls["close"]
 
     def fork(self, through: int) -> int:
@@ -79,7 +78,7 @@ class Herald:
         Raises:
             OSError: The kernel can start no process now; or the packet could not be sent, and there is a child.
         """
-        pid: int = _syscall(*self._clone)
+        pid: int = _plain_syscall(*self._clone)
         if pid == 0:
             return 0
         if pid < 0:
@@ -87,11 +86,11 @@ class Herald:
             if pid == 0:
                 return 0
         number, message, flags = self._send
-        if _syscall(number, through, message, flags, 0, 0) < 0:
+        if _plain_syscall(number, through, message, flags) < 0:
             refused = ctypes.get_errno()
             if refused not in _GONE:
                 raise OSError(refused, f"sendmsg: {os.strerror(refused)}")
-        _syscall(self._close, self._beside.pidfd, 0, 0, 0, 0)
+        _plain_syscall(self._close, self._beside.pidfd)
         return pid
 
     def _forked_otherwise(self, refused: int) -> int:
@@ -117,5 +116,7 @@ def hear_children() -> int:
 
 def heard(descriptor: int) -> None:
     """Take what is to be read from a descriptor of :func:`hear_children`, so that the next end is heard anew."""
-    with suppress(BlockingIOError):  # somebody who reaped meanwhile has taken it
+    try:  # noqa: SIM105 - not ``suppress``, for whose objects a zygote copies pages
         os.read(descriptor, _HEARD_BYTES)
+    except BlockingIOError:
+        pass  # somebody who reaped meanwhile has taken it

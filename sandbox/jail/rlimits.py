@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import math
 import resource
+import struct
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ BASE_MARGIN_BYTES: Final = (
 )  # address space, not memory, for the interpreter's own growth. Not measured.
 
 _INFINITY: Final = 2**64 - 1  # RLIM64_INFINITY
+_PAIR: Final = struct.Struct("QQ")  # struct rlimit64: soft and hard
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,7 @@ def _lower(kind: int, most: int) -> kernel.Call:
     value = most if hard == resource.RLIM_INFINITY else min(most, hard)
     if not 0 <= value < _INFINITY:
         raise OSError(errno.EINVAL, f"limit {kind} cannot be {value}")
-    pair = (ctypes.c_uint64 * 2)(value, value)  # struct rlimit64: soft and hard
-    return kernel.ready("prlimit64", 0, kind, ctypes.addressof(pair), what=f"limit {kind}", holds=pair)
+    return kernel.ready("prlimit64", 0, kind, _PAIR.pack(value, value), what=f"limit {kind}")
 
 
 def address_space_bytes() -> int:

@@ -108,5 +108,5 @@ def calls(program: bytes) -> list[kernel.Call]:
 
     The kernel refuses it mostly because no_new_privs is not set.
     """
-    packed = _Program(len(program) // 8, program)
-    return [kernel.ready("seccomp", _SET_MODE_FILTER, 0, ctypes.addressof(packed), holds=packed)]
+    packed = bytes(_Program(len(program) // 8, program))
+    return [kernel.ready("seccomp", _SET_MODE_FILTER, 0, packed, holds=program)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +76,32 @@ def test_a_child_is_born_into_a_group_or_not_at_all() -> None:
         os._exit(3)
     os.close(pidfd)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+
+
+@pytest.mark.parametrize("value", [2**32, -(2**31) - 1, 0x7FFF_1234_5678])
+def test_nothing_of_more_than_32_bits_is_made_ready(value: int) -> None:
+    """Only so many would be passed on, and the call would mean something else: an address is given as bytes."""
+    with pytest.raises(OSError, match="is no argument"):
+        kernel.batch([kernel.ready("close", value)])
+
+
+def test_a_call_that_is_ready_gets_every_bit_of_its_arguments() -> None:
+    """Numbers up to the last bit, the address of bytes, and noughts where nothing was given, as some calls demand."""
+    most = resource.getrlimit(resource.RLIMIT_CORE)
+    soft = struct.pack("QQ", 12345, most[1] if most[1] != resource.RLIM_INFINITY else 2**64 - 1)
+    reading, writing = os.pipe()
+    try:
+        limit = kernel.ready("prlimit64", 0, resource.RLIMIT_CORE, soft)
+        above = kernel.ready("close_range", 0xFFFFFFFF, 0xFFFFFFFF)
+        kernel.make([limit, above, kernel.ready("dup3", writing, 100, os.O_CLOEXEC)])
+        assert resource.getrlimit(resource.RLIMIT_CORE) == (12345, most[1])
+        os.close(100)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            kernel.make([kernel.ready("close", 0xFFFFFFFF)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, most)
+        os.close(reading)
+        os.close(writing)
 
 
 def test_a_batch_is_made_in_order_and_stops_where_the_kernel_refuses() -> None:
