@@ -98,8 +98,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 _syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall  # keeps the interpreter's lock: none of these calls waits
 _syscall.argtypes = [ctypes.c_long] * 6
 _syscall.restype = ctypes.c_long
-#: The same without types: numbers, bytes (their address) and what ``byref`` gave are passed as they are; for an argument
-#: with a type an object is made and dropped, in pages that a zygote and its worker both copy. Of a number 32 bits are
+#: The same without types: numbers, bytes (their address) and what ``byref`` gave are passed as they are. An argument
+#: with a type is made into an object first, in pages that a zygote and its worker both copy. Of a number 32 bits are
 #: passed, so nothing may come here that :func:`_plain` does not let through.
 _plain_syscall: Final = ctypes.PyDLL(None, use_errno=True).syscall
 _plain_syscall.restype = ctypes.c_long

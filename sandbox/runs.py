@@ -308,12 +308,14 @@ class Run:
     def _see_reaped(self, worker: Worker) -> asyncio.Future[Ended | None]:
         """Return the worker's end; kill it if it takes too long, and give up on a zygote that does not report it."""
         if not worker.ended.done():  # no task: each turn of the loop would be one more until whoever waits hears of it
-            timers = [
-                self._loop.call_later(EXIT_GRACE_S, worker.kill),
-                self._loop.call_later(EXIT_GRACE_S + REAP_TIMEOUT_S, self._zygote.give_up),
-            ]
-            worker.ended.add_done_callback(partial(_cancel, timers))
+            late = self._loop.call_later(EXIT_GRACE_S, self._on_late, worker)
+            worker.ended.add_done_callback(partial(_cancel, late))
         return worker.ended
+
+    def _on_late(self, worker: Worker) -> None:
+        worker.kill()
+        late = self._loop.call_later(REAP_TIMEOUT_S, self._zygote.give_up)
+        worker.ended.add_done_callback(partial(_cancel, late))
 
     def _outcome(self, worker: Worker, finished: Finished | None, ended: Ended | None) -> Outcome:
         facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.denial)
@@ -338,6 +340,5 @@ class Run:
         return Usage(wall_ms, cpu_ms, ended.peak_bytes if ended is not None else 0, self._gate.budget.calls)
 
 
-def _cancel(timers: list[asyncio.TimerHandle], _ended: asyncio.Future[Ended | None]) -> None:
-    for timer in timers:
-        timer.cancel()
+def _cancel(timer: asyncio.TimerHandle, _ended: asyncio.Future[Ended | None]) -> None:
+    timer.cancel()

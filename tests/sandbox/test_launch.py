@@ -18,6 +18,7 @@ import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, native, only, python, table
 
 from protocol.errors import TooLargeError, UnavailableError
+from sandbox import runs
 from sandbox.gate import Gate
 from sandbox.launch import Options, Program, Sandbox
 from sandbox.runs import EXIT_GRACE_S
@@ -518,6 +519,44 @@ async def test_a_spare_that_dies_unseen_is_a_run_lost_not_a_hang(sandbox: Sandbo
     os.kill(first, signal.SIGKILL)
     outcome = await run(sandbox, lua("return 1"))
     assert outcome.status in ("ok", "killed")
+
+
+async def test_what_a_worker_has_used_is_told_until_it_ends(sandbox: Sandbox) -> None:
+    """Never of one that has ended, whose number may be another process's; also before anybody says that it has."""
+    await run(sandbox, lua("return 1"))
+    (pid,) = await spare_of(sandbox)
+    assert sandbox._spares is not None
+    ((worker, _),) = sandbox._spares._waiting.values()
+    await until(lambda: (worker.cpu_s() or 0.0) > 0, "it has not begun")
+    told = worker.measured()
+    assert told is not None
+    assert told.cpu_us > 0
+    assert told.peak_bytes > 1024 * 1024
+    ended = select.poll()
+    ended.register(worker._pidfd, select.POLLIN)
+    os.kill(pid, signal.SIGKILL)
+    assert ended.poll(PATIENCE_S * 1000)  # without a turn of the loop
+    assert worker.measured() is None
+    await asyncio.wait_for(asyncio.shield(worker.ended), PATIENCE_S)
+    assert (worker.measured(), worker.cpu_s()) == (None, None)
+
+
+async def test_a_zygote_that_does_not_tell_of_an_end_is_given_up(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for it for ever; the run has its outcome long before, and the next one another zygote."""
+    await run(sandbox, lua("return 1"))
+    await spare_of(sandbox)
+    stopped = sandbox.zygote_pid
+    assert stopped is not None
+    os.kill(stopped, signal.SIGSTOP)
+    monkeypatch.setattr(runs, "EXIT_GRACE_S", 0.01)
+    monkeypatch.setattr(runs, "REAP_TIMEOUT_S", 0.01)
+    assert (await run(sandbox, lua("return 2"))).result == 2
+    await asyncio.wait_for(sandbox.reaped(), PATIENCE_S)
+    monkeypatch.undo()
+    assert (await run(sandbox, lua("return 3"))).result == 3
+    assert sandbox.zygote_pid not in (None, stopped)
 
 
 async def test_without_spares_nothing_waits() -> None:
