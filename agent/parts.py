@@ -162,7 +162,8 @@ def _ground(state: StateDir, config: AgentConfig, clock: Clock, ears: Ears) -> G
 
 
 def _place(ground: Ground, ears: Ears) -> Place:
-    processes = Processes()  # started when a call first needs it
+    # Started when a call first needs it; on a disk that is slow for a sandbox it is slow for this as well.
+    processes = Processes(start_timeout_s=ground.config.settings.sandbox_start_timeout_s)
     people = PeopleHere(ground.clock)
     return Place(
         host=Host(journal=Journal(ground.state.journal), processes=processes, people=people),

@@ -157,10 +157,12 @@ class Processes:
 
     Args:
         python: The interpreter of the spawner.
+        start_timeout_s: For a program to begin, above 0; the first one waits for the spawner as well.
     """
 
-    def __init__(self, python: str = sys.executable) -> None:
+    def __init__(self, python: str = sys.executable, start_timeout_s: float = START_TIMEOUT_S) -> None:
         self._python = python
+        self._start_timeout_s = start_timeout_s
         self._spawner: _Spawner | None = None
         self._free: list[Line] = []
         self._busy: dict[Line, Process] = {}
@@ -222,13 +224,13 @@ class Processes:
         with _standard(*wanted, terminal) as (theirs, ours):
             line = self._line()
             try:
-                async with asyncio.timeout(START_TIMEOUT_S):
+                async with asyncio.timeout(self._start_timeout_s):
                     pid, pidfd, ended = await line.run(run, theirs)
             except NotStartedError as error:
                 self._give_back(line)
                 raise _failure(error, program) from None
             except TimeoutError:
-                raise UnavailableError(f"the program did not start within {START_TIMEOUT_S:.0f} s") from None
+                raise UnavailableError(f"the program did not start within {self._start_timeout_s:g} s") from None
             process = Process(line, pid, pidfd, ended, ours)
         self._busy[line] = process
         ended.add_done_callback(lambda _: self._on_end(line))

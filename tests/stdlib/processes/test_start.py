@@ -18,6 +18,7 @@ from living import Watched, children, lines, python, rest, shell
 
 import kernel
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
+from stdlib.processes import start
 from stdlib.processes.limits import OOM_SCORE, Limits
 from stdlib.processes.start import ENVIRONMENT, Identity, Processes, Program, Stream
 
@@ -310,6 +311,19 @@ def test_uvloop_serves_as_well() -> None:
             assert not watched.wait()
 
     uvloop.run(scenario())
+
+
+async def test_a_spawner_that_does_not_come_up_is_waited_for_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors_kept: None
+) -> None:
+    """As on a disk that does not answer: the call fails, and says after how long."""
+    monkeypatch.setattr(start, "STOP_TIMEOUT_S", 0.1)
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/sh\nexec sleep 300\n")
+    stuck.chmod(0o700)
+    async with Processes(str(stuck), start_timeout_s=0.25) as processes:
+        with pytest.raises(UnavailableError, match=r"did not start within 0\.25 s$"):
+            await processes.start(shell("true"))
 
 
 async def test_after_its_end_nothing_starts(descriptors_kept: None) -> None:
