@@ -198,6 +198,8 @@ class CallSpec:
     def _open_at_once(
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
     ) -> AbstractContextManager[Prepared]:
+        if self._is_of_one_path and self.implementation is not None:
+            return _LookedAt(self.implementation, bound[self._names[0]], follow=self.follows)
         return _Opened(self, host, run, passage, dict(bound), [], at_once.resolve_at_once)
 
     def _target_of(self, bound: Mapping[str, Any]) -> str | None:
@@ -212,6 +214,11 @@ class CallSpec:
     @cached_property
     def _paths(self) -> tuple[Parameter, ...]:
         return tuple(item for item in self.parameters if item.is_path)
+
+    @cached_property
+    def _is_of_one_path(self) -> bool:
+        """Whether it takes the path of one object, which must be given, and nothing else."""
+        return not self.wants and [(item.kind, item.is_place) for item in self.parameters] == [("path", False)]
 
     @cached_property
     def _has_things(self) -> bool:
@@ -302,6 +309,26 @@ class _Reaching(AtHand):
     def __exit__(self, _kind: object, _error: object, _trace: object) -> None:
         if isinstance(_error, OutriderError) and _error.target is None:
             _error.target = self._target
+
+
+class _LookedAt:
+    """The context of a call that only looks at one object, on the event loop; all others have :class:`_Opened`."""
+
+    __slots__ = ("_asked", "_held", "_implementation")
+
+    def __init__(self, implementation: Callable[..., Any], asked: str, *, follow: bool) -> None:
+        self._implementation = implementation
+        self._asked = asked
+        self._held = at_once.resolve_at_once(asked, follow=follow)
+
+    def __enter__(self) -> Prepared:
+        target = self._held.__enter__()
+        return Prepared((Facts(path=target.real),), partial(self._implementation, target))
+
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
+        if error is not None and isinstance(error, OutriderError) and error.path is None:
+            error.path = self._asked
+        self._held.__exit__()
 
 
 class _Opened:
