@@ -118,8 +118,8 @@ class Attached:
                 self._keys.stop()
                 if self._on_terminal:
                     loop.remove_signal_handler(signal.SIGWINCH)
-                    if self._talk.has_screen:  # what had it is not here to give it back
-                        keyboard.write(b"\x1b[?1049l\x1b[?25h")
+                    if self._left.exit is None:  # what set it is not here to take it back
+                        keyboard.write((keyboard.LEAVE_SCREEN if self._talk.has_screen else b"") + keyboard.AS_FOUND)
         return self._left
 
     async def _stay(self) -> None:

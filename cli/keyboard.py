@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 READ_BYTES: Final = 16 << 10
+#: What programs set and take back at their end, which is not seen by who leaves before: reports of the mouse and of
+#: focus, marks around what is pasted, other keys, the keypad, colours, and that the cursor is hidden.
+AS_FOUND: Final = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>\x1b[0m\x1b[?25h"
+LEAVE_SCREEN: Final = b"\x1b[?1049l"
 _kept: list[Any] = []  # how the terminal was before it was made raw
 
 

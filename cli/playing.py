@@ -226,12 +226,16 @@ class Player:
 
     def play(self, items: Iterator[Item]) -> None:
         """Play it to its end, or until somebody stops it with q or Ctrl-C."""
-        with _keys(self._has_keys):
-            for item in items:
-                if not self._wait(float(item["time_s"])):
-                    return
-                if item["kind"] == "output":
-                    keyboard.write(octets(item))
+        try:
+            with _keys(self._has_keys):
+                for item in items:
+                    if not self._wait(float(item["time_s"])):
+                        return
+                    if item["kind"] == "output":
+                        keyboard.write(octets(item))
+        finally:
+            if self._output.on_terminal:  # the end may come where a program had the screen, or the mouse
+                keyboard.write(keyboard.LEAVE_SCREEN + keyboard.AS_FOUND)
 
     def _wait(self, time_s: float) -> bool:
         """Wait until an event is due; False if somebody wants no more."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cli.files.download import Descriptor
 from cli.output import Output
+from protocol.plain_text import safe
 
 MAX_LINE_BYTES: Final = 64 << 10  # a longer one is told in parts
 _FD: Final = {"stdout": 1, "stderr": 2}
@@ -59,10 +60,17 @@ class Prefixed:
     def _write(self, name: str, lines: list[bytes]) -> None:
         if not lines:
             return
+        if os.isatty(_FD[name]):
+            lines = [_shown(line) for line in lines]
         data = b"".join(self._prefix + line + b"\n" for line in lines)
         with self._lock:
             while data:
                 data = data[os.write(_FD[name], data) :]
+
+
+def _shown(line: bytes) -> bytes:
+    """Return a line as a terminal may have it that others write to as well: what it obeys would write over theirs."""
+    return safe(line.removesuffix(b"\r").decode("utf-8", "replace")).encode()
 
 
 class Rows:
