@@ -206,11 +206,11 @@ async def _take(session: LiveSession, pipe: Pipe, number: int) -> None:
                 await writing
                 writing = None
             if writing is None:
-                writing, waiting = asyncio.ensure_future(session.gate.push(number, b"".join(waiting))), []
+                writing, waiting = asyncio.ensure_future(session.gate.push(number, waiting)), []
         if writing is not None:
             await writing
         if waiting:
-            await session.gate.push(number, b"".join(waiting))
+            await session.gate.push(number, waiting)
     finally:
         if writing is not None and not writing.done():
             await asyncio.wait([writing])  # what is on a thread goes on to its end, and counts

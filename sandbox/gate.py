@@ -28,7 +28,7 @@ import inspect
 import logging
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -308,8 +308,10 @@ class Gate:
             await self._let_go(held, "ok")
         return Reply(True, None, None, content)
 
-    async def push(self, handle: int, data: bytes) -> None:
+    async def push(self, handle: int, pieces: Sequence[bytes | memoryview]) -> None:
         """Give bytes to what a call opened to take them, such as a writer: that was decided then, as with a pull.
+
+        They come in pieces, as they came here, so that nobody copies them.
 
         For sessions of people, whose bytes come over a link; no worker reaches this. What came of it is in the record
         of the handle's end, and a call puts it into effect or not.
@@ -325,10 +327,10 @@ class Gate:
         if held is None or take is None:
             raise NotFoundError("this session holds nothing of that number that takes bytes")
         if inspect.iscoroutinefunction(take):
-            await take(data)
+            await take(pieces)
         else:
-            await VISITS.begin(partial(take, data))
-        held.size_bytes += len(data)
+            await VISITS.begin(partial(take, pieces))
+        held.size_bytes += sum(map(len, pieces))
         held.items += 1
 
     async def release(self, handle: int) -> None:

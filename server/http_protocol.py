@@ -27,6 +27,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server import limits
 from server.answer_body import BODY, Body
+from server.request_body import HANDED, Handed
 from server.strangers import Strangers
 
 _STRANGERS: Final[WeakKeyDictionary[Any, Strangers]] = WeakKeyDictionary()  # by the library's state of a server
@@ -120,11 +121,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
             raise ValueError("too many requests wait on one connection")
         super().on_headers_complete()
+        if self.cycle is not None:
+            _equip(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body came."""
         self._loose_bytes = 0
-        super().on_body(body)
+        if self.cycle is None or self.cycle.response_complete or not _equip(self.cycle).takes(body):
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is here in full."""
@@ -187,7 +191,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answered = cycle
-        cycle.scope["extensions"] = {BODY: Body(cycle)}
+        _equip(cycle)
         super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -200,3 +204,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._answered.disconnected = True
             self._answered.message_event.set()
         super().connection_lost(exc)
+
+
+def _equip(cycle: Any) -> Handed:
+    """Put the short ways of a request into its scope, if they are not there, and return that of its body."""
+    ways = cycle.scope.setdefault("extensions", {})
+    if HANDED not in ways:
+        ways |= {BODY: Body(cycle), HANDED: Handed(cycle)}
+    found: Handed = ways[HANDED]
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from kernel.visits import begun_apart
@@ -94,9 +94,9 @@ class Writer(Handle):
             raise ConflictError("this writer has finished")
         return self.replacement
 
-    def take(self, data: bytes) -> None:
+    def take(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Append what comes another way than by calls (:meth:`sandbox.gate.Gate.push`). May block."""
-        self.open().write(data)
+        self.open().write_all(pieces)
 
     def close(self) -> Awaitable[None]:
         """Forget what was not finished. On a thread: where it lies, that may take its time."""

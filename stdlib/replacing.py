@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from stdlib.places import Place
 NEW_MODE: Final = 0o644
 ABSENT: Final = "absent"
 PIECE_BYTES: Final = 1 << 20
+MAX_VECTOR: Final = 1024  # pieces that the kernel takes at once; IOV_MAX, linux/uio.h
 #: The hash that a file must have: sha256 in hex, or that there is no file.
 EXPECTED = Form(rf"(sha256:)?[0-9a-f]{{64}}|{ABSENT}", f"must be a sha256 in hex, or {ABSENT!r}")
 _NOT_KEPT: Final = {"security.capability"}
@@ -113,19 +114,31 @@ class Replacement:
         """The sha256 of what was written so far, in hex."""
         return self._digest.copy().hexdigest()
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Append to the new content; ``ConflictError`` once it is over."""
+        self.write_all((piece,))
+
+    def write_all(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Append pieces, one after the other, without copying them into one; raises as :meth:`write`."""
         with self._lock:
             if self._fd < 0:
                 raise ConflictError(f"what was to be written to {self._place.asked} is given up")
             try:
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(self._fd, view) :]
+                for at in range(0, len(pieces), MAX_VECTOR):
+                    self._write(pieces[at : at + MAX_VECTOR])
             except OSError as error:
                 raise failure(error, self._place.asked) from None
-            self._digest.update(piece)
-            self.size_bytes += len(piece)
+            for piece in pieces:
+                self._digest.update(piece)
+                self.size_bytes += len(piece)
+
+    def _write(self, pieces: Sequence[bytes | memoryview]) -> None:
+        written = os.writev(self._fd, pieces)
+        for piece in pieces:
+            view = memoryview(piece)[written:]  # what was left of it, mostly nothing
+            while view:
+                view = view[os.write(self._fd, view) :]
+            written = max(0, written - len(piece))
 
     def commit(self, call: str, journal: Journal | None, if_hash: str | None = None) -> Changed:
         """Put the new content in its place.

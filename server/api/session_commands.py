@@ -12,6 +12,7 @@ from server.api.asking import CoreOf, Supporter, about
 from server.api.bodies import NewCommand, NewSignal
 from server.api.repeats import once
 from server.api.streams import of_pipe
+from server.request_body import incoming
 from server.services import live, live_files
 
 router = APIRouter(prefix="/sessions/{identity}", tags=["sessions"])
@@ -41,7 +42,7 @@ async def stdin(request: Request, core: CoreOf, caller: Supporter, identity: str
     """Give a command the body to read, as fast as it reads, and then its end."""
     about(request, session=identity)
     header = {"command": command}
-    return dict(await live_files.upload(core, identity, caller, header, request.stream(), act="command.stdin"))
+    return dict(await live_files.upload(core, identity, caller, header, incoming(request), act="command.stdin"))
 
 
 @router.post("/commands/{command}/signal")

@@ -19,6 +19,7 @@ from server.api.ranges import condition, digest, named, part, tag
 from server.api.repeats import once
 from server.api.streams import MESSAGES, of_messages, of_pipe, streamed
 from server.api.values import from_json
+from server.request_body import incoming
 from server.services import live, live_files
 from server.services.file_answers import FileAbout, changed
 
@@ -80,7 +81,7 @@ async def upload(
         "path": named(request.scope["query_string"], "path"), "mode": mode,
         "if_hash": condition(if_match, if_none_match), "sha256": digest(content_digest),
     }  # fmt: skip
-    done = changed(await live_files.upload(core, identity, caller, header, request.stream()))
+    done = changed(await live_files.upload(core, identity, caller, header, incoming(request)))
     return JSONResponse(done, 201 if done["created"] else 200, {"ETag": tag(done["new_hash"])})
 
 
@@ -102,7 +103,7 @@ async def feed(
     """Go on with an upload at ``offset``; says how many bytes are there then, and their sha256."""
     about(request, session=identity)
     header = {"upload": upload, "offset": offset}
-    return dict(await live_files.upload(core, identity, caller, header, request.stream()))
+    return dict(await live_files.upload(core, identity, caller, header, incoming(request)))
 
 
 @router.get("/uploads/{upload}")

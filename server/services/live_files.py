@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from protocol.errors import ProtocolError
 from protocol.pipes import Pipe
 from server.access import Caller
 from server.core import Core
+from server.request_body import Incoming
 from server.services import live
 from server.services.file_answers import FileAbout, file_about
 from server.services.live_pipes import answer, failure_of, leave, messages
@@ -61,8 +62,7 @@ async def _bytes(coming: AsyncGenerator[list[Any], None]) -> AsyncGenerator[byte
 
 
 async def upload(
-    core: Core, identity: str, caller: Caller, header: Mapping[str, Any], data: AsyncIterable[bytes],
-    *, act: str = "upload",
+    core: Core, identity: str, caller: Caller, header: Mapping[str, Any], data: Incoming, *, act: str = "upload",
 ) -> Any:  # fmt: skip
     """Hand bytes on to an upload, or another act that takes some, and return what the agent says to it.
 
@@ -86,10 +86,8 @@ async def upload(
         await asyncio.gather(answering, feeding, return_exceptions=True)
 
 
-async def _feed(pipe: Pipe, data: AsyncIterable[bytes]) -> None:
-    async for piece in data:
-        if piece:
-            await pipe.write(piece)
+async def _feed(pipe: Pipe, data: Incoming) -> None:
+    await data.hand_on(pipe.write_now, pipe.write)
     pipe.finish()
 
 

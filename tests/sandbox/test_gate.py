@@ -418,10 +418,10 @@ class Taker:
     def fields(self) -> dict[str, Any]:
         return {}
 
-    def take(self, data: bytes) -> None:
-        if data == b"wrong":
+    def take(self, pieces: list[bytes]) -> None:
+        if pieces == [b"wrong"]:
             raise UnavailableError("the disk is full")
-        self.got += data
+        self.got += b"".join(pieces)
 
     def close(self) -> None:
         return None
@@ -436,15 +436,15 @@ async def test_bytes_go_to_what_was_opened_for_them_and_are_counted_on_record() 
 
     one = gate(table(open=Entry(opened, gives="handle"), other=Entry(value)), records)
     number = (await one.call("t.open", [], {})).value.number
-    await one.push(number, b"ab")
-    await one.push(number, b"c")
+    await one.push(number, [b"a", b"b"])
+    await one.push(number, [b"c"])
     with pytest.raises(UnavailableError):
-        await one.push(number, b"wrong")
+        await one.push(number, [b"wrong"])
     with pytest.raises(NotFoundError):
-        await one.push(number + 1, b"x")
+        await one.push(number + 1, [b"x"])
     await one.release(number)
     with pytest.raises(NotFoundError):
-        await one.push(number, b"x")
+        await one.push(number, [b"x"])
     assert taker.got == b"abc"
     end = records.kept[-1]
     assert (end["kind"], end["call"], end["bytes"], end["data"]["items"]) == ("call.end", "t.open", 3, 2)

@@ -437,7 +437,7 @@ async def test_a_writer_that_got_something_else_than_was_meant_changes_nothing(f
     with spec.prepare(host, RunContext(), spec.bind([str(file)], {}), AllPermitted()) as prepared:
         writer = prepared.perform()
         passage = AllPermitted({1: writer})
-        writer.take(b"sent")
+        writer.take([b"se", memoryview(b"nt")])
         with pytest.raises(ConflictError, match="not what was meant"):
             await perform("writer.finish", {"$handle": 1}, sha(b"meant"), passage=passage)
         with pytest.raises(ArgumentError):
@@ -450,7 +450,7 @@ async def test_a_writer_that_got_something_else_than_was_meant_changes_nothing(f
 
 async def test_who_gives_new_content_up_waits_for_who_is_writing(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is cut short while a thread of it writes: the number of its descriptor must not be another file's yet."""
-    write, seen = os.write, []
+    write, seen = os.writev, []
 
     def slow(fd: int, data: Any) -> int:
         giving_up = threading.Thread(target=replacement.abort)
@@ -461,7 +461,7 @@ async def test_who_gives_new_content_up_waits_for_who_is_writing(file: Path, mon
 
     with place(str(file), follow=True) as held:
         replacement = Replacement(held)
-        monkeypatch.setattr(os, "write", slow)
+        monkeypatch.setattr(os, "writev", slow)
         replacement.write(b"new")
         monkeypatch.undo()
         [(giving_up, waited, names)] = seen
@@ -526,3 +526,24 @@ def _attempt(name: str, args: tuple[Any, ...], allowed: Path) -> str:
     except OutriderError:
         pass  # the door was gone for a moment
     return "secret"
+
+
+@pytest.mark.parametrize("most", [None, 1, 100, 3000], ids=lambda most: f"{most} bytes at once")
+async def test_pieces_are_written_whole_and_in_order_however_many_the_kernel_takes(
+    file: Path, host: Host, monkeypatch: pytest.MonkeyPatch, most: int | None
+) -> None:
+    """A file system may take less than it is given, and no kernel takes more than 1024 pieces."""
+    pieces: list[bytes | memoryview] = [bytes([number % 256]) * (number % 7) for number in range(2100)]
+    pieces[5] = memoryview(b"0123456789")[3:7]
+    whole, really = b"".join(pieces), os.writev
+    if most is not None:
+        monkeypatch.setattr(replacing.os, "writev", lambda fd, given: really(fd, [b"".join(given)[:most]]))
+    spec = load().find("fs.write_stream")
+    assert spec is not None
+    with spec.prepare(host, RunContext(), spec.bind([str(file)], {}), AllPermitted()) as prepared:
+        writer = prepared.perform()
+        writer.take(pieces)
+        assert (writer.replacement.size_bytes, writer.replacement.hash) == (len(whole), sha(whole))
+        await perform("writer.finish", {"$handle": 1}, sha(whole), passage=AllPermitted({1: writer}))
+        await writer.close()
+    assert file.read_bytes() == whole
