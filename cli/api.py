@@ -7,23 +7,25 @@ same code, so a refusal by the server and one made here look and exit alike. Eve
 from __future__ import annotations
 
 import json
-import ssl
-import uuid
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import TracebackType
-from typing import Any
-from urllib.parse import urlsplit
-
-import httpx2
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
 from cli.failures import from_problem
+from cli.http_client import Answer, Bytes, Http, HttpError, NoConnectionError, SilenceError
 from cli.settings import Context
 from protocol.errors import DeadlineError, ProtocolError, TooLargeError, UnavailableError
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a page of 1000 records of at most 64 KiB is far below in practice; chosen freely
 MAX_EVENT_BYTES = 1024 * 1024
 PAGE = 100
+PART_BYTES = 256 << 10  # of a body that is taken as it comes
 CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 90.0  # a run may be waited for during 60 s
 
@@ -39,31 +41,15 @@ class Api:
 
     Args:
         context: The server and its token.
-        transport: Stands in for the network in tests.
         new_key: Makes the Idempotency-Key of a request.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        *,
-        transport: httpx2.BaseTransport | None = None,
-        new_key: Callable[[], str] = lambda: str(uuid.uuid4()),
-    ) -> None:
-        headers = {"Accept": "application/json"}
-        if context.token:
-            headers["Authorization"] = f"Bearer {context.token}"
+    def __init__(self, context: Context, *, new_key: Callable[[], str] = lambda: os.urandom(16).hex()) -> None:
         self.context = context
         self._new_key = new_key
-        self._roots = _roots(context.server)
-        self._client = httpx2.Client(
-            base_url=context.server,
-            headers=headers,
-            timeout=httpx2.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            transport=transport,
-            trust_env=False,  # a proxy of the environment would see the token
-            verify=self._roots,
-        )
+        self._token = {"Authorization": f"Bearer {context.token}"} if context.token else {}
+        # A proxy of the environment, which would see the token, is not asked for.
+        self._http = Http(context.server, connect_s=CONNECT_TIMEOUT_S, roots=_roots)
 
     def __enter__(self) -> Api:
         return self
@@ -75,7 +61,7 @@ class Api:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the JSON of ``GET /api/v1/<path>``; query values of None are left out."""
@@ -102,23 +88,21 @@ class Api:
         headers = {"Content-Length": str(size - offset), "Content-Type": "application/octet-stream"}
         if offset:
             headers["Content-Range"] = f"bytes {offset}-{size - 1}/{size}" if offset < size else f"bytes */{size}"
-        with closing(self._send(self._request("PUT", path, query=query, content=content, headers=headers))) as answer:
-            data = self._read(answer)
-            self._refuse_problem(answer, data)
-        return json.loads(data)
+        return json.loads(self._whole("PUT", _target(path, query), headers, pieces=content))
 
     def download(self, path: str, offset: int = 0) -> Iterator[bytes]:
         """Yield the bytes of a GET from ``offset`` on, piece by piece."""
         headers = {"Accept": "application/octet-stream, application/problem+json"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        with closing(self._send(self._request("GET", path, headers=headers))) as answer:
-            self._refuse_problem(answer, self._read(answer) if answer.status_code >= 400 else b"")
-            if (answer.status_code == 206) is not bool(offset):
+        with closing(self._ask("GET", _target(path), headers)) as answer:
+            self._refuse_problem(answer, self._read(answer) if answer.status >= 400 else b"")
+            if (answer.status == 206) is not bool(offset):
                 raise ProtocolError(f"{self.context.server} does not send the range that was asked for")
             try:
-                yield from answer.iter_bytes()
-            except httpx2.HTTPError as error:
+                while part := answer.part(PART_BYTES):
+                    yield part
+            except HttpError as error:
                 raise UnavailableError(f"{self.context.server} broke off its answer: {error}") from None
 
     def items(self, path: str, *, limit: int | None = None, **query: Any) -> Iterator[JsonObject]:
@@ -141,63 +125,46 @@ class Api:
 
     def events(self, path: str, **query: Any) -> Iterator[JsonObject]:
         """Yield the JSON objects of a stream of server-sent events until the server ends it."""
-        request = self._request("GET", path, query=query, headers={"Accept": "text/event-stream"})
-        request.extensions["timeout"] = httpx2.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()
-        with closing(self._send(request)) as answer:
-            self._refuse_problem(answer, self._read(answer) if answer.status_code >= 400 else b"")
+        with closing(self._ask("GET", _target(path, query), {"Accept": "text/event-stream"}, silent_s=None)) as answer:
+            self._refuse_problem(answer, self._read(answer) if answer.status >= 400 else b"")
             yield from _events(_lines(answer))
 
     def sent(
-        self, method: str, path: str, pieces: Iterable[bytes], headers: Mapping[str, str],
+        self, method: str, path: str, pieces: Iterable[Bytes], headers: Mapping[str, str],
         silent_s: float | None = TIMEOUT_S,
     ) -> Any:  # fmt: skip
         """Return the JSON of a request whose body is bytes that are read while they are sent.
 
         Args:
             path: Whole, with its query.
+            pieces: Each is sent before the next is asked for, which may lie in the same memory.
             silent_s: Seconds in which nothing goes on, after which the server counts as gone; None for ever.
         """
         headers = {"Content-Type": "application/octet-stream", **headers}
-        request = self._client.build_request(method, path, content=pieces, headers=headers)
-        request.extensions["timeout"] = httpx2.Timeout(silent_s, connect=CONNECT_TIMEOUT_S).as_dict()
-        with closing(self._send(request)) as answer:
-            data = self._read(answer)
-            self._refuse_problem(answer, data)
+        data = self._whole(method, path, headers, pieces=pieces, silent_s=silent_s)
         return json.loads(data) if data else None
 
     @contextmanager
     def streamed(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None, headers: Mapping[str, str],
         silent_s: float | None = TIMEOUT_S,
-    ) -> Iterator[Callable[[int], bytes]]:  # fmt: skip
-        """Yield what reads an answer that goes on: exactly so many bytes, fewer only at its end.
+    ) -> Iterator[Reader]:  # fmt: skip
+        """Yield what reads an answer that goes on.
 
         Args:
             path: Whole, with its query.
             silent_s: Seconds without a byte after which the server counts as gone; None for ever.
         """
-        from cli.streaming import BrokenAnswerError, Stream  # few commands need it
-
-        sent = {"Authorization": f"Bearer {self.context.token}"} if self.context.token else {}
-        stream = Stream(self.context.server, self._roots, CONNECT_TIMEOUT_S)
-
-        def read(size: int) -> bytes:
-            try:
-                return stream.read(size)
-            except BrokenAnswerError as error:
-                raise UnreachableError(f"{self.context.server} broke off its answer: {error}") from None
-
+        data = None if body is None else _encoded(body)
+        sent = dict(headers) if data is None else {**headers, "Content-Type": "application/json"}
         try:
-            try:
-                prefix = urlsplit(self.context.server).path
-                status = stream.ask(method, prefix + path, {**sent, **headers}, body, silent_s)
-                if status >= 300:
-                    self._refuse(status, stream.problem())
-            except BrokenAnswerError as error:
-                raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
-            yield read
-        finally:
-            stream.close()
+            answer = self._http.ask(method, path, {**self._token, **sent}, silent_s, body=data)
+        except HttpError as error:
+            raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
+        with closing(answer):
+            if answer.status >= 300:
+                self._refuse(answer.status, self._read(answer))
+            yield Reader(answer, self.context.server)
 
     def _json(
         self,
@@ -208,9 +175,10 @@ class Api:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        with closing(self._send(self._request(method, path, query=query, body=body, headers=headers))) as answer:
-            data = self._read(answer)
-            self._refuse_problem(answer, data)
+        given = dict(headers or {})
+        if body is not None:
+            given["Content-Type"] = "application/json"
+        data = self._whole(method, _target(path, query), given, body=None if body is None else _encoded(body))
         if not data:
             return None
         try:
@@ -218,48 +186,44 @@ class Api:
         except ValueError:
             raise ProtocolError(f"{self.context.server} does not answer like an Outrider server") from None
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content: Iterator[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx2.Request:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        url = path if path.startswith("/") else f"/api/v1/{path}"
-        return self._client.build_request(method, url, params=given, json=body, content=content, headers=headers)
+    def _whole(
+        self, method: str, target: str, headers: Mapping[str, str], *, body: bytes | None = None,
+        pieces: Iterable[Bytes] | None = None, silent_s: float | None = TIMEOUT_S,
+    ) -> bytes:  # fmt: skip
+        """Return the body of an answer that is no refusal."""
+        with closing(self._ask(method, target, headers, body=body, pieces=pieces, silent_s=silent_s)) as answer:
+            data = self._read(answer)
+            self._refuse_problem(answer, data)
+        return data
 
-    def _send(self, request: httpx2.Request) -> httpx2.Response:
+    def _ask(
+        self, method: str, target: str, headers: Mapping[str, str], *, body: bytes | None = None,
+        pieces: Iterable[Bytes] | None = None, silent_s: float | None = TIMEOUT_S,
+    ) -> Answer:  # fmt: skip
+        sent = {"Accept": "application/json", **self._token, **headers}
         try:
-            return self._client.send(request, stream=True)
-        except httpx2.ConnectError as error:
+            return self._http.ask(method, target, sent, silent_s, body=body, pieces=pieces)
+        except NoConnectionError as error:
             raise UnreachableError(f"no server answers at {self.context.server}", detail=str(error)) from None
-        except httpx2.TimeoutException:
+        except SilenceError:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
-        except httpx2.HTTPError as error:
+        except HttpError as error:
             raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
 
-    def _read(self, answer: httpx2.Response) -> bytes:
-        parts: list[bytes] = []
-        size = 0
+    def _read(self, answer: Answer) -> bytes:
         try:
-            for part in answer.iter_bytes():
-                size += len(part)
-                if size > MAX_ANSWER_BYTES:
-                    raise TooLargeError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-                parts.append(part)
-        except httpx2.TimeoutException:
+            data = answer.read(MAX_ANSWER_BYTES + 1)
+        except SilenceError:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
-        except httpx2.HTTPError as error:
+        except HttpError as error:
             raise UnreachableError(f"{self.context.server} broke off its answer: {error}") from None
-        return b"".join(parts)
+        if len(data) > MAX_ANSWER_BYTES:
+            raise TooLargeError(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
+        return data
 
-    def _refuse_problem(self, answer: httpx2.Response, data: bytes) -> None:
-        if answer.status_code >= 300:
-            self._refuse(answer.status_code, data)
+    def _refuse_problem(self, answer: Answer, data: bytes) -> None:
+        if answer.status >= 300:
+            self._refuse(answer.status, data)
 
     def _refuse(self, status: int, data: bytes) -> None:
         try:
@@ -272,26 +236,70 @@ class Api:
         raise from_problem(problem)
 
 
-def _roots(server: str) -> ssl.SSLContext:
-    """Return who may vouch for the server: the roots of this machine, a company's own included (or SSL_CERT_FILE's).
+class Reader:
+    """What reads an answer that goes on.
 
-    Plain http, which is for loopback alone, gets no roots at all: reading them takes longer than most answers.
+    Args:
+        answer: Its head is here.
+        server: For errors.
     """
-    if server.startswith("https:"):
-        return ssl.create_default_context()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, answer: Answer, server: str) -> None:
+        self._answer = answer
+        self._server = server
+
+    def read(self, size: int) -> bytes:
+        """Return exactly so many bytes, fewer only at the end; raises UnreachableError."""
+        try:
+            return self._answer.read(size)
+        except HttpError as error:
+            raise UnreachableError(f"{self._server} broke off its answer: {error}") from None
+
+    def part(self, most: int) -> bytes:
+        """Return what has come, at most so many bytes of it; nothing at the end. Raises UnreachableError."""
+        try:
+            return self._answer.part(most)
+        except HttpError as error:
+            raise UnreachableError(f"{self._server} broke off its answer: {error}") from None
 
 
-def _lines(answer: httpx2.Response) -> Iterator[str]:
+def _roots() -> ssl.SSLContext:
+    """Return who may vouch for a server: the roots of this machine, a company's own included (or SSL_CERT_FILE's)."""
+    import ssl  # plain http, which is for loopback alone, needs none of it
+
+    return ssl.create_default_context()
+
+
+def _target(path: str, query: Mapping[str, Any] | None = None) -> str:
+    """Return a path of the API with its query; values of None are left out, a list is several of the same name."""
+    where = path if path.startswith("/") else f"/api/v1/{path}"
+    given = {name: _words(value) for name, value in (query or {}).items() if value is not None}
+    return f"{where}?{urlencode(given, doseq=True, quote_via=quote)}" if given else where
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return [_words(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a text that is none, of which the server says where it stands
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _lines(answer: Answer) -> Iterator[str]:
     """Yield the lines of a stream, each bounded; a connection that breaks is an error, its end is not."""
     rest = b""
     try:
-        for part in answer.iter_bytes():
-            *lines, rest = (rest + part).split(b"\n")
+        while part := answer.part(PART_BYTES):
+            *lines, rest = b"".join((rest, part)).split(b"\n")
             yield from (line.decode("utf-8", "replace").rstrip("\r") for line in lines)
             if len(rest) > MAX_EVENT_BYTES:
                 raise TooLargeError(f"an event is larger than {MAX_EVENT_BYTES} bytes")
-    except httpx2.HTTPError as error:
+    except HttpError as error:
         raise UnavailableError(f"the stream of events broke off: {error}") from None
 
 

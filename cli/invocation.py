@@ -45,7 +45,7 @@ class Invocation:
     def api(self) -> Api:
         """The client; one for the invocation."""
         if self._api is None:
-            from cli.api import Api  # the HTTP library takes most of a local command's start time
+            from cli.api import Api  # a local command needs none
 
             self._api = Api(self.context)
         return self._api

@@ -165,15 +165,15 @@ class RemoteSession:
     @contextmanager
     def messages(
         self, method: str, where: str, *, body: Mapping[str, Any] | None = None, query: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None, silent_s: float | None = 90.0, views: bool = False,
+        headers: Mapping[str, str] | None = None, silent_s: float | None = 90.0, in_parts: bool = False,
     ) -> Iterator[Iterator[Any]]:  # fmt: skip
         """Ask for something of the session that answers with messages; one that is an error is raised.
 
-        With ``views`` the bytes of one that is a word and many bytes are a view of what came.
+        With ``in_parts`` one that is a word and many bytes is yielded as several, as they come.
         """
         asked = {"Accept": MESSAGES, **(headers or {})}
         with self.api.streamed(method, self.path(where, query), body=body, headers=asked, silent_s=silent_s) as read:
-            yield messages(read, views=views)
+            yield messages(read.read, read.part if in_parts else None)
 
     def path(self, where: str, query: Mapping[str, Any] | None = None) -> str:
         """Return the path of something below the session; values of the query may hold any bytes of a name."""

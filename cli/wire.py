@@ -9,11 +9,13 @@ from typing import Any, Final
 
 from cli.failures import from_problem
 from protocol.errors import ProtocolError, TooLargeError
-from protocol.frames import LENGTH_BYTES, blob_at, decode
+from protocol.frames import BLOBS, LENGTH_BYTES, decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 
 KEY: Final = "$bytes"
 _BYTES: Final = b"\x92\xa5bytes"  # how such a message begins: a list of two, and its word
+_HEAD_BYTES: Final = len(_BYTES) + 5  # of it, up to the data
+_BROKEN: Final = "the answer broke off in the middle"
 MAX_MESSAGE_BYTES: Final = MAX_CHANNEL_FRAME_BYTES + 1024  # protocol.pipes.MAX_MESSAGE_BYTES
 
 
@@ -57,13 +59,13 @@ def shown(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def messages(read: Callable[[int], bytes], *, views: bool = False) -> Iterator[Any]:
+def messages(read: Callable[[int], bytes], part: Callable[[int], bytes] | None = None) -> Iterator[Any]:
     """Yield the messages in a stream of bytes, up to the one that ends it.
 
     Args:
         read: Returns exactly so many bytes of it, fewer only at its end.
-        views: Whether the bytes of a message ``["bytes", data]`` are a view of what was read, so that nobody copies
-            them.
+        part: Returns what has come of it, at most so many bytes, none only at its end. With this a message ``["bytes",
+            data]`` of much data is yielded as several, each as it comes, so that nobody copies them into one.
 
     Raises:
         ProtocolError: They are none, or end in the middle.
@@ -73,10 +75,19 @@ def messages(read: Callable[[int], bytes], *, views: bool = False) -> Iterator[A
         length = int.from_bytes(_exactly(read, LENGTH_BYTES), "big")
         if length > MAX_MESSAGE_BYTES:
             raise TooLargeError(f"the server sent a message of {length} bytes")
-        body = _exactly(read, length)
-        if views and body.startswith(_BYTES) and (place := blob_at(body, len(_BYTES))) and place[1] == length:
-            yield ["bytes", memoryview(body)[place[0] :]]
-            continue
+        body = _exactly(read, min(length, _HEAD_BYTES) if part is not None else length)
+        if len(body) < length and part is not None:
+            if (begin := _begin_of_data(body, length)) is not None:
+                yield ["bytes", memoryview(body)[begin:]]
+                left = length - len(body)
+                while left:
+                    data = part(left)
+                    if not data:
+                        raise BrokenStreamError(_BROKEN)
+                    left -= len(data)
+                    yield ["bytes", data]
+                continue
+            body += _exactly(read, length - len(body))
         message = decode(body, max_bytes=MAX_MESSAGE_BYTES)
         if not isinstance(message, list) or not message:
             raise ProtocolError("the server sent what is no message")
@@ -88,10 +99,19 @@ def messages(read: Callable[[int], bytes], *, views: bool = False) -> Iterator[A
             return
 
 
+def _begin_of_data(head: bytes, length: int) -> int | None:
+    """Return where the data begin of a message ``["bytes", data]`` that begins so; None if it is another one."""
+    width = BLOBS.get(head[len(_BYTES)]) if head.startswith(_BYTES) else None
+    if width is None:
+        return None
+    begin = len(_BYTES) + 1 + width
+    return begin if begin + int.from_bytes(head[len(_BYTES) + 1 : begin], "big") == length else None
+
+
 def _exactly(read: Callable[[int], bytes], size: int) -> bytes:
     data = read(size)
     if len(data) < size:
-        raise BrokenStreamError("the answer broke off in the middle")
+        raise BrokenStreamError(_BROKEN)
     return data
 
 

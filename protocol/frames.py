@@ -34,7 +34,7 @@ _FIXED = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4
 _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin 8/16/32, str 8/16/32: width of the length
 _UNSIGNED = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}  # unsigned integers, by their marker
-_BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # width of the length of a blob
+BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # width of the length of a blob, by its marker
 
 
 def encode(
@@ -346,7 +346,7 @@ def number_at(data: bytes, at: int) -> tuple[int, int] | None:
 
 def blob_at(data: bytes, at: int) -> tuple[int, int] | None:
     """Return where the blob begins and ends whose head stands at ``at``; None if no whole one does."""
-    width = _BLOBS.get(data[at]) if at < len(data) else None
+    width = BLOBS.get(data[at]) if at < len(data) else None
     if width is None or at + 1 + width > len(data):
         return None
     begin = at + 1 + width

@@ -123,7 +123,7 @@ class Downloads:
         headers = {"Range": range_asked} if range_asked else {}
         about: dict[str, Any] = {}
         made = hashlib.sha256()
-        with self.session.messages("GET", "file", query={"path": path}, headers=headers, views=True) as coming:
+        with self.session.messages("GET", "file", query={"path": path}, headers=headers, in_parts=True) as coming:
             for message in coming:
                 match message:
                     case ["file", dict() as about]:

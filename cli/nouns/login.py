@@ -98,7 +98,7 @@ def _source(source: str | None) -> str | None:
 
 
 def _check(context: Context) -> dict[str, object]:
-    from cli.api import Api  # the HTTP library takes most of a local command's start time
+    from cli.api import Api  # a local command needs none
 
     with Api(context) as api:
         return dict(api.get("me"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
 from typing import Any
 
 import pytest
@@ -45,11 +46,23 @@ def test_messages_end_with_the_one_that_ends_them() -> None:
 def test_bytes_that_are_views_are_the_same_bytes(size: int) -> None:
     data = os.urandom(size)
     coming = stream(["file", {}], ["bytes", data], ["bytes", "no"], ["bytes", data, 1], ["end", {}])
-    with_views = list(messages(coming.read, views=True))
-    assert with_views[1] == ["bytes", data]
-    assert isinstance(with_views[1][1], memoryview)
-    coming.seek(0)
-    assert list(messages(coming.read)) == with_views
+    whole = list(messages(coming.read))
+    assert whole[1] == ["bytes", data]
+    for most in (1, 7, 1 << 20) if size < 1000 else (70_000, 1 << 20):
+        coming.seek(0)
+        part = partial(lambda most, left: coming.read(min(left, most)), most)
+        file, *pieces, no, three, end = messages(coming.read, part)
+        assert [file, no, three, end] == [whole[0], *whole[2:]]
+        assert all(word == "bytes" for word, _ in pieces)
+        assert b"".join(piece for _, piece in pieces) == data
+        assert max(len(piece) for _, piece in pieces) <= max(most, 12)
+
+
+@pytest.mark.parametrize("cut", [4, 9, 16, 100])
+def test_bytes_that_break_off_are_told_too(cut: int) -> None:
+    coming = io.BytesIO(stream(["bytes", bytes(300)]).getvalue()[:cut])
+    with pytest.raises(BrokenStreamError):
+        list(messages(coming.read, coming.read))
 
 
 def test_an_error_among_them_is_raised_as_its_class() -> None:

@@ -92,10 +92,21 @@ def test_help_loads_no_heavy_library() -> None:
     """``outrider`` and its completion must be quick; the HTTP, drawing and signing libraries are not."""
     code = (
         "import sys; from cli.main import run; run(['--help']); "
-        "heavy = {'httpx2', 'rich', 'yaml', 'cryptography', 'lupa', 'RestrictedPython', 'cli.nouns.agent'}; "
+        "heavy = {'http.client', 'rich', 'yaml', 'cryptography', 'lupa', 'RestrictedPython', 'cli.nouns.agent'}; "
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_asks_a_server_loads_nothing_that_takes_longer_than_the_answer() -> None:
+    """An event loop is for what goes both ways, and a general HTTP client for nobody."""
+    code = (
+        "import sys; from cli.main import run; run(['agent', 'ls', '--server', 'http://127.0.0.1:1']); "
+        "print(sorted({'httpx2', 'asyncio', 'cryptography', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "no server answers" in done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
 
 
