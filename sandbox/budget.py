@@ -135,6 +135,12 @@ class Budget:
         for kind in kinds:
             self._held[kind] += 1
 
+    def check_room(self, kind: str, count: int) -> None:
+        """Return if so many more of a kind can be held; raises as :meth:`hold`."""
+        limit = self.limits.open_files if kind == OPEN_FILES else self.limits.processes
+        if self._held[kind] + count > limit:
+            raise exceeded(kind, self._held[kind] + count, limit)
+
     def release(self, kinds: tuple[str, ...]) -> None:
         """Give back what was held."""
         for kind in kinds:

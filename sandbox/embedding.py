@@ -160,6 +160,7 @@ class _Entry:
     is_blocking = False  # threads are taken care of here, as an intent needs the loop
     prepare_at_once = None
     looks_up = ()
+    lists = ()
     gives = "value"
 
     def __init__(self, name: str, function: Function) -> None:

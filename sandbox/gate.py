@@ -538,6 +538,10 @@ class Gate:
         attempt.rule = RULE_NOT_DECIDED
         if attempt.name not in self._possible:
             self._check_possible(attempt)
+        for name in entry.lists:  # before they are opened: a thousand at once may be all that the agent can have open
+            attempt.rule = RULE_BUDGET
+            self.budget.check_room(OPEN_FILES, len(attempt.arguments.get(name) or ()))
+            attempt.rule = RULE_NOT_DECIDED
         return entry
 
     def _check_possible(self, attempt: _Attempt) -> None:

@@ -57,6 +57,10 @@ class CallEntry(Protocol):
         """
 
     @property
+    def lists(self) -> tuple[str, ...]:
+        """Parameters that are lists of paths: ``prepare`` opens each of them."""
+
+    @property
     def gives(self) -> str:
         """``value``, ``stream`` (performing it returns a ``pump.Source``) or ``handle`` (a ``held.Resource``)."""
 

@@ -17,7 +17,7 @@ from protocol.tiers import Tier
 from stdlib import at_once
 from stdlib.handles import Handle, Private
 from stdlib.host import Host, RunContext, declared_command
-from stdlib.parameters import HANDLE_KEY, Parameter
+from stdlib.parameters import HANDLE_KEY, LIST_OF_PATHS, Parameter
 from stdlib.paths import Target, resolve
 from stdlib.places import Place, place
 
@@ -219,6 +219,11 @@ class CallSpec:
     def _is_of_one_path(self) -> bool:
         """Whether it takes the path of one object, which must be given, and nothing else."""
         return not self.wants and [(item.kind, item.is_place) for item in self.parameters] == [("path", False)]
+
+    @cached_property
+    def lists(self) -> tuple[str, ...]:
+        """Parameters that are lists of paths: :meth:`prepare` opens each of them."""
+        return tuple(item.name for item in self.parameters if item.kind == LIST_OF_PATHS)
 
     @cached_property
     def _has_things(self) -> bool:

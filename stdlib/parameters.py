@@ -21,6 +21,7 @@ from stdlib.network.urls import Url as Place
 
 MAX_TEXT_CHARACTERS = 64 << 10  # of one argument, unless the declaration says less
 MAX_LIST_ITEMS = 1000
+LIST_OF_PATHS = "list of paths"  # the kind of such a parameter
 MAX_DATA_BYTES = 768 << 10  # of one argument; what fits into one frame with all around it
 REQUIRED: Any = object()
 HANDLE_KEY = "$handle"  # sandbox.runtimes.HANDLE_KEY: how a handle crosses as an argument
@@ -158,7 +159,7 @@ def parameter(name: str, annotation: Any, default: Any) -> Parameter:
     if annotation is FileMode:
         return Parameter(name, "octal mode", _mode, default, read=lambda value: int(value, 8))
     if annotation == list[HostPath]:
-        return Parameter(name, "list of paths", _paths, default, is_path=True)
+        return Parameter(name, LIST_OF_PATHS, _paths, default, is_path=True)
     if isinstance(annotation, type) and issubclass(annotation, Handle):
         return Parameter(name, f"handle {annotation.kind}", _handle, default, is_map=True, handle=annotation.kind)
     extra: tuple[Any, ...] = ()

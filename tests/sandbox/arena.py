@@ -38,6 +38,7 @@ class Entry:
     tier: Tier = Tier.OBSERVE
     gives: str = "value"
     looks_up: bool | tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     events: list[str] = field(default_factory=list)
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:

@@ -385,6 +385,18 @@ def test_the_double_of_the_table_is_what_the_gate_asks_for() -> None:
     assert isinstance(gate(), Gate)
 
 
+async def test_no_more_paths_are_opened_than_may_be_open() -> None:
+    """Each of a list is opened before the decision: a thousand at once may be all that the agent can have open."""
+    records, entry = Records(), Entry(facts=Facts(path="/x"), lists=("args",))
+    one = gate(table(a=entry), records, replace(LIMITS, open_files=3))
+    assert (await one.call("t.a", ["/a", "/b", "/c"], {})).ok
+    reply = await one.call("t.a", ["/a", "/b", "/c", "/d"], {})
+    assert isinstance(reply.error, BudgetError)
+    assert str(reply.error) == "open_files: 4 used, the limit is 3"
+    assert entry.events == ["open", "perform", "close"]
+    assert (records.kept[-1]["verdict"], records.kept[-1]["rule"]) == ("deny", gate_module.RULE_BUDGET)
+
+
 async def test_nothing_is_opened_for_what_is_never_allowed() -> None:
     """Or a script that may touch nothing could tell what there is, and wait for what never answers."""
     records, entry, asked = Records(), Entry(facts=Facts(path="/x")), []

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from running import gate
 
-from protocol.errors import DeniedError
+from policies.load import builtin
+from protocol.errors import BudgetError, DeniedError
 from protocol.tiers import Tier
 
 CALLS = [
@@ -31,3 +32,14 @@ async def test_no_denial_tells_what_there_is(tmp_path: Path, name: str, made: An
         told.add(str(reply.error).replace(f"{tmp_path}/{asked}"[:120], "PATH"))
     await one.close()
     assert told == {f"compute has no rule for {name} PATH (compute: no rule)"}
+
+
+@pytest.mark.parametrize("name", ["fs.grep", "fs.archive"])
+async def test_a_list_of_paths_is_as_long_as_files_may_be_open(tmp_path: Path, name: str) -> None:
+    """It is refused before one of them is opened."""
+    most = builtin(Tier.INSPECT).limits.open_files
+    one = gate(Tier.INSPECT)
+    reply = await one.call(name, [[f"{tmp_path}/missing"] * (most + 1), *(["x"] if name == "fs.grep" else [])], {})
+    await one.close()
+    assert isinstance(reply.error, BudgetError)
+    assert reply.error.budget == "open_files"

@@ -58,6 +58,7 @@ class Call:
     tier: Tier = Tier.OBSERVE
     gives: str = "value"
     looks_up: bool | tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         if len(args) > 8 or set(named) - {"n"}:
