@@ -155,6 +155,7 @@ class _Waiting:
     is_blocking = False
     prepare_at_once = None
     looks_up = ()
+    lists = ()
     gives = "value"
     facts = (Facts(),)
 

@@ -120,6 +120,7 @@ class FixtureEntry:
     is_blocking = True
     prepare_at_once = None
     looks_up = ()
+    lists = ()  # nothing is opened
 
     def __init__(self, spec: CallSpec, declared: Declared | None) -> None:
         self._spec = spec
