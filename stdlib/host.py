@@ -29,7 +29,6 @@ KEPT = frozenset({"/proc/uptime", "/proc/loadavg", "/proc/meminfo"})
 KEPT_BYTES = 8 * 1024  # the longest of them has 1.6 KiB
 MAX_METRICS_CHARACTERS = 1 << 20  # of all their texts; the record of a run's end holds 64 KiB, with all else
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
-MAX_LOG_CHARACTERS = 4096  # of one line
 MAX_ROWS_BYTES = 32 * 1024  # of a run's rows, encoded; its end is one record of 64 KiB, and its result is in it too
 
 _log = logging.getLogger("outrider.stdlib")
@@ -152,7 +151,6 @@ class RunContext:
     state: str = "available"
     status_text: str = ""
     timestamp_ms: int | None = None
-    logs: list[dict[str, str]] = field(default_factory=list)
     changes: list[Entry] = field(default_factory=list)  # of files, that the undo journal holds; oldest first
     temporaries: int = 0  # files and directories that end with the run
     store: KeyValue | None = None  # what this script keeps on this host; None if nothing is kept

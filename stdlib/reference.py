@@ -13,9 +13,9 @@ from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
+from protocol.limits import MAX_RECORD_ARGUMENT_BYTES
 from stdlib import index, tables
 from stdlib.call_specs import CallSpec
-from stdlib.host import MAX_LOG_CHARACTERS
 from stdlib.parameters import Parameter
 from stdlib.raising import errors_of
 from stdlib.stub_lua import lua_stub
@@ -66,8 +66,9 @@ the run, count against `open_files`, and are closed by `close()` or at the run's
 `atexit(f)` has a function called when the program has ended, however it ended unless a limit killed it; last come,
 first called. What goes wrong in one fails the run, if nothing else did.
 
-Lines of `log.*` are cut at {MAX_LOG_CHARACTERS} characters; a run that writes more of them than its limit
-`log_lines` (1,000 unless policy or tier says otherwise) gets `budget` for the rest.
+Lines of `log.*` are in the records of their calls, as all arguments are: up to {MAX_RECORD_ARGUMENT_BYTES:,} bytes
+as they stand, of a longer one the beginning and the hash. A run that writes more of them than its limit `log_lines`
+(1,000 unless policy or tier says otherwise) gets `budget` for the rest.
 
 The tier is the lowest one whose built-in policy may allow the call; a policy, a manifest's needs and the host's ceiling
 narrow it further. Calls marked *local* are carried out in the sandbox and touch nothing.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from protocol.errors import ArgumentError, BudgetError
@@ -9,10 +10,11 @@ from protocol.frames import encode
 from protocol.tiers import Tier
 from stdlib.declaring import call
 from stdlib.host import MAX_ROWS_BYTES, Host, RunContext, check_room
-from stdlib.log import printable
 from stdlib.parameters import Bounds, Length
 
 MAX_ROW_DEPTH = 8
+# C0, DEL, C1 and the characters that turn the direction of text: they could make a reader see what is not there.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @call("emit", tier=Tier.COMPUTE, lua='emit({path = "/var", bytes = 12})', python='emit({"path": "/var", "bytes": 12})')
@@ -41,6 +43,11 @@ def _check(value: Any, depth: int) -> None:
         raise ArgumentError(f"row: is nested more than {MAX_ROW_DEPTH} deep", parameter="row")
     for item in value.values() if isinstance(value, dict) else value:
         _check(item, depth + 1)
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control and bidirectional characters written out."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 @call("progress", tier=Tier.COMPUTE, lua='progress(40, "half of the disks")')

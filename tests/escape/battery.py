@@ -12,6 +12,7 @@ import os
 import sys
 import types
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from outcomes import Seen
 from place import COMMANDS, Place
 from technique import Technique
 
+from cli.output import Output
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from policies.model import Limits
@@ -52,13 +54,21 @@ deny:
 
 
 class Kept:
-    """A recorder that keeps nothing: what it is told is tested elsewhere."""
+    """A recorder that keeps lines of the log as a reader sees them, and nothing else: that is tested elsewhere."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
 
     def check_room(self) -> None:
         """There is always room."""
 
     def record(self, **fields: Any) -> None:
-        """Forget it."""
+        """Keep a line of the log that was taken, as ``outrider record`` shows it."""
+        family, _, level = fields["call"].partition(".")
+        if family == "log" and fields["outcome"] == "ok":
+            shown = StringIO()
+            Output(stdout=shown).data(fields["arguments"]["text"])
+            self.lines.append(f"{level}: {shown.getvalue().strip()[1:-1]}")
 
     async def intend(self, **fields: Any) -> None:
         """Forget it."""
@@ -72,7 +82,7 @@ def limits_of(technique: Technique, times: float = 1.0) -> Limits:
     )
 
 
-def gate(place: Place, limits: Limits, run: RunContext) -> Gate:
+def gate(place: Place, limits: Limits, run: RunContext, kept: Kept) -> Gate:
     """Return the real gate with the real catalogue, and a policy that lets one directory be read."""
     processes = Processes()
     run.on_end(processes.close)
@@ -81,7 +91,7 @@ def gate(place: Place, limits: Limits, run: RunContext) -> Gate:
     return Gate(
         load(),
         lambda call, facts: decide_effective(allowed, call, facts),
-        Kept(),
+        kept,
         Session("s1", "r1", "attacker"),
         Budget(limits),
         Host(commands=COMMANDS, processes=processes),
@@ -145,14 +155,14 @@ class Battery:
         self, technique: Technique, place: Place, options: Options, limits: Limits, more: dict[str, Any]
     ) -> Seen:
         stop = _arrange(technique, place)
-        run = RunContext()
+        run, kept = RunContext(), Kept()
         try:
             sandbox = await self._sandbox(options)
             program = _program(technique, {**place.parameters(), **more})
-            outcome = await sandbox.run(program, gate(place, limits, run), limits)
+            outcome = await sandbox.run(program, gate(place, limits, run, kept), limits)
         finally:
             stop()
-        return _seen(outcome, technique, place, [f"{line['level']}: {line['text']}" for line in run.logs])
+        return _seen(outcome, technique, place, kept.lines)
 
     async def _sandbox(self, options: Options) -> Sandbox:
         if options not in self._sandboxes:
