@@ -11,16 +11,13 @@ from functools import cache
 from typing import Any
 
 from protocol.tiers import Tier
-from stdlib.call_specs import CallSpec, Decided, Permit, all_declared
-from stdlib.declaring import call
+from stdlib.call_specs import CallSpec, all_declared
 from stdlib.parameters import Parameter
-
-__all__ = ["FAMILIES", "Catalogue", "Decided", "Permit", "call", "load"]  # fs.* modules take three from here
 
 #: The modules that declare calls; a family may have several.
 FAMILIES = (
     "check", "consent", "data", "data_bytes", "data_names", "fs", "fs_blobs", "fs_content", "fs_entries",
-    "fs_lines", "fs_open", "fs_open_write", "fs_search", "fs_tail", "fs_temporary", "fs_walk", "fs_watch",
+    "fs_lines", "fs_open", "fs_open_write", "fs_search", "fs_tail", "fs_temporary", "fs_usage", "fs_walk", "fs_watch",
     "fs_write", "log", "net_databases", "net_download", "net_firewall", "net_forward", "net_http", "net_probes",
     "net_services", "net_sockets", "net_streams", "net_tables", "proc", "run", "script", "secrets", "state", "sys",
     "sys_audit", "sys_changes", "sys_clock", "sys_containers", "sys_cron", "sys_disks", "sys_hardware", "sys_kernel",

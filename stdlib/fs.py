@@ -1,7 +1,7 @@
 """``fs.*``: what stands about files: their metadata, directories and file systems.
 
 As everywhere in this family, the decision is made on what was opened, and the work is done on that descriptor. What is
-inside files is read in ``fs_content`` and its kin; trees are walked in ``fs_walk``.
+inside files is read in ``fs_content`` and its kin; trees are walked in ``fs_walk`` and ``fs_usage``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, DeadlineError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.paths import Target, failure

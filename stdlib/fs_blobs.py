@@ -26,7 +26,8 @@ from protocol.limits import MAX_BLOB_NAME_CHARACTERS
 from protocol.tiers import Tier
 from protocol.transfer import HASH_FORM, HASH_TOLD, PREFIX, blob_hash
 from stdlib.blobs import DEFAULT_BYTES, MAX_BYTES, Blobs, Brought, Draft, drafted
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.dry import CHANGED
 from stdlib.fs_content import opened_file
 from stdlib.fs_tree import Directory, Tree, Waiting, listed

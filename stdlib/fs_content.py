@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 
 from protocol.errors import ArgumentError, DeadlineError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_magic import HEAD_BYTES, mime_of
 from stdlib.parameters import Bounds
 from stdlib.paths import Opened, Target, failure

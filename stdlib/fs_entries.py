@@ -12,7 +12,8 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
 from protocol.limits import MAX_PATH_BYTES
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.journal import MAX_ENTRY_BYTES, NO_JOURNAL, TOO_LARGE
 from stdlib.parameters import Bounds, FileMode, Form, Length

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from protocol.regex import Regex, of_parameter
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_content import decoded, opened_file, read_at
 from stdlib.parameters import Bounds, Length
 from stdlib.paths import Target

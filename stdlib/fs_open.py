@@ -13,7 +13,7 @@ from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, NotFoundError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.fs import described
 from stdlib.fs_content import MAX_READ_BYTES, Encoding, decoded, read_at
 from stdlib.handles import Handle

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, DeniedError, TooLargeError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.fs_open import MAX_OFFSET, File
 from stdlib.host import Host
 from stdlib.journal import Journal

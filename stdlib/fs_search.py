@@ -16,7 +16,8 @@ from typing import Annotated, Any
 from protocol.errors import OutriderError
 from protocol.regex import Regex, of_parameter
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_content import opened_file, read_at
 from stdlib.fs_lines import Told, forward
 from stdlib.fs_magic import HEAD_BYTES, is_binary

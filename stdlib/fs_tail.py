@@ -17,7 +17,8 @@ from typing import Annotated, Any, Final, Literal
 from policies.model import Facts
 from protocol.errors import ArgumentError, OutriderError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_content import opened_file, read_at
 from stdlib.fs_lines import MAX_LINE_BYTES, Line, whole_line
 from stdlib.parameters import Bounds, Length

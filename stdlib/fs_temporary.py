@@ -11,7 +11,7 @@ from pathlib import Path
 from kernel.visits import begun_apart
 from protocol.errors import BudgetError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import call
+from stdlib.declaring import call
 from stdlib.host import RunContext
 from stdlib.parameters import Data
 

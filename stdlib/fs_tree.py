@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from policies.model import Facts
 from protocol.errors import ArgumentError, OutriderError, UnavailableError
-from stdlib.catalogue import Permit
+from stdlib.call_specs import Permit
 from stdlib.paths import Gone, Target, failure, open_beneath, real_of
 
 MAX_DEPTH = 256  # levels below the root; the whole path has at most 4096 bytes anyway
@@ -195,3 +195,13 @@ def kind_of(entry: os.DirEntry[str]) -> str:
     if entry.is_dir(follow_symlinks=False):
         return "directory"
     return "symlink" if entry.is_symlink() else "other"
+
+
+def status_of(entry: os.DirEntry[str], shown: str, account: Account) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # gone since it was listed, as if it had been gone before
+        return None
+    except OSError as error:
+        account.fail(shown + entry.name, error)
+        return None

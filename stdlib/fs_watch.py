@@ -25,7 +25,8 @@ from kernel.visits import begun_apart
 from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError, OutriderError, UnavailableError
 from protocol.tiers import Tier
-from stdlib.catalogue import Permit, call
+from stdlib.call_specs import Permit
+from stdlib.declaring import call
 from stdlib.fs_tree import MAX_DEPTH, ROOT, Place, Tree, Waiting, kind_of, listed
 from stdlib.parameters import Length
 from stdlib.paths import Target, failure, real_of, resolve

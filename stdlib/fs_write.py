@@ -12,7 +12,8 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeadlineError, TooLargeError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import patching
-from stdlib.catalogue import Decided, Permit, call
+from stdlib.call_specs import Decided, Permit
+from stdlib.declaring import call
 from stdlib.dry import CHANGED
 from stdlib.handles import Handle
 from stdlib.host import Host, RunContext

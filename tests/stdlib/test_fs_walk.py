@@ -14,7 +14,7 @@ from trees import Permitted, streamed
 from protocol.errors import ArgumentError, NotFoundError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
-from stdlib import fs_tree, fs_walk
+from stdlib import fs_tree, fs_usage
 
 SUMMARY = {"seen", "truncated", "denied", "deeper", "failed", "errors"}
 
@@ -169,7 +169,7 @@ def test_errors_are_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_many_waiting_directories_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fs_tree, "MAX_WAITING", 3)
-    monkeypatch.setattr(fs_walk, "MAX_WAITING", 3)
+    monkeypatch.setattr(fs_usage, "MAX_WAITING", 3)
     for number in range(5):
         (tmp_path / f"d{number}/inner").mkdir(parents=True)
     items, summary = streamed("fs.walk", str(tmp_path))
