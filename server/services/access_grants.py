@@ -46,8 +46,18 @@ class Standing:
     longest_s: float | None  # until the grant ends
 
 
-def choose(connection: Connection, caller: Caller, asked: Mapping[str, Any], agent: Row[Any]) -> Standing:
-    """Return what a caller's session would stand on: of the grants that allow it, the one that lasts longest.
+def choose(
+    connection: Connection, caller: Caller, asked: Mapping[str, Any], agent: Row[Any], *, user: str = ""
+) -> Standing:
+    """Return what a caller's session would stand on: of the grants that allow it, the one that lasts longest; of those
+    that last equally long one that is for all users.
+
+    Args:
+        connection: To look with.
+        caller: Who asks.
+        asked: The session.
+        agent: Its host.
+        user: As whom it is, where that is known already.
 
     Raises:
         DeniedError: None does; says why, and how to ask for one.
@@ -55,7 +65,7 @@ def choose(connection: Connection, caller: Caller, asked: Mapping[str, Any], age
     now_us = clock.now_us()
     wanted = Asked(
         asked["kind"], Tier.parse(asked["tier"]), agent.id, agent.name, agent.labels, guarded_targets(asked["grant"]),
-        named_users(asked["grant"]) if asked["kind"] in access_rules.BOUND_BY["users"] else (),
+        _users(asked, user),
     )  # fmt: skip
     objections: list[str] = []
     fitting: list[AccessGrant] = []
@@ -69,10 +79,20 @@ def choose(connection: Connection, caller: Caller, asked: Mapping[str, Any], age
             objections.append(f"{grant.id}: {objection}")
     if not fitting:
         raise _refusal(caller, asked, wanted, objections)
-    grant = max(fitting, key=lambda each: (each.expires_us is None, each.expires_us or 0, each.id))
+    grant = max(
+        fitting, key=lambda each: (each.expires_us is None, each.expires_us or 0, not each.scope.users, each.id)
+    )
     left_s = None if grant.expires_us is None else (grant.expires_us - now_us) / 1_000_000
     users = grant.scope.users if asked["kind"] in access_rules.BOUND_BY["users"] else ()
     return Standing(grant, grant.narrowing(asked["kind"]), users, left_s)
+
+
+def _users(asked: Mapping[str, Any], user: str) -> tuple[str, ...]:
+    """Return as whom a session is asked for; of no meaning for kinds that start no programs."""
+    if asked["kind"] not in access_rules.BOUND_BY["users"]:
+        return ()
+    named = tuple(named_users(asked["grant"]))
+    return named if not user or user in named else (*named, user)
 
 
 def _refusal(caller: Caller, asked: Mapping[str, Any], wanted: Asked, objections: list[str]) -> DeniedError:
@@ -118,7 +138,7 @@ def check_joining(connection: Connection, caller: Caller, session: Row[Any], use
     """
     agent = agent_service.find(connection, session.agent)
     asked = {"kind": session.kind, "tier": session.tier, "grant": session.grant}
-    standing = choose(connection, caller, asked, agent)
+    standing = choose(connection, caller, asked, agent, user=user)
     if standing.users and user not in standing.users:
         raise DeniedError(
             f"the access grant {standing.grant.id} of {caller.principal} is for {', '.join(standing.users)}, and this"

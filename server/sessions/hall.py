@@ -44,6 +44,7 @@ async def typed_in(core: Core, session: str, principal: str, agent: str) -> Live
     Raises:
         NotFoundError: There is no such session, and never was.
         ArgumentError: It is on another host, or they are not in it as somebody who may type.
+        RateError: They have opened too much beside it in a moment.
     """
     terminal = find(core, session)
     if terminal is None:
@@ -52,6 +53,7 @@ async def typed_in(core: Core, session: str, principal: str, agent: str) -> Live
     host = await core.database.read(lambda connection: agents.find(connection, agent).id)
     if terminal.agent != host or not terminal.party.has_typist(principal):
         raise ArgumentError(f"you are in no terminal {session[:40]!r} on {agent[:60]}", parameter="beside")
+    terminal.act(principal)  # all who are in it are told of what is opened beside it
     return terminal
 
 

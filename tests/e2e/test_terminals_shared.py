@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -222,6 +223,20 @@ async def test_who_talks_without_end_drives_nobody_out(host: Fleet) -> None:
     assert len(kept) < 200
 
 
+async def test_so_is_what_is_opened_beside_a_terminal(host: Fleet) -> None:
+    """All who watch are told of each, and could be driven out by it."""
+    session = new_session(host)
+    body = {"agent": "host-1", "kind": "files", "tier": "inspect", "reason": "T-7", "beside": session}
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        for _ in range(200):
+            answer = await asyncio.to_thread(host.api.post, "/api/v1/sessions", json=body)
+            if answer.status_code != 201:
+                break
+            await asyncio.to_thread(host.api.post, f"/api/v1/sessions/{answer.json()['id']}/close", json={})
+        assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+
+
 async def test_one_person_is_there_only_so_often(host: Fleet) -> None:
     session = new_session(host)
     auditor = token(host, "olga", "auditor")
@@ -243,12 +258,12 @@ async def test_the_size_is_that_of_the_window_of_who_has_the_keyboard(host: Flee
     session = new_session(host)
     async with seated(host, session, size=(80, 24), **SHELL) as me:
         await me.sees("[#$] ")
-        async with seated(host, session, "peer", size=(100, 30), token=token(host, "tom", "support")) as tom:
-            await tom.hears("hello", size=[80, 24])
-            await tom.resize(101, 31)
-            await me.say(type="keyboard", action="give", to="tom")
-            await tom.hears("size", size=[101, 31])
-            await tom.type("stty size\r")
+        async with seated(host, session, "peer", size=(100, 30), token=token(host, "tim", "support")) as tim:
+            await tim.hears("hello", size=[80, 24])
+            await tim.resize(101, 31)
+            await me.say(type="keyboard", action="give", to="tim")
+            await tim.hears("size", size=[101, 31])
+            await tim.type("stty size\r")
             await me.sees(r"31 101\r\n")
         await me.hears("size", size=[80, 24])
         await me.type("stty size\r")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from headquarters import Headquarters, refused
 from peer import Peer, join
+from sqlalchemy import Connection
 
-from server.services import requests
+from protocol.errors import DeniedError
+from server.access import Caller
+from server.services import access_grants, live, requests
 
 NEW = {"agent": "web-1", "kind": "files", "tier": "inspect", "reason": "T-1"}
 ASKED = {"kinds": ["forward"], "tier": "admin", "target": "web-1", "targets": ["localhost:5432"], "ttl_s": 3600,
@@ -93,6 +96,30 @@ async def test_what_a_grant_bounds_goes_to_the_host(server: Headquarters, peer: 
     await grant(server, kinds=["terminal"], users=["deploy"])
     assert (await open_(server, kind="terminal")).status_code == 201
     assert told(peer)["users"] == ["deploy"]
+
+
+async def test_of_grants_that_last_as_long_the_one_for_all_users_counts(server: Headquarters, peer: Peer) -> None:
+    """Whichever had the later id counted, which is chance: what opened on one day did not on another."""
+    await without_defaults(server)
+    wide = await grant(server, kinds=["terminal"], tier="admin")
+    narrow = [await grant(server, kinds=["terminal"], tier="admin", users=["deploy"]) for _ in range(5)]
+    asked = {"kind": "terminal", "tier": "admin"}
+    session = (await open_(server, **asked)).json()
+    assert session["access"] == wide["id"]
+    caller = Caller("t", "support", ("support",), 1)
+
+    def join_as(user: str) -> Callable[[Connection], None]:
+        return lambda connection: access_grants.check_joining(
+            connection, caller, live.find(connection, session["id"]), user
+        )
+
+    for user in ("root", "deploy"):
+        await server.core.database.read(join_as(user))
+    await server.ask("DELETE", f"/access/{wide['id']}")
+    await server.core.database.read(join_as("deploy"))
+    with pytest.raises(DeniedError, match="it is for deploy, not for root"):
+        await server.core.database.read(join_as("root"))
+    assert len(narrow) == 5
 
 
 async def test_of_grants_that_fit_the_longest_is_stood_on(server: Headquarters, peer: Peer) -> None:
