@@ -38,7 +38,7 @@ from stdlib.processes import tree
 from stdlib.tty_screen import Size
 from stdlib.tty_terminal import Terminal
 
-DIGEST_BYTES: Final = 1 << 20  # of output that one digest covers at most
+DIGEST_BYTES: Final = 4 << 20  # of output that one digest covers at most: a record costs four processes' time
 DIGEST_S: Final = 10.0  # that output waits for its digest at most
 LOOK_S: Final = 0.2  # between two looks at the programs below, while something happens
 QUIET_LOOKS: Final = 10  # looks that are left out while nothing does
@@ -47,7 +47,6 @@ GATHER_S: Final = 0.001  # between two messages of a program that prints
 LONG_GATHER_S: Final = 0.005  # of one that prints without end
 FLOOD_BYTES: Final = 4 << 10  # in one message: the program prints faster than a person reads
 GATHER_BYTES: Final = CHUNK_BYTES * 7 // 8  # that end such a wait
-TURN_BYTES: Final = CHUNK_BYTES // 2  # of output read in one turn of the loop: two fill a message
 GIVEN_BYTES: Final = 1 << 10  # of what was typed that a program is given at once: so soon it can be held
 _SIGNALS: Final = {"INT": 2, "QUIT": 3, "TSTP": 20, "HUP": 1, "TERM": 15, "KILL": 9, "CONT": 18, "USR1": 10, "USR2": 12}
 
@@ -146,8 +145,8 @@ class Seat:
 
     @property
     def _room(self) -> int:
-        """Bytes that may be read of the program in one turn."""
-        return min(TURN_BYTES, self.backlog.room)
+        """Bytes that may be read of the program."""
+        return self.backlog.room
 
     def _printed(self, data: bytes) -> int:
         """Take what was printed, and send it if it may go; return how much more there is room for."""
@@ -237,7 +236,7 @@ class Seat:
         self._may_send_s = 0.0
         listening = asyncio.create_task(self._listen(pipe))
         try:
-            await pipe.send(["opened", {**self.about, "size": list(self.size), "us": self.now_us()}])
+            await pipe.send(["opened", {**self.about, "size": list(self.size), "us": self.now_us(), "widens": True}])
             await self._send(pipe, listening)
         finally:
             listening.cancel()
@@ -319,6 +318,9 @@ class Seat:
             self._terminal.go_on(self._room)
         elif word == "input":
             self._typed(*values)
+        elif word == "window":
+            self.backlog.widen(values[0])
+            self._terminal.go_on(self._room)
         elif word == "resize":
             self._terminal.resize(Size(*values))
         elif word == "signal":

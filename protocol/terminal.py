@@ -4,12 +4,15 @@ Sans-I/O: the agent holds a :class:`Backlog`, the server an :class:`Audience`, a
 :func:`from_agent` and :func:`to_agent`. Every byte of output has an offset, counted from the program's start.
 
     to the agent     ["input", data, by]   ["resize", cols, rows]   ["signal", name]   ["ack", offset]   ["redraw"]
-                     ["watchers", count]   ["edited", number, outcome]   ["hold", is_held]
+                     ["watchers", count]   ["edited", number, outcome]   ["hold", is_held]   ["window", bytes]
     from the agent   ["opened", about]   ["output", offset, us, data]   ["took", bytes]   ["typed", us, data]
                      ["event", us, about]   ["notice", us, text]   ["exit", about]
 
 - The agent keeps what the server has not confirmed, up to ``WINDOW_BYTES``; then the program's output is not read, so
   the program waits. That bounds memory while all is well and while the link is lost, by the same rule.
+- While who types is shown so much that they see the end of it within ``LEAD_S`` all the same, an agent whose ``opened``
+  says that it ``widens`` is told to keep ``WIDE_WINDOW_BYTES``, so that a flood does not stop for confirmations that
+  are on their way. A new attachment begins without.
 - The server confirms what is in the recording, but only so far that the program is never more than ``LEAD_BYTES`` ahead
   of what the person who types has seen: else Ctrl-C would stop a program whose output goes on for long. Whoever only
   watches holds up nobody.
@@ -35,10 +38,11 @@ from protocol.pipes import MAX_MESSAGE_BYTES
 
 MAX_COLS: Final = 10_000  # struct winsize holds 65,535; nobody has such a screen
 MAX_ROWS: Final = 10_000
-WINDOW_BYTES: Final = (
-    512 << 10
-)  # between the program and the recording, and between the recording and the one who types
+WINDOW_BYTES: Final = 512 << 10  # between the program and the recording, and between that and who types
 LEAD_BYTES: Final = WINDOW_BYTES * 3 // 4  # that a program is ahead of who types; 0.1 s for one who is shown 4 MB/s
+WIDE_WINDOW_BYTES: Final = 1 << 20  # between the program and the recording, for who is shown this in LEAD_S
+LEAD_S: Final = 0.1
+PACE_S: Final = 0.02  # over which it is measured how much somebody is shown, at least
 STEPS: Final = 8  # confirmations in one window: fewer cost pace, more cost messages
 CHUNK_BYTES: Final = 120 << 10  # of output in one message, which fits one frame of a stream with its head
 MAX_INPUT_BYTES: Final = 16 << 10  # of one message; a paste is cut into several
@@ -84,6 +88,7 @@ _TO_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
     "watchers": (_offset,),
     "edited": (_offset, lambda value: value in OUTCOMES),
     "hold": (lambda value: type(value) is bool,),
+    "window": (_within(WIDE_WINDOW_BYTES),),
 }
 _FROM_AGENT: Final[dict[str, tuple[Callable[[Any], bool], ...]]] = {
     "opened": (_about,),
@@ -207,7 +212,7 @@ class Backlog:
     def __init__(self, window: int = WINDOW_BYTES) -> None:
         self.end = 0  # offset of what is printed next
         self.confirmed = 0
-        self._window = window
+        self._least = self._window = window
         self._sent: deque[Chunk] = deque()  # and not confirmed
         self._unsent: deque[Chunk] = deque()
         self._newest: list[bytes] = []  # not sent and after all of these; joined once, however small it came
@@ -263,6 +268,10 @@ class Backlog:
         while self._sent and self._sent[0].end <= self.confirmed:
             self._sent.popleft()
 
+    def widen(self, window: int) -> None:
+        """Keep up to ``window`` bytes from now on, but never less than at first."""
+        self._window = max(self._least, window)
+
     def resume(self, offset: int) -> None:
         """Go on from ``offset`` at a new attachment; from the oldest that is kept if that is newer.
 
@@ -271,6 +280,7 @@ class Backlog:
         """
         if offset > self.end:
             raise ProtocolError(f"a terminal that printed {self.end} bytes cannot go on from {offset}")
+        self._window = self._least
         self._close_newest()
         kept = [*self._sent, *self._unsent]
         oldest = kept[0].offset if kept else self.end
@@ -295,6 +305,9 @@ class Watching:
     seen: int  # offset up to which it has said it has shown the output
     sent: int  # offset up to which it was sent
     skipped: int = 0  # bytes that it was not sent because it was too far behind
+    paced: int = 0  # what it had seen when its pace was last measured
+    paced_s: float = 0.0  # when that was, in seconds of whatever clock
+    pace: float = 0.0  # bytes that it was shown in LEAD_S then
 
 
 class Audience:
@@ -317,6 +330,8 @@ class Audience:
         self._window = window
         self._lead = lead
         self._behind = behind
+        self._wide = 0  # what the agent's window is besides
+        self.may_widen = False  # whether it knows of that
 
     def join(self, viewer: str, seen: int | None, back: int) -> Watching:
         """A viewer comes, with what it saw before; without that it gets the newest ``back`` bytes."""
@@ -329,11 +344,44 @@ class Audience:
         """A viewer is gone."""
         self.viewers.pop(viewer, None)
 
-    def saw(self, viewer: str, offset: int) -> None:
-        """A viewer says how far it is; one that claims to have seen what it was not sent is taken at what it was."""
+    def attached(self) -> None:
+        """The agent was attached to anew: it has all confirmed that was stored, and its window is as at first."""
+        self.confirmed = self.stored
+        self._wide, self.may_widen = 0, False
+
+    def saw(self, viewer: str, offset: int, now_s: float = 0.0) -> None:
+        """A viewer says how far it is; one that claims to have seen what it was not sent is taken at what it was.
+
+        Args:
+            viewer: Who.
+            offset: Up to where.
+            now_s: By a clock that never runs backwards; how fast it is shown output is measured by it.
+        """
         watching = self.viewers.get(viewer)
-        if watching is not None:
-            watching.seen = max(watching.seen, min(offset, watching.sent))
+        if watching is None:
+            return
+        watching.seen = max(watching.seen, min(offset, watching.sent))
+        passed_s = now_s - watching.paced_s
+        if passed_s >= PACE_S:
+            watching.pace = (watching.seen - watching.paced) / passed_s * LEAD_S
+            watching.paced, watching.paced_s = watching.seen, now_s
+
+    def widened(self) -> int | None:
+        """Return what the agent's window is to be from now on; None if that is what it is.
+
+        It is made wide, and so is the lead, for who types and is shown more than it in ``LEAD_S``; and as it was at
+        first once they are shown less than half of it.
+        """
+        typist = self.viewers.get(self.typist) if self.typist is not None else None
+        if typist is None or not self.may_widen:
+            return None
+        if not self._wide and typist.pace >= WIDE_WINDOW_BYTES:
+            self._wide = WIDE_WINDOW_BYTES - self._window
+        elif self._wide and typist.pace < WIDE_WINDOW_BYTES // 2:
+            self._wide = 0
+        else:
+            return None
+        return self._window + self._wide
 
     def next(self, viewer: str) -> tuple[int, int] | None:
         """Return from and to where a viewer is to be sent output now; None if it has all, or as much as it may."""
@@ -358,7 +406,7 @@ class Audience:
         typist = self.viewers.get(self.typist) if self.typist is not None else None
         if typist is not None:
             most = min(most, typist.seen + self._lead - self._window)  # the agent goes on for one window
-        if most - self.confirmed < self._window // STEPS:
+        if most - self.confirmed < (self._window + self._wide) // STEPS:
             return None
         self.confirmed = most
         return most

@@ -135,6 +135,7 @@ class LiveTerminal:
         self._typed: deque[tuple[Viewer, bytes]] = deque()
         self._typed_bytes = 0
         self._confirm: int | None = None
+        self._widened: int | None = None  # what the agent's window is to be, and was not told yet
         self._sent_input = self._taken_input = 0  # bytes since we attached
         self._is_held_there: bool | None = None  # whether the agent was told to hold what was typed; None: not yet
         self._work = asyncio.Event()  # a message is held back
@@ -201,7 +202,8 @@ class LiveTerminal:
     async def _serve(self, pipe: Pipe) -> None:
         self._sent_input = self._taken_input = 0
         self._is_held_there = None if self._opens is None else False  # a new one holds nothing
-        self.audience.confirmed = self.audience.stored
+        self.audience.attached()
+        self._widened = self._confirm = None
         self._pipe, self._may_push, self._held_back = pipe, False, None
         sending = asyncio.create_task(self._send(pipe))
         try:
@@ -270,6 +272,7 @@ class LiveTerminal:
         if type(told_us) is int and 0 <= told_us <= self._longest_us():
             self._base_s = time.monotonic() - max(told_us, self._recording.us) / 1e6
         self.about = _plain(about)
+        self.audience.may_widen = about.get("widens") is True
         is_new = self._opens is not None
         self._opens = None  # from now on it is there
         self.is_linked = True
@@ -324,13 +327,20 @@ class LiveTerminal:
     # to the agent ----------------------------------------------------------------------------------------------------
 
     def _confirm_if_due(self) -> None:
+        widened = self.audience.widened()
         confirmed = self.audience.confirm()
+        if widened is not None:
+            self._widened = widened
         if confirmed is not None:
             self._confirm = confirmed
+        if widened is not None or confirmed is not None:
             self._push()
 
     def _next(self) -> bytes | None:
         """Return what the agent is to be told now, packed."""
+        if self._widened is not None:  # before what is confirmed by it
+            window, self._widened = self._widened, None
+            return packed(["window", window])
         if self._confirm is not None:
             offset, self._confirm = self._confirm, None
             return packed(["ack", offset])
@@ -513,7 +523,7 @@ class LiveTerminal:
 
     def seen(self, viewer: Viewer, offset: int) -> None:
         """A viewer says how far it has shown the output."""
-        self.audience.saw(viewer.person.id, offset)
+        self.audience.saw(viewer.person.id, offset, time.monotonic())
         viewer.stir()
         self._confirm_if_due()
 

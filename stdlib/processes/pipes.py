@@ -15,10 +15,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from kernel.streams import Came
 from protocol.errors import ConflictError, UnavailableError
+from stdlib.processes.floods import Flood
 
 _F_SETPIPE_SZ: Final = 1031  # linux/fcntl.h; the module has a name for it only where it was built with one
 CHUNK_BYTES: Final = 64 * 1024  # the usual capacity of a pipe
+_TURN_BYTES: Final = 60 << 10  # of output read in one turn of the loop: two fill a message of a terminal
+_FLOOD_BYTES: Final = 32 << 10  # that one turn had, and there was more: a program prints without end
 _AT_ONCE_BYTES: Final = (
     16 * 1024
 )  # of one read of who follows: a terminal gives 4 KiB, and room that is not used costs time
@@ -76,6 +80,8 @@ class Reader(_End):
         super().__init__(descriptor)
         self._followed: Callable[[], None] | None = None  # called when there is something to read
         self._most = 0  # bytes that who follows takes now
+        self._flood: Flood | None = None  # of who follows
+        self._is_flooding = False  # whether that is to read in place of the loop
 
     def widen(self, size: int) -> None:
         """Let the kernel hold up to ``size`` bytes that were not read, if this is a pipe and we may have so much."""
@@ -106,6 +112,8 @@ class Reader(_End):
     async def follow(self, take: Callable[[bytes], int], most: int) -> None:
         """Hand what is printed to ``take`` in the turn of the loop in which it comes, until the end.
 
+        What is printed without end is read on a thread meanwhile.
+
         Args:
             take: Returns how many bytes it takes at most next; 0: the program waits until :meth:`go_on`. What it raises
                 is raised here.
@@ -115,36 +123,84 @@ class Reader(_End):
             UnavailableError: The output cannot be read.
 
         Cancellation:
-            Safe; nothing is lost.
+            Safe; nothing is lost: what was read is handed on before this ends.
         """
         if self._descriptor < 0:
             return
         loop = asyncio.get_running_loop()
         over = self._begin(loop)
         self._followed = partial(self._hand_on, take, over)
-        self._most = 0
+        self._flood = Flood(self._descriptor, partial(self._come, take, over), self._flood_over)
+        self._most, self._is_flooding = 0, False
         self.go_on(most)
         try:
             await self._wait(over, loop)
         finally:
+            self._stop_flood()
             self._followed = None
+
+    def close(self) -> None:
+        """Close it, as :meth:`_End.close`."""
+        self._stop_flood()
+        super().close()
 
     def go_on(self, most: int) -> None:
         """Let who follows have up to ``most`` bytes more, if there is somebody."""
-        if self._followed is None or self._waiting is None or self._waiting.done():
+        if self._flood is None or self._waiting is None or self._waiting.done():
             return
-        if not self._most and most > 0:
+        was_paused, self._most = not self._most, max(self._most, most)
+        if self._flood.is_reading:
+            self._flood.go_on(most)
+        elif was_paused:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read from now on what is taken, on the loop or, in a flood, on a thread."""
+        if self._flood is None or self._followed is None or self._waiting is None or not self._most:
+            return
+        if not (self._is_flooding and self._flood.begin(self._most)):
             self._waiting.get_loop().add_reader(self._descriptor, self._followed)
-        self._most = max(self._most, most)
+
+    def _flood_over(self, is_dry: bool) -> None:
+        self._is_flooding = not is_dry
+        if self._waiting is not None and not self._waiting.done():
+            self._read_on()
+
+    def _stop_flood(self) -> None:
+        flood, self._flood = self._flood, None
+        if flood is not None:
+            for came in flood.stop():
+                flood.come(came)
 
     def _hand_on(self, take: Callable[[bytes], int], over: asyncio.Future[None]) -> None:
         """Read what there is, up to a bound as others wait for their turn, and hand it on as one piece."""
         if over.done():
             return
-        pieces, error, is_over = self._drained(min(self._most, CHUNK_BYTES))
-        if pieces:
+        most = min(self._most, _TURN_BYTES)
+        pieces, error, is_over = self._drained(most)
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._take(take, over, data, error, is_over)
+        if over.done() or self._descriptor < 0:
+            return
+        self._is_flooding = len(data) >= max(most, _FLOOD_BYTES)
+        if not self._most or (self._is_flooding and self._flood is not None and self._flood.begin(self._most)):
+            over.get_loop().remove_reader(self._descriptor)
+
+    def _come(self, take: Callable[[bytes], int], over: asyncio.Future[None], came: Came) -> int:
+        """Hand on what was read in a flood; return how much more is taken."""
+        if over.cancelled() or not over.done():  # the former: nothing is lost all the same
+            is_over = came.is_at_end or came.error != 0
+            self._take(take, over, came.data, _cannot(came.error) if came.error else None, is_over)
+        return 0 if over.done() else self._most
+
+    def _take(
+        self, take: Callable[[bytes], int], over: asyncio.Future[None], data: bytes, error: Exception | None,
+        is_over: bool,
+    ) -> None:  # fmt: skip
+        """Hand on what was read; end it, with the error there may be, if nothing more comes."""
+        if data:
             try:
-                self._most = take(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                self._most = take(data)
             except Exception as raised:  # noqa: BLE001 - raised by who follows
                 error, is_over = raised, True
         if is_over:
@@ -153,8 +209,6 @@ class Reader(_End):
             if error is not None and not over.done():
                 over.set_exception(error)
             self._wake()
-        elif not self._most and self._descriptor >= 0:
-            over.get_loop().remove_reader(self._descriptor)
 
     def _drained(self, most: int) -> tuple[list[bytes], Exception | None, bool]:
         """Return what is there, why no more can be read, and whether that is so."""
@@ -172,8 +226,7 @@ class Reader(_End):
         except BlockingIOError:
             pass
         except OSError as error:
-            why = None if error.errno == errno.EIO else UnavailableError(f"the output cannot be read: {error.strerror}")
-            return pieces, why, True  # EIO as above
+            return pieces, _cannot(error.errno or 0), True
         return pieces, None, False
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -225,3 +278,8 @@ class Writer(_End):
 
     def _stop(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_writer(self._descriptor)
+
+
+def _cannot(number: int) -> UnavailableError | None:
+    """Return what an error of reading means; None: it is the end, as in :meth:`Reader.read`."""
+    return None if number == errno.EIO else UnavailableError(f"the output cannot be read: {os.strerror(number)}")

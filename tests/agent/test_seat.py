@@ -19,7 +19,7 @@ from agent.live_admission import Wish
 from agent.terminal_seats import seat_of
 from protocol.errors import ConflictError
 from protocol.pipes import Pipe
-from protocol.terminal import WINDOW_BYTES
+from protocol.terminal import WIDE_WINDOW_BYTES, WINDOW_BYTES
 from stdlib.host import Host
 from stdlib.processes.start import Processes
 
@@ -120,6 +120,21 @@ async def test_a_program_waits_for_a_server_that_confirms_nothing(room: Room) ->
     await far.say("ack", 100_000)
     await far.until(lambda: len(far.output()) >= WINDOW_BYTES + 100_000)
     assert seat.backlog.end == WINDOW_BYTES + 100_000
+
+
+async def test_a_program_may_be_further_ahead_of_a_server_that_says_so(room: Room) -> None:
+    """And only at the attachment at which it was said."""
+    far = await opened(room, "yes")
+    await far.until(lambda: len(far.output()) >= WINDOW_BYTES)
+    assert far.messages[0][1]["widens"] is True
+    await far.say("window", WIDE_WINDOW_BYTES)
+    await far.until(lambda: len(far.output()) >= WIDE_WINDOW_BYTES)
+    seat = seat_of(room.live.find("s_1"))
+    assert seat is not None
+    assert seat.backlog.end == WIDE_WINDOW_BYTES
+    again = Far(room, offset=WIDE_WINDOW_BYTES - 10)
+    await again.until(lambda: len(again.output()) >= 10 + WINDOW_BYTES - 10)
+    assert seat.backlog.end == WIDE_WINDOW_BYTES - 10 + WINDOW_BYTES
 
 
 async def test_a_new_attachment_takes_the_place_of_the_old_and_misses_nothing(room: Room) -> None:

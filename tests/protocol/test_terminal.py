@@ -14,7 +14,10 @@ from protocol.frames import LENGTH_BYTES, LengthPrefixed, decode, encode
 from protocol.terminal import (
     CHUNK_BYTES,
     LEAD_BYTES,
+    PACE_S,
     STEPS,
+    WIDE_WINDOW_BYTES,
+    WINDOW_BYTES,
     Audience,
     Backlog,
     Chunk,
@@ -228,6 +231,83 @@ def test_a_program_is_never_further_ahead_of_who_types_than_the_lead_and_never_w
     assert printed > 2000 * 4000, "it never stood still"
 
 
+def test_the_window_is_wide_while_who_types_is_shown_much_and_only_then() -> None:
+    """Ctrl-C has to stop what is seen within LEAD_S; who sees 10 MB in a second may be so much behind."""
+    room = Audience()
+    room.join("typist", None, 0)
+    room.typist = "typist"
+    now_s = 100.0
+
+    def shown(bytes_per_s: float) -> int | None:
+        nonlocal now_s
+        now_s += 2 * PACE_S
+        room.stored += int(bytes_per_s * 2 * PACE_S)
+        room.saw("typist", pump(room, "typist"), now_s)
+        return room.widened()
+
+    shown(0)
+    assert shown(12e6) is None, "an older agent does not know of it"
+    room.may_widen = True
+    assert [shown(pace) for pace in (9e6, 12e6, 12e6, 9e6, 6e6)] == [None, WIDE_WINDOW_BYTES, None, None, None]
+    assert [shown(pace) for pace in (5e6, 5e6, 9e6)] == [WINDOW_BYTES, None, None], "as it was, at half of that"
+    assert shown(12e6) == WIDE_WINDOW_BYTES
+    room.attached()
+    assert shown(12e6) is None, "the agent has to say again that it knows of it"
+
+
+def test_what_was_shown_in_no_time_is_no_pace() -> None:
+    """A client that tells of every byte by itself has it measured over PACE_S all the same."""
+    room = Audience()
+    room.join("typist", None, 0)
+    room.typist, room.may_widen = "typist", True
+    room.saw("typist", 0, 100.0)
+    for number in range(1, 11):
+        room.stored += 10_000
+        room.saw("typist", pump(room, "typist"), 100.0 + number * PACE_S / 10)
+        assert room.widened() is None
+
+
+@pytest.mark.parametrize("pace", [1e6, 40e6])
+def test_a_program_is_never_further_ahead_than_who_types_is_shown_in_the_lead(pace: float) -> None:
+    """Through all changes of the window, whether much is shown or little; and it never waits for nothing."""
+    backlog, room, printed, now_s = Backlog(), Audience(), 0, 100.0
+    room.join("typist", None, 0)
+    room.typist, room.may_widen = "typist", True
+    for turn in range(4000):
+        now_s += 0.002
+        size = min(80_000, backlog.room)
+        if size:
+            backlog.add(0, bytes(size))
+            printed += size
+        while (chunk := backlog.next()) is not None:
+            room.stored = chunk.end
+        sent = pump(room, "typist")
+        is_slow = 1000 <= turn < 2000  # a terminal that stops being quick
+        shown = min(sent, room.viewers["typist"].seen + int((1e6 if is_slow else pace) * 0.002))
+        room.saw("typist", shown, now_s)
+        if (window := room.widened()) is not None:
+            backlog.widen(window)
+        if (confirmed := room.confirm()) is not None:
+            backlog.confirm(confirmed)
+        ahead = printed - room.viewers["typist"].seen
+        wide = WIDE_WINDOW_BYTES - WINDOW_BYTES if pace > 1e7 else 0
+        assert ahead <= WINDOW_BYTES + wide
+        if turn > 1500 and (is_slow or pace < 1e7):
+            assert ahead <= LEAD_BYTES
+    assert printed > 4000 * 0.002 * pace * 0.6, "it never stood still"
+
+
+def test_a_new_attachment_begins_with_the_window_as_it_was() -> None:
+    backlog = Backlog()
+    backlog.widen(WIDE_WINDOW_BYTES)
+    assert backlog.room == WIDE_WINDOW_BYTES
+    backlog.widen(1)
+    assert backlog.room == WINDOW_BYTES, "never less than at first"
+    backlog.widen(WIDE_WINDOW_BYTES)
+    backlog.resume(0)
+    assert backlog.room == WINDOW_BYTES
+
+
 # messages ------------------------------------------------------------------------------------------------------------
 
 
@@ -236,7 +316,7 @@ def test_a_program_is_never_further_ahead_of_who_types_than_the_lead_and_never_w
     [
         None, [], ["no"], [1], {}, ["ack"], ["ack", -1], ["ack", True], ["ack", "1"], ["ack", 1, 2],
         ["input", b"", "x"], ["input", "text", "x"], ["input", b"x" * 70_000, "x"],
-        ["resize", 0, 1], ["resize", 10_001, 1],
+        ["resize", 0, 1], ["resize", 10_001, 1], ["window", 0], ["window", (1 << 20) + 1], ["window", True],
         ["resize", 1.5, 1], ["signal", "STOP"], ["signal", 9], ["signal", []], ["redraw", 1], [["ack"], 1],
     ],
 )  # fmt: skip
