@@ -25,11 +25,13 @@ from protocol.errors import NotFoundError, UnavailableError
 from protocol.recording import Event, Segment, end_of, output_between, pack, pack_output, segments, unpack
 from server.durable import sync_directory
 
-SEGMENT_BYTES: Final = 1 << 20  # of events; what a seek reads at most
+SEGMENT_BYTES: Final = 1 << 20  # of events; what a seek reads, but for a flood
+FLOOD_SEGMENT_BYTES: Final = 3 * SEGMENT_BYTES  # of one that is full sooner than FLOOD_US: a file costs four syncs
+FLOOD_US: Final = 1_000_000
 SYNC_S: Final = 2.0  # between two times that a recording is made durable
 LEVEL: Final = 3  # of zstd; 1 MiB takes some 5 ms
 SEALERS: Final = 2  # segments of all recordings that are sealed at once: bounds memory, and leaves the loop its core
-MAX_READ_BYTES: Final = 4 * SEGMENT_BYTES  # of one segment once it is unpacked; ours have little more than one
+MAX_READ_BYTES: Final = 4 * SEGMENT_BYTES  # of one segment once it is unpacked; ours have an event more than three
 
 _SEALERS: Final = ThreadPoolExecutor(SEALERS, "seal")
 _of_thread = threading.local()  # its compressor: the memory of a new one is mapped and cleared for each segment
@@ -126,11 +128,16 @@ class Recording:
 
     def _write(self, event: bytes) -> None:
         try:
-            if self._segment is None or self._size >= SEGMENT_BYTES:
+            if self._segment is None or self._is_full(self._segment):
                 self._turn()
             self._append(event)
         except OSError as error:
             raise _cannot(error) from None
+
+    def _is_full(self, segment: Segment) -> bool:
+        """Tell whether a segment holds what it should: in a flood more, as nobody seeks within a second of it."""
+        is_flood = self.us - segment.us < FLOOD_US
+        return self._size >= (FLOOD_SEGMENT_BYTES if is_flood else SEGMENT_BYTES)
 
     def _append(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)

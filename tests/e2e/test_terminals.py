@@ -42,7 +42,7 @@ async def test_a_shell_from_its_first_prompt_to_its_exit_status(host: Fleet) -> 
 async def test_the_host_holds_digests_of_what_was_printed(host: Fleet) -> None:
     """Whoever alters a recording would have to alter a chain that the host has signed."""
     session = new_session(host)
-    async with seated(host, session, argv=["/bin/sh", "-c", "seq 1 300000; echo done"]) as me:
+    async with seated(host, session, argv=["/bin/sh", "-c", "seq 1 800000; echo done"]) as me:
         await me.hears("exit")
     await ended(host, session)
     output = recorded_output(host, session)

@@ -15,7 +15,15 @@ from protocol.errors import NotFoundError, UnavailableError
 from protocol.recording import Event, Segment, pack
 from server.services.recordings import prove
 from server.sessions import recording
-from server.sessions.recording import SEGMENT_BYTES, Recording, listed, read_output, read_segment
+from server.sessions.recording import (
+    FLOOD_SEGMENT_BYTES,
+    FLOOD_US,
+    SEGMENT_BYTES,
+    Recording,
+    listed,
+    read_output,
+    read_segment,
+)
 
 ABOUT = {"session": "s_1", "size": [80, 24]}
 
@@ -47,8 +55,8 @@ async def test_a_long_one_becomes_segments_that_are_small_and_can_be_sought(tmp_
     chunk = b"the same line again and again\r\n" * 1000
     count = 4 * SEGMENT_BYTES // len(chunk)
     for number in range(count):
-        made.output(number * 1000, made.offset, chunk)
-    made.event(count * 1000, "resize", 120, 40)
+        made.output(number * 100_000, made.offset, chunk)
+    made.event(count * 100_000, "resize", 120, 40)
     await made.close()
     found = listed(tmp_path)
     assert len(found) == 4
@@ -60,6 +68,24 @@ async def test_a_long_one_becomes_segments_that_are_small_and_can_be_sought(tmp_
         data = read_output(tmp_path, begin, begin + 10)
         assert data == (chunk * count)[begin : begin + 10][: len(data)] != b""
     assert read_output(tmp_path, made.offset, made.offset + 10) == b""
+
+
+async def test_a_flood_makes_fewer_segments_that_can_be_read_all_the_same(tmp_path: Path) -> None:
+    """A file costs four syncs; nobody seeks within a second. An older server reads at most 4 MiB of one."""
+    made = Recording(tmp_path, ABOUT)
+    chunk = os.urandom(120 << 10)
+    for number in range(9 * SEGMENT_BYTES // len(chunk)):
+        made.output(number * 1000, made.offset, chunk)
+    us = made.us + FLOOD_US
+    for number in range(2 * SEGMENT_BYTES // len(chunk)):
+        made.output(us + number * FLOOD_US, made.offset, chunk)
+    await made.close()
+    sizes = [sum(len(event.values[1]) for event in read_segment(tmp_path, segment) if event.word == "output")
+             for segment in listed(tmp_path)]  # fmt: skip
+    assert all(FLOOD_SEGMENT_BYTES <= size + 1000 <= 4 << 20 for size in sizes[:2]), sizes
+    assert all(size < SEGMENT_BYTES + len(chunk) for size in sizes[3:]), "once it is no flood any more"
+    assert sum(sizes) == made.offset
+    assert read_output(tmp_path, made.offset - 7, made.offset) == chunk[-7:]
 
 
 async def test_a_segment_that_is_sealed_while_the_directory_is_listed_is_not_missed(
@@ -101,7 +127,7 @@ async def test_whether_it_is_paused_outlives_the_server_and_a_turn_of_segments(t
     assert made.paused_by == "mo"
     again = Recording(tmp_path, ABOUT)  # no close before it: the process was killed
     assert again.paused_by == "mo"
-    for offset in range(0, SEGMENT_BYTES, 64 << 10):
+    for offset in range(0, FLOOD_SEGMENT_BYTES, 64 << 10):
         again.output(2, offset, b"x" * (64 << 10))
     again.event(3, "marker", "in a segment of its own")
     await again.close()
