@@ -10,6 +10,7 @@ meets both. Everything of ours is recorded. ``OUTRIDER_BENCH_MB`` makes the file
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import pwd
@@ -231,6 +232,7 @@ def _output(ours: Client, ssh: Client | None, absent: str | None, directory: Pat
     for name, more in (("ssh -tt host cat (a terminal)", ("-tt",)), ("ssh host cat (a pipe)", ())):
         value = _flood(_with(ssh, more), size, "cat", str(path)) if ssh is not None else None
         peers.append(Peer(name, value, absent))
+    peers.append(Peer("cat in a terminal of the kernel, read and dropped", _bare_terminal(path)))
     note = f"{size >> 20} MiB, recorded"
     piped = _flood(_exec(ours), size, "cat", str(path))
     return [
@@ -253,6 +255,25 @@ def _output(ours: Client, ssh: Client | None, absent: str | None, directory: Pat
             note=note,
         ),
     ]
+
+
+def _bare_terminal(path: Path) -> float:
+    """Return MB/s of a file through a terminal whose reader does nothing else: what any of them can have at most."""
+    master, slave = os.openpty()
+    began = time.perf_counter()
+    process = subprocess.Popen(["cat", str(path)], stdin=subprocess.DEVNULL, stdout=slave)
+    os.close(slave)
+    got = 0
+    try:
+        while data := os.read(master, 65536):
+            got += len(data)
+    except OSError as error:
+        if error.errno != errno.EIO:  # Linux says so of a terminal whose other side is closed
+            raise
+    finally:
+        os.close(master)
+        process.wait()
+    return got / 1e6 / (time.perf_counter() - began)
 
 
 def _flood(client: Client, size: int, *command: str) -> float:
