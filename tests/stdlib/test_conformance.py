@@ -69,7 +69,7 @@ class Standing:
     def __init__(self, spec: CallSpec) -> None:
         self._spec = spec
         self.tier, self.changes, self.gives = spec.tier, spec.changes, spec.gives
-        self.is_blocking = True
+        self.is_blocking, self.lists = True, spec.lists
         self.prepare_at_once = None
         self.performed = 0
         self.facts: tuple[Facts, ...] = ()
