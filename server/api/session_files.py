@@ -13,6 +13,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.responses import JSONResponse, StreamingResponse
 
 from protocol.limits import MAX_SEQUENCE
+from protocol.pipes import WIDE_WINDOW_BYTES
 from server.api.asking import CoreOf, Supporter, about
 from server.api.bodies import Finish, NewCall, NewUpload
 from server.api.ranges import condition, digest, named, part, tag
@@ -44,6 +45,7 @@ async def download(
     header = {"path": named(request.scope["query_string"], "path"), **part(range)}
     if accept is not None and MESSAGES in accept:
         pipe = await live.open_pipe(core, identity, caller, "download", header)
+        pipe.widen(WIDE_WINDOW_BYTES)
         pipe.finish()
         return of_messages(pipe)
     found = await live_files.download(core, identity, caller, header)

@@ -95,6 +95,30 @@ async def test_a_reader_that_stops_costs_one_window(both: Both) -> None:
     await writing
 
 
+@pytest.mark.parametrize("window", [0, WINDOW_BYTES, WINDOW_BYTES + 1, 2 * WINDOW_BYTES, 1 << 40])
+async def test_a_wider_window_lets_the_peer_be_so_far_ahead_and_no_further(both: Both, window: int) -> None:
+    """It is never narrower than it was, and never beyond what bounds the memory of a stream."""
+    ours, theirs = both.open()
+    ours.widen(window)
+    ours.widen(window)
+    both.settle()
+    held = min(max(window, WINDOW_BYTES), limits.MAX_CREDIT_BYTES)
+    data = bytes(held + 1)
+    writing = asyncio.ensure_future(theirs.write(data))
+    for _ in range(1000):
+        both.settle()
+        await asyncio.sleep(0)
+    assert sum(map(len, ours._arrived)) == held
+    assert not writing.done()
+    taken = 0
+    while taken < len(data):
+        taken += sum(map(len, await ours.gather(held)))
+        both.settle()
+        await asyncio.sleep(0)
+        both.settle()
+    await writing
+
+
 async def test_what_lies_there_is_gathered_and_credited(both: Both) -> None:
     """Whoever writes to a disk wants large pieces, and must not wait for them to be complete."""
     ours, theirs = both.open()
