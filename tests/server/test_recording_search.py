@@ -19,13 +19,13 @@ LINES = 40
 
 
 async def recorded(directory: Path, session: str, position: int) -> Any:
-    """Make a recording of several segments; return the row of its session."""
+    """Make a recording of several segments, as it is no flood; return the row of its session."""
     made, offset = Recording(directory / session, {"session": session, "size": [80, 24]}), 0
     for number in range(LINES):
         data = f"{session} found {number}\r\n".encode() + b"x" * (SEGMENT_BYTES // 8) + b"\r\n"
-        made.output(number, offset, data)
+        made.output(number * 1_000_000, offset, data)
         offset += len(data)
-    made.event(LINES, "marker", "FOUND by hand")
+    made.event(LINES * 1_000_000, "marker", "FOUND by hand")
     await made.close()
     return SimpleNamespace(
         id=session, position=position, agent_name="web-1", principal="ana", created_us=1_700_000_000_000_000
