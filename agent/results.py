@@ -58,6 +58,7 @@ class Ending:
     metrics: Sequence[dict[str, Any]] = ()
     state: str | None = None
     status_text: str | None = None
+    timestamp_ms: int | None = None  # when the metrics were taken, since 1970 UTC; None: while it ran
     rows: Sequence[dict[str, Any]] = ()
     progress: dict[str, Any] | None = None
     usage: dict[str, Any] = field(default_factory=lambda: {"wall_ms": 0.0, "cpu_ms": 0.0, "peak_bytes": 0, "calls": 0})
@@ -76,6 +77,7 @@ def end_data(about: About, ending: Ending) -> dict[str, Any]:
         "metrics": list(ending.metrics),
         "state": ending.state,
         "status_text": ending.status_text,
+        "timestamp_ms": ending.timestamp_ms,
         "rows": list(ending.rows),
         "progress": ending.progress,
         "usage": ending.usage,

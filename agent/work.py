@@ -176,6 +176,7 @@ def _ending(outcome: Outcome, context: RunContext) -> Ending:
         metrics=redactor.plain(context.metrics) if outcome.status == "ok" else [],  # half a measurement is none
         state=context.state,
         status_text=redactor.text(context.status_text) or None,
+        timestamp_ms=context.timestamp_ms if outcome.status == "ok" else None,  # as it is of the metrics
         rows=redactor.plain(context.rows),
         progress=redactor.plain(context.progress),
         usage=outcome.usage.to_plain(),

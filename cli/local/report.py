@@ -33,6 +33,7 @@ class Ran:
     metrics: Sequence[dict[str, Any]] = ()
     state: str | None = None
     status_text: str | None = None
+    timestamp_ms: int | None = None  # when the metrics were taken, since 1970 UTC; None: while it ran
     rows: Sequence[dict[str, Any]] = ()
     progress: dict[str, Any] | None = None
     calls: Sequence[CallMade] = ()
@@ -42,7 +43,8 @@ class Ran:
     walls_missing: Sequence[str] = field(default_factory=list)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the documented JSON form: these keys, and ``rows`` and ``progress`` if the script told any."""
+        """Return the documented JSON form: these keys, and ``rows``, ``progress``, ``timestamp_ms`` if told."""
+        taken = {} if self.timestamp_ms is None else {"timestamp_ms": self.timestamp_ms}
         told = {"rows": [encodable(row) for row in self.rows], "progress": self.progress}
         return {
             "status": self.status,
@@ -59,6 +61,7 @@ class Ran:
                 "cpu_ms": round(self.cpu_ms, 3),
                 "peak_bytes": self.peak_bytes,
             },
+            **taken,
             **{name: value for name, value in told.items() if value},
         }
 

@@ -189,6 +189,7 @@ def _ran(outcome: Outcome, context: RunContext) -> Ran:
         metrics=redactor.plain(context.metrics) if outcome.status == "ok" else [],  # an error clears all metrics
         state=context.state,
         status_text=redactor.text(context.status_text) or None,
+        timestamp_ms=context.timestamp_ms if outcome.status == "ok" else None,
         rows=redactor.plain(context.rows),
         progress=redactor.plain(context.progress),
         calls=[CallMade(item.call, item.verdict, item.rule, item.ms) for item in outcome.calls],

@@ -355,7 +355,10 @@ def _views(connection: Connection, identities: Iterable[str]) -> list[dict[str, 
 def view(row: Row[Any]) -> dict[str, Any]:
     """Return a run as the API shows it."""
     ending = row.ending or {}
-    told = ("result", "output", "truncated", "metrics", "state", "status_text", "rows", "progress", "usage", "walls")
+    told = (
+        "result", "output", "truncated", "metrics", "state", "status_text", "timestamp_ms", "rows", "progress", "usage",
+        "walls",
+    )  # fmt: skip
     return {
         "id": row.id, "agent": row.agent_name, "agent_id": row.agent, "script": row.script, "version": row.version,
         "digest": row.digest, "status": row.status, "reason": row.reason, "principal": row.principal,

@@ -30,13 +30,13 @@ def kept(ending: Ending) -> dict[str, Any]:
 def test_what_fits_is_kept_whole() -> None:
     ending = Ending(
         "ok", result={"free": 12}, output="gr\u00fcn\n".encode(), metrics=[METRIC], state="available",
-        status_text="well", walls_missing=["landlock"],
+        status_text="well", timestamp_ms=0, walls_missing=["landlock"],
         rows=[{"a": 1}], progress={"pct": 5.0, "text": "x"},
     )  # fmt: skip
     data = kept(ending)
     assert data == ABOUT.to_plain() | {
         "status": "ok", "reason": None, "result": {"free": 12}, "output": "gr\u00fcn\n", "truncated": False, "cut": [],
-        "metrics": [METRIC], "state": "available", "status_text": "well", "rows": [{"a": 1}],
+        "metrics": [METRIC], "state": "available", "status_text": "well", "timestamp_ms": 0, "rows": [{"a": 1}],
         "progress": {"pct": 5.0, "text": "x"}, "usage": ending.usage, "walls": ["landlock"],
     }  # fmt: skip
 

@@ -56,10 +56,17 @@ async def test_a_run_is_on_record_from_its_beginning_to_its_end(works: Works) ->
     assert end.outcome == end.data["status"] == "ok"
     assert end.data["result"] == {"answer": 42}
     assert end.data["output"] == "hello\n"
-    assert end.data["status_text"] == "well"
+    assert (end.data["status_text"], end.data["timestamp_ms"]) == ("well", None)
     assert [(metric["name"], metric["value"]) for metric in end.data["metrics"]] == [("n", 4)]
     assert end.data["usage"]["calls"] == 2
     assert end.duration_us > 0
+
+
+@pytest.mark.parametrize(("rest", "told"), [("", 0), ("error('no')\n", None)])
+async def test_when_metrics_were_taken_is_told_with_them(works: Works, rest: str, told: int | None) -> None:
+    """Also the very beginning of time; and never of a run without metrics, as one that failed has none."""
+    end = await works.run(offered(works, f'check.metric("n", "int64", 4)\ncheck.timestamp(0)\n{rest}'))
+    assert (end.data["timestamp_ms"], len(end.data["metrics"])) == (told, 0 if rest else 1)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,12 @@ def test_killed_by_a_limit_names_the_budget(
     assert budget in told["reason"]
 
 
+def test_when_values_were_taken_is_told_if_the_script_says_it(outrider: Callable[..., Any], home: Path) -> None:
+    code, told = ran(outrider, bare(home, "a.lua", "check.timestamp(0)\n"))
+    assert (code, told["timestamp_ms"]) == (0, 0)
+    assert "timestamp_ms" not in ran(outrider, bare(home, "b.lua", "return 1\n"))[1]
+
+
 def test_tier_of_a_bare_file_is_observe_unless_given(outrider: Callable[..., Any], home: Path) -> None:
     path = bare(home, "t.lua", 'local text = fs.read("/etc/hostname")\nreturn #text > 0')
     assert ran(outrider, path)[0] == 3

@@ -14,6 +14,7 @@ TALKER = """\
 print("hello from the script")
 check.metric("load", "double", 1234567.125, "jobs")
 check.status("2 jobs wait")
+check.timestamp(1700000000000)
 return {a = 1}
 """
 SCRIPTS = {
@@ -70,6 +71,7 @@ def test_result_in_json(at_work: Shell) -> None:
     assert (called.status, called.err) == (0, "")
     (told,) = called.data["runs"]
     assert (told["status"], told["result"], told["status_text"]) == ("ok", {"a": 1}, "2 jobs wait")
+    assert told["timestamp_ms"] == 1_700_000_000_000
     assert told["output"] == "hello from the script\n"
     assert told["metrics"][0]["name"] == "load"
 

@@ -34,6 +34,7 @@ class Run(Answer):
     metrics: Any
     state: Any
     status_text: Any
+    timestamp_ms: Any
     rows: Any
     progress: Any
     usage: Any
