@@ -148,21 +148,32 @@ async def test_without_a_descriptor_nothing_is_begun(tmp_path: Path, monkeypatch
         assert held_in(tmp_path) == before
 
 
+class Seen(FolderBlobs):
+    """Remembers all that is written to its drafts."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.written = bytearray()
+
+    def draft(self, most_bytes: int) -> Any:
+        """Give a draft that tells what is written to it."""
+        draft = super().draft(most_bytes)
+        write = draft.write
+
+        def seen(data: Any) -> Any:
+            self.written.extend(data)
+            return write(data)
+
+        draft.write = seen  # type: ignore[method-assign]  # looked at
+        return draft
+
+
 async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_path: Path) -> None:
     """Never what a directory holds that has taken over the number of one that was closed."""
     mine, other = tmp_path / "mine", tmp_path / "other"
     for place_, text in ((mine, "MINE"), (other, "SECRET")):
         place_.mkdir()
         (place_ / "file").write_text(text)
-    written = bytearray()
-
-    class Seen(FolderBlobs):
-        def draft(self, most_bytes: int) -> Any:
-            draft = super().draft(most_bytes)
-            write = draft.write
-            draft.write = lambda data: (written.extend(data), write(data))[1]  # type: ignore[method-assign]  # looked at
-            return draft
-
     blobs, passage = Seen(tmp_path / "blobs"), Stuck()
     given: dict[str, Any] = {"paths": [str(mine)], "format": "zip"}
     calling = asyncio.create_task(perform("fs.archive", run=RunContext(blobs=blobs), passage=passage, **given))
@@ -178,7 +189,7 @@ async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_pat
         passage.goes_on.set()
         await until(lambda: not held_in(mine), "the thread did not end, or keeps its copies")
         await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
-    with zipfile.ZipFile(io.BytesIO(bytes(written))) as archived:
+    with zipfile.ZipFile(io.BytesIO(bytes(blobs.written))) as archived:
         assert [archived.read(name) for name in archived.namelist() if name.endswith("file")] == [b"MINE"]
 
 
@@ -189,22 +200,14 @@ async def test_what_a_thread_uploads_after_its_call_is_what_was_decided(
     mine, other = tmp_path / "mine", tmp_path / "other"
     mine.write_text("MINE")
     other.write_text("SECRET")
-    written = bytearray()
-
-    class Seen(FolderBlobs):
-        def draft(self, most_bytes: int) -> Any:
-            draft = super().draft(most_bytes)
-            write = draft.write
-            draft.write = lambda data: (written.extend(data), write(data))[1]  # type: ignore[method-assign]  # looked at
-            return draft
-
     one_thread, goes_on = Visits(max_threads=1), threading.Event()
     monkeypatch.setattr(lending, "VISITS", one_thread)
+    blobs, passage = Seen(tmp_path / "blobs"), AllPermitted()
     with ExitStack() as closing:
         closing.callback(goes_on.set)
         busy = one_thread.begin(lambda: goes_on.wait(PATIENCE_S))  # so that the upload waits for a thread
-        run_context, passage = RunContext(blobs=Seen(tmp_path / "blobs")), AllPermitted()
-        calling = asyncio.create_task(perform("fs.upload", run=run_context, passage=passage, path=str(mine)))
+        given: dict[str, Any] = {"run": RunContext(blobs=blobs), "passage": passage, "path": str(mine)}
+        calling = asyncio.create_task(perform("fs.upload", **given))
         await until(lambda: len(held_in(mine)) == 2, "the call did not open its file, or no copy was made")
         before = held_in(mine)
         calling.cancel()
@@ -217,7 +220,7 @@ async def test_what_a_thread_uploads_after_its_call_is_what_was_decided(
         assert await busy
         await until(lambda: not held_in(mine), "the thread did not end, or keeps its copy")
         await until(lambda: not list((tmp_path / "blobs").glob("*")), "the draft was not discarded")
-    assert written == b"MINE"
+    assert blobs.written == b"MINE"
 
 
 async def test_what_never_comes_back_takes_no_thread_from_others() -> None:
