@@ -9,13 +9,11 @@ from contextlib import asynccontextmanager
 
 import httpx2
 import pytest
-import uvicorn
+from serving import serving
 from starlette.types import Receive, Scope, Send
 
 from server.api import streams
-from server.http_protocol import BoundedProtocol
 
-DEADLINE_S = 10.0
 PIECES = [[b"one"], [b"two", os.urandom(70_000), b"x"], [os.urandom(300_000)], [b"\r\n0\r\n\r\n", b"last"]]
 Give = Callable[[], AsyncGenerator[list[bytes], None]]
 
@@ -35,17 +33,8 @@ async def served(give: Give, *, is_short: bool = True, headers: dict[str, str] |
             del scope["extensions"]
         await streams._Relayed(give(), 200, headers)(scope, receive, send)
 
-    settings = uvicorn.Config(app, "127.0.0.1", 0, http=BoundedProtocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(settings)
-    settings.load()
-    server.lifespan = settings.lifespan_class(settings)
-    await server.startup()
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.force_exit = True
-        await server.shutdown()
+    async with serving(app) as port:
+        yield port
 
 
 @pytest.mark.parametrize("is_short", [True, False])

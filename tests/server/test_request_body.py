@@ -8,16 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-import uvicorn
+from serving import serving
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from protocol.errors import ConflictError
-from server.http_protocol import BoundedProtocol
 from server.request_body import HANDED, Incoming, incoming
 
-DEADLINE_S = 10.0
 BODY = os.urandom(700_001)
 HEAD = b"PUT / HTTP/1.1\r\nHost: x\r\n"
 Serve = Callable[[Incoming], Awaitable[str]]
@@ -32,17 +30,8 @@ async def served(serve: Serve, *, is_short: bool = True) -> AsyncIterator[int]:
             del scope["extensions"][HANDED]
         await PlainTextResponse(await serve(incoming(Request(scope, receive))))(scope, receive, send)
 
-    settings = uvicorn.Config(app, "127.0.0.1", 0, http=BoundedProtocol, lifespan="off", log_config=None)
-    server = uvicorn.Server(settings)
-    settings.load()
-    server.lifespan = settings.lifespan_class(settings)
-    await server.startup()
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.force_exit = True
-        await server.shutdown()
+    async with serving(app) as port:
+        yield port
 
 
 def chunked(*pieces: bytes) -> bytes:
