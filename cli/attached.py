@@ -61,7 +61,6 @@ class Left:
     """How it ended here."""
 
     exit: dict[str, Any] | None = None  # of the program; None: it goes on
-    detached: bool = False
     told: list[str] = field(default_factory=list)
 
 
@@ -363,7 +362,6 @@ class Attached:
             for line in HELP.splitlines():
                 self._talk.say(line)
         elif word == "d" or (word == "." and not is_owner) or (word == "." and self._socket is None):
-            self._left.detached = True
             self._is_leaving.set()
         elif word == ".":
             self._tell(type="end", reason="")

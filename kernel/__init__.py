@@ -30,7 +30,6 @@ CLONE_INTO_CGROUP: Final = 0x200000000  # Linux 5.7
 
 # linux/prctl.h
 PR_SET_PDEATHSIG: Final = 1
-PR_GET_DUMPABLE: Final = 3
 PR_SET_DUMPABLE: Final = 4
 PR_CAPBSET_DROP: Final = 24
 PR_SET_CHILD_SUBREAPER: Final = 36

@@ -10,12 +10,10 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from protocol.plain_text import safe_json
 from protocol.recording import Event
-
-VERSIONS: Final = (2, 3)
 
 
 class Cast:
