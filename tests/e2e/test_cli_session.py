@@ -6,6 +6,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from at_keyboard import DEADLINE_S, Keyboard
@@ -19,6 +20,10 @@ def newest(desk: Shell) -> str:
     return str(desk("session", "ls", "--limit", "1", "--json").data[0]["id"])
 
 
+def shown(desk: Shell, session: str) -> dict[str, Any]:
+    return dict(desk("session", "show", session, "--json").data)
+
+
 def test_at_a_keyboard_from_the_banner_to_the_exit_status(desk: Shell) -> None:
     me = Keyboard(desk, "tty", "host-1", "--reason", "T-1", "--", "/bin/sh")
     me.sees(r"host-1  recording on · ends [^·]+ · idle 30m · ~\? for help\r\n")
@@ -29,8 +34,9 @@ def test_at_a_keyboard_from_the_banner_to_the_exit_status(desk: Shell) -> None:
     me.sees("~d  leave; the session goes on")
     me.type("exit 9\r")
     assert me.ends() == 9
-    ended = desk("session", "show", newest(desk), "--json").data
-    assert (ended["status"], ended["recording"]["argv"]) == ("ended", ["/bin/sh"])
+    # Who typed is told at once; that the host has closed the session is on record a moment later.
+    desk.fleet.wait_for("the session's end on record", lambda: shown(desk, newest(desk))["status"] == "ended")
+    assert shown(desk, newest(desk))["recording"]["argv"] == ["/bin/sh"]
 
 
 def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:

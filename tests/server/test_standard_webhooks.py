@@ -43,8 +43,10 @@ def test_a_public_library_takes_what_we_sign() -> None:
         Webhook(secret).sign(IDENTITY, datetime.fromtimestamp(now, UTC), body.decode()) == signed["webhook-signature"]
     )
     for key, value in signed.items():
+        # Not near its end: the last character of 32 bytes in base64 has two bits that stand for nothing.
+        changed = value[:8] + ("0" if value[8] != "0" else "1") + value[9:]
         with pytest.raises(WebhookVerificationError):
-            Webhook(secret).verify(body, signed | {key: value.replace(value[-2], "0" if value[-2] != "0" else "1")})
+            Webhook(secret).verify(body, signed | {key: changed})
     with pytest.raises(WebhookVerificationError):
         Webhook(secret).verify(body + b" ", signed)
     with pytest.raises(WebhookVerificationError):
