@@ -9,11 +9,11 @@ an allowance that names users does not have it, and a denial or a question that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 
+from policies.argument_patterns import ArgumentPattern
 from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
 from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
@@ -230,9 +230,9 @@ def _hint(facts: Facts) -> str:
     return f"; it is {guarded} and must be named" if guarded else "; is it among the targets of the manifest's needs?"
 
 
-def _fit(patterns: tuple[re.Pattern[str], ...], arguments: tuple[str, ...] | None) -> bool:
+def _fit(patterns: tuple[ArgumentPattern, ...], arguments: tuple[str, ...] | None) -> bool:
     """Tell whether each argument is known and fits one of the patterns as a whole."""
-    return arguments is not None and all(any(p.fullmatch(argument) for p in patterns) for argument in arguments)
+    return arguments is not None and all(any(p.fits(argument) for p in patterns) for argument in arguments)
 
 
 def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: bool = False) -> bool:

@@ -7,18 +7,17 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from policies.argument_patterns import ArgumentPattern
 from policies.model import Effect, Limits, Policy, Rule
 from policies.paths import PathPattern
 from policies.targets import TargetPattern
 from policies.users import read_users
-from protocol.character_classes import class_problem
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError
 from protocol.names import check_pattern
 from protocol.tiers import Tier
 
 MAX_RULES = 1000  # of one file, chosen without measurement
-MAX_ARGUMENT_PATTERN = 256  # characters
 _CALL = re.compile(r"^(\*|[a-z][a-z0-9_]*(\.([a-z][a-z0-9_]*|\*))?)$")
 
 
@@ -131,18 +130,13 @@ def _targets(reader: Reader) -> tuple[TargetPattern, ...]:
     return tuple(found)
 
 
-def _arguments(reader: Reader) -> tuple[re.Pattern[str], ...]:
+def _arguments(reader: Reader) -> tuple[ArgumentPattern, ...]:
     found = []
     for text in reader.strings("arguments"):
-        if len(text) > MAX_ARGUMENT_PATTERN:
-            raise reader.fail("arguments", f"a pattern is longer than {MAX_ARGUMENT_PATTERN} characters")
-        problem = class_problem(text)
-        if problem is not None:
-            raise reader.fail("arguments", problem)
         try:
-            found.append(re.compile(text, re.ASCII))
-        except re.error as error:
-            raise reader.fail("arguments", f"{text!r:.60} is not a regular expression: {error}") from None
+            found.append(ArgumentPattern.parse(text))
+        except ArgumentError as error:
+            raise reader.fail("arguments", error.message) from None
     return tuple(found)
 
 

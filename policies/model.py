@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from policies.argument_patterns import ArgumentPattern
 from policies.paths import PathPattern
 from policies.targets import NetTarget, TargetPattern
 from policies.users import User
@@ -79,7 +79,7 @@ class Rule:
     targets: tuple[TargetPattern, ...] = ()
     max_bytes: int | None = None  # allow only up to this much
     programs: tuple[PathPattern, ...] = ()  # what the command may stand for
-    arguments: tuple[re.Pattern[str], ...] | None = None  # allow only if each argument fits one of these as a whole
+    arguments: tuple[ArgumentPattern, ...] | None = None  # allow only if each argument fits one of these as a whole
     exceptions: tuple[PathPattern, ...] = ()  # of an allowance: paths that it is not about
     declared: bool = False  # allow only targets and names that the manifest's needs or an approval name
     named: tuple[str, ...] = ()  # patterns of ``protocol.names``: scripts that may be called, secrets that may be used

@@ -89,6 +89,10 @@ class Regex:
         found: Found | None = self._compiled.search(text)
         return found
 
+    def is_whole(self, text: str | bytes) -> bool:
+        """Tell whether all of the text is one match; UnicodeEncodeError if it holds half of a pair of surrogates."""
+        return self._compiled.fullmatch(text) is not None
+
     def finds(self, text: str | bytes) -> Iterator[Found]:
         """Return all matches that do not overlap, from left to right, each searched for when it is asked for."""
         found: Iterator[Found] = self._compiled.finditer(text)
