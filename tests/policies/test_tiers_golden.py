@@ -151,12 +151,27 @@ TABLE: list[tuple[str, Facts, str]] = [
             ("ss", "/usr/bin/ss", "-K", ". . . +operate +admin"),
             ("ss", "/usr/bin/ss", "-tE", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "-eo pid,ppid,comm", ". . +inspect +operate +admin"),
+            ("ps", "/usr/bin/ps", "-eouser,etimes,comm", ". . +inspect +operate +admin"),
+            ("ps", "/usr/bin/ps", "-ef", ". . . +operate +admin"),
+            ("ps", "/usr/bin/ps", "-eo pid,args", ". . . +operate +admin"),
+            ("ps", "/usr/bin/ps", "-e rss", ". . . +operate +admin"),  # r, s, s: signals, with the arguments
             ("ps", "/usr/bin/ps", "-E", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "auxe", ". . . +operate +admin"),
             ("ps", "/usr/bin/ps", "-eo environ", ". . . +operate +admin"),
             ("free", "/usr/bin/free", "-h -s 1", ". . . +operate +admin"),
             ("lsblk", "/usr/bin/lsblk", "--sysroot /srv", ". . . +operate +admin"),
             ("uptime", "/usr/bin/uptime", "-p", ". . +inspect +operate +admin"),
+        )
+    ),
+    *(
+        ("proc.start", Facts(command="ps", program="/usr/bin/ps", arguments=tuple(line.split())), verdicts)
+        for line, verdicts in (
+            ("-eo pid,comm", ". . +inspect +operate +admin"),
+            ("-ef", ". . . +operate +admin"),
+            ("-eo pid,args", ". . . +operate +admin"),
+            ("-eo pid,environ", ". . . . +admin"),
+            ("auxe", ". . . . +admin"),
+            ("-e rss", ". . . . +admin"),
         )
     ),
     ("proc.command", Facts(command="DF"), ". . . +operate +admin"),
