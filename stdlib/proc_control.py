@@ -2,6 +2,10 @@
 
 What is decided on is the process as it was found: its name and its program. Between that and the act its start is
 compared again, on a descriptor that the kernel keeps for it.
+
+Neither is done to what the agent consists of, at any tier: the agent, zygotes and their workers, the spawner and its
+minders. A script that could end, stop or slow those would do so to other runs and to sessions of people. What they
+are is asked of the kernel, not of /proc, which may hide processes. Programs that minders have started are no such part.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from stdlib.host import Host
 from stdlib.parameters import Bounds
 from stdlib.proc_table import link_of, started_s, stat_of
 
+_EVERY_CHILD: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT | 0x40000000  # __WALL, linux/wait.h: also those of clone(2)
 SAME_START_S: Final = 0.005  # half a tick: what a number with a fraction may lose on its way through a script
 _Pid = Annotated[int, Bounds(1, 1 << 22)]
 
@@ -33,7 +38,6 @@ class Victim:
     pid: int
     started_ticks: int
     name: str
-    parent: int
 
 
 def _victim(host: Host, arguments: Mapping[str, Any]) -> Decided:
@@ -46,7 +50,7 @@ def _victim(host: Host, arguments: Mapping[str, Any]) -> Decided:
     except DeniedError:
         program = None
     facts = Facts(command=stat.name, program=program)
-    return Decided((facts,), {"pid": Victim(pid, stat.started_ticks, stat.name, stat.ppid)})
+    return Decided((facts,), {"pid": Victim(pid, stat.started_ticks, stat.name)})
 
 
 def _check_same(host: Host, victim: Victim) -> None:
@@ -68,6 +72,46 @@ def _held(victim: Victim) -> int:
         if error.errno in (errno.EINVAL, errno.ENOENT):  # of a thread; which of them it is depends on the kernel
             raise NotFoundError(f"there is no process {victim.pid}") from None
         raise
+
+
+def _spare_own(host: Host, victim: Victim) -> None:
+    """Return if the process, of which a descriptor is held, is no part of the agent.
+
+    Our children lead sessions, in which what they fork stays; but a worker leads its own, and so does a program. A
+    worker is what a child of ours, or one in such a child's session, has forked. Only minders fork programs, and they
+    are in the spawner's session.
+
+    Raises:
+        DeniedError: It is one.
+        ProcessLookupError: It has ended.
+    """
+    spawner = host.processes.spawner_pid if host.processes is not None else None
+    parent = stat_of(host, victim.pid).ppid
+    if not _is_within(victim.pid):
+        if parent in (0, spawner) or not _is_within(parent):
+            return
+        if spawner is not None and os.getsid(parent) == spawner:
+            return
+    raise _never(victim)
+
+
+def _is_within(pid: int) -> bool:
+    """Tell whether a process is a child of this one, or in the session of one."""
+    return _is_child(pid) or _is_child(os.getsid(pid))
+
+
+def _is_child(pid: int) -> bool:
+    if pid <= 0:  # the session of what the kernel has started, or of what lies outside of this container
+        return False
+    try:
+        os.waitid(os.P_PID, pid, _EVERY_CHILD)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _never(victim: Victim) -> DeniedError:
+    return DeniedError(f"process {victim.pid} is the host's first, the agent, or a part of it", rule="never")
 
 
 def _refused(error: OSError, victim: Victim) -> OutriderError:
@@ -95,12 +139,13 @@ def send(
 ) -> dict[str, Any]:
     """Send a signal to a process; with ``started`` as ``proc.list`` gave it, to that process or to none.
 
-    Returns ``pid`` and ``name`` of the one that got it. Never to the host's first process or to the agent.
+    Returns ``pid`` and ``name`` of the one that got it. Never to the host's first process, to the agent, or to what the
+    agent consists of, such as the workers of other runs; programs that it has started for somebody can be signalled.
 
     Raises:
         NotFoundError: There is no such process, or it has ended.
         ConflictError: Another one has its number now.
-        DeniedError: The agent's user may not, or it is the first or the agent.
+        DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
     """
     del started  # compared where it was decided
     victim = _of(pid)
@@ -108,6 +153,7 @@ def send(
         held = _held(victim)
         try:
             _check_same(host, victim)
+            _spare_own(host, victim)
             signal.pidfd_send_signal(held, signal.Signals[f"SIG{sig}"])
         finally:
             os.close(held)
@@ -138,16 +184,20 @@ def renice(
     Raises:
         NotFoundError: There is no such process, or it has ended.
         ConflictError: Another one has its number now.
-        DeniedError: The agent's user may not, or it is the first or the agent.
+        DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
     """
     del started
     victim = _of(pid)
     try:
-        os.close(_held(victim))
-        before = os.getpriority(os.PRIO_PROCESS, victim.pid)
-        _check_same(host, victim)
-        os.setpriority(os.PRIO_PROCESS, victim.pid, nice)
-        _check_same(host, victim)
+        held = _held(victim)
+        try:
+            before = os.getpriority(os.PRIO_PROCESS, victim.pid)
+            _check_same(host, victim)
+            _spare_own(host, victim)
+            os.setpriority(os.PRIO_PROCESS, victim.pid, nice)
+            _check_same(host, victim)
+        finally:
+            os.close(held)
     except OSError as error:
         raise _refused(error, victim) from None
     return {"pid": victim.pid, "name": victim.name, "before": before}
@@ -156,6 +206,6 @@ def renice(
 def _of(decided: Any) -> Victim:
     if not isinstance(decided, Victim):
         raise ArgumentError("pid: was not decided on", parameter="pid")
-    if decided.pid == 1 or os.getpid() in (decided.pid, decided.parent):
-        raise DeniedError(f"process {decided.pid} is the host's first, the agent, or a part of it", rule="never")
+    if decided.pid in (1, os.getpid()):
+        raise _never(decided)
     return decided

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,27 @@ from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundE
 from protocol.tiers import Tier
 from stdlib.host import Host
 from stdlib.proc_control import Victim, _check_same, send
+from stdlib.processes.start import Processes, Program
 
 
 @pytest.fixture
-def grandchild() -> Iterator[int]:
-    """A process that is not the agent's own child: those are spared."""
-    parent = subprocess.Popen(["/bin/sh", "-c", "sleep 300 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    pid = int(parent.stdout.readline())
+def stranger() -> Iterator[int]:
+    """A process that is no child of the agent's: those are spared, and what they have forked."""
+    line = "sleep 300 >/dev/null & echo $!"
+    pid = int(subprocess.run(["/bin/sh", "-c", line], stdout=subprocess.PIPE, text=True, check=True).stdout)
     comm = Path(f"/proc/{pid}/comm")
     while comm.read_text() != "sleep\n":  # the shell tells its number before it has become the program
         os.sched_yield()
     yield pid
-    for each in (pid, parent.pid):
-        try:
-            os.kill(each, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    parent.stdout.close()
-    parent.wait()
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
-async def test_a_signal_reaches_the_process_that_was_seen(grandchild: int) -> None:
-    held = os.pidfd_open(grandchild)
-    row = await perform("proc.get", grandchild)
-    told = await perform("proc.signal", grandchild, "TERM", row["started"])
-    assert told == {"pid": grandchild, "name": "sleep"}
+async def test_a_signal_reaches_the_process_that_was_seen(stranger: int) -> None:
+    held = os.pidfd_open(stranger)
+    row = await perform("proc.get", stranger)
+    told = await perform("proc.signal", stranger, "TERM", row["started"])
+    assert told == {"pid": stranger, "name": "sleep"}
     import select
 
     poller = select.poll()
@@ -50,60 +46,81 @@ async def test_a_signal_reaches_the_process_that_was_seen(grandchild: int) -> No
     os.close(held)
 
 
-async def test_another_one_with_the_same_number_is_spared(grandchild: int) -> None:
+async def test_another_one_with_the_same_number_is_spared(stranger: int) -> None:
     """What was seen has ended, and its number was given again: its start tells."""
-    row = await perform("proc.get", grandchild)
+    row = await perform("proc.get", stranger)
     for started in (row["started"] - 100, row["started"] + 0.01, 0):
         with pytest.raises(ConflictError, match="given again"):
-            await perform("proc.signal", grandchild, "KILL", started)
+            await perform("proc.signal", stranger, "KILL", started)
         with pytest.raises(ConflictError, match="given again"):
-            await perform("proc.renice", grandchild, 19, started)
-    assert await perform("proc.get", grandchild) is not None
+            await perform("proc.renice", stranger, 19, started)
+    assert await perform("proc.get", stranger) is not None
 
 
-async def test_one_that_changed_between_decision_and_act_is_spared(grandchild: int) -> None:
+async def test_one_that_changed_between_decision_and_act_is_spared(stranger: int) -> None:
     """The decision was on another process: its number alone means nothing."""
-    victim = Victim(grandchild, 1, "sleep", 1)
+    victim = Victim(stranger, 1, "sleep")
     with pytest.raises(NotFoundError, match="has ended"):
         _check_same(Host(), victim)
     with pytest.raises(NotFoundError, match="has ended"):
         send(Host(), victim, "KILL")  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="not decided"):
-        send(Host(), grandchild, "KILL")
-    assert await perform("proc.get", grandchild) is not None
+        send(Host(), stranger, "KILL")
+    assert await perform("proc.get", stranger) is not None
 
 
 async def test_the_first_process_and_the_agent_are_spared() -> None:
-    own = subprocess.Popen(["sleep", "300"])
-    try:
-        for pid in (1, os.getpid(), own.pid):
-            with pytest.raises(DeniedError, match="first, the agent"):
-                await perform("proc.signal", pid, "KILL")
-        assert own.poll() is None
-    finally:
-        own.kill()
-        own.wait()
+    """And what the agent has forked, and what that has: with a session of its own, or in that of its maker."""
+    for lead in ("", "setsid "):
+        own = subprocess.Popen(
+            ["/bin/sh", "-c", f"{lead}sleep 300 & echo $!; wait"], stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert own.stdout is not None
+        forked = int(own.stdout.readline())
+        try:
+            for pid in (1, os.getpid(), own.pid, forked):
+                with pytest.raises(DeniedError, match="first, the agent"):
+                    await perform("proc.signal", pid, "KILL")
+                with pytest.raises(DeniedError, match="first, the agent"):
+                    await perform("proc.renice", pid, os.getpriority(os.PRIO_PROCESS, pid))
+            assert own.poll() is None
+        finally:
+            os.kill(forked, signal.SIGKILL)
+            own.kill()
+            own.stdout.close()
+            own.wait()
 
 
-async def test_renice(grandchild: int) -> None:
-    before = os.getpriority(os.PRIO_PROCESS, grandchild)
-    told = await perform("proc.renice", grandchild, before + 1)
-    assert told == {"pid": grandchild, "name": "sleep", "before": before}
-    assert os.getpriority(os.PRIO_PROCESS, grandchild) == before + 1
+async def test_what_a_spawner_lets_others_start_is_no_part_of_the_agent() -> None:
+    """A person's program that runs away can be ended, by whoever may signal processes."""
+    async with Processes() as processes:
+        program = await processes.start(Program("/bin/sleep", ("sleep", "300")))
+        with pytest.raises(DeniedError, match="first, the agent"):
+            await perform("proc.signal", processes.spawner_pid, "KILL", host=Host(processes=processes))
+        told = await perform("proc.signal", program.pid, "KILL", host=Host(processes=processes))
+        assert told["pid"] == program.pid
+        assert (await program.wait()).signal == signal.SIGKILL
+
+
+async def test_renice(stranger: int) -> None:
+    before = os.getpriority(os.PRIO_PROCESS, stranger)
+    told = await perform("proc.renice", stranger, before + 1)
+    assert told == {"pid": stranger, "name": "sleep", "before": before}
+    assert os.getpriority(os.PRIO_PROCESS, stranger) == before + 1
 
 
 @pytest.mark.parametrize("sig", ["SEGV", "15", 15, "term", "", None])
-async def test_only_signals_of_the_list_exist(grandchild: int, sig: object) -> None:
+async def test_only_signals_of_the_list_exist(stranger: int, sig: object) -> None:
     with pytest.raises(ArgumentError, match="sig"):
-        await perform("proc.signal", grandchild, sig)
+        await perform("proc.signal", stranger, sig)
 
 
-async def test_it_is_decided_and_recorded(grandchild: int) -> None:
+async def test_it_is_decided_and_recorded(stranger: int) -> None:
     kept = Kept()
-    reply = await gate(Tier.OPERATE, kept).call("proc.signal", [grandchild, "CONT"], {})
+    reply = await gate(Tier.OPERATE, kept).call("proc.signal", [stranger, "CONT"], {})
     assert reply.ok
     assert [record["kind"] for record in kept.records] == ["intent", "call"]
-    assert kept.records[-1]["arguments"] == {"pid": grandchild, "sig": "CONT", "started": None}
+    assert kept.records[-1]["arguments"] == {"pid": stranger, "sig": "CONT", "started": None}
 
 
 @pytest.mark.parametrize(("name", "argument"), [("proc.renice", 19), ("proc.signal", "CONT")])
