@@ -2694,7 +2694,7 @@ function proc.open_files(pid) end
 --- Raises:
 ---     NotFoundError: There is no such process, or it has ended.
 ---     ConflictError: Another one has its number now.
----     DeniedError: The agent's user may not, or it is the first or the agent.
+---     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
 ---@param pid integer whole number from 1 to 4194304
 ---@param nice integer whole number from -20 to 19
 ---@param started? number number of seconds from 0 to 1e+11
@@ -2710,12 +2710,13 @@ function proc.self() end
 
 --- Send a signal to a process; with `started` as `proc.list` gave it, to that process or to none.
 ---
---- Returns `pid` and `name` of the one that got it. Never to the host's first process or to the agent.
+--- Returns `pid` and `name` of the one that got it. Never to the host's first process, to the agent, or to what the
+--- agent consists of, such as the workers of other runs; programs that it has started for somebody can be signalled.
 ---
 --- Raises:
 ---     NotFoundError: There is no such process, or it has ended.
 ---     ConflictError: Another one has its number now.
----     DeniedError: The agent's user may not, or it is the first or the agent.
+---     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
 ---@param pid integer whole number from 1 to 4194304
 ---@param sig "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH"
 ---@param started? number number of seconds from 0 to 1e+11

@@ -2514,7 +2514,7 @@ class proc:
         after, and one that ended in between is told as an error.
 
         Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
-        number now.     DeniedError: The agent's user may not, or it is the first or the agent.
+        number now.     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
         """
 
     @staticmethod
@@ -2532,10 +2532,12 @@ class proc:
     ) -> _ProcSignal:
         """Send a signal to a process; with `started` as `proc.list` gave it, to that process or to none.
 
-        Returns `pid` and `name` of the one that got it. Never to the host's first process or to the agent.
+        Returns `pid` and `name` of the one that got it. Never to the host's first process, to the agent, or to what
+        the agent consists of, such as the workers of other runs; programs that it has started for somebody can be
+        signalled.
 
         Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
-        number now.     DeniedError: The agent's user may not, or it is the first or the agent.
+        number now.     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
         """
 
     @staticmethod
