@@ -24,6 +24,7 @@ from protocol.names import fits
 NO_RULE = "no rule"
 _SHOWN = 120  # characters of a command in a reason
 _SHOWN_USERS = 8  # in a reason
+_SHOWN_OTHERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,8 @@ def _object(facts: Facts) -> str:
         line = " ".join((facts.program, *(facts.arguments or ())))
         return f" {facts.command} ({line[:_SHOWN]}{'...' if len(line) > _SHOWN else ''})"
     value = facts.path or facts.command or facts.target or facts.name
-    return f" {value}" if value else ""
+    others = f" (also {', '.join(facts.others[:_SHOWN_OTHERS])})" if facts.others else ""
+    return f" {value}{others}" if value else ""
 
 
 def _hint(facts: Facts) -> str:
@@ -246,7 +248,7 @@ def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: 
         return False
     if facts.path is not None and any(pattern.matches(facts.path) for pattern in rule.exceptions):
         return False
-    if rule.commands and facts.command not in rule.commands:
+    if rule.commands and not _fits_command(rule, facts):
         return False
     if rule.programs and (
         facts.program is None or not any(pattern.matches(facts.program) for pattern in rule.programs)
@@ -261,6 +263,13 @@ def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: 
     if not _fits_target(rule, facts.target, narrows):
         return False
     return rule.max_bytes is None or facts.bytes is None or facts.bytes <= rule.max_bytes
+
+
+def _fits_command(rule: Rule, facts: Facts) -> bool:
+    """Tell whether what is named falls under the rule: an allowance must have the name that was given."""
+    if facts.command in rule.commands:
+        return True
+    return rule.effect is not Effect.ALLOW and any(name in rule.commands for name in facts.others)
 
 
 def _fits_user(rule: Rule, user: User | None) -> bool:

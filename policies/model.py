@@ -63,6 +63,7 @@ class Facts(NamedTuple):  # made, compared and hashed for each call; a frozen cl
     bytes: int | None = None  # how much it would move at most
     name: str | None = None  # of the script that would be called, or of the secret that would be used
     user: User | None = None  # as whom a program would start; None: the agent's own (``Effective.user``)
+    others: tuple[str, ...] = ()  # more names of what ``command`` names: only a denial or a question fits by these
 
 
 @dataclass(frozen=True, slots=True)

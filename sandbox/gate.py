@@ -110,7 +110,7 @@ class Passage:
             DeniedError: It is not. The record of the call says so.
         """
         verdict = self._gate.verdict(self._attempt.name, facts)
-        if facts in self._attempt.consented:
+        if self._attempt.has_consent(facts, verdict):
             return
         self._attempt.rule = verdict.rule
         if not verdict.allowed:
@@ -120,7 +120,8 @@ class Passage:
 
     async def settle(self, facts: Facts) -> None:
         """Do as :meth:`require`, and ask a person if the policy wants that. For calls that do not run on a thread."""
-        if self._gate.verdict(self._attempt.name, facts).effect.name == _ASK and facts not in self._attempt.consented:
+        verdict = self._gate.verdict(self._attempt.name, facts)
+        if verdict.effect.name == _ASK and not self._attempt.has_consent(facts, verdict):
             await self._gate.ask(self._attempt, (facts,))
         self.require(facts)
 
@@ -149,6 +150,13 @@ class _Attempt:
     is_dry: bool = False  # decided, and not carried out
     consented: dict[Facts, str] = field(default_factory=dict)  # what a person said yes to, and the rule that asked
     questions: int = 0
+
+    def has_consent(self, facts: Facts, verdict: Verdict) -> bool:
+        """Tell whether a person said yes to this; what they said for a rule of an object holds by its other names."""
+        if facts in self.consented:
+            return True
+        said = self.consented.get(facts._replace(others=())) if facts.others else None
+        return said is not None and said.startswith(f"{verdict.rule}; ")
 
 
 class _Unanswered(Exception):

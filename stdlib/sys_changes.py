@@ -16,7 +16,7 @@ from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import accounts, sys_packages, sys_services, sys_users, trees, units
-from stdlib.call_specs import Decided
+from stdlib.call_specs import Decided, Permit
 from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Form, Length
@@ -62,7 +62,9 @@ _GRACE_S = 60.0  # for a package manager to finish the package it is at
 
 
 def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """A rule may name units as ``commands`` and actions as ``arguments``. Decided on the full name, which is used."""
+    """A rule may name units as ``commands`` and actions as ``arguments``. Decided on the full name, which is used; its
+    other names are asked of systemd, and decided on before anything is done.
+    """
     del host
     unit = units.unit_name(arguments["name"], "name")
     return Decided((Facts(command=unit, arguments=(arguments["action"],)),), {"name": unit})
@@ -78,6 +80,7 @@ def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
 )
 async def service_control(
     host: Host,
+    permit: Permit,
     name: Annotated[str, Length(256), units.NAME],
     action: Literal["start", "stop", "restart", "reload", "enable", "disable", "mask", "unmask"],
     timeout: Annotated[float, Bounds(1, 600, "seconds")] = 90.0,  # noqa: ASYNC109 - the name that scripts use
@@ -85,7 +88,8 @@ async def service_control(
     """Do ``action`` to the systemd unit ``name`` (``.service`` may be left out) and return what sys.service tells then.
 
     A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to actions by
-    its arguments. It is waited for until the unit has done it, for at most ``timeout``. Denied are, by any name, the
+    its arguments. A rule that denies or asks is about a unit by any of its names, one that allows by the name that was
+    given. It is waited for until the unit has done it, for at most ``timeout``. Denied are, by any name, the
     agent's own unit and the slices that hold it, and to stop what it requires: nobody could undo it from afar; and to
     start what shuts down, restarts or suspends the host, which ``sys.reboot`` is for. Source: ``systemctl``.
 
@@ -104,6 +108,8 @@ async def service_control(
         raise DeniedError(why, rule="sys.service_control: not what ends the host")
     if action in _STOPPING and names & await _required(host, own):
         raise DeniedError(f"the agent's own unit requires {name}", rule=_NOT_OWN)
+    if names != {name}:
+        await permit.settle(Facts(command=name, arguments=(action,), others=tuple(sorted(names - {name}))))
     await run_tool(host, "systemctl", "--no-ask-password", "--quiet", action, "--", name, timeout_s=float(timeout))
     return await sys_services.described(host, name)
 

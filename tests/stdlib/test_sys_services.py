@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,15 @@ from exemplary import exemplary
 from made import Made, make
 from running import AllPermitted, Kept, gate, perform
 
+from policies.argument_patterns import ArgumentPattern
 from policies.decide import Effective, Layer, decide_effective
-from policies.model import Effect, Rule
+from policies.model import Effect, Facts, Limits, Policy, Rule
 from policies.needs import needs_layer
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
 from protocol.manifest import parse
 from protocol.tiers import Tier
+from sandbox.parties import Answer
+from sandbox.replies import Reply
 from stdlib import units
 from stdlib.catalogue import load
 from stdlib.host import RunContext
@@ -221,7 +223,76 @@ async def test_a_manifest_narrows_units(made: Made) -> None:
 
 
 async def test_a_rule_narrows_actions(made: Made) -> None:
-    actions = (re.compile("restart|reload"),)
+    actions = (ArgumentPattern.parse("restart|reload"),)
     rule = Rule(Effect.ALLOW, "sys.service_control", "x", commands=("cron.service",), arguments=actions)
     assert allowed(made, Layer("x", (rule,)), "cron", "restart")
     assert not allowed(made, Layer("x", (rule,)), "cron", "stop")
+
+
+#: A unit with a second name, as Debian has them: ssh.service is sshd.service, too.
+TWO_NAMES = """\
+case "$1" in show) printf 'Id=ssh.service\\nNames=ssh.service sshd.service\\nLoadState=loaded\\n';; esac
+"""
+ALLOWED = Rule(Effect.ALLOW, "sys.service_control", "x:1")
+
+
+async def control(made: Made, rules: tuple[Rule, ...], name: str, answer: Answer | None = None) -> tuple[Reply, Asked]:
+    """Ask for a restart under a policy with these rules; a person, if there is one, gives this answer."""
+    policy = Policy("x", Tier.OPERATE, (*rules, ALLOWED), Limits())
+    allowing, asked = gate(Tier.OPERATE, host=made.host, policy=policy), Asked(answer)
+    allowing._asker = asked if answer is not None else None
+    reply = await allowing.call("sys.service_control", [name, "restart"], {})
+    await allowing.close()
+    return reply, asked
+
+
+class Asked:
+    """A person who gives one answer, and notes what they were asked."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        self.answer = answer
+        self.questions: list[str] = []
+
+    async def __call__(self, _call: str, text: str) -> Answer:
+        self.questions.append(text)
+        assert self.answer is not None
+        return self.answer
+
+
+@pytest.mark.parametrize("denied", ["ssh.service", "sshd.service"])
+@pytest.mark.parametrize("name", ["ssh", "sshd", "ssh.service", "sshd.service"])
+async def test_a_denial_holds_by_every_name_of_a_unit(made: Made, denied: str, name: str) -> None:
+    """An owner who keeps sshd from scripts does not know what else the distribution calls it."""
+    made.tool("systemctl", script=TWO_NAMES)
+    reply, _ = await control(made, (Rule(Effect.DENY, "sys.service_control", "x:7", commands=(denied,)),), name)
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.rule) == ("denied", "x:7 deny sys.service_control")
+    assert all(use[0] == "show" for use in made.uses("systemctl")), "nothing was done"
+    reply, _ = await control(made, (Rule(Effect.DENY, "sys.service_control", "x:7", commands=("cron.service",)),), name)
+    assert reply.ok, reply.error
+
+
+@pytest.mark.parametrize("asked_by", ["ssh.service", "sshd.service"])
+async def test_a_question_is_asked_once_whatever_the_name(made: Made, asked_by: str) -> None:
+    made.tool("systemctl", script=TWO_NAMES)
+    rule = Rule(Effect.ASK, "sys.service_control", "x:7", commands=(asked_by,))
+    reply, asked = await control(made, (rule,), "sshd", Answer(True, "mia", ""))
+    assert reply.ok, reply.error
+    assert len(asked.questions) == 1
+    made.uses("systemctl")
+    reply, asked = await control(made, (rule,), "sshd", Answer(False, "mia", "no"))
+    assert reply.error is not None
+    assert reply.error.code == "denied"
+    yes_and_no = (rule, Rule(Effect.DENY, "sys.service_control", "x:8", commands=("ssh.service",)))
+    reply, asked = await control(made, yes_and_no, "sshd", Answer(True, "mia", ""))
+    assert reply.error is not None, "a yes lifts no denial"
+    assert reply.error.rule == "x:8 deny sys.service_control"
+
+
+async def test_an_allowance_is_by_the_name_that_was_given(made: Made) -> None:
+    """What else a unit is called is the host's to say, and must not widen what was approved."""
+    made.tool("systemctl", script=TWO_NAMES)
+    narrow = Layer("x", (Rule(Effect.ALLOW, "sys.service_control", "x:1", commands=("ssh.service",)),))
+    for name, is_allowed in (("ssh.service", True), ("sshd.service", False)):
+        facts = Facts(command=name, arguments=("stop",), others=("ssh.service", "sshd.service"))
+        assert decide_effective(Effective((narrow,)), "sys.service_control", facts).allowed is is_allowed
