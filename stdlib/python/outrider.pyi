@@ -3035,7 +3035,8 @@ class sys:
         """Do `action` to the systemd unit `name` (`.service` may be left out) and return what sys.service tells then.
 
         A manifest's need and a policy's rule narrow it to units by their commands (full names), a rule also to
-        actions by its arguments. It is waited for until the unit has done it, for at most `timeout`. Denied are, by
+        actions by its arguments. A rule that denies or asks is about a unit by any of its names, one that allows by
+        the name that was given. It is waited for until the unit has done it, for at most `timeout`. Denied are, by
         any name, the agent's own unit and the slices that hold it, and to stop what it requires: nobody could undo
         it from afar; and to start what shuts down, restarts or suspends the host, which `sys.reboot` is for.
         Source: `systemctl`.
