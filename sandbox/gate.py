@@ -488,37 +488,46 @@ class Gate:
 
     async def _pass_on_thread(self, entry: CallEntry, attempt: _Attempt) -> Any:
         """Pass a call that may block. Opening, deciding and performing share one visit to a thread where they can."""
-
-        def visit() -> Any:
-            with ExitStack() as targets:
-                prepared = targets.enter_context(
-                    entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt))
-                )
-                held = self._allow(entry, attempt, prepared.facts)
-                try:
-                    dry_run = self._dry_run
-                    is_dry = dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts)
-                    if entry.changes and not is_dry:  # the recorder lives on the loop, and must have it on disk first
-                        asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
-                    _go_on(attempt)
-                    if dry_run is not None and is_dry:
-                        value = dry_run.result(entry, prepared.facts)
-                    else:
-                        value = prepared.perform()
-                    if entry.gives == STREAM:
-                        value = Pump(value, self.redactor)
-                        value.prime()
-                    if entry.gives != _VALUE:
-                        taken, held = held, ()
-                        value = self._hold(
-                            Held(attempt.name, value, targets.pop_all(), taken, attempt.started_ns), loop
-                        )
-                    return value
-                finally:
-                    self.budget.release(held)
-
         loop = asyncio.get_running_loop()
-        return await VISITS.begin(visit)
+        visit = self._visit_for_value if entry.gives == _VALUE else self._visit_and_hold
+        return await VISITS.begin(partial(visit, entry, attempt, loop))
+
+    def _visit_for_value(self, entry: CallEntry, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> Any:
+        with entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
+            held = self._allow(entry, attempt, prepared.facts)
+            try:
+                return self._perform_on_thread(entry, attempt, prepared, loop)
+            finally:
+                self.budget.release(held)
+
+    def _visit_and_hold(self, entry: CallEntry, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> Held:
+        with ExitStack() as targets:
+            prepared = targets.enter_context(
+                entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt))
+            )
+            held = self._allow(entry, attempt, prepared.facts)
+            try:
+                thing = self._perform_on_thread(entry, attempt, prepared, loop)
+                if entry.gives == STREAM:
+                    thing = Pump(thing, self.redactor)
+                    thing.prime()
+                taken, held = held, ()
+                return self._hold(Held(attempt.name, thing, targets.pop_all(), taken, attempt.started_ns), loop)
+            finally:
+                self.budget.release(held)
+
+    def _perform_on_thread(
+        self, entry: CallEntry, attempt: _Attempt, prepared: PreparedCall, loop: asyncio.AbstractEventLoop
+    ) -> Any:
+        """Carry out an allowed call, or not in a dry run; give what it gives."""
+        dry_run = self._dry_run
+        is_dry = dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts)
+        if entry.changes and not is_dry:  # the recorder lives on the loop, and must have it on disk first
+            asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
+        _go_on(attempt)
+        if dry_run is not None and is_dry:
+            return dry_run.result(entry, prepared.facts)
+        return prepared.perform()
 
     def _hold(self, held: Held, loop: asyncio.AbstractEventLoop) -> Held:
         """Hold what a call gave until it is released or the run ends. Safe from any thread."""

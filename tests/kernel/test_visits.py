@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -130,6 +131,26 @@ def test_another_loop_may_use_them_and_one_that_is_gone_is_not_missed(gate: Gate
     asyncio.run(leave())
     gate.go.set()
     assert asyncio.run(_once(visits)) == 7
+
+
+def test_what_wakes_a_loop_goes_with_it() -> None:
+    """Each loop has a descriptor, for as long as no other has come after it."""
+    visits, before = Visits(), _bells()
+    for _ in range(20):
+        assert asyncio.run(_once(visits)) == 7
+        gc.collect()
+        assert _bells() == before + 1
+
+
+def _bells() -> int:
+    return sum(_leads_to(fd) == "anon_inode:[eventfd]" for fd in os.listdir("/proc/self/fd"))
+
+
+def _leads_to(fd: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:  # that of the listing itself
+        return ""
 
 
 async def _once(visits: Visits) -> int:
