@@ -28,30 +28,45 @@ def learn() -> None:
         _mounts.look()
 
 
-class resolve_at_once:  # a context, as stdlib.paths.resolve
-    """The context of the target that ``path`` names. On the event loop.
+class Opening:
+    """One path that is opened on the event loop, and let go of there; :class:`stdlib.paths.Held`."""
 
-    Raises:
-        BlockingIOError: It cannot be told without waiting that there is one, and what it is.
-    """
-
-    __slots__ = ("_follow", "_path", "_target")
+    __slots__ = ("_fd", "_flags", "path")
 
     def __init__(self, path: str, *, follow: bool = True) -> None:
-        self._path = path
-        self._follow = follow
-        self._target: Target | None = None
+        self.path = path  # as the script wrote it
+        self._flags = 0 if follow else os.O_NOFOLLOW
+        self._fd = -1  # owned; none
 
-    def __enter__(self) -> Target:
+    def open(self) -> Target:
+        """Return what the path names. Once.
+
+        Raises:
+            BlockingIOError: It cannot be told without waiting that there is something, and what it is.
+        """
         try:
-            self._target = _opened(self._path, 0 if self._follow else os.O_NOFOLLOW, self)
+            if not _mounts.are_known:
+                raise BlockingIOError
+            fd = open_cached(self.path, self._flags)
+            try:
+                if _mounts.answers_at_once(fd):
+                    real = named(fd)
+                    if not real.endswith(DELETED):
+                        target = Target(self.path, real, fd, self)
+                        self._fd = fd
+                        return target
+                raise BlockingIOError
+            except BaseException:  # of a file system that is not known: also to let go of it may take its time
+                _close_apart(fd)
+                raise
         except (OSError, OutriderError):  # the thread says what it is
             raise BlockingIOError from None
-        return self._target
 
-    def __exit__(self, *_: object) -> None:
-        with suppress(BlockingIOError):  # closed all the same
-            self.last_status()
+    def let_go(self) -> None:
+        """Close it, if that was not done."""
+        if self._fd >= 0:
+            with suppress(BlockingIOError):  # closed all the same
+                self.last_status()
 
     def last_status(self) -> os.stat_result | None:
         """Return what was opened is, and close it: one look tells both. None if that was done.
@@ -59,34 +74,35 @@ class resolve_at_once:  # a context, as stdlib.paths.resolve
         Raises:
             BlockingIOError: It cannot be told, such as of a file system that was shut down after an error of its disk.
         """
-        target, self._target = self._target, None
-        if target is None:
+        fd, self._fd = self._fd, -1
+        if fd < 0:
             return None
         try:
-            status = os.fstat(target.fd)
+            status = os.fstat(fd)
         except OSError:
-            _close_apart(target.fd)
+            _close_apart(fd)
             raise BlockingIOError from None
         if status.st_nlink:
-            os.close(target.fd)
+            os.close(fd)
         else:  # the last to let go of an object without a name frees all that it holds, on the disk as well
-            _close_apart(target.fd)
+            _close_apart(fd)
         return status
 
 
-def _opened(path: str, flags: int, held: resolve_at_once) -> Target:
-    if not _mounts.are_known:
-        raise BlockingIOError
-    fd = open_cached(path, flags)
-    try:
-        if _mounts.answers_at_once(fd):
-            real = named(fd)
-            if not real.endswith(DELETED):
-                return Target(path, real, fd, held)
-        raise BlockingIOError
-    except BaseException:  # of a file system that is not known: also to let go of it may take its time
-        _close_apart(fd)
-        raise
+class resolve_at_once(Opening):  # a context, as stdlib.paths.resolve
+    """The context of the target that ``path`` names. On the event loop.
+
+    Raises:
+        BlockingIOError: As :meth:`Opening.open`.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> Target:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
 
 
 def _close_apart(fd: int) -> None:

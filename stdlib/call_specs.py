@@ -65,7 +65,7 @@ class Decided:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-PrepareAtOnce = Callable[[Host, RunContext, dict[str, Any], Passage], AbstractContextManager["Prepared"]]
+PrepareAtOnce = Callable[[Host, RunContext, dict[str, Any], Passage], AbstractContextManager["Prepared | _LookedAt"]]
 Decides = Callable[[Host, Mapping[str, Any]], Decided]
 
 
@@ -197,7 +197,7 @@ class CallSpec:
 
     def _open_at_once(
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
-    ) -> AbstractContextManager[Prepared]:
+    ) -> AbstractContextManager[Prepared | _LookedAt]:
         if self._is_of_one_path and self.implementation is not None:
             return _LookedAt(self.implementation, bound[self._names[0]], follow=self.follows)
         return _Opened(self, host, run, passage, dict(bound), [], at_once.resolve_at_once)
@@ -316,24 +316,32 @@ class _Reaching(AtHand):
             _error.target = self._target
 
 
-class _LookedAt:
-    """The context of a call that only looks at one object, on the event loop; all others have :class:`_Opened`."""
+class _LookedAt(at_once.Opening):
+    """The context of a call that only looks at one object, on the event loop; all others have :class:`_Opened`.
 
-    __slots__ = ("_asked", "_held", "_implementation")
+    It is what it prepares as well: most of the time of these calls goes into objects that each of them makes.
+    """
 
-    def __init__(self, implementation: Callable[..., Any], asked: str, *, follow: bool) -> None:
+    __slots__ = ("_implementation", "_target", "facts")
+
+    def __init__(self, implementation: Callable[..., Any], path: str, *, follow: bool) -> None:
+        super().__init__(path, follow=follow)
         self._implementation = implementation
-        self._asked = asked
-        self._held = at_once.resolve_at_once(asked, follow=follow)
+        self._target: Target
+        self.facts: tuple[Facts, ...]
 
-    def __enter__(self) -> Prepared:
-        target = self._held.__enter__()
-        return Prepared((Facts(path=target.real),), partial(self._implementation, target))
+    def perform(self) -> Any:
+        return self._implementation(self._target)
+
+    def __enter__(self) -> _LookedAt:
+        target = self._target = self.open()
+        self.facts = (Facts(target.real),)
+        return self
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         if error is not None and isinstance(error, OutriderError) and error.path is None:
-            error.path = self._asked
-        self._held.__exit__()
+            error.path = self.path
+        self.let_go()
 
 
 class _Opened:

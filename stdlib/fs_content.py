@@ -36,21 +36,20 @@ Offset = Annotated[int, Bounds(0, MAX_OFFSET, "bytes")]
 Encoding = Literal["auto", "utf-8", "latin-1", "utf-16", "bytes"]
 
 
-def opened_file(path: Target, status: os.stat_result | None = None) -> Opened:
+def opened_file(path: Target) -> Opened:
     """Return a context of a descriptor of a regular file, for reading.
-
-    Args:
-        path: Of the file.
-        status: What it is, where that was asked already.
 
     Raises:
         NotFoundError: There is nothing.
         ArgumentError: It is no regular file.
     """
-    status = status or path.status()
+    return Opened(_reopened_file(path, path.status()))
+
+
+def _reopened_file(path: Target, status: os.stat_result) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise ArgumentError(f"path: {path.asked} is not a regular file", parameter="path")
-    return path.opened(os.O_RDONLY, status)
+    return path.reopened(os.O_RDONLY, status)
 
 
 def read_at(fd: int, length: int, offset: int, shown: str, size: int | None = None) -> bytes:
@@ -98,11 +97,15 @@ def read(
     With ``encoding`` the bytes are taken as text of that encoding, what does not fit replaced by U+FFFD, or given as
     they are (bytes).
     """
-    if not path.exists:
+    status = path.status_if_any()
+    if status is None:
         return None
-    status = path.status()
-    with opened_file(path, status) as fd:
-        return decoded(read_at(fd, int(length), int(offset), path.asked, status.st_size), encoding)
+    fd = _reopened_file(path, status)
+    try:
+        data = read_at(fd, int(length), int(offset), path.asked, status.st_size)
+    finally:
+        os.close(fd)
+    return decoded(data, encoding)
 
 
 @call(

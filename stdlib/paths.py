@@ -27,6 +27,7 @@ from kernel.files import (
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
 
 MAX_OPENINGS = 16  # of one path that is replaced between being opened and being named
+_ALWAYS = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY  # flags of what is opened for use
 DELETED = " (deleted)"  # what the kernel puts behind a name that is not the object's any more; proc_pid_fd(5)
 
 
@@ -73,6 +74,10 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
         """Return what the opened object is."""
         return os.fstat(self.present().fd)
 
+    def status_if_any(self) -> os.stat_result | None:
+        """Return what the opened object is, None for what is missing."""
+        return os.fstat(self.fd) if self.fd >= 0 else None
+
     def last_status(self) -> os.stat_result | None:
         """Return what the opened object is, None for what is missing; nothing more may be asked about it after that.
 
@@ -81,7 +86,7 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
         """
         if self.held is not None:
             return self.held.last_status()
-        return os.fstat(self.fd) if self.exists else None
+        return self.status_if_any()
 
     def opened(self, flags: int, status: os.stat_result | None = None) -> Opened:
         """Return a context of a descriptor of the very same object, open for use. Only files and directories open.
@@ -95,14 +100,17 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
             ArgumentError: Neither a regular file nor a directory.
             UnavailableError: The system refuses.
         """
-        mode = (status or self.status()).st_mode
+        return Opened(self.reopened(flags, status or self.status()))
+
+    def reopened(self, flags: int, status: os.stat_result) -> int:
+        """Return what :meth:`opened` does without the context: a descriptor that the caller closes."""
+        mode = status.st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise ArgumentError(f"{self.asked} is neither a regular file nor a directory", parameter="path")
         try:
-            fd = os.open(f"/proc/self/fd/{self.fd}", flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+            return os.open(f"/proc/self/fd/{self.fd}", flags | _ALWAYS)
         except OSError as error:
             raise failure(error, self.asked) from None
-        return Opened(fd)
 
 
 class Opened:
