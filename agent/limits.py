@@ -41,6 +41,13 @@ MAX_CLOCK_SKEW_S: Final = 300.0  # more difference to the server's clock than th
 # --- memory ----------------------------------------------------------------------------------------------------------
 GC_THRESHOLDS: Final = (10_000, 20, 20)  # objects made, then rounds; a run makes some thousands, few of them in circles
 
+# --- threads of calls ------------------------------------------------------------------------------------------------
+# Of kernel.visits.MAX_THREADS, 64: four who visit what never answers leave the others some. Not measured.
+MAX_RUN_VISITS: Final = 8  # of one run at once; one call, and streams that are read ahead or closed
+MAX_SCRIPT_VISITS: Final = 16  # of all runs of one script, those that are over included
+MAX_SESSION_VISITS: Final = 16  # of one session, whose transfers go on side by side
+MAX_PERSON_VISITS: Final = 24  # of all sessions of one person
+
 # --- bundles ---------------------------------------------------------------------------------------------------------
 SANDBOX_START_TIMEOUT_S: Final = 30.0  # for a cold start from a slow disk; 0.3 s when warm
 MAX_SANDBOX_START_TIMEOUT_S: Final = 600.0  # runs wait so long before they are told that there is no sandbox

@@ -25,8 +25,10 @@ from agent.live_admission import Opening, Wish, admit
 from agent.logs import LOG
 from agent.nonces import Nonces
 from agent.recorder import Recorder
+from agent.shares import Shares
 from agent.spool import Spool
 from agent.trusting import Freeze, Trust, check_not_frozen
+from kernel.visits import Account, count_for
 from policies.ceiling import Consent
 from policies.decide import decide_below, decide_effective, never
 from policies.model import Facts, Verdict
@@ -82,6 +84,7 @@ class LiveSession:
     calls: int = 0
     told: dict[str, Callable[[], Any]] = field(default_factory=dict)  # what acts have to say at its end, by name
     warn: Callable[[str], None] | None = None  # tells whoever is in it, if there is a way to
+    accounts: tuple[Account, ...] = ()  # what its calls have threads of
     warned_of: tuple[str, float] | None = None  # of which end, so that it is told once
 
     @property
@@ -101,6 +104,7 @@ class LiveSession:
         """
         self.touch()
         self.calls += 1
+        count_for(*self.accounts)
         reply = await self.gate.call(name, [], dict(arguments))
         self.touch()
         if reply.error is not None:
@@ -159,6 +163,7 @@ class LiveSessions:
         self._opening: dict[str, str] = {}  # on their way, with whose they are
         self._unwanted: dict[str, str] = {}  # of those, the ones that were closed already, and why
         self._is_closing = False
+        self._shares = Shares()
         self._endings: set[asyncio.Task[None]] = set()
 
     @property
@@ -375,9 +380,11 @@ class LiveSessions:
             never=partial(never, effective),
             redactor=context.redactor, on_close=context.end, asker=ask,
         )  # fmt: skip
-        return LiveSession(opening, gate, context, now_s, ends_s, now_s)
+        accounts = self._shares.of_session(wish.principal)
+        return LiveSession(opening, gate, context, now_s, ends_s, now_s, accounts=accounts)
 
     async def _serve(self, session: LiveSession, act: Act, pipe: Pipe) -> None:
+        count_for(*session.accounts)
         code = "closed"  # what the peer hears of an act that was ended
         try:
             await act(session, pipe)
@@ -408,6 +415,7 @@ class LiveSessions:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        count_for(*session.accounts)  # also what closes things may wait for ever
         await session.gate.close()
         self._consents.forget(session.id)
         now_us, seconds = self._clock.time_us(), time.monotonic() - session.opened_s

@@ -19,6 +19,8 @@ from agent.recorder import Recorder
 from agent.results import Ending
 from agent.runs import RunRequest
 from agent.secrets import Secrets
+from agent.shares import Shares
+from kernel.visits import count_for
 from policies.decide import decide_below, decide_effective, never
 from policies.dry import only_reads
 from policies.model import Facts, Verdict
@@ -67,6 +69,7 @@ class Worker:
         self._nesting = nesting
         self._blobs = blobs
         self._consents = consents
+        self._shares = Shares()
 
     async def run(self, request: RunRequest, admitted: Admitted, durable: Awaitable[None]) -> Ending:
         """Run it to its end.
@@ -91,6 +94,7 @@ class Worker:
         budget = Budget(limits)
         # The name that an author was proved to hold; what is in the worker has no say in it.
         name = admitted.proved.name
+        count_for(*self._shares.of_run(name))
         context = RunContext(
             admitted.parameters,
             principal=request.principal,

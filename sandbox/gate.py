@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from kernel.visits import VISITS
+from kernel.visits import VISITS, stuck
 from protocol.errors import (
     BudgetError,
     DeadlineError,
@@ -75,6 +75,8 @@ PROOFS: Final = ("old_hash", "new_hash", "journal")  # fields of results of chan
 MAX_PROOF_CHARS: Final = 128  # of one of them: a SHA-256 in hexadecimal digits has 64
 DRY: Final = "dry"  # the outcome of a call that a dry run did not carry out
 RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
+VISITED: Final = "visits"  # the budget of threads that wait; see ``kernel.visits``
+STUCK_S: Final = 10.0  # that all of somebody's threads are away, for a further call to be refused and not to wait
 _ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
 MAX_QUESTIONS: Final = 4  # of one call; what is opened may be another thing each time
 _SHOWN: Final = 120  # characters of what was asked for, in a reason
@@ -442,6 +444,7 @@ class Gate:
         looks_up = entry.looks_up
         if not (looks_up is True or (looks_up and any(attempt.arguments.get(name) for name in looks_up))):
             return prepare()
+        _check_visits(attempt)
         preparing = VISITS.begin(prepare)
         try:
             return await asyncio.shield(preparing)
@@ -490,6 +493,7 @@ class Gate:
         """Pass a call that may block. Opening, deciding and performing share one visit to a thread where they can."""
         loop = asyncio.get_running_loop()
         visit = self._visit_for_value if entry.gives == _VALUE else self._visit_and_hold
+        _check_visits(attempt)
         return await VISITS.begin(partial(visit, entry, attempt, loop))
 
     def _visit_for_value(self, entry: CallEntry, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> Any:
@@ -707,6 +711,15 @@ def _asked_for(arguments: dict[str, Any]) -> str:
     first = next(iter(arguments.values()), None)
     text = " ".join(item for item in first if isinstance(item, str)) if isinstance(first, list) else first
     return f" {text[:_SHOWN]}" if isinstance(text, str) and text else ""
+
+
+def _check_visits(attempt: _Attempt) -> None:
+    """Return if the call may take a thread: not where all that its run, script or session may have never come back."""
+    full = stuck(STUCK_S)
+    if full is not None:
+        attempt.rule = RULE_BUDGET
+        told = f"{full.held} visits of {full.name} to files that do not answer have not come back"
+        raise BudgetError(f"{VISITED}: {told}, the limit is {full.most}", budget=VISITED)
 
 
 def _denial(name: str, facts: Facts, verdict: Verdict, answer: str = NOBODY_TO_ASK) -> DeniedError:

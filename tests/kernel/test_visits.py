@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kernel.visits import MAX_THREADS, Visits
+from kernel.visits import MAX_THREADS, Account, Visits, count_for, stuck
 
 
 class Gate:
@@ -86,6 +87,60 @@ async def test_what_waits_for_a_thread_goes_in_order_and_not_if_it_was_cancelled
         if visits.threads == 1:
             break
     assert visits.threads == 1
+
+
+async def on_account(visits: Visits, function: Callable[[], Any], *accounts: Account) -> asyncio.Future[Any]:
+    """Begin a visit in a task of its own, for these accounts."""
+
+    async def begin() -> list[asyncio.Future[Any]]:
+        count_for(*accounts)
+        return [visits.begin(function)]
+
+    (begun,) = await asyncio.create_task(begin())
+    return begun
+
+
+async def test_who_visits_what_never_answers_holds_up_nobody_else(gate: Gate) -> None:
+    """Beyond their share they wait while others go by; what comes back lets the next of them begin."""
+    visits, done = Visits(max_threads=4, kept_threads=1), []
+    run, script = Account("run", 3), Account("script", 2)
+    away = [await on_account(visits, gate.stay, run, script) for _ in range(2)]
+    late = [await on_account(visits, partial(done.append, number), run, script) for number in range(4)]
+    late[1].cancel()
+    assert (run.held, script.held, visits.threads) == (2, 2, 2)
+    assert [await visits.begin(lambda: 1) for _ in range(10)] == [1] * 10
+    assert [await await_it for await_it in [await on_account(visits, lambda: 2, run) for _ in range(3)]] == [2] * 3
+    assert done == []
+    gate.go.set()
+    await asyncio.gather(*away, *late, return_exceptions=True)
+    assert sorted(done) == [0, 2, 3]
+    assert (run.held, script.held) == (0, 0)
+
+
+async def test_an_account_is_told_as_stuck_once_it_is_full_for_a_while(gate: Gate) -> None:
+    """And no longer than that: what moves is not stuck."""
+    visits, mine, others = Visits(), Account("mine", 1), Account("others", 1)
+
+    async def told(account: Account, longer_than_s: float) -> Account | None:
+        count_for(account)
+        return stuck(longer_than_s)
+
+    away = await on_account(visits, gate.stay, mine)
+    assert await asyncio.create_task(told(mine, 0.0)) is mine
+    assert await asyncio.create_task(told(mine, 60.0)) is None
+    assert await asyncio.create_task(told(others, 0.0)) is None
+    assert stuck(0.0) is None
+    gate.go.set()
+    await away
+    assert await asyncio.create_task(told(mine, 0.0)) is None
+
+
+async def test_what_fails_gives_back_what_it_counted_for() -> None:
+    visits, mine = Visits(), Account("mine", 1)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            await (await on_account(visits, lambda: 1 // 0, mine))
+    assert mine.held == 0
 
 
 async def test_a_visit_that_nobody_waits_for_goes_on_to_its_end(gate: Gate) -> None:
@@ -188,6 +243,7 @@ async def test_all_of_them_can_be_waited_for(gate: Gate) -> None:
 CHANGING = """
 import asyncio, sys, threading
 from pathlib import Path
+from typing import Any
 from kernel.visits import VISITS
 
 def change(inside, left):
