@@ -17,7 +17,9 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,6 +28,7 @@ from agent.files import write_durably
 from agent.link import Connection, RefusedError
 from agent.logs import LOG
 from agent.recorder import Recorder
+from kernel.visits import begun_apart
 from protocol.errors import (
     ConflictError,
     DeadlineError,
@@ -42,6 +45,7 @@ from protocol.limits import MAX_BLOB_BYTES
 from protocol.pipes import GivenUpError, Pipe
 from protocol.transfer import GET, PIECE_BYTES, PREFIX, PUT, Header, Receiving, Sending
 from stdlib.blobs import Brought, Draft, Room, check_size, forget_drafts
+from stdlib.lending import on_thread
 
 _T = TypeVar("_T")
 _CONTENT: Final = re.compile(r"[0-9a-f]{64}")
@@ -143,9 +147,9 @@ class HostBlobs:
         blob, size = draft.hash, draft.size_bytes
         async with self._moving:
             if blob not in self._queued and len(self._queued) >= limits.MAX_QUEUED_BLOBS:
-                await asyncio.to_thread(draft.discard)
+                await begun_apart(draft.discard)
                 raise UnavailableError(f"{limits.MAX_QUEUED_BLOBS} blobs wait for the server already")
-            await asyncio.to_thread(self._enqueue, draft, about)
+            await begun_apart(self._enqueue, draft, about)
             if blob in self._queued:
                 self._room.give(size)  # the same again: it lies there once
             self._queued[blob] = size
@@ -163,7 +167,7 @@ class HostBlobs:
         """Return what sends a blob; one task however many wait."""
         task = self._sending.get(blob)
         if task is None:
-            task = self._sending[blob] = asyncio.create_task(self._send(blob))
+            task = self._sending[blob] = asyncio.create_task(self._send(blob), context=Context())  # for nobody alone
             task.add_done_callback(lambda done: self._sent(blob, done))
         return task
 
@@ -204,7 +208,7 @@ class HostBlobs:
         except OSError as error:
             raise ProtocolError(f"the outbox has lost {blob}: {error.strerror}") from None
         try:
-            offer = {"hash": blob, "size": size, **asdict(await asyncio.to_thread(self._about, blob))}
+            offer = {"hash": blob, "size": size, **asdict(await begun_apart(self._about, blob))}
             answer = await _asked(connection, "blob.offer", offer)
             if answer.get("held") is True:
                 return
@@ -213,7 +217,7 @@ class HostBlobs:
                 sending = Sending(header)
                 while not sending.is_done:
                     at, wanted = sending.wanted()
-                    sending.feed(await asyncio.to_thread(os.pread, fd, wanted, at))
+                    sending.feed(await on_thread(partial(_read, wanted, at), Brought(blob, size, fd)))
                     await _moving(pipe.write(sending.pending))
                     sending.sent(wanted)
                 pipe.finish()
@@ -249,7 +253,12 @@ class HostBlobs:
 
     async def _arrived(self, blob: str, size: int) -> int:
         """Return a file without a name that holds the whole blob."""
-        fd = await asyncio.to_thread(self._nameless)
+        making = begun_apart(self._nameless)
+        try:
+            fd = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_close)
+            raise
         try:
             receiving = Receiving(Header(blob, size, 0))
             while True:
@@ -282,7 +291,7 @@ class HostBlobs:
             while pieces := await _moving(pipe.gather(PIECE_BYTES)):
                 data, at = b"".join(pieces), receiving.position
                 receiving.take(data)
-                await asyncio.to_thread(_write, fd, data, at)
+                await on_thread(partial(_write, data, at), Brought(header.hash, header.size, fd))
 
     async def _another(self, lost: Connection) -> None:
         """Wait for another connection than the one that was lost."""
@@ -364,11 +373,21 @@ async def _asked(connection: Connection, method: str, body: dict[str, Any]) -> d
     return answer
 
 
-def _write(fd: int, data: bytes, position: int) -> None:
+def _close(making: asyncio.Future[int]) -> None:
+    """Close a file that nobody waits for any more."""
+    if not making.cancelled() and making.exception() is None:
+        os.close(making.result())
+
+
+def _read(size: int, position: int, blob: Brought) -> bytes:
+    return os.pread(blob.fd, size, position)
+
+
+def _write(data: bytes, position: int, blob: Brought) -> None:
     view = memoryview(data)
     try:
         while view:
-            size = os.pwrite(fd, view, position)
+            size = os.pwrite(blob.fd, view, position)
             position, view = position + size, view[size:]
     except OSError as error:
         raise UnavailableError(f"a blob cannot be written on this host: {error.strerror}") from None

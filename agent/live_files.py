@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from agent.live import LiveSession
 from agent.live_calls import send_failure
+from kernel.visits import begun_apart
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
 from protocol.frames import decode
 from protocol.limits import MAX_STREAM_DATA_BYTES
@@ -149,7 +150,7 @@ async def serve_state(session: LiveSession, pipe: Pipe) -> None:
     """Say how many bytes of an upload are here, and their hash."""
     try:
         held = _upload(session, pipe.header)
-        await pipe.send(["value", await asyncio.to_thread(_state, held)])
+        await pipe.send(["value", await begun_apart(_state, held)])
     except OutriderError as error:
         await send_failure(pipe, error)
 

@@ -6,14 +6,16 @@ import asyncio
 import hashlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from peers import Pipe
 from premises import Premises, until
 
-from agent import limits
+from agent import blobs, limits
 from agent.blobs import About, HostBlobs
 from agent.link import Connection
 from agent.shipping import Shipper
@@ -21,6 +23,7 @@ from protocol import link as events
 from protocol.errors import NotConnectedError, NotFoundError, OutriderError, TooLargeError, TrustError, UnavailableError
 from protocol.link import Link, Role
 from protocol.transfer import GET, PUT, Header, Receiving, Sending
+from stdlib.blobs import Brought
 
 DATA = bytes(range(256)) * 8192  # two megabytes: eight windows
 ABOUT = About("disk.img", "run_1", "checks/disk")
@@ -314,3 +317,48 @@ async def test_whoever_is_cancelled_loses_nothing(rig: Rig) -> None:
     await asyncio.wait([bringing])
     await until(lambda: not rig.blobs.used_bytes)
     assert rig.files() == []
+
+
+async def test_threads_that_the_loop_has_for_itself_are_not_needed(rig: Rig) -> None:
+    """A handful, which look-ups of names and files that never answer may have taken."""
+    go, taken = threading.Event(), threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    asyncio.get_running_loop().run_in_executor(None, lambda: (taken.set(), go.wait(60)))
+    try:
+        assert taken.wait(60)
+        rig.connect()
+        assert await rig.keep(DATA) == named(DATA)
+        assert await rig.bring(named(DATA)) == DATA
+    finally:
+        go.set()
+
+
+async def test_who_is_cancelled_leaves_no_thread_with_a_file_of_somebody_else(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of a file that was closed is soon another one's: what a thread still writes must not go there."""
+    rig.connect()
+    await rig.keep(DATA)
+    go, written = threading.Event(), asyncio.Event()
+    loop, real, found = asyncio.get_running_loop(), blobs._write, list[int]()
+
+    def write(data: bytes, position: int, blob: Brought) -> None:
+        loop.call_soon_threadsafe(written.set)
+        assert go.wait(60)
+        found.append(os.fstat(blob.fd).st_size)  # it is open, and nobody else's: nothing was written yet
+        real(data, position, blob)
+
+    monkeypatch.setattr(blobs, "_write", write)
+    bringing = asyncio.create_task(rig.bring(named(DATA)))
+    await written.wait()
+    bringing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await bringing
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+    go.set()
+    while not found:
+        await asyncio.sleep(0)
+    assert found == [0]
+    for fd in others:
+        os.close(fd)
+    assert rig.blobs.used_bytes == 0

@@ -1,4 +1,4 @@
-"""Calls wait for other machines on threads of their own, never on those that the event loop has for itself."""
+"""What may wait for disks and other machines has threads of its own, never those that the event loop has for itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("kernel", "sandbox", "stdlib")
+PACKAGES = ("kernel", "sandbox", "stdlib", "agent")
 FILES = sorted(path.relative_to(ROOT) for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
 #: A call of whoever embeds the sandbox: what that may wait for is theirs to know.
 OTHERS = {Path("sandbox/embedding.py")}
@@ -28,7 +28,7 @@ def threads_of_the_loop(tree: ast.AST) -> list[int]:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path not in OTHERS], ids=str)
-def test_no_call_takes_a_thread_of_the_loop(path: Path) -> None:
+def test_nothing_takes_a_thread_of_the_loop(path: Path) -> None:
     """docs/decisions/0034-threads-for-visits.md says why."""
     assert threads_of_the_loop(ast.parse((ROOT / path).read_text(encoding="utf-8"))) == []
 
