@@ -74,6 +74,7 @@ class Seat:
         self.exit: dict[str, Any] | None = None  # how it ended
         self.listeners: set[Callable[[bytes | None], None]] = set()  # on this host; None is the end
         self._terminal = terminal
+        self._loop = asyncio.get_running_loop()
         self._recorder = recorder
         self._began_s = time.monotonic()
         self._events: deque[list[Any]] = deque(maxlen=MAX_EVENTS)
@@ -124,7 +125,7 @@ class Seat:
             await self._wishes.serve(self._root, self._wished, lambda: self.watchers > 0)
         beside = [asyncio.create_task(work()) for work in (self._look, self._feed)]
         try:
-            await self._terminal.follow(self._printed, self._room)
+            await self._terminal.follow(self._printed, self.backlog.room)
             ended = await self._ended()
             self._followed.look()
             self._followed.end()
@@ -143,19 +144,11 @@ class Seat:
             self._work.set()
             await asyncio.gather(*beside, return_exceptions=True)
 
-    @property
-    def _room(self) -> int:
-        """Bytes that may be read of the program."""
-        return self.backlog.room
-
     def _printed(self, data: bytes) -> int:
         """Take what was printed, and send it if it may go; return how much more there is room for."""
-        self._take(data)
-        self._push()
-        return self._room
-
-    def _take(self, data: bytes) -> None:
-        self.backlog.add(self.now_us(), data)
+        if not self._passed_on(data):
+            self.backlog.add(self.now_us(), data)
+            self._push()
         self._digest.update(data)
         if not self._digest_due_s:
             self._digest_due_s = time.monotonic() + DIGEST_S
@@ -164,6 +157,35 @@ class Seat:
         self._is_busy = True  # but nobody did anything: what is printed keeps no session open
         for listener in self.listeners:
             listener(data)
+        return self.backlog.room
+
+    def _passed_on(self, data: bytes) -> bool:
+        """Send what was printed if it may go and nothing is before it; return whether it was taken for that.
+
+        It is what :meth:`_push` would come to, in few steps for a key.
+        """
+        pipe = self._attached
+        if (
+            pipe is None or not self._may_push or self._held_back is not None or self._events
+            or self._taken - self._told_taken >= INPUT_WINDOW_BYTES // STEPS
+        ):  # fmt: skip
+            return False
+        now_s = self._loop.time()
+        if now_s < self._may_send_s:
+            return False
+        chunk = self.backlog.pass_on(round((time.monotonic() - self._began_s) * 1_000_000), data)
+        if chunk is None:
+            return False
+        self._may_send_s = now_s + GATHER_S
+        self._held_back = message = packed_output(chunk)
+        try:
+            if pipe.write_now(message):
+                self._held_back = None
+                return True
+        except OutriderError:  # as in _push
+            LOG.debug("session %s: the pipe of a terminal ended", self.session.id)
+        self._work.set()
+        return True
 
     async def _ended(self) -> dict[str, Any]:
         try:
@@ -231,7 +253,7 @@ class Seat:
         self._work.set()  # whoever serves the older one finds out
         self._wants_typed = wants_typed
         self.backlog.resume(offset)
-        self._terminal.go_on(self._room)
+        self._terminal.go_on(self.backlog.room)
         self._taken = self._told_taken = 0
         self._may_send_s = 0.0
         listening = asyncio.create_task(self._listen(pipe))
@@ -254,11 +276,10 @@ class Seat:
         unsent = self.backlog.unsent_bytes
         if not unsent:
             return None
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
+        now_s = self._loop.time()
         if now_s < self._may_send_s and unsent < GATHER_BYTES and self.exit is None:
             if self._due is None:
-                self._due = loop.call_at(self._may_send_s, self._look_again)
+                self._due = self._loop.call_at(self._may_send_s, self._look_again)
             return None
         chunk = self.backlog.next()
         if chunk is None:
@@ -313,14 +334,14 @@ class Seat:
 
     def _hear(self, message: tuple[str, list[Any]]) -> bool:
         word, values = message
-        if word == "ack":
-            self.backlog.confirm(values[0])
-            self._terminal.go_on(self._room)
-        elif word == "input":
+        if word == "input":
             self._typed(*values)
+        elif word == "ack":
+            self.backlog.confirm(values[0])
+            self._terminal.go_on(self.backlog.room)
         elif word == "window":
             self.backlog.widen(values[0])
-            self._terminal.go_on(self._room)
+            self._terminal.go_on(self.backlog.room)
         elif word == "resize":
             self._terminal.resize(Size(*values))
         elif word == "signal":

@@ -39,6 +39,14 @@ class Transport(Protocol):
         """Whether :meth:`send_now` may be called: what is sent goes at once, and does not wait for the peer to read."""
         return False
 
+    def _refuse(self, _frame: bytes) -> bool:
+        return False
+
+    @property
+    def offer(self) -> Callable[[bytes], bool]:
+        """What sends a frame in this turn of the loop if :attr:`may_send`, and returns whether it did."""
+        return self._refuse
+
     def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
         """Send one frame, maybe in two pieces, in this turn of the loop; of no effect if the connection is gone."""
 

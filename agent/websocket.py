@@ -103,6 +103,11 @@ class WebSocketTransport(Transport):
         except ConnectionClosed as error:
             raise _closed(error) from error
 
+    @property
+    def offer(self) -> Callable[[bytes], bool]:
+        """What sends a frame at once, if it goes; returns whether it does."""
+        return self._connection.offer
+
     def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
         """Send one frame, which may be in two pieces; it is dropped if the connection is closing."""
         self._connection.send_now(frame, rest)

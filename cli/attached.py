@@ -28,7 +28,7 @@ from cli.company import Company
 from cli.escapes import HELP, Escapes
 from cli.failures import from_problem, from_refusal
 from cli.settings import Context
-from cli.talk import Talk
+from cli.talk import ESCAPE, Talk
 from cli.wired import Wired
 from cli.wishes import Wishes
 from protocol.errors import UnavailableError
@@ -205,7 +205,7 @@ class Attached:
 
         Much of it at once only as long as the terminal is quick.
         """
-        if not self._talk.may_show.is_set() or (len(message) > WRITE_BYTES and not self._is_quick):
+        if not self._talk.is_ours or (len(message) > WRITE_BYTES and not self._is_quick):
             return False
         data = memoryview(message)[OFFSET_BYTES:]
         began_s = time.monotonic()
@@ -236,7 +236,8 @@ class Attached:
         if self._offset - self._told >= SEEN_BYTES:
             self._told = self._offset
             self._tell(type="seen", offset=self._offset)
-        self._talk.look_for_screen(message)
+        if ESCAPE in message:
+            self._talk.look_for_screen(message)
 
     def _hear(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -334,7 +335,7 @@ class Attached:
                 self._typed.append(_EOT)
                 self._work.set()
             return
-        for part in self._escapes.feed(data) if self._on_terminal else [data]:
+        for part in self._escapes.feed(data) if self._on_terminal else (data,):
             if isinstance(part, str):
                 self._command(part)
             elif self._wanted.types and self._socket is not None:  # what is typed into a dead line is lost, as ever
@@ -347,8 +348,7 @@ class Attached:
     def _type(self, socket: Wired, data: bytes) -> None:
         """Send what was typed, at once if nothing waits before it."""
         may_go = not (self._typed or self._texts) and self._sent - self._taken < INPUT_WINDOW_BYTES
-        if may_go and socket.may_send:
-            socket.send_now(data)
+        if may_go and socket.offer(data):
             self._sent += len(data)
         else:
             self._typed.append(data)

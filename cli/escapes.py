@@ -29,6 +29,9 @@ class Escapes:
 
     def feed(self, data: bytes) -> list[bytes | str]:
         """Return bytes to be typed and commands (one of ``COMMANDS``) in the order in which they came."""
+        if len(data) == 1 and data[0] != _TILDE and not self._has_tilde:  # a key, in few steps
+            self._is_at_start = data[0] in _LINE_ENDS
+            return [data]
         found: list[bytes | str] = []
         typed = bytearray()
         for byte in data:

@@ -112,7 +112,10 @@ class Keys:
         self._is_reading = False
 
     def _ready(self) -> None:
-        data = _read()
+        try:
+            data = os.read(0, READ_BYTES)
+        except OSError:
+            data = b""
         if not data:
             self.stop()
         self._take(data)

@@ -12,7 +12,7 @@ from cli import keyboard
 from protocol.plain_text import one_line
 
 MOST_HELD: Final = 21  # lines; of more, the newest
-_ESCAPE: Final = b"\x1b"
+ESCAPE: Final = b"\x1b"
 _SCREEN: Final = b"\x1b[?"  # how all of these begin
 _SCREEN_ON: Final = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
 _SCREEN_OFF: Final = (b"\x1b[?1049l", b"\x1b[?47l", b"\x1b[?1047l")
@@ -23,7 +23,8 @@ class Talk:
 
     def __init__(self) -> None:
         self.has_screen = False  # whether a program there has the whole of it
-        self.may_show = asyncio.Event()  # whether this terminal is ours, also for output
+        self.is_ours = True  # this terminal, also for output
+        self.may_show = asyncio.Event()  # set while it is
         self.may_show.set()
         self._held: list[str] = []
 
@@ -36,7 +37,7 @@ class Talk:
 
     def look_for_screen(self, output: bytes) -> None:
         """Learn from output that was shown whether a program has taken the whole screen, or given it back."""
-        if _ESCAPE not in output or _SCREEN not in output:  # the first is found without looking at each byte by itself
+        if ESCAPE not in output or _SCREEN not in output:  # the first is found without looking at each byte by itself
             return
         on = max(output.rfind(each) for each in _SCREEN_ON)
         off = max(output.rfind(each) for each in _SCREEN_OFF)
@@ -46,10 +47,12 @@ class Talk:
 
     def give_away(self) -> None:
         """Let something else have this terminal, until :meth:`take_back`."""
+        self.is_ours = False
         self.may_show.clear()
 
     def take_back(self) -> None:
         """Show and say again, beginning with what waited."""
+        self.is_ours = True
         self.may_show.set()
         self.say_held()
 

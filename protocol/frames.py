@@ -35,6 +35,8 @@ _FIXED |= {0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 _SIZED = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bin 8/16/32, str 8/16/32: width of the length
 _UNSIGNED = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}  # unsigned integers, by their marker
 BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4}  # width of the length of a blob, by its marker
+SHORT_BLOB = 0xC4  # the first of these
+SHORT_BLOBS = tuple(bytes((SHORT_BLOB, size)) for size in range(1 << 8))  # what stands before a blob, by its size
 
 
 def encode(
@@ -326,7 +328,7 @@ class LengthPrefixed:
 def blob_head(size: int) -> bytes:
     """Return what stands before a blob (MessagePack specification, "bin format family")."""
     if size < 1 << 8:
-        return bytes((0xC4, size))
+        return SHORT_BLOBS[size]
     if size < 1 << 16:
         return b"\xc5" + size.to_bytes(2, "big")
     return b"\xc6" + size.to_bytes(4, "big")

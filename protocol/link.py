@@ -42,6 +42,7 @@ from protocol.events import (
     StreamReset,
     StreamWritable,
 )
+from protocol.frames import SHORT_BLOB
 from protocol.messages import Kind
 from protocol.outbox import Outbox, Pieces
 from protocol.streams import Stream
@@ -78,6 +79,7 @@ class Link:
         self._next_record = next_record
         self._acknowledged = next_record - 1
         self._streams: dict[int, Stream] = {}
+        self._newest: Stream | None = None  # one of these: bytes came for it last
         self._next_stream = 1 if role is Role.AGENT else 2
         self._last_peer_stream = 0
         self._next_request = 1
@@ -163,15 +165,27 @@ class Link:
         self._out.stream(stream)
         return size
 
-    def send_at_once(self, number: int, data: bytes | memoryview) -> bytes | None:
-        """Return the frame that sends all of ``data``, if nothing waits before it and the stream's credit is enough.
+    def send_at_once(self, number: int, data: bytes | memoryview, offer: Callable[[bytes], bool]) -> bool:
+        """Send all of ``data`` in one frame, if nothing waits before it and the stream's credit is enough.
 
-        Whoever gets it must send it before anything else. None: nothing is to be sent, and :meth:`send` says why not.
+        Args:
+            number: The stream.
+            data: Its bytes.
+            offer: Sends a frame before anything else, or does not; returns whether it did.
+
+        Returns:
+            Whether it was sent. If not, nothing has happened, and :meth:`send` says why.
         """
         stream = self._streams.get(number)
         if stream is None or not stream.may_send or self.close_code is not None or not self._out.is_empty:
-            return None
-        return stream.at_once(data)
+            return False
+        size = len(data)
+        if not 0 < size <= stream.send_credit or size > limits.MAX_STREAM_DATA_BYTES:
+            return False
+        if not offer(messages.data_frame(stream.head, data)):
+            return False
+        stream.send_credit -= size
+        return True
 
     def credit(self, number: int) -> int:
         """Return how many bytes the peer's credit allows on a stream now; errors as in :meth:`send`."""
@@ -295,22 +309,30 @@ class Link:
         Returns:
             None if it is anything else, or not as it must be: then :meth:`receive` takes it, and nothing has happened.
         """
-        place = messages.data_at(frame)
-        if place is None or self.close_code is not None:
-            return None
-        number, begin = place
-        stream = self._streams.get(number)
+        stream = self._newest
+        begin = 0 if stream is None else len(stream.head) + 2
         size = len(frame) - begin
-        if stream is None or not stream.may_receive or size > stream.receive_credit:
+        if (
+            stream is None or size < 1 or not frame.startswith(stream.head)
+            or frame[begin - 2] != SHORT_BLOB or frame[begin - 1] != size
+        ):  # fmt: skip  # not a few bytes more for the same stream, as of a key
+            place = messages.data_at(frame)
+            if place is None:
+                return None
+            number, begin = place
+            stream, size = self._streams.get(number), len(frame) - begin
+        if stream is None or not stream.may_receive or size > stream.receive_credit or self.close_code is not None:
             return None
+        self._newest = stream
         stream.receive_credit -= size
-        return number, frame[begin:] if size < _VIEWED_BYTES else memoryview(frame)[begin:]
+        return stream.number, frame[begin:] if size < _VIEWED_BYTES else memoryview(frame)[begin:]
 
     def lost(self) -> list[Event]:
         """The connection is gone: return what every open stream and request became. Nothing is sent any more."""
         events: list[Event] = [StreamReset(number, "lost") for number in sorted(self._streams)]
         events += [RequestFailed(number, "not_connected", "the link was lost") for number in sorted(self._asked)]
         self._streams.clear()
+        self._newest = None
         self._asked.clear()
         self._asking.clear()
         if self.close_code is None:
@@ -341,6 +363,8 @@ class Link:
     def _drop(self, stream: Stream) -> None:
         self._out.forget(stream)
         self._streams.pop(stream.number, None)
+        if self._newest is stream:
+            self._newest = None
 
     # frames of the peer ------------------------------------------------------------------------------------------
 

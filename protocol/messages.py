@@ -13,7 +13,7 @@ from typing import Any
 
 from protocol import limits
 from protocol.errors import ArgumentError, ProtocolError
-from protocol.frames import blob_at, blob_head, decode, encode, number_at
+from protocol.frames import SHORT_BLOBS, blob_at, blob_head, decode, encode, number_at
 
 _ID = re.compile(r"[A-Za-z0-9_.:@+-]{1,128}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -178,7 +178,8 @@ def data_head(number: int) -> bytes:
 
 def data_frame(head: bytes, data: bytes | memoryview) -> bytes:
     """Return a data frame, which nearly all frames are, in one step; of 1 to ``limits.MAX_STREAM_DATA_BYTES`` bytes."""
-    return b"".join((head, blob_head(len(data)), data))  # copied once
+    size = len(data)
+    return b"".join((head, SHORT_BLOBS[size] if size < len(SHORT_BLOBS) else blob_head(size), data))  # copied once
 
 
 def data_pieces(head: bytes, data: bytes | memoryview) -> tuple[bytes, bytes | memoryview]:

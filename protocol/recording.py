@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from protocol.errors import OutriderError, TooLargeError
-from protocol.frames import LENGTH_BYTES, blob_head, decode, encode, prefixed
+from protocol.frames import LENGTH_BYTES, SHORT_BLOBS, blob_head, decode, encode, prefixed
 
 MAX_EVENT_BYTES: Final = 256 << 10
 WORDS: Final = frozenset({
@@ -83,7 +83,7 @@ def pack(us: int, word: str, *values: Any) -> bytes:
 
 def pack_output(us: int, offset: int, data: bytes) -> bytes:
     """Return the event ``output``, which nearly all are, in few steps."""
-    head = blob_head(len(data))
+    head = SHORT_BLOBS[len(data)] if len(data) < len(SHORT_BLOBS) else blob_head(len(data))
     size = _OUTPUT_HEAD.size - LENGTH_BYTES + len(head) + len(data)
     if size > MAX_EVENT_BYTES:
         raise TooLargeError(f"an event has at most {MAX_EVENT_BYTES} bytes")

@@ -28,13 +28,13 @@ class Stream:
     """
 
     __slots__ = (
-        "_head", "_is_finish_due", "_waiting", "in_turn", "is_ours", "may_receive", "may_send", "number",
+        "_is_finish_due", "_waiting", "head", "in_turn", "is_ours", "may_receive", "may_send", "number",
         "receive_credit", "send_credit",
     )  # fmt: skip
 
     def __init__(self, number: int, *, is_ours: bool, is_two_way: bool, send_credit: int) -> None:
         self.number = number
-        self._head = messages.data_head(number)
+        self.head = messages.data_head(number)  # of its frames
         self.is_ours = is_ours
         self.may_send = is_ours or is_two_way
         self.may_receive = is_two_way or not is_ours
@@ -70,17 +70,6 @@ class Stream:
         self.send_credit -= size
         return size
 
-    def at_once(self, data: bytes | memoryview) -> bytes | None:
-        """Return the one frame of ``data``; None if it does not fit one or the credit, and then nothing is queued.
-
-        Nothing must wait before it.
-        """
-        size = len(data)
-        if not 0 < size <= min(self.send_credit, limits.MAX_STREAM_DATA_BYTES):
-            return None
-        self.send_credit -= size
-        return messages.data_frame(self._head, data)
-
     def finish(self) -> None:
         """Send no more after what waits."""
         self.may_send = False
@@ -95,8 +84,8 @@ class Stream:
         if self._waiting:
             data = self._waiting.popleft()
             if len(data) < _PIECE_BYTES:
-                return messages.data_frame(self._head, data), b""
-            return messages.data_pieces(self._head, data)
+                return messages.data_frame(self.head, data), b""
+            return messages.data_pieces(self.head, data)
         self._is_finish_due = False
         return messages.pack(Kind.FINISH, self.number), b""
 

@@ -32,7 +32,17 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from protocol.errors import ProtocolError
-from protocol.frames import LENGTH_BYTES, blob_at, blob_head, decode, encode, number_at, prefixed
+from protocol.frames import (
+    LENGTH_BYTES,
+    SHORT_BLOB,
+    SHORT_BLOBS,
+    blob_at,
+    blob_head,
+    decode,
+    encode,
+    number_at,
+    prefixed,
+)
 from protocol.limits import INPUT_WINDOW_BYTES as INPUT_WINDOW_BYTES
 from protocol.pipes import MAX_MESSAGE_BYTES
 
@@ -55,6 +65,7 @@ _MAX_OUTPUT_BYTES: Final = CHUNK_BYTES + 4096  # taken in one message
 _OUTPUT: Final = b"\x94\xa6output"  # how such a message begins: a list of four, and its word
 _INPUT: Final = b"\x93\xa5input"
 _OUTPUT_HEAD: Final = struct.Struct(">I8sBQBQ")  # the length of a message, the above, and two numbers of eight bytes
+_SHORT_OUTPUT: Final = struct.Struct(">8sBQBQBB")  # the same without the length, and the head of fewer than 256 bytes
 _EIGHT_BYTES: Final = 0xCF  # the marker before each of them
 _SMALL_BYTES: Final = 4 << 10  # chunks that were sent are kept together up to this
 
@@ -133,18 +144,18 @@ def packed(message: list[Any]) -> bytes:
     return prefixed(encode(message, max_bytes=MAX_MESSAGE_BYTES))
 
 
-def packed_output(chunk: Chunk) -> bytes:
-    """Return the message ``output``, likewise."""
-    data = chunk.data
-    head = blob_head(len(data))
+def packed_output(chunk: tuple[int, int, bytes]) -> bytes:
+    """Return the message ``output``, likewise, of a :class:`Chunk` or its three values."""
+    offset, time_us, data = chunk
+    head = SHORT_BLOBS[len(data)] if len(data) < len(SHORT_BLOBS) else blob_head(len(data))
     size = _OUTPUT_HEAD.size - LENGTH_BYTES + len(head) + len(data)
-    first = _OUTPUT_HEAD.pack(size, _OUTPUT, _EIGHT_BYTES, chunk.offset, _EIGHT_BYTES, chunk.time_us)
+    first = _OUTPUT_HEAD.pack(size, _OUTPUT, _EIGHT_BYTES, offset, _EIGHT_BYTES, time_us)
     return b"".join((first, head, data))
 
 
 def packed_input(data: bytes, by: bytes) -> bytes:
     """Return the message ``input``, likewise; ``by`` is a name as :func:`protocol.frames.encode` writes it."""
-    head = blob_head(len(data))
+    head = SHORT_BLOBS[len(data)] if len(data) < len(SHORT_BLOBS) else blob_head(len(data))
     size = len(_INPUT) + len(head) + len(data) + len(by)
     return b"".join((size.to_bytes(LENGTH_BYTES, "big"), _INPUT, head, data, by))
 
@@ -153,6 +164,13 @@ def _output_of(body: bytes) -> tuple[str, list[Any]] | None:
     """Return what the decoder would make of output, and the form above allow; None if it is not plainly that."""
     if not body.startswith(_OUTPUT):
         return None
+    if len(body) > _SHORT_OUTPUT.size:  # a little, as of a key, and as this agent writes it
+        _, wide, place, wide_too, time_us, blob, size = _SHORT_OUTPUT.unpack_from(body)
+        if (
+            wide == wide_too == _EIGHT_BYTES and blob == SHORT_BLOB and size == len(body) - _SHORT_OUTPUT.size
+            and place <= _MAX_OFFSET and time_us <= _MAX_OFFSET
+        ):  # fmt: skip
+            return "output", [place, time_us, body[_SHORT_OUTPUT.size :]]
     offset = number_at(body, len(_OUTPUT))
     us = number_at(body, offset[1]) if offset is not None else None
     place = blob_at(body, us[1]) if us is not None else None
@@ -165,10 +183,17 @@ def _output_of(body: bytes) -> tuple[str, list[Any]] | None:
 
 def _input_of(body: bytes) -> tuple[str, list[Any]] | None:
     """Return what was typed, likewise; whose name it is is decoded."""
-    place = blob_at(body, len(_INPUT)) if body.startswith(_INPUT) else None
-    if place is None or not 0 < place[1] - place[0] <= MAX_INPUT_BYTES:
+    begin = len(_INPUT) + 2
+    if not body.startswith(_INPUT) or len(body) <= begin:
         return None
-    begin, end = place
+    if body[begin - 2] == SHORT_BLOB:  # a little, as of a key
+        end = begin + body[begin - 1]
+    elif (place := blob_at(body, len(_INPUT))) is not None:
+        begin, end = place
+    else:
+        return None
+    if not 0 < end - begin <= MAX_INPUT_BYTES:
+        return None
     if end >= len(body) or len(body) != end + 1 + (body[end] & 0x1F) or body[end] & 0xE0 != 0xA0:  # a short text
         return None
     try:
@@ -214,6 +239,8 @@ class Backlog:
         self.confirmed = 0
         self._least = self._window = window
         self._sent: deque[Chunk] = deque()  # and not confirmed
+        self._passed: list[bytes] = []  # sent after all of these, little by little; joined once
+        self._passed_at, self._passed_us, self._passed_bytes = 0, 0, 0
         self._unsent: deque[Chunk] = deque()
         self._newest: list[bytes] = []  # not sent and after all of these; joined once, however small it came
         self._newest_us = 0
@@ -245,12 +272,38 @@ class Backlog:
             self._unsent.append(Chunk(begin, self._newest_us, b"".join(self._newest)))
             self._newest.clear()
 
+    def pass_on(self, time_us: int, data: bytes) -> tuple[int, int, bytes] | None:
+        """Keep what was printed as what is sent now, and return it as a chunk's values: a key takes few steps.
+
+        Returns:
+            None, and nothing is kept, if something waits before it, or it is much: then it is for :meth:`add`.
+        """
+        size = len(data)
+        if self._unsent or self._newest or size >= _SMALL_BYTES:
+            return None
+        if self._passed_bytes + size > _SMALL_BYTES:
+            self._close_passed()
+        offset = self._sent_end
+        if not self._passed:
+            self._passed_at, self._passed_us = offset, time_us
+        self._passed.append(data)
+        self._passed_bytes += size
+        self.end = self._sent_end = offset + size
+        return offset, time_us, data
+
+    def _close_passed(self) -> None:
+        if self._passed:
+            _append(self._sent, Chunk(self._passed_at, self._passed_us, b"".join(self._passed)), _SMALL_BYTES)
+            self._passed.clear()
+            self._passed_bytes = 0
+
     def next(self) -> Chunk | None:
         """Return what is to be sent now, None if all was."""
         if not self._unsent:
             self._close_newest()
         if not self._unsent:
             return None
+        self._close_passed()
         chunk = self._unsent.popleft()
         self._sent_end = chunk.end
         _append(self._sent, chunk, _SMALL_BYTES)
@@ -265,6 +318,7 @@ class Backlog:
         if offset > self._sent_end:
             raise ProtocolError(f"output was confirmed that was not sent ({offset})")
         self.confirmed = max(self.confirmed, offset)
+        self._close_passed()
         while self._sent and self._sent[0].end <= self.confirmed:
             self._sent.popleft()
 
@@ -282,6 +336,7 @@ class Backlog:
             raise ProtocolError(f"a terminal that printed {self.end} bytes cannot go on from {offset}")
         self._window = self._least
         self._close_newest()
+        self._close_passed()
         kept = [*self._sent, *self._unsent]
         oldest = kept[0].offset if kept else self.end
         self._sent.clear()
@@ -327,6 +382,7 @@ class Audience:
         self.confirmed = stored
         self.viewers: dict[str, Watching] = {}
         self.typist: str | None = None  # whose pace counts
+        self.step = window // STEPS  # bytes that are confirmed at once, at least
         self._window = window
         self._lead = lead
         self._behind = behind

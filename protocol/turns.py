@@ -7,10 +7,12 @@ frames are taken nothing is sent, so that the answers to many go out together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from protocol import events
 from protocol.link import Link
+
+_LONG_BYTES: Final = 4 << 10
 
 
 class Way(Protocol):
@@ -19,6 +21,10 @@ class Way(Protocol):
     @property
     def may_send(self) -> bool:
         """Whether the peer reads as quickly as is written."""
+
+    @property
+    def offer(self) -> Callable[[bytes], bool]:
+        """What sends a frame at once if :attr:`may_send`, and returns whether it did."""
 
     def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
         """Send a frame and, if it is in two pieces, its rest, without waiting."""
@@ -53,11 +59,13 @@ class Turns:
     def __init__(self, link: Link, way: Way, on: Callable[[events.Event], Any], work: Waiting) -> None:
         self._link = link
         self._way = way
+        self._offer = way.offer
         self._on = on
         #: Is handed stream and bytes of what nearly every frame brings, and returns whether it knows the stream.
         self.come: Callable[[int, bytes | memoryview], bool] | None = None  # ``on`` takes that as well
         self._work = work  # frames wait for the peer to read
         self._is_taking = self._is_sending = False  # frames in; a frame that was taken out and waits
+        self._is_woken = False  # somebody had frames to send while one was taken
         self._is_over = False
 
     def end(self) -> None:
@@ -69,33 +77,35 @@ class Turns:
         """Take a frame of the peer; raises as the link and ``on``."""
         if self._is_over:
             return
-        self._is_taking = True
+        self._is_taking, self._is_woken = True, False
         try:
             data = self._link.receive_data(frame) if self.come is not None else None
             if data is None or self.come is None:
+                self._is_woken = True  # the link itself may have an answer
                 for event in self._link.receive(frame):
                     self._on(event)
             elif not self.come(*data):
+                self._is_woken = True
                 self._on(events.StreamData(data[0], bytes(data[1])))
         finally:
             self._is_taking = False
-        self.wake()
+        if self._is_woken:
+            self.wake()
 
     def put(self, stream: int, data: bytes | memoryview) -> bool:
         """Send bytes of a stream now, if nothing waits before them and the peer has room; return whether they were.
 
         What is sent so is in no queue: a key costs less.
         """
-        if self._is_taking or self._is_sending or self._is_over or not self._way.may_send:
+        if self._is_taking or self._is_sending or self._is_over:
             return False
-        frame = self._link.send_at_once(stream, data)
-        if frame is None:
+        if len(data) >= _LONG_BYTES and not self._way.may_send:  # nothing is copied in vain
             return False
-        self._way.send_now(frame)
-        return True
+        return self._link.send_at_once(stream, data, self._offer)
 
     def wake(self) -> None:
         """Send what may go at once; the rest goes when the peer has read enough."""
+        self._is_woken = True
         if self._is_taking or self._is_sending or self._is_over or not self._link.has_frames:
             return
         while self._way.may_send:

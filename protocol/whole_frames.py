@@ -15,12 +15,18 @@ from typing import Any, Final, Protocol
 
 from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
 
-__all__ = ["MASK_BYTES", "TEXT", "Keys", "Unfinished", "cut", "head", "is_between", "masked", "write", "write_all"]
+__all__ = [
+    "HEADS", "MASKED", "MASKED_HEADS", "MASK_BYTES", "TEXT", "WHOLE_BINARY", "Keys", "Unfinished", "cut", "head",
+    "is_between", "masked", "write", "write_all",
+]  # fmt: skip
 
-_WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
+WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
 TEXT: Final = 0x81  # the same of a text: opcode 1
-_MASKED: Final = 0x80
+MASKED: Final = 0x80  # in the second byte of a client's frames
 MASK_BYTES: Final = 4
+#: The shortest heads, by the size of the message; those of a client have its key behind them.
+HEADS: Final = tuple(bytes((WHOLE_BINARY, size)) for size in range(126))
+MASKED_HEADS: Final = tuple(bytes((WHOLE_BINARY, MASKED | size)) for size in range(126))
 _KEYS_AT_ONCE: Final = 1024
 _SMALL_BYTES: Final = 4 << 10  # a message that is written in one piece with its head
 #: Of several pieces asyncio's own transport then takes more than its bound without a word (CVE-2024-12254); no other's.
@@ -69,15 +75,15 @@ def head(size: int, mask: bytes = b"") -> bytes:
         size: Of the message, in bytes.
         mask: The key of a client's; a server has none (section 5.1).
     """
-    bit = _MASKED if mask else 0
     if size < 126:
-        return bytes((_WHOLE_BINARY, bit | size)) + mask
+        return (MASKED_HEADS if mask else HEADS)[size] + mask
+    bit = MASKED if mask else 0
     if size < 1 << 16:
-        return bytes((_WHOLE_BINARY, bit | 126)) + size.to_bytes(2, "big") + mask
-    return bytes((_WHOLE_BINARY, bit | 127)) + size.to_bytes(8, "big") + mask
+        return bytes((WHOLE_BINARY, bit | 126)) + size.to_bytes(2, "big") + mask
+    return bytes((WHOLE_BINARY, bit | 127)) + size.to_bytes(8, "big") + mask
 
 
-def cut(data: bytes, at: int, *, is_masked: bool, most: int, kind: int = _WHOLE_BINARY) -> tuple[int, int] | None:
+def cut(data: bytes, at: int, *, is_masked: bool, most: int, kind: int = WHOLE_BINARY) -> tuple[int, int] | None:
     """Return where the message begins and ends whose frame begins at ``at``.
 
     Args:
@@ -102,11 +108,11 @@ def _extent(data: bytes, at: int, is_masked: bool, most: int, kind: int) -> tupl
         return None
     length, begin = data[at + 1], at + 2
     if is_masked:
-        if length < _MASKED:
+        if length < MASKED:
             return None
-        length ^= _MASKED
+        length ^= MASKED
         begin += MASK_BYTES
-    elif length >= _MASKED:
+    elif length >= MASKED:
         return None
     if length >= 126:
         width = 2 if length == 126 else 8
@@ -133,7 +139,7 @@ class Unfinished:
 
     def begin(self, data: bytes, at: int, *, is_masked: bool, most: int) -> bool:
         """Keep what stands at ``at``, if it is the head of a message and a part of it; return whether it is kept."""
-        place = _extent(data, at, is_masked, most, _WHOLE_BINARY)
+        place = _extent(data, at, is_masked, most, WHOLE_BINARY)
         if place is None or place[1] <= len(data):
             return False
         # A view holds on to all that came with it: only if what is kept is most of that.

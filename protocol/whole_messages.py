@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
-from protocol.whole_frames import MASK_BYTES, Keys, Unfinished, cut, head, is_between, masked, write, write_all
+from protocol.whole_frames import (
+    MASK_BYTES,
+    MASKED_HEADS,
+    WHOLE_BINARY,
+    Keys,
+    Unfinished,
+    cut,
+    head,
+    is_between,
+    masked,
+    write,
+    write_all,
+)
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as _Connection
@@ -26,9 +38,10 @@ class WholeMessages(_Connection):
     """To be mixed into the library's connection of a client, before it."""
 
     take: Callable[[bytes], bool] | None = None  # is offered each such message; one that it refuses is the library's
-    most: int = 0  # bytes of a message that is offered
+    most: int = 0  # bytes of a message that is offered; whoever takes any sets it to 125 at least
     waiting = 0  # messages in the library's queue; whoever receives one counts it off
     is_between = False  # all that came until now were whole messages
+    _is_clear = False  # and nothing is kept of one
 
     def connection_made(self, transport: Any) -> None:
         """Take up a connection."""
@@ -38,6 +51,16 @@ class WholeMessages(_Connection):
 
     def data_received(self, data: bytes) -> None:
         """Offer whole messages; from the first that is anything else, or refused, on, what came is the library's."""
+        if (
+            self._is_clear and self.take is not None and not self.waiting
+            and 1 < len(data) < 128 and data[0] == WHOLE_BINARY and data[1] == len(data) - 2
+            and self.take(data[2:])
+        ):  # fmt: skip  # one that is short, as of a key, in few steps
+            return
+        self._received(data)
+
+    def _received(self, data: bytes) -> None:
+        self._is_clear = False
         whole, at = self._unfinished.more(data) if self._unfinished.missing else (b"", 0)
         if self._unfinished.missing:
             return
@@ -46,6 +69,7 @@ class WholeMessages(_Connection):
         else:
             at = self._offered(data, at)
         self.is_between = at == len(data)
+        self._is_clear = self.is_between and not self._unfinished.missing
         if not self.is_between:
             super().data_received(data[at:] if at else data)
 
@@ -81,6 +105,20 @@ class WholeMessages(_Connection):
                 self.waiting += 1
         super().process_event(event)
 
+    def offer(self, data: bytes) -> bool:
+        """Send a message in this turn of the loop if it goes at once; return whether it does, or else nothing."""
+        if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
+            return False
+        key, size = self._keys.next(), len(data)
+        try:
+            if size < 126:
+                self.transport.write(MASKED_HEADS[size] + key + masked(data, key))
+            else:
+                write(self.transport, head(size, key), masked(data, key))
+        except (OSError, RuntimeError):  # uvloop's word for a transport that is closed
+            return False
+        return True
+
     def send_now(self, data: bytes, rest: bytes | memoryview = b"") -> None:
         """Send a message in this turn of the loop; of no effect if the connection is not open.
 
@@ -92,7 +130,7 @@ class WholeMessages(_Connection):
             return
         key, size = self._keys.next(), len(data)
         hidden = masked(data, key)
-        with suppress(OSError, RuntimeError):  # uvloop's word for a transport that is closed
+        with suppress(OSError, RuntimeError):  # as above
             if rest:
                 turned = size % MASK_BYTES  # the key goes on in the rest where it stopped
                 pieces = head(size + len(rest), key) + hidden, masked(rest, key[turned:] + key[:turned])

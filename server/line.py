@@ -18,6 +18,8 @@ SHORT: Final = "outrider.short"  # the extension of a scope that has a short way
 Take = Callable[[bytes], None]
 TakeText = Callable[[bytes], bool]
 """Is offered a short text, of whatever bytes; returns whether it took it. One that it does not take is received."""
+Fail = Callable[[Exception], None]
+"""Is told what a taker raised; the taker is handed nothing more then."""
 
 
 class Short(Protocol):
@@ -27,13 +29,16 @@ class Short(Protocol):
     def may_send(self) -> bool:
         """Whether what is sent now goes to the peer, and does not wait behind what it has not read."""
 
+    def offer(self, data: bytes) -> bool:
+        """Send a message of bytes if it goes at once; return whether it does, or else nothing."""
+
     def send_now(self, data: bytes | str, rest: bytes | memoryview = b"") -> None:
         """Send a message, if the connection is still there; one of bytes may be in two pieces."""
 
-    def hand_to(self, take: Take | None, take_text: TakeText | None = None) -> None:
+    def hand_to(self, take: Take | None, take_text: TakeText | None = None, fail: Fail | None = None) -> None:
         """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody.
 
-        Short texts are offered to ``take_text`` likewise.
+        Short texts are offered to ``take_text`` likewise. ``fail`` is told what the two raise; they get nothing more.
         """
 
     def nudge(self) -> None:
@@ -59,6 +64,8 @@ class Line:
         self._fault: Exception | None = None  # what a taker raised
         self._may_read = asyncio.Event()
         self._may_read.set()
+        #: Sends a message of bytes if it goes at once; returns whether it does, or else nothing.
+        self.offer: Callable[[bytes], bool] = _refuse if self._short is None else self._short.offer
 
     @property
     def may_send(self) -> bool:
@@ -114,7 +121,7 @@ class Line:
         while True:
             await self._may_read.wait()
             if short is not None:
-                short.hand_to(self._guarded(take), None if take_text is None else self._guarded_text(take_text))
+                short.hand_to(take, take_text, self._failed)
             try:
                 message = await self._socket.receive()
             finally:
@@ -129,31 +136,14 @@ class Line:
                 return str(message.get("text"))
             take(data)
 
-    def _guarded(self, take: Take) -> Take:
-        def taken(data: bytes) -> None:
-            if self._fault is None:
-                try:
-                    take(data)
-                except Exception as error:  # noqa: BLE001 - raised by who receives; a connection has no part in it
-                    self._failed(error)
-
-        return taken
-
-    def _guarded_text(self, take: TakeText) -> TakeText:
-        def taken(data: bytes) -> bool:
-            if self._fault is None:
-                try:
-                    return take(data)
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._failed(error)
-            return True
-
-        return taken
-
     def _failed(self, error: Exception) -> None:
         self._fault = error
         if self._short is not None:
             self._short.nudge()
+
+
+def _refuse(_: bytes) -> bool:
+    return False
 
 
 async def close(socket: WebSocket, code: int, reason: str) -> None:

@@ -19,11 +19,25 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, masked, write, write_all
+from protocol.whole_frames import (
+    HEADS,
+    MASK_BYTES,
+    MASKED,
+    TEXT,
+    WHOLE_BINARY,
+    Unfinished,
+    cut,
+    head,
+    is_between,
+    masked,
+    write,
+    write_all,
+)
 from server import limits
-from server.line import SHORT, Take, TakeText
+from server.line import SHORT, Fail, Take, TakeText
 
 MAX_SHORT_TEXT_BYTES: Final = 125  # of a text that is offered; such a frame has the shortest head
+_HEAD_BYTES: Final = 2 + MASK_BYTES  # of such a frame, with its key
 
 
 class LineProtocol(WebSocketsSansIOProtocol):
@@ -33,6 +47,10 @@ class LineProtocol(WebSocketsSansIOProtocol):
         super().__init__(*given, **named)
         self._take: Take | None = None
         self._take_text: TakeText | None = None
+        self._fail: Fail | None = None
+        self._is_clear = False  # a whole message that comes now would be handed over: nothing is before it
+        self._is_with_library = False  # it looks at what came
+        self._is_paused = False  # the peer does not read what is sent
         self._is_between = False  # all that came until now were whole messages
         self._unfinished = Unfinished()
         self._aborting: asyncio.TimerHandle | None = None  # once it is to be closed
@@ -46,6 +64,19 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand whole messages over; from the first that is anything else on, what came is the library's."""
+        if (
+            self._is_clear and self._take is not None and _HEAD_BYTES <= len(data) < _HEAD_BYTES + 126
+            and data[0] == WHOLE_BINARY and data[1] == MASKED | len(data) - _HEAD_BYTES
+        ):  # fmt: skip  # one that is short, as of a key, in few steps
+            try:
+                self._take(masked(data[_HEAD_BYTES:], data[2:_HEAD_BYTES]))
+            except Exception as error:  # noqa: BLE001 - raised by who receives; a connection has no part in it
+                self._failed(error)
+        else:
+            self._received(data)
+
+    def _received(self, data: bytes) -> None:
+        self._is_clear = False
         whole, at = self._unfinished.more(data) if self._unfinished.missing else (b"", 0)
         if self._unfinished.missing:
             return
@@ -54,9 +85,37 @@ class LineProtocol(WebSocketsSansIOProtocol):
         else:
             at = self._handed_over(data, at)
         self._is_between = at == len(data)
-        if not self._is_between:
-            super().data_received(data[at:] if at else data)
+        if self._is_between:
+            self._is_clear = self._may_take and not self._unfinished.missing
+        else:
+            self._is_with_library = True
+            try:
+                super().data_received(data[at:] if at else data)
+            finally:
+                self._is_with_library = False
             self._abort_if_closing()
+
+    def _hand(self, data: bytes) -> None:
+        """Hand a message over; who raises is told so, and handed nothing more."""
+        if self._take is not None:
+            try:
+                self._take(data)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
+
+    def _handed_text(self, data: bytes) -> bool:
+        """Offer a text; return whether it was taken."""
+        try:
+            return self._take_text is not None and self._take_text(data)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        fail = self._fail
+        self.hand_to(None)
+        if fail is not None:
+            fail(error)
 
     def _handed_over(self, data: bytes, at: int) -> int:
         """Hand over the whole messages from ``at`` on, and keep the beginning of one; return where the rest begins."""
@@ -66,11 +125,11 @@ class LineProtocol(WebSocketsSansIOProtocol):
             most = self.conn.max_message_size or 0
             while at < len(data) and self._may_take:
                 if (place := cut(data, at, is_masked=True, most=most)) is not None:
-                    self._take(_shown(data, *place))
+                    self._hand(_shown(data, *place))
                 elif (
                     self._take_text is None
                     or (place := cut(data, at, is_masked=True, most=MAX_SHORT_TEXT_BYTES, kind=TEXT)) is None
-                    or not self._take_text(_shown(data, *place))
+                    or not self._handed_text(_shown(data, *place))
                 ):
                     break
                 at = place[1]
@@ -81,7 +140,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
     def handle_bytes(self, event: Frame) -> None:
         """Hand a whole message over, unless one before it still waits."""
         if self._take is not None and event.fin and self._may_take:
-            self._take(bytes(event.data))
+            self._hand(bytes(event.data))
         else:
             super().handle_bytes(event)
 
@@ -93,17 +152,36 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send what the application says."""
+        if message["type"] != "websocket.send":
+            self._is_clear = False
         await super().send(message)
         if message["type"] != "websocket.send":
             self._abort_if_closing()
 
     def keepalive_timeout(self) -> None:
         """The peer does not answer."""
+        self._is_clear = False
         super().keepalive_timeout()
         self._abort_if_closing()
 
+    def shutdown(self) -> None:
+        """The server ends."""
+        self._is_clear = False
+        super().shutdown()
+
+    def pause_writing(self) -> None:
+        """The peer does not read."""
+        self._is_paused = True
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._is_paused = False
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
+        self._is_clear = False
         if self._aborting is not None:
             self._aborting.cancel()
         super().connection_lost(exc)
@@ -127,6 +205,20 @@ class LineProtocol(WebSocketsSansIOProtocol):
             and self.initial_response is None and not self.transport.is_closing()
         )  # fmt: skip
 
+    def offer(self, data: bytes) -> bool:
+        """Send a message in this turn of the loop if it goes at once; return whether it does, or else nothing."""
+        # What has ended the connection on the library's side has closed the transport too, once it has looked.
+        if (
+            self._is_paused or self._is_with_library or not self.handshake_complete or self.close_sent
+            or self.disconnected or self.initial_response is not None or self.transport.is_closing()
+        ):  # fmt: skip
+            return False
+        if len(data) < 126:
+            self.transport.write(HEADS[len(data)] + data)
+        else:
+            write(self.transport, head(len(data)), data)
+        return True
+
     def send_now(self, data: bytes | str, rest: bytes | memoryview = b"") -> None:
         """Send a message, if the connection is still there; one of bytes may be in two pieces."""
         if (
@@ -142,15 +234,17 @@ class LineProtocol(WebSocketsSansIOProtocol):
         else:
             write(self.transport, head(len(data)), data)
 
-    def hand_to(self, take: Take | None, take_text: TakeText | None = None) -> None:
+    def hand_to(self, take: Take | None, take_text: TakeText | None = None, fail: Fail | None = None) -> None:
         """Hand messages of bytes to ``take`` from now on, as long as none waits to be received; None: to nobody.
 
-        Short texts are offered to ``take_text`` likewise.
+        Short texts are offered to ``take_text`` likewise. ``fail`` is told what the two raise; they get nothing more.
         """
-        self._take, self._take_text = take, take_text
+        self._take, self._take_text, self._fail = take, take_text, fail
+        self._is_clear = False
 
     def nudge(self) -> None:
         """Let who receives look again: at an empty message, which is not looked at."""
+        self._is_clear = False
         self.queue.put_nowait({"type": "websocket.receive", "bytes": b"", "text": None})
 
     def hold(self) -> None:

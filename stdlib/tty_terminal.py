@@ -65,6 +65,7 @@ class Terminal(Handle):
         self._master = master
         self._reader = Reader(master)
         self._writer = Writer(os.dup(master))
+        self.type_now: Callable[[bytes], int] = self._writer.write_now  # types what is taken at once; returns how much
         self._program = program
         self._grace_s = grace_s
         self._kept = bytearray()  # read, not taken
@@ -123,10 +124,6 @@ class Terminal(Handle):
             ConflictError: The program has ended.
         """
         await self._writer.write(data)
-
-    def type_now(self, data: bytes) -> int:
-        """Type what is taken at once; return how many bytes that was."""
-        return self._writer.write_now(data)
 
     def redraw(self) -> None:
         """Ask what is in the foreground to draw its screen anew, as after a change of size."""

@@ -346,6 +346,8 @@ class _Screen:
         """Send what may go now; return whether nothing is left. The end, and what is on disk, are the task's."""
         viewer, audience, identity = self._viewer, self._terminal.audience, self._viewer.person.id
         while not viewer.is_over:
+            if self._watching.sent >= audience.stored and not viewer.texts:
+                return True
             if viewer.texts:
                 if viewer.texts[0]["type"] == "exit" or not self._line.may_send:
                     return False
@@ -354,12 +356,11 @@ class _Screen:
             span = audience.next(identity)
             if span is None:
                 return True
-            if not self._line.may_send:
+            if self._watching.skipped > viewer.skipped:
                 return False
             data = self._terminal.recent(*span, head=span[0].to_bytes(OFFSET_BYTES, "big"))
-            if data is None or self._watching.skipped > viewer.skipped:
+            if data is None or not self._line.offer(data):
                 return False
-            self._line.send_now(data)
             audience.sent(identity, span[1])
         return False
 

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -42,11 +42,10 @@ class Person:
     principal: str
     role: Role
     has_access: bool = True  # an access grant lets them do here what the session does; the owner opened it by one
+    may_type: bool = field(init=False)  # whether they may have the keyboard at all
 
-    @property
-    def may_type(self) -> bool:
-        """Whether they may have the keyboard at all."""
-        return self.role in _MAY_TYPE and self.has_access
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "may_type", self.role in _MAY_TYPE and self.has_access)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as it is told."""
@@ -108,7 +107,12 @@ class Party:
             DeniedError: An observer's does not.
             ConflictError: Somebody else has the keyboard, it is paused, or moderators are missing.
         """
-        self._check(identity, is_typed=True)
+        person = self.people.get(identity)
+        if (
+            person is None or not person.may_type or self.keyboard != identity
+            or self.paused_by is not None or self._moderators
+        ):  # fmt: skip  # not the usual case, which is looked at for each key
+            self._check(identity, is_typed=True)
 
     def check_interrupting(self, identity: str) -> None:
         """Return if this person may interrupt what runs now: as they may type, and during a pause as well.

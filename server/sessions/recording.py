@@ -106,12 +106,14 @@ class Recording:
         Raises:
             UnavailableError: It cannot be written.
         """
-        if offset > self.offset:
-            self.event(us, "gap", self.offset, offset)
-            self.offset = offset
-        data = data[self.offset - offset :]
+        if offset != self.offset:
+            if offset > self.offset:
+                self.event(us, "gap", self.offset, offset)
+                self.offset = offset
+            data = data[self.offset - offset :]
         if data:
-            self.us = max(self.us, us)
+            if us > self.us:
+                self.us = us
             self._write(pack_output(self.us, self.offset, data))
             self.offset += len(data)
         return data
@@ -128,16 +130,16 @@ class Recording:
 
     def _write(self, event: bytes) -> None:
         try:
-            if self._segment is None or self._is_full(self._segment):
+            if self._segment is None or (self._size >= SEGMENT_BYTES and self._is_full(self._segment)):
                 self._turn()
             self._append(event)
         except OSError as error:
             raise _cannot(error) from None
 
     def _is_full(self, segment: Segment) -> bool:
-        """Tell whether a segment holds what it should: in a flood more, as nobody seeks within a second of it."""
+        """Tell whether a segment of ``SEGMENT_BYTES`` is full: in a flood later, as nobody seeks within a second."""
         is_flood = self.us - segment.us < FLOOD_US
-        return self._size >= (FLOOD_SEGMENT_BYTES if is_flood else SEGMENT_BYTES)
+        return not is_flood or self._size >= FLOOD_SEGMENT_BYTES
 
     def _append(self, data: bytes) -> None:
         written = os.write(self._descriptor, data)

@@ -286,14 +286,19 @@ class LiveTerminal:
     def _output(self, offset: int, us: int, data: bytes) -> None:
         if offset > self._recording.offset:
             self._recent.clear()  # what comes now does not follow it
-        new = self._recording.output(self._time(us), offset, data)
+        new = self._recording.output(us if us <= self._surely_us else self._time(us), offset, data)
         if not new:
             return
         self._recent += new
-        self.audience.stored = self._recording.offset
-        self._confirm_if_due()
+        audience = self.audience
+        audience.stored = self._recording.offset
+        if (
+            audience.stored - audience.confirmed >= audience.step
+        ):  # with less there is nothing to confirm, whoever saw it
+            self._confirm_if_due()
         for viewer in self.viewers.values():
-            viewer.stir()
+            if viewer.sends is None or not viewer.sends():
+                viewer.wake.set()
         if len(self._recent) > 2 * RECENT_BYTES:  # half of it at once, so that a key does not move all of it
             self._forget_sent()
 
@@ -412,12 +417,35 @@ class LiveTerminal:
     def type(self, viewer: Viewer, data: bytes) -> None:
         """Type for a viewer; raises as :meth:`people.Party.check_typing`, and RateError."""
         self.party.check_typing(viewer.person.id)
+        if not self._typed and self._typed_at_once(viewer, data):
+            return
         if self._typed_bytes + len(data) > MAX_TYPED_BYTES:
             raise RateError("more was typed than the program reads")
         for begin in range(0, len(data), MAX_INPUT_BYTES):
             self._typed.append((viewer, data[begin : begin + MAX_INPUT_BYTES]))
         self._typed_bytes += len(data)
         self._push()
+
+    def _typed_at_once(self, viewer: Viewer, data: bytes) -> bool:
+        """Tell the agent what was typed, if that goes through and nothing is before it; return whether it was told.
+
+        It is what :meth:`_push` would come to, in few steps for a key.
+        """
+        if (
+            self._pipe is None or not self._may_push or not self.is_linked or len(data) > MAX_INPUT_BYTES
+            or self._held_back is not None or self._commands or self._confirm is not None or self._widened is not None
+            or (self._is_held_there is not False and self.about.get("holds") is True)
+            or self._sent_input + len(data) - self._taken_input > INPUT_WINDOW_BYTES
+        ):  # fmt: skip
+            return False
+        try:
+            if not self._pipe.write_now(packed_input(data, viewer.name)):
+                return False
+        except OutriderError:  # the pipe is gone, which is found and told of where what waits is sent
+            return False
+        self._sent_input += len(data)
+        self.taken(viewer, len(data))
+        return True
 
     def resize(self, viewer: Viewer, cols: int, rows: int) -> None:
         """The window of a viewer has another size; that of who has the keyboard counts."""

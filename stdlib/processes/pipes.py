@@ -177,7 +177,20 @@ class Reader(_End):
         if over.done():
             return
         most = min(self._most, _TURN_BYTES)
-        pieces, error, is_over = self._drained(most)
+        try:
+            first = os.read(self._descriptor, min(most, _AT_ONCE_BYTES))
+        except OSError:  # whoever reads all that is there finds the same
+            first = b""
+        if 0 < len(first) < _LITTLE_BYTES:  # as of a key, in few steps
+            self._is_flooding = False
+            try:
+                self._most = take(first)
+            except Exception as raised:  # noqa: BLE001 - raised by who follows
+                self._end(over, raised)
+            if not self._most and not over.done() and self._descriptor >= 0:
+                over.get_loop().remove_reader(self._descriptor)
+            return
+        pieces, error, is_over = self._drained(most, first)
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._take(take, over, data, error, is_over)
         if over.done() or self._descriptor < 0:
@@ -204,16 +217,20 @@ class Reader(_End):
             except Exception as raised:  # noqa: BLE001 - raised by who follows
                 error, is_over = raised, True
         if is_over:
-            if self._descriptor >= 0:
-                self._stop(over.get_loop())
-            if error is not None and not over.done():
-                over.set_exception(error)
-            self._wake()
+            self._end(over, error)
 
-    def _drained(self, most: int) -> tuple[list[bytes], Exception | None, bool]:
-        """Return what is there, why no more can be read, and whether that is so."""
-        pieces: list[bytes] = []
-        left = most
+    def _end(self, over: asyncio.Future[None], error: Exception | None) -> None:
+        """Nothing more comes, because of the error there may be."""
+        if self._descriptor >= 0:
+            self._stop(over.get_loop())
+        if error is not None and not over.done():
+            over.set_exception(error)
+        self._wake()
+
+    def _drained(self, most: int, first: bytes) -> tuple[list[bytes], Exception | None, bool]:
+        """Return what is there, after what was read of it first; why no more can be read, and whether that is so."""
+        pieces = [first] if first else []
+        left = most - len(first)
         try:
             while left > 0:
                 data = os.read(self._descriptor, min(left, _AT_ONCE_BYTES))

@@ -318,7 +318,7 @@ async def test_what_is_printed_keeps_no_session_open_and_a_key_does(room: Room) 
     session.used_s = 0.0
     seat = seat_of(session)
     assert seat is not None
-    seat._take(b"more of it")
+    seat._printed(b"more of it")
     assert session.used_s == 0.0
     await far.say("input", b"\r", "oli")
     await far.until(lambda: b"more\r" in far.output())

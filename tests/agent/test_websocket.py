@@ -141,6 +141,25 @@ async def test_frames_are_handed_over_as_they_come_and_sent_at_once() -> None:
         transport.send_now(b"to nobody")
 
 
+async def test_what_is_offered_comes_in_order_with_all_else_or_not_at_all() -> None:
+    async with served(echo) as address:
+        transport = await connect(address)
+        got: list[bytes] = []
+        receiving = asyncio.ensure_future(transport.receive_each(got.append))
+        sent = [bytes(number % 251 for number in range(size)) for size in (*range(140), 65535, 65536)]
+        for data in sent:
+            assert transport.offer(data)
+            await transport.send(b"between")
+        async with asyncio.timeout(10.0):
+            while len(got) < 2 * len(sent):
+                await asyncio.sleep(0)
+        assert got == [each for data in sent for each in (data, b"between")]
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        await transport.close(1001, "")
+        assert not transport.offer(b"to nobody")
+
+
 @pytest.mark.parametrize("begins", range(1, 9))
 async def test_a_frame_in_two_pieces_comes_as_one(begins: int) -> None:
     """The key goes on in the second piece where it stopped in the first."""

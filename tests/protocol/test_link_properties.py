@@ -368,3 +368,52 @@ def test_commands_raise_only_documented_errors(order: list[int], number: int, da
             commands[index]()
     for frame in link.take():
         messages.unpack(frame)
+
+
+_CHANGES = st.one_of(
+    st.none(),
+    st.tuples(st.just("flip"), st.integers(0, 12), st.integers(0, 255)),
+    st.tuples(st.just("cut"), st.integers(0, 12), st.just(0)),
+    st.tuples(st.just("add"), st.just(0), st.integers(0, 255)),
+)  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([2, 4, 260, 70_000]), st.sampled_from([1, 2, 3, 255, 256, 300, 5000]), _CHANGES),
+        max_size=12,
+    ),
+    st.integers(0, 12),
+)
+def test_bytes_of_a_stream_mean_the_same_in_few_steps(
+    script: list[tuple[int, int, tuple[str, int, int] | None]], reset_at: int
+) -> None:
+    """Also of frames that were changed on their way, and after the stream was given up."""
+    quick, plain = (Link(Role.AGENT, next_record=1) for _ in range(2))
+    for number in (2, 4, 260, 70_000):
+        for link in (quick, plain):
+            link.receive(messages.pack(Kind.OPEN, number, "session", {}, 0))
+    for place, (number, size, change) in enumerate(script):
+        if place == reset_at:
+            quick.reset(number, "refused")
+            plain.reset(number, "refused")
+        frame = messages.pack(Kind.DATA, number, bytes(at % 251 for at in range(size)))
+        match change:
+            case ("flip", at, byte):
+                frame = frame[: at % len(frame)] + bytes((byte,)) + frame[at % len(frame) + 1 :]
+            case ("cut", at, _):
+                frame = frame[: len(frame) - at]
+            case ("add", _, byte):
+                frame += bytes((byte,))
+        came = quick.receive_data(frame)
+        if came is not None:
+            assert plain.receive(frame) == [StreamData(came[0], bytes(came[1]))]
+            continue
+        told: list[Any] = []
+        for link in (quick, plain):
+            try:
+                told.append(link.receive(frame))
+            except ProtocolError as error:
+                told.append((error.code, error.message))
+        assert told[0] == told[1]
+        assert (quick.close_code, quick.take()) == (plain.close_code, plain.take())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -11,6 +12,7 @@ from wires import End, Wire
 
 from protocol import limits
 from protocol.errors import ConflictError, NotConnectedError, ProtocolError, TooLargeError
+from protocol.frames import encode, prefixed
 from protocol.link import StreamOpened
 from protocol.pipes import MAX_MESSAGE_BYTES, WINDOW_BYTES, Pipe, Pipes
 
@@ -154,6 +156,64 @@ async def test_whoever_gathers_copies_nothing_of_a_long_frame_and_whoever_reads_
             assert (type(got[0]) is memoryview and got[0].obj is frame) is (size >= 4096)
         else:
             assert (type(got), got) == (bytes, data)
+
+
+async def test_short_messages_are_handed_on_as_all_others(both: Both) -> None:
+    """In the short way: whole, several in a frame, cut anywhere; credit is given for them, and nothing overtakes."""
+    ours, theirs = both.open()
+    got: list[Any] = []
+    receiving = asyncio.ensure_future(theirs.receive_each(lambda message: got.append(message) or message != b"end"))  # type: ignore[func-returns-value]
+    await asyncio.sleep(0)
+    sent: list[Any] = [bytes(size) for size in range(300)] * 40 + [b"x" * 5000, b"y", b"end"]
+    wire = b"".join(prefixed(encode(message)) for message in sent)
+    cut = deque([len(prefixed(encode(message))) for message in sent[:9000]] + [1, 2, 3, 4, 5, 300, 700] * 2000)
+
+    async def send() -> None:
+        at = 0
+        while at < len(wire):
+            size = cut.popleft()
+            await ours.write(wire[at : at + size])
+            at += size
+
+    sending = asyncio.ensure_future(send())
+    while not receiving.done():
+        for frame in both.wire.server.link.take():
+            if (came := both.wire.agent.link.receive_data(frame)) is not None:
+                assert both.agent.come(*came)
+            else:
+                for event in both.wire.agent.link.receive(frame):
+                    both.agent.on(event)
+        for frame in both.wire.agent.link.take():
+            for event in both.wire.server.link.receive(frame):
+                both.server.on(event)
+        await asyncio.sleep(0)
+    await receiving
+    assert got == sent
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_what_is_raised_for_a_short_message_is_raised_where_it_is_waited_for(both: Both) -> None:
+    ours, theirs = both.open()
+    got: list[Any] = []
+
+    def take(message: Any) -> bool:
+        got.append(message)
+        if message == "bad":
+            raise ProtocolError("no such thing")
+        return True
+
+    receiving = asyncio.ensure_future(theirs.receive_each(take))
+    await asyncio.sleep(0)
+    for message in ("good", "bad", "ignored"):
+        assert ours.send_now(message)
+        (frame,) = both.wire.server.link.take()
+        came = both.wire.agent.link.receive_data(frame)
+        assert came is not None
+        assert both.agent.come(*came)
+    with pytest.raises(ProtocolError, match="no such thing"):
+        await receiving
+    assert got == ["good", "bad"]
 
 
 async def read_some(pipe: Pipe, size: int) -> None:

@@ -95,6 +95,17 @@ def test_a_server_cannot_have_what_was_not_printed(offset: int) -> None:
         backlog.confirm(offset)
 
 
+def test_what_is_passed_on_little_by_little_is_kept_until_it_is_confirmed() -> None:
+    backlog = Backlog()
+    for number in range(10_000):
+        assert backlog.pass_on(number, b"%d" % (number % 10)) == (number, number, b"%d" % (number % 10))
+    backlog.confirm(9_000)
+    assert backlog.room == WINDOW_BYTES - 1_000
+    backlog.resume(9_990)
+    assert sent(backlog) == b"0123456789"
+    assert backlog.pass_on(0, bytes(5_000)) is None, "much is for the other way"
+
+
 def test_a_confirmation_of_what_was_only_printed_is_refused() -> None:
     backlog = Backlog()
     backlog.add(1, b"abc")
@@ -106,6 +117,7 @@ def test_a_confirmation_of_what_was_only_printed_is_refused() -> None:
     st.lists(
         st.one_of(
             st.tuples(st.just("print"), st.binary(min_size=1, max_size=50)),
+            st.tuples(st.just("pass"), st.binary(min_size=1, max_size=50)),
             st.tuples(st.just("send"), st.just(0)),
             st.tuples(st.just("confirm"), st.integers(0, 60)),
             st.tuples(st.just("lose"), st.integers(0, 60)),
@@ -123,10 +135,16 @@ def test_whatever_happens_the_recording_is_what_was_printed(script: list[tuple[s
             stored = stored[: chunk.offset] + chunk.data
 
     for what, value in script:
-        if what == "print":
+        if what in ("print", "pass"):
             data = value[: backlog.room]
             if data:
-                backlog.add(0, data)
+                passed = backlog.pass_on(0, data) if what == "pass" else None
+                assert what == "print" or (passed is None) is (backlog.unsent_bytes > 0), "nothing is overtaken"
+                if passed is None:
+                    backlog.add(0, data)
+                else:
+                    assert (passed[0], passed[2]) == (len(printed), data)
+                    stored = stored[: passed[0]] + data
                 printed += data
         elif what == "send":
             take()

@@ -22,6 +22,11 @@ class Way:
     def send_now(self, frame: bytes, rest: bytes | memoryview = b"") -> None:
         self.at_once.append(b"".join((frame, rest)))
 
+    def offer(self, frame: bytes) -> bool:
+        if self.may_send:
+            self.at_once.append(frame)
+        return self.may_send
+
     async def send(self, frame: bytes) -> None:
         await asyncio.sleep(0)
         self.waited.append(frame)

@@ -215,6 +215,75 @@ async def test_what_is_sent_at_once_comes_in_order_with_what_waits() -> None:
         assert [await client.recv() for _ in range(41)] == [*(b"%d" % number for number in range(40)), "text"]
 
 
+async def test_what_is_offered_goes_in_order_with_all_else_or_not_at_all() -> None:
+    offered: list[bool] = []
+
+    async def serve(socket: WebSocket, line: Line) -> None:
+        for number in range(0, 400, 2):
+            offered.append(line.offer(b"%d" % number * number))
+            await line.send(b"%d" % (number + 1))
+        await socket.close(4000, "")
+        offered.append(line.offer(b"after the end"))
+
+    async with served(serve, LineProtocol) as client:
+        for number in range(0, 400, 2):
+            assert await client.recv() == b"%d" % number * number
+            assert await client.recv() == b"%d" % (number + 1)
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+    assert offered == [True] * 200 + [False]
+
+
+async def test_nothing_is_offered_to_who_does_not_read() -> None:
+    sent = asyncio.get_running_loop().create_future()
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        count = 0
+        while line.offer(bytes(1 << 20)) and count < 1000:
+            count += 1
+        sent.set_result(count)
+        await line.receive(lambda _: None)
+
+    async with served(serve, LineProtocol) as client:
+        client.transport.pause_reading()
+        assert await sent < 100, "what the kernel takes, and one more"
+        client.transport.abort()
+
+
+async def test_what_a_closing_peer_sends_before_it_closes_is_answered_with_nothing() -> None:
+    """Both come at once: the library knows of the end already when the message is handed over."""
+    offered = asyncio.get_running_loop().create_future()
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        await line.receive(lambda _: offered.set_result(line.offer(b"too late")))
+
+    async with served(serve, LineProtocol) as client:
+        frames = (Frame(Opcode.PING, b"?"), Frame(Opcode.BINARY, b"last"), Frame(Opcode.CLOSE, b"\x03\xe8"))
+        client.transport.write(b"".join(frame.serialize(mask=True) for frame in frames))
+        assert await offered is False
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+
+
+@pytest.mark.parametrize("size", [*range(140), 65535, 65536])
+async def test_a_message_of_any_size_is_handed_over_as_it_was_sent(size: int) -> None:
+    """The first before it is known that nothing waits, the second in the short way of few bytes."""
+    got: list[bytes] = []
+
+    async def serve(_socket: WebSocket, line: Line) -> None:
+        await line.receive(got.append)
+        await line.send("done")
+
+    async with served(serve, LineProtocol) as client:
+        data = bytes(number % 251 for number in range(size))
+        for _ in range(3):
+            await client.send(data)
+            await asyncio.sleep(0)
+        await client.send("end")
+        assert await client.recv() == "done"
+    assert got == [data] * 3
+
+
 async def test_who_does_not_read_is_not_sent_to_without_end() -> None:
     sent = asyncio.get_running_loop().create_future()
 
