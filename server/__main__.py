@@ -154,7 +154,10 @@ def _serve(read: config.Config, key: Any) -> None:
     if settings.ssl is not None:
         import ssl
 
+        from server.threshold import put_before
+
         settings.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+        put_before(settings)
 
     class Server(uvicorn.Server):
         """Tells streams that are open of the end, so that they end by themselves."""

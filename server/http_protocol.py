@@ -34,6 +34,11 @@ _STRANGERS: Final[WeakKeyDictionary[Any, Strangers]] = WeakKeyDictionary()  # by
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
+def strangers_of(state: Any) -> Strangers:
+    """Return those of the server that has this state of the library's."""
+    return _STRANGERS.setdefault(state, Strangers())
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -45,7 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ending: asyncio.TimerHandle | None = None  # at which the connection ends if nothing is asked until then
         self._aborting: asyncio.TimerHandle | None = None  # at which it ends if nothing is read until then
         self._answered: Any = None  # the request that is answered now, or was last
-        self._strangers = _STRANGERS.setdefault(self.server_state, Strangers())
+        self._strangers = strangers_of(self.server_state)
 
     # what comes ------------------------------------------------------------------------------------------------------
 

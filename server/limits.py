@@ -6,6 +6,7 @@ MAX_SMALL_BODY_BYTES = 2 << 20  # of all others, an order of 512 KiB and paramet
 MAX_LARGE_VALUES = 20_000  # commas of a body as large as a bundle: that has a dozen, and one of sealed secrets 500
 MAX_HEAD_BYTES = 64 << 10  # of a request's line and headers; a cursor, a token and a long path have some KiB
 HEAD_TIMEOUT_S = 20.0  # for a head to come, and that a connection may be open on which nothing is asked
+TLS_TIMEOUT_S = 10.0  # for TLS to be agreed on; an honest peer needs two round trips
 UNREAD_TIMEOUT_S = 20.0  # that what was sent may lie unread: by a stranger, or where the connection is to be closed
 MAX_UNREAD_BYTES = 4 << 20  # of answers to pings; all else that is sent waits until what was sent before is read
 MAX_STRANGERS_OF_ONE = 1_024  # connections from one address without a token yet; 1,000 hosts behind one come at once

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
 import pytest
+from certificates import make_certificate
 from headquarters import expect
 from ports import free_port
 
@@ -206,6 +208,32 @@ def test_a_wrong_token_is_not_made(made: Path, call: Callable[..., Told], option
     told = call("token", "--dir", str(made), *options)
     assert (told.status, told.out) == (2, "")
     assert says in told.err
+
+
+def test_with_a_certificate_it_speaks_tls_and_nothing_else(made: Path) -> None:
+    """Of 1.3, and a stranger who says nothing by TLS is counted from the first moment on."""
+    path = make_certificate(made / "both.pem")
+    text = (made / config.CONFIG).read_text()
+    (made / config.CONFIG).write_text(text + "tls: {certificate: both.pem, key: both.pem}\n")
+    read = config.read(made)
+    context = ssl.create_default_context(cafile=str(path))
+    with running(made) as server:
+        while True:
+            assert server.process.poll() is None
+            try:
+                plain = socket.create_connection((read.host, read.port))
+                break
+            except ConnectionRefusedError:
+                continue
+        with context.wrap_socket(plain, server_hostname="localhost") as secured:
+            assert secured.version() == "TLSv1.3"
+            secured.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert secured.recv(12) == b"HTTP/1.1 200"
+        with socket.create_connection((read.host, read.port)) as plain:
+            plain.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with suppress(ConnectionError):
+                assert b"HTTP" not in plain.recv(1000)
+        server.end()
 
 
 def test_a_certificate_that_is_none_is_told_in_a_sentence(
