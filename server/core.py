@@ -27,6 +27,7 @@ from server.services.open_pipes import OpenPipes
 from server.signals import Bell, Endings
 from server.store.database import Database
 from server.views import Views
+from server.waiting import Waiting
 
 LOG = structlog.get_logger()
 
@@ -52,8 +53,8 @@ class Core:
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
     refused: Refused = field(default_factory=Refused)
-    #: Connections of agents that have not proved a key yet, oldest first, and until when each may try.
-    unproved: dict[object, asyncio.Timeout] = field(default_factory=dict)
+    unproved: Waiting = field(default_factory=Waiting)  # connections of agents that have not proved a key yet
+    coming: Waiting = field(default_factory=Waiting)  # of people to terminals, who have not said as what
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
     proofs: Proofs = field(default_factory=Proofs)
     unanswered: dict[str, list[str]] = field(default_factory=dict)  # runs that an earlier server left, by agent

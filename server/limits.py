@@ -24,6 +24,8 @@ WITHDRAWALS_PART_BYTES = (
 )  # of withdrawals in one request; a frame of the link holds 1 MiB, one envelope 512 KiB
 HANDSHAKE_TIMEOUT_S = 10.0  # from connection to proof; an honest agent needs two round trips
 MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us, and the oldest goes
+MAX_COMING = 1_024  # connections to terminals, with a token, whose first message has not come yet
+MAX_COMING_OF_ONE = 16  # of one person; a browser opens one for each terminal, and speaks at once
 DUPLICATE_PING_S = 2.0  # an agent that is there answers in milliseconds
 REQUEST_TIMEOUT_S = 30.0  # an agent answers run.start as soon as the run is planned
 CALL_TIMEOUT_S = 120.0  # for one call of a session; longer ones stream

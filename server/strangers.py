@@ -44,7 +44,7 @@ class Strangers:
             connection: Not known yet.
             address: The peer's, as the kernel tells it; whatever is none counts as one of its own.
         """
-        place = _place(address)
+        place = place_of(address)
         self._all[connection] = place
         here = self._of.setdefault(place, {})
         here[connection] = None
@@ -69,7 +69,8 @@ class Strangers:
                 oldest.end()
 
 
-def _place(address: str) -> Hashable:
+def place_of(address: str) -> Hashable:
+    """Return what stands for all addresses that somebody with this one has: of IPv6, those of its network."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -26,7 +26,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from protocol.errors import (
     DOORS,
     ArgumentError,
-    DeadlineError,
     DeniedError,
     OutriderError,
     ProtocolError,
@@ -34,7 +33,7 @@ from protocol.errors import (
     TrustError,
 )
 from protocol.terminal import MAX_COLS, MAX_ROWS, OUTCOMES, SIGNALS
-from server import access, refusals
+from server import access, limits, refusals
 from server.access import MODERATE, SESSION, WATCH, Caller
 from server.api.asking import caller_of_socket
 from server.api.problems import problem
@@ -179,7 +178,7 @@ async def attach(socket: WebSocket) -> None:
 
 
 async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) -> tuple[LiveTerminal, Viewer]:
-    first = await _first(socket)
+    first = await _first(core, socket, caller)
     caller.require(_NEEDS[first.role])
     row = await core.database.read(lambda connection: live.find(connection, identity))
     if first.role is Role.OWNER and row.principal != caller.principal:
@@ -245,12 +244,10 @@ async def _guard(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Vie
                 await changed.wait()
 
 
-async def _first(socket: WebSocket) -> Attach:
-    try:
-        async with asyncio.timeout(FIRST_S):
-            message = await _message(socket)
-    except TimeoutError:
-        raise DeadlineError(f"the first message did not come in {FIRST_S:g} s") from None
+async def _first(core: Core, socket: WebSocket, caller: Caller) -> Attach:
+    late, most, of_one = "the first message did not come", limits.MAX_COMING, limits.MAX_COMING_OF_ONE
+    async with core.coming.hold(caller.principal, FIRST_S, late, most=most, most_of_one=of_one):
+        message = await _message(socket)
     if not isinstance(message, str):
         raise ProtocolError("the first message must be attach")
     parsed: Attach = _parsed(_FIRST, message)

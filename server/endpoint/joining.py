@@ -1,8 +1,8 @@
 """How an agent comes in: enrolment by join token over HTTP, and the link over a WebSocket after mutual proof.
 
 - Nobody is believed before his proof. Strangers can hold only ``MAX_UNPROVED`` connections, each for seconds, and a
-  refusal of theirs is on record only so often. Where there are more, the oldest makes way: an agent proves itself in
-  two round trips, so that strangers who hold theirs keep none out.
+  refusal of theirs is on record only so often. Where there are more, the oldest of the address with most of them makes
+  way: an agent proves itself in two round trips, so that strangers keep none out, whether they hold theirs or flood.
 - An agent has one link. A second connection with its key is refused while the first one answers; a first one that no
   longer answers is ended before the second is welcome, so that two never feed one ledger.
 """
@@ -43,6 +43,7 @@ from server.endpoint.session import AgentSession
 from server.services import access_grants, agents, consents, desired, runs, scripts
 from server.services import secrets as secret_service
 from server.store.tables import agents as table
+from server.strangers import place_of
 
 LOG = structlog.get_logger()
 MAX_ENROLMENT_BYTES = 64 << 10  # the request has under 10 KiB with 64 labels
@@ -105,24 +106,13 @@ def _lookup(core: Core) -> Any:
 
 
 async def _prove(core: Core, socket: WebSocket, handshake: ServerHandshake) -> Proved:
-    unproved, made_way = core.unproved, False
-    if len(unproved) >= limits.MAX_UNPROVED:
-        unproved.pop(next(iter(unproved))).reschedule(asyncio.get_running_loop().time())
-    try:
-        async with asyncio.timeout(limits.HANDSHAKE_TIMEOUT_S) as bound:
-            unproved[handshake] = bound
-            try:
-                while True:
-                    answer = handshake.receive(await _frame(socket))
-                    if isinstance(answer, Proved):
-                        return answer
-                    await socket.send_bytes(answer)
-            finally:
-                made_way = unproved.pop(handshake, None) is None
-    except TimeoutError:
-        if made_way:
-            raise UnavailableError("too many connections prove nothing; the oldest makes way: try again") from None
-        raise DeadlineError(f"no proof in {limits.HANDSHAKE_TIMEOUT_S:g} s") from None
+    place, most = place_of(socket.client.host if socket.client else ""), limits.MAX_UNPROVED
+    async with core.unproved.hold(place, limits.HANDSHAKE_TIMEOUT_S, "no proof", most=most, most_of_one=most):
+        while True:
+            answer = handshake.receive(await _frame(socket))
+            if isinstance(answer, Proved):
+                return answer
+            await socket.send_bytes(answer)
 
 
 async def _frame(socket: WebSocket) -> bytes:

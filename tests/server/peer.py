@@ -30,13 +30,13 @@ class ClosedError(Exception):
 class Wire:
     """One WebSocket to ``/agent/v1/link``."""
 
-    def __init__(self, server: Headquarters) -> None:
+    def __init__(self, server: Headquarters, address: str = "127.0.0.1") -> None:
         self._to_server: asyncio.Queue[Message] = asyncio.Queue()
         self._from_server: asyncio.Queue[Message] = asyncio.Queue()
         scope = {
             "type": "websocket", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "ws", "query_string": b"",
             "path": "/agent/v1/link", "raw_path": b"/agent/v1/link", "root_path": "", "headers": [], "subprotocols": [],
-            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 7443), "state": {}, "extensions": {},
+            "client": (address, 1), "server": ("127.0.0.1", 7443), "state": {}, "extensions": {},
         }  # fmt: skip
         app: Callable[..., Awaitable[None]] = server.app
         self._to_server.put_nowait({"type": "websocket.connect"})

@@ -129,6 +129,24 @@ async def test_so_many_connections_of_one_address_and_the_oldest_goes(
         await known.reader.readuntil(b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_so_many_of_one_person_that_have_not_said_what_they_want_to_see(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token opens a terminal's socket; ten seconds each, without end, were as many sockets as somebody liked."""
+    monkeypatch.setattr(limits, "MAX_COMING_OF_ONE", 3)
+    where = f"ws://127.0.0.1:{http.port}/api/v1/sessions/ses_0/attach"
+    async with AsyncExitStack() as there:
+        sockets = [
+            await there.enter_async_context(connect(where, additional_headers=server.authorization(), compression=None))
+            for _ in range(5)
+        ]
+        for socket in sockets[:2]:
+            async with asyncio.timeout(DEADLINE_S):
+                await socket.wait_closed()
+        assert [socket.close_code for socket in sockets] == [1013, 1013, None, None, None]
+        assert len(server.core.coming) == 3
+
+
 # too much -------------------------------------------------------------------------------------------------------------
 
 

@@ -332,6 +332,24 @@ async def test_strangers_hold_only_so_many_connections(
     assert not server.core.unproved
 
 
+async def test_a_flood_from_one_address_drives_out_itself(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent needs two round trips; in that time a flood has come and gone many times over."""
+    monkeypatch.setattr(limits, "MAX_UNPROVED", 3)
+    honest = Wire(server, address="192.0.2.7")
+    wires = [Wire(server) for _ in range(6)]
+    for wire in wires[:4]:
+        assert (await wire.drain()).code == 1013
+    assert len(server.core.unproved) == 3
+    await honest.send(b"no handshake, but read: it was not driven out")
+    kind, values = messages.unpack(await honest.receive())
+    assert (kind, "makes way" in values[2]) == (Kind.REFUSED, False)
+    for wire in (honest, *wires):
+        await wire.close()
+    assert not server.core.unproved
+
+
 async def test_a_link_that_breaks_the_protocol_is_ended_and_the_others_do_not_notice(
     server: Headquarters, peer: Peer
 ) -> None:
