@@ -65,7 +65,7 @@ class _Seen:
 
     def has_changed(self) -> bool:
         """Tell whether it is not the list any more. Never waits; true while another thread is asking."""
-        if self.is_stale or not self._polling.acquire(blocking=False):
+        if self.is_stale or not self._polling.acquire(False):
             return True
         try:
             self.is_stale = bool(self._poll.poll(0))  # the kernel tells once

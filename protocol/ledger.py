@@ -171,7 +171,10 @@ def verify_chain(blobs: Iterable[bytes], first: int = 1, previous: bytes = GENES
 
 def bound_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``arguments`` fit for a record: secrets redacted, what is long cut and told by its digest."""
-    return {name if name.isascii() else _writable(name): _bounded(name, value) for name, value in arguments.items()}
+    bounded = {}
+    for name, value in arguments.items():  # no comprehension: that is a function, made each time
+        bounded[name if name.isascii() else _writable(name)] = _bounded(name, value)
+    return bounded
 
 
 def _bounded(name: str, value: Any) -> Any:

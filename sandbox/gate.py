@@ -669,7 +669,7 @@ class Gate:
             outcome=outcome,
             duration_us=duration_us,
             bytes=size_bytes,
-            **({"data": told} if told else {}),
+            data=told or {},
         )
 
     def _names(self, call: str, kind: str, outcome: str, duration_us: int, size_bytes: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from protocol.tiers import Tier
 from stdlib import at_once
 from stdlib.handles import Handle, Private
 from stdlib.host import Host, RunContext, declared_command
-from stdlib.parameters import HANDLE_KEY, LIST_OF_PATHS, Parameter
+from stdlib.parameters import HANDLE_KEY, LIST_OF_PATHS, REQUIRED, Parameter
 from stdlib.paths import Target, resolve
 from stdlib.places import Place, place
 
@@ -144,8 +144,18 @@ class CallSpec:
         """
         if len(args) > len(self.parameters):
             raise ArgumentError(f"{self.name} takes at most {len(self.parameters)} arguments, not {len(args)}")
-        if not self.parameters and not named:
-            return {}
+        if named:
+            return self._bind_named(args, named)
+        bound: dict[str, Any] = {}
+        if not self.parameters:
+            return bound
+        for item, value in zip(self.parameters, args, strict=False):
+            bound[item.name] = item.accept(_odd_path(value) if item.is_path else value)
+        for item in self.parameters[len(args) :]:
+            bound[item.name] = self._default(item)
+        return bound
+
+    def _bind_named(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         given = dict(zip(self._names, args, strict=False))
         for name, value in named.items():
             if name in given:
@@ -156,15 +166,18 @@ class CallSpec:
             if name in given:
                 value = given.pop(name)
                 bound[name] = item.accept(_odd_path(value) if item.is_path else value)
-            elif item.is_required:
-                raise ArgumentError(f"{name}: is missing", parameter=name)
             else:
-                bound[name] = item.default
+                bound[name] = self._default(item)
         if given:
             known = ", ".join(item.name for item in self.parameters) or "none"
             name = min(given)
             raise ArgumentError(f"{self.name} has no parameter {name!r:.60} (known: {known})", parameter=name)
         return bound
+
+    def _default(self, item: Parameter) -> Any:
+        if item.default is REQUIRED:
+            raise ArgumentError(f"{item.name}: is missing", parameter=item.name)
+        return item.default
 
     def prepare(
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage

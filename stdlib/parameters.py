@@ -337,7 +337,7 @@ def text_problem(value: str, most: int) -> str | None:
     if "\0" in value:
         return "must not hold a NUL"
     try:
-        size = len(value.encode("utf-8", "surrogateescape"))
+        size = len(value) if value.isascii() else len(value.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         return "is not UTF-8 and not bytes that stand for themselves"
     return f"is longer than {most} bytes" if size > most else None
