@@ -13,6 +13,7 @@ from exemplary import exemplary
 from made import Made, make
 from running import perform, run
 
+from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
@@ -186,6 +187,7 @@ async def test_a_line_without_an_end_is_not_kept(made: Made, follower: Follower)
 
 async def test_nothing_is_held_once_it_is_closed(made: Made) -> None:
     made.put(LOG, line(1))
+    await begun_apart(int)  # what tells a loop of its threads stays with the loop
     before = sorted(os.listdir("/proc/self/fd"))
     follower = Follower(made, limit=0)
     waiting = asyncio.ensure_future(follower.next(1))
