@@ -116,18 +116,19 @@ class WebSocketTransport(Transport):
         """Hand frames over as they come."""
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def taken(frame: bytes) -> bool:
+        def fail(error: Exception) -> None:  # raised by who receives; the library has no part in it
+            if not failed.done():
+                failed.set_exception(error)
+
+        def queued(frame: bytes) -> None:
             if not failed.done():
                 try:
                     take(frame)
-                except Exception as error:  # noqa: BLE001 - raised by who receives; the library has no part in it
-                    failed.set_exception(error)
-            return True
+                except Exception as error:  # noqa: BLE001 - as above
+                    self._connection.take = None
+                    fail(error)
 
-        def queued(frame: bytes) -> None:
-            taken(frame)
-
-        self._connection.take = taken
+        self._connection.take, self._connection.fail = take, fail
         # What came before, what is no whole message, and the end.
         waiting = asyncio.ensure_future(super().receive_each(queued))
         try:

@@ -216,7 +216,12 @@ class Attached:
                 self._failed.set_exception(error)
             return True
         self._is_quick = time.monotonic() - began_s < QUICK_S
-        self._shown(int.from_bytes(message[:OFFSET_BYTES], "big"), message)
+        offset = int.from_bytes(message[:OFFSET_BYTES], "big")
+        end = offset + len(data)
+        if end - self._told >= SEEN_BYTES or ESCAPE in message:
+            self._shown(offset, message)
+        else:  # as of a key, in few steps
+            self._offset = end
         return True
 
     async def _show(self, message: bytes) -> None:

@@ -42,7 +42,7 @@ from protocol.events import (
     StreamReset,
     StreamWritable,
 )
-from protocol.frames import SHORT_BLOB
+from protocol.frames import SHORT_BLOB, SHORT_BLOBS
 from protocol.messages import Kind
 from protocol.outbox import Outbox, Pieces
 from protocol.streams import Stream
@@ -182,7 +182,11 @@ class Link:
         size = len(data)
         if not 0 < size <= stream.send_credit or size > limits.MAX_STREAM_DATA_BYTES:
             return False
-        if not offer(messages.data_frame(stream.head, data)):
+        if size < len(SHORT_BLOBS):
+            frame = b"".join((stream.head, SHORT_BLOBS[size], data))
+        else:
+            frame = messages.data_frame(stream.head, data)
+        if not offer(frame):
             return False
         stream.send_credit -= size
         return True

@@ -26,6 +26,7 @@ class Outbox:
 
     def __init__(self, next_record: int) -> None:
         self.sent_through = next_record - 1  # newest record that was taken
+        self.is_empty = True  # there is nothing to take; known at any time, as it is asked for each key
         self._control: deque[bytes] = deque()
         self._acknowledgement: int | None = None
         self._pong: int | None = None
@@ -33,10 +34,10 @@ class Outbox:
         self._turn: deque[Stream | None] = deque()  # who has frames, in order of their turn; None is the records
         self._batches: deque[list[bytes]] = deque()
 
-    @property
-    def is_empty(self) -> bool:
-        """Is there nothing to take?"""
-        return not (self._turn or self._control or self._credit) and self._acknowledgement is self._pong is None
+    def _look(self) -> None:
+        self.is_empty = (
+            not (self._turn or self._control or self._credit) and self._acknowledgement is self._pong is None
+        )
 
     def __len__(self) -> int:
         """Return how many control frames wait."""
@@ -45,24 +46,29 @@ class Outbox:
     def control(self, frame: bytes) -> None:
         """Queue a control frame; these keep their order."""
         self._control.append(frame)
+        self.is_empty = False
 
     def acknowledge(self, through: int) -> None:
         """Queue an acknowledgement; it replaces one that waits."""
         self._acknowledgement = through
+        self.is_empty = False
 
     def pong(self, number: int) -> None:
         """Queue a pong; it replaces one that waits."""
         self._pong = number
+        self.is_empty = False
 
     def credit(self, stream: int, size: int) -> None:
         """Queue credit; it adds to what waits for the same stream."""
         self._credit[stream] = self._credit.get(stream, 0) + size
+        self.is_empty = False
 
     def stream(self, stream: Stream) -> None:
         """Give a stream that has frames its turn."""
         if stream.has_frames and not stream.in_turn:
             stream.in_turn = True
             self._turn.append(stream)
+            self.is_empty = False
 
     def forget(self, stream: Stream) -> None:
         """Drop what waits for a stream that is gone."""
@@ -70,6 +76,7 @@ class Outbox:
         if stream.in_turn:
             self._turn.remove(stream)
             stream.in_turn = False
+        self._look()
 
     def records(self, blobs: Sequence[bytes]) -> None:
         """Queue records, cut into batches that fit a frame."""
@@ -78,6 +85,7 @@ class Outbox:
         if not self._batches:
             self._turn.append(None)
         self._batches += batches(blobs)
+        self.is_empty = False
 
     def next_frame(self) -> tuple[bytes, Stream | None] | None:
         """Return the most urgent frame, with the stream that it was of if that is one of its own frames."""
@@ -86,6 +94,11 @@ class Outbox:
 
     def next_pieces(self) -> tuple[Pieces, Stream | None] | None:
         """Return the same, the frame in two pieces as :meth:`protocol.streams.Stream.next_pieces` says."""
+        found = self._next_pieces()
+        self._look()
+        return found
+
+    def _next_pieces(self) -> tuple[Pieces, Stream | None] | None:
         if self._control:
             return (self._control.popleft(), b""), None
         if self._acknowledgement is not None:

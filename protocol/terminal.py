@@ -131,6 +131,14 @@ def read_from_agent(body: bytes) -> tuple[str, list[Any]]:
 
     Output, which nearly all is, is read in few steps; what is not plainly that is decoded, and checked, like all else.
     """
+    if len(body) > _SHORT_OUTPUT.size:  # a little of it, as of a key, and as this agent writes it
+        word, wide, offset, wide_too, time_us, blob, size = _SHORT_OUTPUT.unpack_from(body)
+        if (
+            word == _OUTPUT and wide == wide_too == _EIGHT_BYTES
+            and blob == SHORT_BLOB and size == len(body) - _SHORT_OUTPUT.size
+            and offset <= _MAX_OFFSET and time_us <= _MAX_OFFSET
+        ):  # fmt: skip
+            return "output", [offset, time_us, body[_SHORT_OUTPUT.size :]]
     return _output_of(body) or from_agent(decode(body, max_bytes=MAX_MESSAGE_BYTES))
 
 
@@ -164,13 +172,6 @@ def _output_of(body: bytes) -> tuple[str, list[Any]] | None:
     """Return what the decoder would make of output, and the form above allow; None if it is not plainly that."""
     if not body.startswith(_OUTPUT):
         return None
-    if len(body) > _SHORT_OUTPUT.size:  # a little, as of a key, and as this agent writes it
-        _, wide, place, wide_too, time_us, blob, size = _SHORT_OUTPUT.unpack_from(body)
-        if (
-            wide == wide_too == _EIGHT_BYTES and blob == SHORT_BLOB and size == len(body) - _SHORT_OUTPUT.size
-            and place <= _MAX_OFFSET and time_us <= _MAX_OFFSET
-        ):  # fmt: skip
-            return "output", [place, time_us, body[_SHORT_OUTPUT.size :]]
     offset = number_at(body, len(_OUTPUT))
     us = number_at(body, offset[1]) if offset is not None else None
     place = blob_at(body, us[1]) if us is not None else None
@@ -449,6 +450,14 @@ class Audience:
             watching.skipped += begin - watching.sent
             watching.sent = watching.seen = begin
         return watching.sent, min(self.stored, watching.sent + CHUNK_BYTES)
+
+    def next_little(self, watching: Watching) -> int:
+        """Return how many bytes follow what a viewer was sent, if they are few and it may be sent them; else 0.
+
+        It is what :meth:`next` would come to, in few steps for a key.
+        """
+        size = self.stored - watching.sent
+        return size if size < _SMALL_BYTES and watching.sent - watching.seen < self._window else 0
 
     def sent(self, viewer: str, offset: int) -> None:
         """A viewer was sent everything before ``offset``."""

@@ -37,11 +37,14 @@ else:
 class WholeMessages(_Connection):
     """To be mixed into the library's connection of a client, before it."""
 
-    take: Callable[[bytes], bool] | None = None  # is offered each such message; one that it refuses is the library's
+    #: Is offered each such message; one for which it returns False is the library's.
+    take: Callable[[bytes], bool | None] | None = None
+    fail: Callable[[Exception], None] | None = None  # is told what that raised, and it is offered nothing more then
     most: int = 0  # bytes of a message that is offered; whoever takes any sets it to 125 at least
     waiting = 0  # messages in the library's queue; whoever receives one counts it off
     is_between = False  # all that came until now were whole messages
     _is_clear = False  # and nothing is kept of one
+    _is_open = False  # by the library's word, which is looked at whenever it has written anything
 
     def connection_made(self, transport: Any) -> None:
         """Take up a connection."""
@@ -54,9 +57,13 @@ class WholeMessages(_Connection):
         if (
             self._is_clear and self.take is not None and not self.waiting
             and 1 < len(data) < 128 and data[0] == WHOLE_BINARY and data[1] == len(data) - 2
-            and self.take(data[2:])
         ):  # fmt: skip  # one that is short, as of a key, in few steps
-            return
+            try:
+                if self.take(data[2:]) is not False:
+                    return
+            except Exception as error:  # noqa: BLE001 - told to who wants to know
+                self._failed(error)
+                return
         self._received(data)
 
     def _received(self, data: bytes) -> None:
@@ -82,7 +89,7 @@ class WholeMessages(_Connection):
                 at < len(data)
                 and self.take is not None
                 and (place := cut(data, at, is_masked=False, most=self.most)) is not None
-                and self.take(data[place[0] : place[1]])
+                and self._taken(data[place[0] : place[1]])
             ):
                 at = place[1]
             if at < len(data) and self._begins(data, at):
@@ -95,19 +102,40 @@ class WholeMessages(_Connection):
             return False
         return self._unfinished.begin(data, at, is_masked=False, most=self.most)
 
+    def _taken(self, data: bytes) -> bool:
+        """Offer a message; return whether it needs nobody else."""
+        try:
+            return self.take is not None and self.take(data) is not False
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failed(error)
+            return True
+
+    def _failed(self, error: Exception) -> None:
+        self.take = None
+        if self.fail is None:
+            raise error
+        self.fail(error)
+
     def process_event(self, event: Any) -> None:
         """Take an event of the connection; as the library's, but for a whole message that nothing waits before."""
         if type(event) is Frame:
             is_whole = event.opcode is Opcode.BINARY and event.fin and len(event.data) <= self.most
-            if is_whole and self.take is not None and not self.waiting and self.take(bytes(event.data)):
+            if is_whole and not self.waiting and self._taken(bytes(event.data)):
                 return
             if event.opcode in (Opcode.BINARY, Opcode.TEXT):
                 self.waiting += 1
         super().process_event(event)
 
+    def send_data(self) -> None:
+        """Send what the library wrote, which may have been its last word."""
+        try:
+            super().send_data()
+        finally:
+            self._is_open = self.protocol.state is State.OPEN
+
     def offer(self, data: bytes) -> bool:
         """Send a message in this turn of the loop if it goes at once; return whether it does, or else nothing."""
-        if self.paused or self.protocol.state is not State.OPEN or self.transport.is_closing():
+        if self.paused or not self._is_open or self.transport.is_closing():
             return False
         key, size = self._keys.next(), len(data)
         try:

@@ -49,8 +49,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self._take_text: TakeText | None = None
         self._fail: Fail | None = None
         self._is_clear = False  # a whole message that comes now would be handed over: nothing is before it
-        self._is_with_library = False  # it looks at what came
-        self._is_paused = False  # the peer does not read what is sent
+        self._may_offer = False  # the connection is open, the peer reads, and the library is not at work on it
         self._is_between = False  # all that came until now were whole messages
         self._unfinished = Unfinished()
         self._aborting: asyncio.TimerHandle | None = None  # once it is to be closed
@@ -88,12 +87,17 @@ class LineProtocol(WebSocketsSansIOProtocol):
         if self._is_between:
             self._is_clear = self._may_take and not self._unfinished.missing
         else:
-            self._is_with_library = True
-            try:
-                super().data_received(data[at:] if at else data)
-            finally:
-                self._is_with_library = False
+            self._may_offer = False  # the library may know of the end before it has said so
+            super().data_received(data[at:] if at else data)
+            self._look()
             self._abort_if_closing()
+
+    def _look(self) -> None:
+        """Look anew whether what is offered may go; whoever changes any of this looks again."""
+        self._may_offer = (
+            self.handshake_complete and not self.close_sent and not self.disconnected
+            and self.initial_response is None and self.writable.is_set()
+        )  # fmt: skip
 
     def _hand(self, data: bytes) -> None:
         """Hand a message over; who raises is told so, and handed nothing more."""
@@ -152,36 +156,40 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send what the application says."""
-        if message["type"] != "websocket.send":
-            self._is_clear = False
-        await super().send(message)
-        if message["type"] != "websocket.send":
-            self._abort_if_closing()
+        if message["type"] == "websocket.send":
+            await super().send(message)
+            return
+        self._is_clear = False
+        try:
+            await super().send(message)
+        finally:
+            self._look()
+        self._abort_if_closing()
 
     def keepalive_timeout(self) -> None:
         """The peer does not answer."""
-        self._is_clear = False
+        self._is_clear = self._may_offer = False
         super().keepalive_timeout()
         self._abort_if_closing()
 
     def shutdown(self) -> None:
         """The server ends."""
-        self._is_clear = False
+        self._is_clear = self._may_offer = False
         super().shutdown()
 
     def pause_writing(self) -> None:
         """The peer does not read."""
-        self._is_paused = True
+        self._may_offer = False
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """It reads again."""
-        self._is_paused = False
         super().resume_writing()
+        self._look()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
-        self._is_clear = False
+        self._is_clear = self._may_offer = False
         if self._aborting is not None:
             self._aborting.cancel()
         super().connection_lost(exc)
@@ -207,11 +215,7 @@ class LineProtocol(WebSocketsSansIOProtocol):
 
     def offer(self, data: bytes) -> bool:
         """Send a message in this turn of the loop if it goes at once; return whether it does, or else nothing."""
-        # What has ended the connection on the library's side has closed the transport too, once it has looked.
-        if (
-            self._is_paused or self._is_with_library or not self.handshake_complete or self.close_sent
-            or self.disconnected or self.initial_response is not None or self.transport.is_closing()
-        ):  # fmt: skip
+        if not self._may_offer or self.transport.is_closing():
             return False
         if len(data) < 126:
             self.transport.write(HEADS[len(data)] + data)

@@ -341,10 +341,17 @@ class _Screen:
 
     def _send_now(self) -> bool:
         """Send what may go now; return whether nothing is left. The end, and what is on disk, are the task's."""
-        viewer, audience, identity = self._viewer, self._terminal.audience, self._viewer.person.id
+        viewer, audience, watching = self._viewer, self._terminal.audience, self._watching
+        little = audience.next_little(watching)
+        if little and not viewer.texts and not viewer.is_over and watching.skipped == viewer.skipped:
+            begin = watching.sent
+            data = self._terminal.recent(begin, begin + little, begin.to_bytes(OFFSET_BYTES, "big"))
+            if data is None or not self._line.offer(data):
+                return False
+            watching.sent = begin + little
+            return True
+        identity = viewer.person.id
         while not viewer.is_over:
-            if self._watching.sent >= audience.stored and not viewer.texts:
-                return True
             if viewer.texts:
                 if viewer.texts[0]["type"] == "exit" or not self._line.may_send:
                     return False

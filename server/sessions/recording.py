@@ -114,7 +114,14 @@ class Recording:
         if data:
             if us > self.us:
                 self.us = us
-            self._write(pack_output(self.us, self.offset, data))
+            event = pack_output(self.us, self.offset, data)
+            if self._segment is None or self._size >= SEGMENT_BYTES:
+                self._write(event)
+            else:  # as nearly always
+                try:
+                    self._append(event)
+                except OSError as error:
+                    raise _cannot(error) from None
             self.offset += len(data)
         return data
 

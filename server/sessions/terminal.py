@@ -51,6 +51,7 @@ from server.sessions.recording import Recording
 LOG = structlog.get_logger()
 RECENT_BYTES: Final = 64 << 10  # of output kept in memory in any case; what is older is read from the recording
 UNSENT_BYTES: Final = 2 * WINDOW_BYTES  # kept as long as somebody was not sent it, who is on the way to the newest
+_SMALL_BYTES: Final = 4 << 10  # that cost less if they are copied twice
 BACK_BYTES: Final = 32 << 10  # that somebody who comes new is shown of what was before
 MAX_TEXTS: Final = 512  # messages that wait for one viewer; who is further behind is sent away
 MAX_VIEWERS: Final = 64  # connections to one terminal: each is told of every other
@@ -244,13 +245,15 @@ class LiveTerminal:
             raise UnavailableError("the host has no such terminal any more") from None
 
     def _hear(self, message: tuple[str, list[Any]]) -> bool:
-        self._on(*message)
+        word, values = message
+        if word == "output":
+            self._output(*values)
+        else:
+            self._on(word, values)
         return self.exit is None
 
     def _on(self, word: str, values: list[Any]) -> None:
-        if word == "output":
-            self._output(*values)
-        elif word == "took":
+        if word == "took":
             self._taken_input = values[0]
             self._push()
         elif word == "opened":
@@ -593,6 +596,8 @@ class LiveTerminal:
         first = self.audience.stored - len(self._recent)
         if begin < first:
             return None
+        if end - begin < _SMALL_BYTES:
+            return head + self._recent[begin - first : end - first]
         with memoryview(self._recent) as whole:
             return b"".join((head, whole[begin - first : end - first]))  # copied once
 
