@@ -47,6 +47,8 @@ class _End:
         if self._descriptor < 0:
             return
         self._wake()
+        if self._waiting is not None:  # who waited may have been cancelled, and not know it yet
+            self._stop(self._waiting.get_loop())
         os.close(self._descriptor)
         self._descriptor = -1
 
@@ -68,7 +70,7 @@ class _End:
         try:
             await waiting
         finally:
-            if not waiting.done() or waiting.cancelled():
+            if self._descriptor >= 0 and (not waiting.done() or waiting.cancelled()):
                 self._stop(loop)
             self._waiting = None
 

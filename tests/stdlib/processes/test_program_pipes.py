@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import tty
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvloop
@@ -122,3 +124,28 @@ def test_a_terminal_ends_when_its_other_side_is_closed() -> None:
         return b"".join(got)
 
     assert asyncio.run(scenario()) == uvloop.run(scenario()) == bytes(60_000)
+
+
+@pytest.mark.parametrize("loops", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_one_that_is_closed_while_a_cancelled_reader_has_not_noticed(loops: Callable[[], Any]) -> None:
+    """As at the end of a session: the loop must not go on to watch the number, which is soon another one's."""
+
+    async def end() -> None:
+        reader, writing = opened()
+        reading = asyncio.ensure_future(reader.read())
+        await turns()
+        reading.cancel()
+        reader.close()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        os.close(writing)
+        other, writing = opened()  # with the very same numbers
+        reading = asyncio.ensure_future(other.read())
+        await turns()
+        os.write(writing, b"heard")
+        assert await reading == b"heard"
+        other.close()
+        os.close(writing)
+
+    with asyncio.Runner(loop_factory=loops) as runner:
+        runner.run(asyncio.wait_for(end(), 10))
