@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from protocol.regex import Regex
 
 MAX_CHARACTERS: Final = 256  # of one pattern
+MAX_SIZE: Final = 3_000  # instructions of one: "." up to 255 times has 2,300
+MEMORY_BYTES: Final = 256 << 10  # of one and its tables
 _TOKEN = re.compile(r"(?s)\\[0-9]+|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[A-Za-z-]+|\{[0-9]*,?[0-9]*\}|.")
 _CLASS_TOKEN = re.compile(r"(?s)\\.|.")
 _OCTAL = re.compile(r"\\(?:0[0-7]{0,2}|[1-3][0-7]{2})[0-9]*")  # a character to both; all else is a reference
@@ -56,10 +58,13 @@ class ArgumentPattern:
             raise ArgumentError(f"{text!r:.60} is not a regular expression: {error}") from None
         made = _translated(text)
         try:
-            return cls(text, Regex(made))
+            compiled = Regex(made, MEMORY_BYTES)
         except ArgumentError as error:
             told = error.message.removeprefix("pattern: ")
             raise ArgumentError(f"{text!r:.60} cannot be matched in linear time: {told}") from None
+        if compiled.size > MAX_SIZE:
+            raise ArgumentError(f"{text!r:.60} is too large: it stands for {compiled.size} steps, at most {MAX_SIZE}")
+        return cls(text, compiled)
 
     def fits(self, argument: str) -> bool:
         """Tell whether the pattern matches all of ``argument``. One that cannot be written as UTF-8 fits nothing."""

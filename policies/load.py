@@ -18,6 +18,7 @@ from protocol.names import check_pattern
 from protocol.tiers import Tier
 
 MAX_RULES = 1000  # of one file, chosen without measurement
+MAX_ARGUMENT_PATTERNS = 500  # of one file: compiled they take 10 MiB, and with full tables 125 at most
 _CALL = re.compile(r"^(\*|[a-z][a-z0-9_]*(\.([a-z][a-z0-9_]*|\*))?)$")
 
 
@@ -59,15 +60,17 @@ def _base(reader: Reader, tier: Tier) -> Policy | None:
 
 def read_rules(reader: Reader) -> tuple[Rule, ...]:
     """Return the rules under ``allow``, ``deny`` and ``ask`` of a mapping."""
-    return tuple(
-        rule
-        for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW)
-        for inner in reader.items(effect.value)
-        for rule in _rules(inner, effect)
-    )
+    found: list[Rule] = []
+    patterns_left = MAX_ARGUMENT_PATTERNS
+    for effect in (Effect.DENY, Effect.ASK, Effect.ALLOW):
+        for inner in reader.items(effect.value):
+            rules = _rules(inner, effect, patterns_left)
+            patterns_left -= len(rules[0].arguments or ())
+            found += rules
+    return tuple(found)
 
 
-def _rules(reader: Reader, effect: Effect) -> tuple[Rule, ...]:
+def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ...]:
     """Return the rule of an item; one for each call if it names several."""
     key = "calls" if reader.has("calls") else "call"
     names = reader.strings("calls") if key == "calls" else [reader.text("call")]
@@ -79,7 +82,7 @@ def _rules(reader: Reader, effect: Effect) -> tuple[Rule, ...]:
     rule = Rule(
         effect, names[0], reader.where(key).split(": ")[0], _patterns(reader, "paths"),
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
-        _patterns(reader, "programs"), _arguments(reader) if reader.has("arguments") else None,
+        _patterns(reader, "programs"), _arguments(reader, patterns_left) if reader.has("arguments") else None,
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
         users_of(reader),
     )  # fmt: skip
@@ -130,9 +133,11 @@ def _targets(reader: Reader) -> tuple[TargetPattern, ...]:
     return tuple(found)
 
 
-def _arguments(reader: Reader) -> tuple[ArgumentPattern, ...]:
-    found = []
+def _arguments(reader: Reader, most: int) -> tuple[ArgumentPattern, ...]:
+    found: list[ArgumentPattern] = []
     for text in reader.strings("arguments"):
+        if len(found) == most:
+            raise reader.fail("arguments", f"more than {MAX_ARGUMENT_PATTERNS} patterns of arguments in one file")
         try:
             found.append(ArgumentPattern.parse(text))
         except ArgumentError as error:

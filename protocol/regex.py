@@ -20,9 +20,15 @@ MAX_PATTERN_CHARACTERS = 2_000
 MEMORY_BYTES = 1 << 20  # of one compiled pattern and its tables; RE2 works on, more slowly, where the tables are full
 _REJECTED = "pattern too large"  # how RE2 says that a program is over its memory
 
-_options = re2.Options()
-_options.max_mem = MEMORY_BYTES
-_options.log_errors = False  # they are raised; standard error belongs to nobody here
+
+def _options_of(memory_bytes: int) -> re2.Options:
+    made = re2.Options()
+    made.max_mem = memory_bytes
+    made.log_errors = False  # they are raised; standard error belongs to nobody here
+    return made
+
+
+_options = _options_of(MEMORY_BYTES)
 
 
 class Found(Protocol):
@@ -49,6 +55,7 @@ class Regex:
 
     Args:
         pattern: In the syntax of RE2; ``(?i)``, ``(?m)`` and ``(?s)`` at its start or in a group set flags.
+        memory_bytes: At most this for it and its tables, up to ``MEMORY_BYTES``.
 
     Raises:
         ArgumentError: It is no pattern, or a too large one; says why and names ``pattern``.
@@ -56,13 +63,14 @@ class Regex:
 
     __slots__ = ("_compiled", "pattern")
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, memory_bytes: int = MEMORY_BYTES) -> None:
         if len(pattern) > MAX_PATTERN_CHARACTERS:
             raise _refused(f"has more than {MAX_PATTERN_CHARACTERS} characters")
         try:
-            self._compiled = re2.compile(pattern, _options)
+            options = _options if memory_bytes == MEMORY_BYTES else _options_of(memory_bytes)
+            self._compiled = re2.compile(pattern, options)
         except re2.error as error:
-            raise _refused(_told(error)) from None
+            raise _refused(_told(error, memory_bytes)) from None
         except UnicodeEncodeError:
             raise _refused("is not valid Unicode") from None
         finally:
@@ -112,10 +120,10 @@ def _refused(problem: str) -> ArgumentError:
     return ArgumentError(f"pattern: {problem}", parameter="pattern")
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception, memory_bytes: int) -> str:
     """Return RE2's own words, which quote the piece that it does not take."""
     words: Any = error.args[0] if error.args else "cannot be read"
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
     if text.startswith(_REJECTED):
-        return f"needs more than {MEMORY_BYTES >> 10} KiB of memory"
+        return f"needs more than {memory_bytes >> 10} KiB of memory"
     return f"cannot be read: {text}"

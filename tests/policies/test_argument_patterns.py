@@ -66,6 +66,8 @@ def test_no_argument_of_a_script_holds_up_who_decides(pattern: str, argument: st
         ("[[a]", "holds [["),
         ("a" * (MAX_CHARACTERS + 1), "longer than 256 characters"),
         ("\ud800", "not valid Unicode"),
+        (".{0,400}", "is too large: it stands for 3"),
+        ("(?:.{0,900}){0,900}", "cannot be matched in linear time"),
     ],
 )
 def test_what_is_not_matched_in_linear_time_or_not_read_alike_is_refused(pattern: str, words: str) -> None:
@@ -107,6 +109,21 @@ def test_what_a_pattern_means(pattern: str, fitting: list[str], others: list[str
     made = ArgumentPattern.parse(pattern)
     for argument in fitting + others:
         assert made.fits(argument) is (argument in fitting) is (re.fullmatch(pattern, argument, re.ASCII) is not None)
+
+
+@pytest.mark.parametrize("per_rule", [500, 5])
+def test_a_file_has_so_many(per_rule: int) -> None:
+    """Each is a program of its own, and a signed order may be half a megabyte: its signer must not fill the memory."""
+
+    def text(count: int) -> str:
+        rules = [count] if count < per_rule else [per_rule] * (count // per_rule)
+        lines = [f"  - {{call: proc.command, arguments: [{', '.join(['.*'] * each)}]}}\n" for each in rules]
+        return f"tier: operate\nallow:\n{''.join(lines)}"
+
+    assert len(load_policy(text(500), "x.yaml").rules) == 500 // per_rule
+    more = text(500) + "  - {call: proc.command, arguments: [a]}\n"
+    with pytest.raises(DocumentError, match=r"x\.yaml:\d+: allow\[\d+\]\.arguments: more than 500 patterns"):
+        load_policy(more, "x.yaml")
 
 
 def test_an_argument_that_is_no_utf_8_fits_nothing() -> None:
