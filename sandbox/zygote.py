@@ -30,7 +30,7 @@ from typing import Any, Final, NoReturn
 import kernel
 from kernel import births, offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox import heap
+from sandbox import heap, immortal
 from sandbox.channel import Channel
 from sandbox.control import (
     FORKED_BYTES,
@@ -92,6 +92,7 @@ def main() -> NoReturn:
     zygote = Zygote(control, null, builder, entry, setup.bindings)
     _warm_up()
     gc.collect()
+    immortal.immortalise()
     heap.part_arenas()
     heap.fill_holes()
     heap.join_pages()
