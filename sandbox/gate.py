@@ -182,7 +182,7 @@ class Gate:
         decide_below: What :meth:`Passage.below` tells of a call name and a real directory. Without it, it depends.
         never: The denial of a call name that is allowed on no facts; None if it depends on them. Pure.
         redactor: Takes secrets out of what goes back to the script and onto the record.
-        on_close: Awaited when everything that was held is closed: the end of ``run``.
+        on_close: Called when everything that was held is closed, and what it returns is awaited: the end of ``run``.
         dry_run: What changes anything is decided and recorded, and not performed; None: it is performed.
         asker: Asks a person where the policy says so. Without it the answer is no.
         clock_ns: Monotonic nanoseconds.
@@ -201,7 +201,7 @@ class Gate:
         decide_below: Callable[[str, str], bool | None] | None = None,
         never: Callable[[str], Verdict | None] = lambda _: None,
         redactor: Redactor | None = None,
-        on_close: Callable[[], Awaitable[None]] | None = None,
+        on_close: Callable[[], Awaitable[None] | None] | None = None,
         asker: Asker | None = None,
         dry_run: DryRun | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -351,18 +351,28 @@ class Gate:
             await self._let_go(held, "closed")
 
     async def close(self) -> None:
-        """Close everything that is held: the session has ended. What a thread is still in is closed behind it.
+        """Close everything that is held: the session has ended. What a thread is still in is closed behind it."""
+        closing = self.begin_closing()
+        if closing is not None:
+            await closing
 
-        All of it at once, so that many things which take their time do not hold the end up for longer than one.
-        """
+    def begin_closing(self) -> Awaitable[None] | None:
+        """Do as :meth:`close`; return what is to be awaited for it, or None if that was all, as mostly."""
         self.is_closed = True
         held = self.holder.shut()
+        if held:
+            return self._close(held)
+        return None if self._on_close is None else self._on_close()
+
+    async def _close(self, held: list[Held]) -> None:
+        """Close all of it at once, so that what takes its time does not hold the end up for longer than one does."""
         if len(held) == 1:
             await self._cut_off(held[0])
-        elif held:
+        else:
             await asyncio.gather(*map(self._cut_off, held))
-        if self._on_close is not None:
-            await self._on_close()
+        ending = None if self._on_close is None else self._on_close()
+        if ending is not None:
+            await ending
 
     async def _cut_off(self, held: Held) -> None:
         try:

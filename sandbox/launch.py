@@ -144,7 +144,9 @@ class Sandbox:
         Cancellation:
             Kills the worker.
         """
-        zygote, spares = await self._ready_zygote()
+        zygote, spares = self._zygote, self._spares
+        if zygote is None or spares is None or self._is_closed or zygote.is_suspect or not zygote.is_alive:
+            zygote, spares = await self._ready_zygote()
         compiled, parts = self._compiled, _parts_of(program)
         codes = compiled.codes(parts)
         run = Run(zygote, spares, program, (lambda: gate) if isinstance(gate, Gate) else gate, limits, codes)

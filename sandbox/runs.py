@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from protocol.errors import DeadlineError, InternalError, OutriderError
+from protocol.errors import InternalError, OutriderError
 from sandbox.channel import Asked, CallMade, Finished, Printed, Pulled, Released, Violated, start_frame
 from sandbox.gate import Gate
 from sandbox.inline import Suspended, begin
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXIT_GRACE_S: Final = 1.0  # between a worker's result and its end; it takes less than a millisecond
 REAP_TIMEOUT_S: Final = 5.0  # between SIGKILL and the zygote's report; longer means that the zygote is stuck
 CPU_LOOK_S: Final = 0.01  # at most this often
+DEADLINE_LOOK_S: Final = 0.001
 
 _log = logging.getLogger("outrider.sandbox")
 
@@ -85,6 +86,7 @@ class Run:
         self._codes = codes
         self._output = bytearray()
         self._started_s = time.monotonic()
+        self._timer: asyncio.TimerHandle
         self._stopped: OutriderError | None = None  # why this side ended the run
         self._is_over = False  # the worker's end was seen while a call was open
         self._before: asyncio.Future[None] | None = None  # what most calls wait for; None once it is done
@@ -115,18 +117,12 @@ class Run:
         Cancellation:
             Kills the worker; the run's calls are recorded as cut short.
         """
-        worker, sock = self._spares.take(self.kind)
+        worker, sock, ear = self._spares.take(self.kind)
         self._worker = worker
+        wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble, self._on_finished, ear)
         try:
-            start = self._start_frame()
-            wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble, self._on_finished)
-            wire.send(start)  # first: while the worker is made, or wakes up and reads, all else is made ready here
+            wire.send(self._start_frame())  # first: while it is made, or wakes up and reads, all else is made ready
             self._gate = self._admit()
-        except BaseException:
-            worker.kill()
-            sock.close()
-            raise
-        try:
             before = self._wait_for(before_calls, early)
         except BaseException:
             worker.kill()
@@ -140,7 +136,9 @@ class Run:
                 before.cancel()
             raise
         finally:  # in a task of its own: what a run holds is given back however the run ends
-            await asyncio.shield(asyncio.ensure_future(self._gate.close()))
+            closing = self._gate.begin_closing()
+            if closing is not None:
+                await asyncio.shield(asyncio.ensure_future(closing))
         if before is not None:
             await before
         return outcome
@@ -178,12 +176,8 @@ class Run:
         )
 
     async def _attend(self, worker: Worker, wire: Wire) -> Outcome:
-        waited_s = time.monotonic() - self._started_s  # the deadline counts from the moment the run was accepted
-        timers = [
-            self._loop.call_later(max(0.0, self._limits.wall_s - waited_s), self._on_deadline),
-            self._loop.call_later(self._limits.cpu_s, self._look_at_cpu, worker),
-        ]
-        self._timers = timers
+        # The deadline counts from the moment the run was accepted.
+        self._look_in(min(self._limits.cpu_s, self._limits.wall_s - (time.monotonic() - self._started_s)))
         finished: Finished | None = None
         ended: Ended | None = None
         try:
@@ -194,8 +188,7 @@ class Run:
             if ended is not None or finished is None or self._stopped is not None:
                 worker.kill()
             wire.close()
-            for timer in self._timers:
-                timer.cancel()
+            self._timer.cancel()
         self.reaped = self._see_reaped(worker)
         if ended is None:
             ended = await asyncio.shield(self.reaped)
@@ -279,21 +272,19 @@ class Run:
             if self._measured is not None:  # or it is tried again when the result is taken
                 self._worker.kill()
 
-    def _on_deadline(self) -> None:
-        # A timer may fire a moment early by the clock that is read here; the time is up all the same.
-        used_s = max(time.monotonic() - self._started_s, self._limits.wall_s)
-        self._stop(self._gate.budget.over_wall(used_s) or DeadlineError("the run took too long"))
+    def _look_in(self, delay_s: float) -> None:
+        self._timer = self._loop.call_later(max(0.0, delay_s), self._look)
 
-    def _look_at_cpu(self, worker: Worker) -> None:
-        used_s = worker.cpu_s()
-        if used_s is None:  # not born yet, or just gone; the next look, or its end, tells
-            used_s = 0.0
-        error = self._gate.budget.over_cpu(used_s)
+    def _look(self) -> None:
+        """End the run if its time or its CPU time is used up; look again when either can first be."""
+        limits, wall_s = self._limits, time.monotonic() - self._started_s
+        cpu_s = self._worker.cpu_s() or 0.0  # not born yet, or just gone; the next look, or its end, tells
+        error = self._gate.budget.over_wall(wall_s) or self._gate.budget.over_cpu(cpu_s)
         if error is not None:
             self._stop(error)
             return
-        rest_s = max(CPU_LOOK_S, self._limits.cpu_s - used_s)
-        self._timers[1] = self._loop.call_later(rest_s, self._look_at_cpu, worker)
+        # A timer may fire a moment early by the clock that is read here, so the deadline is not looked for sooner.
+        self._look_in(min(max(CPU_LOOK_S, limits.cpu_s - cpu_s), max(DEADLINE_LOOK_S, limits.wall_s - wall_s)))
 
     def _stop(self, error: OutriderError) -> None:
         if self._stopped is None:

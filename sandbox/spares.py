@@ -7,11 +7,13 @@ last, as the same few kinds are asked for again and again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from typing import NamedTuple
 
 from protocol.errors import UnavailableError
+from sandbox.ears import Ear
 from sandbox.nursery import Worker, Zygote
 
 _log = logging.getLogger("outrider.sandbox")
@@ -30,11 +32,25 @@ class Started(NamedTuple):
 
     worker: Worker
     sock: socket.socket  # this side of its channel; not blocking
+    ear: Ear | None = None  # of that; a spare's listens already
 
     def drop(self) -> None:
         """End it unused."""
         self.worker.kill()
+        if self.ear is not None:
+            self.ear.close()
         self.sock.close()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is there and has said nothing, as befits one that waits for its program."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:  # reset: it ended
+            return False
+        return False  # its end is closed; or it has said something, so it is none of ours any more
 
 
 def start(zygote: Zygote, kind: Kind, *, ahead: bool) -> Started:
@@ -74,7 +90,7 @@ class Spares:
         """
         spare = self._waiting.pop(kind, None)
         if spare is not None:
-            if not spare.worker.has_ended():
+            if spare.waits:
                 return spare
             spare.drop()
         return start(self._zygote, kind, ahead=False)
@@ -86,9 +102,13 @@ class Spares:
         if len(self._waiting) >= self._most:
             self._waiting.pop(next(iter(self._waiting))).drop()
         try:
-            self._waiting[kind] = start(self._zygote, kind, ahead=True)
+            started = start(self._zygote, kind, ahead=True)
         except UnavailableError as error:  # the next run asks again, and says it if it cannot be had then
             _log.warning("no spare worker: %s", error)
+            return
+        ear = Ear(asyncio.get_running_loop(), started.sock)
+        ear.open()
+        self._waiting[kind] = started._replace(ear=ear)
 
     def drop_all(self) -> list[Worker]:
         """End them; return those that have yet to be reaped. Idempotent."""

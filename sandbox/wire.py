@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sandbox.channel import READ_BYTES, Asked, CallMade, Conversation, Event, Finished, Pulled, Violated
+from sandbox.ears import Ear
 from sandbox.inline import Suspended
 from sandbox.replies import Reply
 
@@ -42,6 +43,7 @@ class Wire:
         on_call: Takes a call at once: answers it, or returns what the run has to go on with.
         on_trouble: Called with a violation, or None for the end of the stream, seen while a call is open.
         on_finished: Called when the result has come, before anybody takes it; it may close nothing.
+        ear: Of that socket, if there is one already; owned from here on.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Wire:
         on_call: Callable[[Asked], Suspended[Reply] | None],
         on_trouble: Callable[[Violated | None], None],
         on_finished: Callable[[], None],
+        ear: Ear | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._on_call = on_call
         self._on_trouble = on_trouble
         self._on_finished = on_finished
+        self._ear = ear or Ear(loop, sock)
         self._conversation = Conversation()
         self._events: deque[Event | Suspended[Reply]] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -64,15 +68,14 @@ class Wire:
         self._rest = 0  # calls to sleep for before one is waited for again
         self._next_rest = 1  # after the next moment in vain
         self._unsent: bytes | memoryview = b""  # what the socket did not take at once
-        self._is_listening = False
         self._is_paused = False  # nothing is read until all events are taken
         self._is_ended = False  # the worker's end is closed
         self._is_closed = False
 
     def listen(self) -> None:
         """Begin to read what the worker says. Once."""
-        self._is_listening = True
-        self._loop.add_reader(self._sock.fileno(), self._on_readable)
+        self._ear.give(self._on_readable)
+        self._ear.open()
 
     async def next(self) -> Event | Suspended[Reply] | None:
         """Return the next event; None when the worker's end is closed.
@@ -91,7 +94,7 @@ class Wire:
         event = self._events.popleft()
         if self._is_paused and not self._events:
             self._is_paused = False
-            self._loop.add_reader(self._sock.fileno(), self._on_readable)
+            self._ear.open()
         if isinstance(event, _ASKED) and self._events and isinstance(self._events[0], Violated):
             self._loop.call_soon(self._on_trouble, self._events[0])  # it came with the call, which may take long
         return event
@@ -121,8 +124,7 @@ class Wire:
         if self._is_closed:
             return
         self._is_closed = True
-        if self._is_listening:
-            self._loop.remove_reader(self._sock.fileno())
+        self._ear.close()
         if self._unsent:
             self._loop.remove_writer(self._sock.fileno())
         self._sock.close()
@@ -187,13 +189,13 @@ class Wire:
             self._on_trouble(events[-1])
         elif self._waiter is None and self._events and not self._conversation.is_call_open and not self._is_closed:
             self._is_paused = True
-            self._loop.remove_reader(self._sock.fileno())
+            self._ear.close()
         self._wake()
         return False
 
     def _end(self) -> None:
         self._is_ended = True
-        self._loop.remove_reader(self._sock.fileno())  # or the end would be reported for ever
+        self._ear.close()  # or the end would be reported for ever
         if self._conversation.is_call_open:
             self._on_trouble(None)
         self._wake()

@@ -174,8 +174,15 @@ class RunContext:
         """Have ``ending`` called when the run has ended, whatever way; last come, first called. It must not block."""
         self._endings.append(ending)
 
-    async def end(self) -> None:
-        """Call what was given to :meth:`on_end`. What one of them raises is logged, and the others are still called."""
+    def end(self) -> Awaitable[None] | None:
+        """Call what was given to :meth:`on_end`. What one of them raises is logged, and the others are still called.
+
+        Returns:
+            What does so when it is awaited; None if there is nothing to call.
+        """
+        return self._end() if self._endings else None
+
+    async def _end(self) -> None:
         while self._endings:
             try:
                 waits = self._endings.pop()()

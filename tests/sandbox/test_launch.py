@@ -526,7 +526,7 @@ async def test_what_a_worker_has_used_is_told_until_it_ends(sandbox: Sandbox) ->
     await run(sandbox, lua("return 1"))
     (pid,) = await spare_of(sandbox)
     assert sandbox._spares is not None
-    ((worker, _),) = sandbox._spares._waiting.values()
+    ((worker, *_),) = sandbox._spares._waiting.values()
     await until(lambda: (worker.cpu_s() or 0.0) > 0, "it has not begun")
     told = worker.measured()
     assert told is not None

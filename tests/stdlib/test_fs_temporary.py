@@ -25,7 +25,9 @@ async def test_private_and_gone() -> None:
     assert [stat.S_IMODE(path.stat().st_mode) for path in (file.parent, directory)] == [0o700, 0o700]
     (directory / "left").write_text("behind")
     file.unlink()
-    await context.end()
+    ending = context.end()
+    assert ending is not None
+    await ending
     assert not any(path.exists() for path in (file.parent, directory))
 
 

@@ -1,0 +1,48 @@
+"""Listens to a worker that waits for its program, so that a run which gets it need not begin to.
+
+Telling the event loop of one more descriptor takes as long as a gated call. A spare's is told when the spare is made,
+when nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+
+class Ear:
+    """The event loop's reader of one socket, for whoever wants to hear it. A worker has nothing to say before that.
+
+    Args:
+        loop: Any loop with ``add_reader``.
+        sock: Not blocking; owned by others, who close the ear before it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._descriptor = sock.fileno()
+        self._heard: Callable[[], None] | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """Listen. Idempotent."""
+        if not self._is_open:
+            self._is_open = True
+            self._loop.add_reader(self._descriptor, self._on_readable)
+
+    def close(self) -> None:
+        """Listen no more. Idempotent."""
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._descriptor)
+
+    def give(self, heard: Callable[[], None]) -> None:
+        """Let ``heard`` be called from now on when there is something to read, and while there is."""
+        self._heard = heard
+
+    def _on_readable(self) -> None:
+        if self._heard is None:  # it ended, or speaks too early: whoever takes it looks, see ``Spares.take``
+            self.close()
+        else:
+            self._heard()
