@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 from agent.admission import Admitted
@@ -124,7 +123,7 @@ class Worker:
                 self._recorder,
                 Session(request.run_id, request.run_id, request.principal, request.reason),
                 budget,
-                replace(host_of_run(self._host, context), commands=manifest.commands, scripts=pins(manifest)),
+                host_of_run(self._host, context, commands=manifest.commands, scripts=pins(manifest)),
                 context,
                 decide_below=partial(decide_below, effective),
                 never=partial(never, effective),

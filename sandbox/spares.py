@@ -41,17 +41,6 @@ class Started(NamedTuple):
             self.ear.close()
         self.sock.close()
 
-    @property
-    def waits(self) -> bool:
-        """Whether it is there and has said nothing, as befits one that waits for its program."""
-        try:
-            self.sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:  # reset: it ended
-            return False
-        return False  # its end is closed; or it has said something, so it is none of ours any more
-
 
 def start(zygote: Zygote, kind: Kind, *, ahead: bool) -> Started:
     """Ask ``zygote`` for a worker; ``ahead`` if nobody waits for it yet.
@@ -90,7 +79,7 @@ class Spares:
         """
         spare = self._waiting.pop(kind, None)
         if spare is not None:
-            if spare.waits:
+            if spare.ear is not None and spare.ear.is_silent:
                 return spare
             spare.drop()
         return start(self._zygote, kind, ahead=False)
@@ -108,6 +97,7 @@ class Spares:
             return
         ear = Ear(asyncio.get_running_loop(), started.sock)
         ear.open()
+        ear.prepare()
         self._waiting[kind] = started._replace(ear=ear)
 
     def drop_all(self) -> list[Worker]:

@@ -202,6 +202,13 @@ def check_room(budget: str, used: int, limit: int) -> None:
         raise BudgetError(f"{budget}: {used + 1} used, the limit is {limit}", budget=budget)
 
 
-def host_of_run(host: Host, run: RunContext) -> Host:
-    """Return the host as one run or session uses it: what it changes of files is listed in ``run.changes``."""
-    return host if host.journal is None else replace(host, journal=host.journal.noting(run.changes))
+def host_of_run(host: Host, run: RunContext, **more: Any) -> Host:
+    """Return the host as one run or session uses it: what it changes of files is listed in ``run.changes``.
+
+    Args:
+        host: Of the agent.
+        run: Which one.
+        more: Fields that are the run's own.
+    """
+    journal = None if host.journal is None else host.journal.noting(run.changes)
+    return replace(host, journal=journal, **more)
