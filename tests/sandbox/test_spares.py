@@ -1,0 +1,76 @@
+"""Workers that wait: which of them a run gets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sandbox.spares import Kind, Spares
+
+KIND = Kind("lua", 1 << 20, 1.0)
+
+
+class _Worker:
+    """A worker's end of the socket, and whether it was killed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.is_killed = False
+
+    def kill(self) -> None:
+        self.is_killed = True
+
+
+class _Zygote:
+    def __init__(self) -> None:
+        self.made: list[_Worker] = []
+
+    def fork(self, _language: str, _memory: int, _cpu: float, channel: socket.socket, _ahead: bool) -> _Worker:
+        self.made.append(_Worker(channel.dup()))
+        return self.made[-1]
+
+
+def _made() -> tuple[_Zygote, Spares]:
+    zygote: Any = _Zygote()
+    spares = Spares(zygote, 2)
+    spares.refill(KIND)
+    return zygote, spares
+
+
+async def test_one_that_waits_is_taken_and_listened_to() -> None:
+    zygote, spares = _made()
+    taken = spares.take(KIND)
+    assert [taken.worker] == zygote.made
+    assert taken.ear is not None
+    taken.drop()
+    assert zygote.made[0].is_killed
+
+
+@pytest.mark.parametrize(
+    "does", [lambda sock: sock.close(), lambda sock: sock.send(b"x")], ids=["it ended", "it speaks before its turn"]
+)
+async def test_one_that_does_anything_but_wait_is_not_taken(does: Callable[[socket.socket], Any]) -> None:
+    zygote, spares = _made()
+    does(zygote.made[0].sock)
+    taken = spares.take(KIND)
+    assert taken.worker is zygote.made[1]
+    assert zygote.made[0].is_killed
+    assert taken.ear is None
+    taken.drop()
+
+
+async def test_what_a_spare_says_before_its_turn_does_not_keep_the_loop_busy() -> None:
+    zygote, spares = _made()
+    zygote.made[0].sock.send(b"x")
+    turns = 0
+    ear = next(iter(spares._waiting.values())).ear
+    assert ear is not None
+    while ear._is_open:
+        turns += 1
+        assert turns < 1000, "it is heard for ever"
+        await asyncio.sleep(0)
+    spares.take(KIND).drop()
