@@ -1,6 +1,6 @@
 # Everything sets itself up: the virtual environment in .venv, from the hash-checked lock.
-# PYTHON picks the interpreter (3.11 to 3.13).
-PYTHON ?= python3
+# PYTHON names the interpreter (3.11 to 3.13); without it, tools/pick_python does.
+PYTHON ?= $(shell tools/pick_python)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -43,8 +43,8 @@ clean:
 	rm -rf $(VENV) .demo
 
 $(STAMP): requirements/dev.lock pyproject.toml
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing the locked dependencies into $(VENV)"
+	@test -x $(BIN)/python || { test -n "$(PYTHON)" && $(PYTHON) -m venv $(VENV); }
+	@echo "installing the locked dependencies into $(VENV), for $$($(BIN)/python -V)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
