@@ -28,9 +28,10 @@ from protocol.errors import ArgumentError, UnavailableError
 from protocol.tiers import Tier
 from sandbox import pure
 from sandbox.budget import Budget
-from sandbox.gate import Gate, Passage
+from sandbox.gate import Gate
 from sandbox.launch import Options, Outcome, Program, Sandbox
 from sandbox.parties import CallEntry, Session
+from sandbox.passage import Passage
 
 Function = Callable[..., Any]
 Decide = Callable[[str, Facts], Verdict]

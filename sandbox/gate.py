@@ -30,11 +30,10 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from kernel.visits import VISITS, stuck
+from kernel.visits import VISITS
 from protocol.errors import (
     BudgetError,
     DeadlineError,
@@ -44,6 +43,17 @@ from protocol.errors import (
     OutriderError,
 )
 from protocol.redaction import Redactor
+from sandbox.attempts import (
+    ASK,
+    DRY,
+    RULE_ARGUMENTS,
+    RULE_BUDGET,
+    RULE_NOT_DECIDED,
+    RULE_UNKNOWN,
+    Attempt,
+    Unanswered,
+    proof,
+)
 from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
 from sandbox.channel import escaped
 from sandbox.held import Held, Holder
@@ -58,6 +68,7 @@ from sandbox.parties import (
     Recorder,
     Session,
 )
+from sandbox.passage import Passage
 from sandbox.pump import Pump
 from sandbox.replies import Reply, answered, given, refused
 from sandbox.runtimes import HANDLE_KEY, STREAM
@@ -68,104 +79,11 @@ if TYPE_CHECKING:
 MAX_SUMMARIES: Final = 10_000  # of one run; the default limit of calls. Beyond it, calls are counted only
 MAX_CACHED_VERDICTS: Final = 256  # of one run; more different facts than that are decided anew each time
 
-RULE_UNKNOWN: Final = "catalogue: no such call"
-RULE_ARGUMENTS: Final = "catalogue: the arguments do not fit"
-RULE_BUDGET: Final = "limits"
-PROOFS: Final = ("old_hash", "new_hash", "journal")  # fields of results of changes that stand in their records
-MAX_PROOF_CHARS: Final = 128  # of one of them: a SHA-256 in hexadecimal digits has 64
-DRY: Final = "dry"  # the outcome of a call that a dry run did not carry out
-RULE_NOT_DECIDED: Final = "catalogue: not decided, the target could not be opened"
-VISITED: Final = "visits"  # the budget of threads that wait; see ``kernel.visits``
-STUCK_S: Final = 10.0  # that all of somebody's threads are away, for a further call to be refused and not to wait
 _ENDING: Final = frozenset({CALLS, CALL_RATE})  # the budgets that end the session; the others the script may catch
 MAX_QUESTIONS: Final = 4  # of one call; what is opened may be another thing each time
-_SHOWN: Final = 120  # characters of what was asked for, in a reason
-NOBODY_TO_ASK: Final = "nobody to ask"
 _VALUE: Final = "value"
 _AT_ONCE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})  # of a value that nobody waits for
-_ASK: Final = "ASK"
-
 _log = logging.getLogger("outrider.sandbox.gate")
-
-
-class Passage:
-    """What a call may ask of the gate while it passes; a stream, as long as it is open. Safe from any thread."""
-
-    __slots__ = ("_attempt", "_gate")
-
-    def __init__(self, gate: Gate, attempt: _Attempt) -> None:
-        self._gate = gate
-        self._attempt = attempt
-
-    def thing(self, number: int, kind: str, parameter: str) -> Any:
-        """Return what the run holds under ``number``; raises as :meth:`held.Holder.thing`."""
-        return self._gate.holder.thing(number, kind, parameter)
-
-    def permits(self, facts: Facts) -> bool:
-        """Tell whether this call would be allowed on one more object. What is not permitted is to be left out."""
-        return self._gate.verdict(self._attempt.name, facts).allowed
-
-    def require(self, facts: Facts) -> None:
-        """Return if this call is allowed on one more object, such as an address that a name stands for.
-
-        Raises:
-            DeniedError: It is not. The record of the call says so.
-        """
-        verdict = self._gate.verdict(self._attempt.name, facts)
-        if self._attempt.has_consent(facts, verdict):
-            return
-        self._attempt.rule = verdict.rule
-        if not verdict.allowed:
-            self._attempt.verdict = "deny"
-            self._gate.denial = _denial(self._attempt.name, facts, verdict)
-            raise self._gate.denial
-
-    async def settle(self, facts: Facts) -> None:
-        """Do as :meth:`require`, and ask a person if the policy wants that. For calls that do not run on a thread."""
-        verdict = self._gate.verdict(self._attempt.name, facts)
-        if verdict.effect.name == _ASK and not self._attempt.has_consent(facts, verdict):
-            await self._gate.ask(self._attempt, (facts,))
-        self.require(facts)
-
-    def below(self, directory: str) -> bool | None:
-        """Tell whether all (True) or nothing (False) below a real directory is permitted; None if it depends."""
-        decide = self._gate.decide_below
-        return None if decide is None else decide(self._attempt.name, directory)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended, so that whoever still works for it may stop."""
-        return self._attempt.is_cut_short or self._gate.is_closed
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """What is known so far about a call that is passing."""
-
-    name: str
-    arguments: dict[str, Any]  # as given, until bound
-    started_ns: int
-    verdict: str = "deny"
-    rule: str = RULE_NOT_DECIDED
-    changes: bool = True  # anything on the host; until it is known that it does not
-    is_cut_short: bool = False  # the session ended; what has not begun must not begin
-    is_dry: bool = False  # decided, and not carried out
-    consented: dict[Facts, str] = field(default_factory=dict)  # what a person said yes to, and the rule that asked
-    questions: int = 0
-
-    def has_consent(self, facts: Facts, verdict: Verdict) -> bool:
-        """Tell whether a person said yes to this; what they said for a rule of an object holds by its other names."""
-        if facts in self.consented:
-            return True
-        said = self.consented.get(facts._replace(others=())) if facts.others else None
-        return said is not None and said.startswith(f"{verdict.rule}; ")
-
-
-class _Unanswered(Exception):
-    """A call needs a person's word before it can go on; never leaves the gate."""
-
-    def __init__(self, facts: tuple[Facts, ...]) -> None:
-        self.facts = facts
 
 
 class Gate:
@@ -251,7 +169,7 @@ class Gate:
         Cancellation:
             Safe: recorded as ``cut short``. What has begun on a thread goes on to its end unseen; nothing begins.
         """
-        attempt = _Attempt(name, {"args": args, "named": named}, self._clock_ns())
+        attempt = Attempt(name, {"args": args, "named": named}, self._clock_ns())
         try:
             value = await self._pass(attempt, args, named)
             reply = given(value) if type(value) is Held else answered(self.redactor.plain(value))
@@ -268,7 +186,7 @@ class Gate:
             self._recorder.check_room()
             answer(reply.body)
         outcome = DRY if attempt.is_dry else "ok"
-        told = _proof(reply.value) if attempt.changes and not attempt.is_dry else None
+        told = proof(reply.value) if attempt.changes and not attempt.is_dry else None
         self._record(attempt, outcome if reply.error is None else reply.error.code, len(reply.body), told)
         if attempt.rule == RULE_BUDGET and isinstance(reply.error, BudgetError) and reply.error.budget in _ENDING:
             raise reply.error
@@ -391,7 +309,7 @@ class Gate:
             duration_us = (self._clock_ns() - held.started_ns) // 1000
             self._recorder.record(**self._names(held.call, "call.end", outcome, duration_us, held.size_bytes), **fields)
 
-    async def _pass(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> Any:
+    async def _pass(self, attempt: Attempt, args: list[Any], named: dict[str, Any]) -> Any:
         entry = self._admit(attempt, args, named)
         while True:
             try:
@@ -410,10 +328,10 @@ class Gate:
                         return await self._perform(entry, attempt, prepared)
                 with entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
                     return await self._perform(entry, attempt, prepared)
-            except _Unanswered as unanswered:  # what was opened is closed again
+            except Unanswered as unanswered:  # what was opened is closed again
                 await self.ask(attempt, unanswered.facts)
 
-    async def ask(self, attempt: _Attempt, facts: tuple[Facts, ...]) -> None:
+    async def ask(self, attempt: Attempt, facts: tuple[Facts, ...]) -> None:
         """Ask a person about what a call would touch; each object is a question of its own.
 
         Raises:
@@ -424,20 +342,20 @@ class Gate:
             attempt.rule, attempt.verdict = verdict.rule, "deny"
             attempt.questions += 1
             if self._asker is None or attempt.questions > MAX_QUESTIONS:
-                self.denial = _denial(attempt.name, one, verdict)
+                self.denial = attempt.denial(one, verdict)
                 raise self.denial
             answer = await self._asker(attempt.name, verdict.reason or attempt.name)
             if not answer.granted:
-                self.denial = _denial(attempt.name, one, verdict, answer.why)
+                self.denial = attempt.denial(one, verdict, answer.why)
                 raise self.denial
             attempt.consented[one] = f"{verdict.rule}; {answer.by} said yes"
 
-    async def _pass_and_hold(self, entry: CallEntry, attempt: _Attempt) -> Any:
+    async def _pass_and_hold(self, entry: CallEntry, attempt: Attempt) -> Any:
         prepared, targets = await self._prepared(entry, attempt)
         with targets:
             return await self._perform(entry, attempt, prepared, targets)
 
-    async def _prepared(self, entry: CallEntry, attempt: _Attempt) -> tuple[PreparedCall, ExitStack]:
+    async def _prepared(self, entry: CallEntry, attempt: Attempt) -> tuple[PreparedCall, ExitStack]:
         """Return a call that does not block, with its targets open, and what closes them; on a thread where that asks
         what may take its time.
 
@@ -454,7 +372,7 @@ class Gate:
         looks_up = entry.looks_up
         if not (looks_up is True or (looks_up and any(attempt.arguments.get(name) for name in looks_up))):
             return prepare()
-        _check_visits(attempt)
+        attempt.check_visits()
         preparing = VISITS.begin(prepare)
         try:
             return await asyncio.shield(preparing)
@@ -463,7 +381,7 @@ class Gate:
             raise
 
     async def _perform(
-        self, entry: CallEntry, attempt: _Attempt, prepared: PreparedCall, targets: ExitStack | None = None
+        self, entry: CallEntry, attempt: Attempt, prepared: PreparedCall, targets: ExitStack | None = None
     ) -> Any:
         held = self._allow(entry, attempt, prepared.facts)
         try:
@@ -486,7 +404,7 @@ class Gate:
             if held:
                 self.budget.release(held)
 
-    def _pass_at_once(self, prepare: PrepareAtOnce, entry: CallEntry, attempt: _Attempt) -> Any:
+    def _pass_at_once(self, prepare: PrepareAtOnce, entry: CallEntry, attempt: Attempt) -> Any:
         """Pass a call that may block and changes nothing, here and now if that takes no waiting.
 
         Raises:
@@ -499,14 +417,14 @@ class Gate:
             finally:
                 self.budget.release(held)
 
-    async def _pass_on_thread(self, entry: CallEntry, attempt: _Attempt) -> Any:
+    async def _pass_on_thread(self, entry: CallEntry, attempt: Attempt) -> Any:
         """Pass a call that may block. Opening, deciding and performing share one visit to a thread where they can."""
         loop = asyncio.get_running_loop()
         visit = self._visit_for_value if entry.gives == _VALUE else self._visit_and_hold
-        _check_visits(attempt)
+        attempt.check_visits()
         return await VISITS.begin(partial(visit, entry, attempt, loop))
 
-    def _visit_for_value(self, entry: CallEntry, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> Any:
+    def _visit_for_value(self, entry: CallEntry, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> Any:
         with entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt)) as prepared:
             held = self._allow(entry, attempt, prepared.facts)
             try:
@@ -514,7 +432,7 @@ class Gate:
             finally:
                 self.budget.release(held)
 
-    def _visit_and_hold(self, entry: CallEntry, attempt: _Attempt, loop: asyncio.AbstractEventLoop) -> Held:
+    def _visit_and_hold(self, entry: CallEntry, attempt: Attempt, loop: asyncio.AbstractEventLoop) -> Held:
         with ExitStack() as targets:
             prepared = targets.enter_context(
                 entry.prepare(self._host, self._run, attempt.arguments, Passage(self, attempt))
@@ -531,14 +449,14 @@ class Gate:
                 self.budget.release(held)
 
     def _perform_on_thread(
-        self, entry: CallEntry, attempt: _Attempt, prepared: PreparedCall, loop: asyncio.AbstractEventLoop
+        self, entry: CallEntry, attempt: Attempt, prepared: PreparedCall, loop: asyncio.AbstractEventLoop
     ) -> Any:
         """Carry out an allowed call, or not in a dry run; give what it gives."""
         dry_run = self._dry_run
         is_dry = dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts)
         if entry.changes and not is_dry:  # the recorder lives on the loop, and must have it on disk first
             asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
-        _go_on(attempt)
+        attempt.check_goes_on()
         if dry_run is not None and is_dry:
             return dry_run.result(entry, prepared.facts)
         return prepared.perform()
@@ -553,7 +471,7 @@ class Gate:
             raise
         return held
 
-    def _admit(self, attempt: _Attempt, args: list[Any], named: dict[str, Any]) -> CallEntry:
+    def _admit(self, attempt: Attempt, args: list[Any], named: dict[str, Any]) -> CallEntry:
         """Return the entry, with the arguments bound."""
         attempt.rule = RULE_BUDGET
         self.budget.spend_call(attempt.started_ns)
@@ -575,16 +493,16 @@ class Gate:
             attempt.rule = RULE_NOT_DECIDED
         return entry
 
-    def _check_possible(self, attempt: _Attempt) -> None:
+    def _check_possible(self, attempt: Attempt) -> None:
         verdict = self._never(attempt.name)
         if verdict is not None:
             attempt.rule = verdict.rule
-            told = f"{verdict.reason}{_asked_for(attempt.arguments)} ({verdict.rule})"
+            told = f"{verdict.reason}{attempt.asked_for()} ({verdict.rule})"
             self.denial = DeniedError(escaped(told), rule=verdict.rule)
             raise self.denial
         self._possible.add(attempt.name)
 
-    def _allow(self, entry: CallEntry, attempt: _Attempt, facts: tuple[Facts, ...]) -> tuple[str, ...]:
+    def _allow(self, entry: CallEntry, attempt: Attempt, facts: tuple[Facts, ...]) -> tuple[str, ...]:
         """Return what the call holds from now on, if the policy allows it and the budget has room for it."""
         passed = self._passed.get(attempt.name)
         if passed is not None and passed[0] is facts:  # the very same; equal facts give equal verdicts
@@ -597,9 +515,9 @@ class Gate:
         for one in facts:
             verdict = self.verdict(attempt.name, one)
             if not verdict.allowed:
-                if verdict.effect.name != _ASK:
+                if verdict.effect.name != ASK:
                     attempt.rule = verdict.rule
-                    self.denial = _denial(attempt.name, one, verdict)
+                    self.denial = attempt.denial(one, verdict)
                     raise self.denial
                 if one not in attempt.consented:
                     unanswered.append(one)
@@ -608,7 +526,7 @@ class Gate:
             elif one.command is not None:
                 wanted.append(PROCESSES)
         if unanswered:  # after all denials, so that nobody is asked about what cannot be
-            raise _Unanswered(tuple(dict.fromkeys(unanswered)))
+            raise Unanswered(tuple(dict.fromkeys(unanswered)))
         if verdict is None:
             raise InternalError(f"{attempt.name} gave nothing to decide on")
         attempt.rule = RULE_BUDGET
@@ -623,13 +541,13 @@ class Gate:
         attempt.verdict = "allow"
         return held
 
-    def _is_dry(self, dry_run: DryRun, entry: CallEntry, attempt: _Attempt, facts: tuple[Facts, ...]) -> bool:
+    def _is_dry(self, dry_run: DryRun, entry: CallEntry, attempt: Attempt, facts: tuple[Facts, ...]) -> bool:
         """Tell, and note, whether an allowed call is not to be carried out."""
         only_reads = not entry.changes or all(dry_run.reads(attempt.name, one) for one in facts)
         attempt.is_dry = not only_reads or self._is_on_dry_thing(attempt)
         return attempt.is_dry
 
-    def _is_on_dry_thing(self, attempt: _Attempt) -> bool:
+    def _is_on_dry_thing(self, attempt: Attempt) -> bool:
         for value in attempt.arguments.values():
             number = value.get(HANDLE_KEY) if isinstance(value, dict) else None
             held = self.holder.find(number) if isinstance(number, int) else None
@@ -647,20 +565,20 @@ class Gate:
                 self._verdicts[key] = verdict
         return verdict
 
-    async def _intend(self, attempt: _Attempt) -> None:
-        _go_on(attempt)
+    async def _intend(self, attempt: Attempt) -> None:
+        attempt.check_goes_on()
         decided = {"verdict": attempt.verdict, "rule": attempt.rule}
         arguments = self.redactor.plain(attempt.arguments)
         await self._recorder.intend(**self._names(attempt.name, "intent", "", 0, 0), arguments=arguments, **decided)
 
-    def _cut_short(self, attempt: _Attempt) -> None:
+    def _cut_short(self, attempt: Attempt) -> None:
         attempt.is_cut_short = True
         try:
             self._record(attempt, "cut short", 0)
         except OutriderError:  # the session ends anyway, and a cancellation must not be lost
             _log.exception("the end of call %s could not be recorded", attempt.name)
 
-    def _record(self, attempt: _Attempt, outcome: str, size_bytes: int, told: dict[str, str] | None = None) -> None:
+    def _record(self, attempt: Attempt, outcome: str, size_bytes: int, told: dict[str, str] | None = None) -> None:
         duration_us = (self._clock_ns() - attempt.started_ns) // 1000
         if len(self.summaries) < MAX_SUMMARIES:
             self.summaries.append(
@@ -699,42 +617,3 @@ def _leave(preparing: asyncio.Future[tuple[PreparedCall, ExitStack]]) -> None:
     """Close what was opened for a call that nobody waits for any more."""
     if not preparing.cancelled() and preparing.exception() is None:
         VISITS.begin(preparing.result()[1].close)
-
-
-def _go_on(attempt: _Attempt) -> None:
-    if attempt.is_cut_short:
-        raise DeadlineError(f"{attempt.name} was cut short before it began")
-
-
-def _proof(value: Any) -> dict[str, str] | None:
-    """Return what the record of a change tells of its result: from what to what, and what takes it back.
-
-    The arguments alone do not say it: a patch is a part, and a writer's pieces came another way.
-    """
-    if type(value) is not dict:
-        return None
-    return {name: told for name in PROOFS if type(told := value.get(name)) is str and len(told) <= MAX_PROOF_CHARS}
-
-
-def _asked_for(arguments: dict[str, Any]) -> str:
-    """Return the first argument, if it is text: what a call is about, as the script wrote it."""
-    first = next(iter(arguments.values()), None)
-    text = " ".join(item for item in first if isinstance(item, str)) if isinstance(first, list) else first
-    return f" {text[:_SHOWN]}" if isinstance(text, str) and text else ""
-
-
-def _check_visits(attempt: _Attempt) -> None:
-    """Return if the call may take a thread: not where all that its run, script or session may have never come back."""
-    full = stuck(STUCK_S)
-    if full is not None:
-        attempt.rule = RULE_BUDGET
-        told = f"{full.held} visits of {full.name} to files that do not answer have not come back"
-        raise BudgetError(f"{VISITED}: {told}, the limit is {full.most}", budget=VISITED)
-
-
-def _denial(name: str, facts: Facts, verdict: Verdict, answer: str = NOBODY_TO_ASK) -> DeniedError:
-    target = facts.path or facts.command
-    why = verdict.reason or f"{name}{f' {target}' if target else ''} is denied"
-    if verdict.effect.name == _ASK:
-        why = f"{why}; {answer}"
-    return DeniedError(escaped(f"{why} ({verdict.rule})"), rule=verdict.rule)  # it becomes the reason of the run

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from policies.model import Facts
     from protocol.tiers import Tier
-    from sandbox.gate import Passage
+    from sandbox.passage import Passage
 
 
 class PreparedCall(Protocol):

@@ -48,7 +48,7 @@ class Permit(Protocol):
 
 
 class Passage(Permit, Protocol):
-    """What a call may ask of the gate; see ``sandbox.gate.Passage``."""
+    """What a call may ask of the gate; see ``sandbox.passage.Passage``."""
 
     def thing(self, number: int, kind: str, parameter: str) -> Any:
         """Return what the run holds under a number; ``ArgumentError`` if it holds no such thing."""

@@ -18,8 +18,8 @@ from policies.model import Facts
 from policies.users import User
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from sandbox.gate import Passage
 from sandbox.parties import CallEntry
+from sandbox.passage import Passage
 from stdlib.call_specs import CallSpec
 from stdlib.catalogue import Catalogue
 

@@ -14,7 +14,7 @@ from works import Works
 from agent import limits
 from agent.shares import Shares
 from kernel.visits import MAX_THREADS, VISITS, count_for
-from sandbox import gate
+from sandbox import attempts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,7 +30,7 @@ async def test_a_script_that_visits_what_never_answers_takes_its_own_share(
 ) -> None:
     """One run after the other, as a schedule would have it: 64 of them were the end of all calls that may block."""
     monkeypatch.setattr(limits, "MAX_SCRIPT_VISITS", 3)
-    monkeypatch.setattr(gate, "STUCK_S", 0.0)
+    monkeypatch.setattr(attempts, "STUCK_S", 0.0)
     place = tmp_path / "away"
     place.mkdir()
     stuck = approved(works.world, script(CATCH % place, more=SHORT))

@@ -19,6 +19,7 @@ from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
+from sandbox import attempts
 from sandbox import gate as gate_module
 from sandbox.gate import Gate
 from sandbox.held import CLOSE_TIMEOUT_S
@@ -103,7 +104,7 @@ async def test_an_unknown_call_is_recorded() -> None:
     reply = await gate(table(), records).call("no.such", [1], {"a": 2})
     assert isinstance(reply.error, NotFoundError)
     (kept,) = records.kept
-    assert (kept["verdict"], kept["rule"], kept["outcome"]) == ("deny", gate_module.RULE_UNKNOWN, "not_found")
+    assert (kept["verdict"], kept["rule"], kept["outcome"]) == ("deny", attempts.RULE_UNKNOWN, "not_found")
     assert kept["arguments"] == {"args": [1], "named": {"a": 2}}
 
 
@@ -112,7 +113,7 @@ async def test_wrong_arguments_are_recorded_and_named() -> None:
     records, entry = Records(), Entry(value)
     reply = await gate(table(a=entry), records).call("t.a", [], {"bad": True})
     assert decode(reply.body)[1]["parameter"] == "bad"
-    assert (entry.events, records.kept[0]["rule"]) == ([], gate_module.RULE_ARGUMENTS)
+    assert (entry.events, records.kept[0]["rule"]) == ([], attempts.RULE_ARGUMENTS)
 
 
 async def test_a_change_is_intended_before_it_is_performed() -> None:
@@ -358,7 +359,7 @@ async def test_the_list_of_calls_of_a_run() -> None:
     await one.call("t.b", [], {})
     assert [(each.call, each.verdict, each.rule) for each in one.summaries] == [
         ("t.a", "allow", ALLOW.rule),
-        ("t.b", "deny", gate_module.RULE_UNKNOWN),
+        ("t.b", "deny", attempts.RULE_UNKNOWN),
     ]
     assert all(isinstance(each, CallSummary) and each.ms >= 0 for each in one.summaries)
 
@@ -394,7 +395,7 @@ async def test_no_more_paths_are_opened_than_may_be_open() -> None:
     assert isinstance(reply.error, BudgetError)
     assert str(reply.error) == "open_files: 4 used, the limit is 3"
     assert entry.events == ["open", "perform", "close"]
-    assert (records.kept[-1]["verdict"], records.kept[-1]["rule"]) == ("deny", gate_module.RULE_BUDGET)
+    assert (records.kept[-1]["verdict"], records.kept[-1]["rule"]) == ("deny", attempts.RULE_BUDGET)
 
 
 async def test_nothing_is_opened_for_what_is_never_allowed() -> None:
@@ -538,7 +539,7 @@ async def test_an_attempt_leaves_no_verdict_behind() -> None:
     entry.tried(raising(BlockingIOError())).prepare = gone  # type: ignore[method-assign]  # of this one entry
     await gate(table(a=entry), records).call("t.a", [], {})
     assert [(kept["verdict"], kept["rule"], kept["outcome"]) for kept in records.kept] == [
-        ("deny", gate_module.RULE_NOT_DECIDED, "not_found")
+        ("deny", attempts.RULE_NOT_DECIDED, "not_found")
     ]
 
 

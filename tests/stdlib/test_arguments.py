@@ -9,7 +9,7 @@ import pytest
 from running import Kept, gate
 
 from protocol.tiers import Tier
-from sandbox.gate import RULE_ARGUMENTS
+from sandbox.attempts import RULE_ARGUMENTS
 from sandbox.pure import PURE
 from sandbox.pure.declared import REQUIRED, SIGNATURES
 from sandbox.runtimes import CallError
