@@ -6,7 +6,6 @@ everything else would show records to the network, although it could not change 
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +16,7 @@ from agent.files import read_bounded, write_durably
 from agent.statedir import StateDir
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, NotFoundError
+from protocol.loopback import is_loopback
 from protocol.signing import PublicKey
 
 _MAX_CONFIG_BYTES: Final = 64 * limits.KIB
@@ -67,7 +67,7 @@ def check_server(address: str, *, where: str | None = None) -> str:
     is_plain = is_plain and address.isprintable() and " " not in address
     if parts.scheme not in ("http", "https") or not host or not is_plain:
         raise ArgumentError(f"{address!r:.200} is not an address such as https://outrider.example:7443", where=where)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise ArgumentError(f"{address!r:.200} is not encrypted; plain http is for this host alone", where=where)
     return address.rstrip("/")
 
@@ -136,12 +136,3 @@ def _read_settings(reader: Reader) -> Settings:
         raise reader.fail("sandbox_start_timeout", f"must be 1s to {limits.MAX_SANDBOX_START_TIMEOUT_S:.0f}s")
     reader.finish()
     return settings
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

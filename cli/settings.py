@@ -10,7 +10,6 @@ A file that holds tokens must not be readable by others; ``http`` is accepted on
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import stat
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from protocol.errors import ArgumentError, DocumentError, UnauthenticatedError
+from protocol.loopback import is_loopback
 
 if TYPE_CHECKING:
     from protocol.document import Reader
@@ -83,19 +83,10 @@ def check_server(url: str, *, where: str | None = None) -> str:
         parts, port = urlsplit(""), None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise ArgumentError(f"{url!r} is not a server (example: https://outrider.example.net)", where=where)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ArgumentError(f"{url!r}: a server on another machine needs https", where=where)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_private(path: Path, max_bytes: int) -> str:
@@ -252,6 +243,6 @@ def _from_demo(path: Path) -> Context:
 
     document = load(read_private(path, MAX_CONFIG_BYTES), str(path), max_bytes=MAX_CONFIG_BYTES)
     context = _context(Reader(document), str(path))
-    if not _is_loopback(urlsplit(context.server).hostname or ""):
+    if not is_loopback(urlsplit(context.server).hostname or ""):
         raise ArgumentError(f"a demo runs on loopback, not on {context.server}", where=str(path))
     return replace(context, is_demo=True)

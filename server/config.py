@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from policies.targets import TargetPattern, each
 from protocol.document import Reader, load
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, UnavailableError
 from protocol.limits import MAX_BLOB_BYTES, MAX_REVIEWERS
+from protocol.loopback import is_loopback
 from protocol.roster import read_needed
 from protocol.signing import PrivateKey
 from protocol.tiers import Tier
@@ -205,19 +205,12 @@ def parse_listen(text: str, *, is_tls: bool) -> tuple[str, int]:
     if match is None or not 0 < int(match[3]) < 65536:
         raise ArgumentError(f"{text!r} is not HOST:PORT (example: {DEFAULT_LISTEN})", parameter="listen")
     host, port = match[1] or match[2], int(match[3])
-    if not is_tls and not _is_loopback(host):
+    if not is_tls and not is_loopback(host):
         raise ArgumentError(
             f"{host} is not loopback: tokens would cross the network in clear; give tls: {{certificate, key}}",
             parameter="listen",
         )
     return host, port
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def make(directory: Path, listen: str) -> Config:
