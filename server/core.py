@@ -62,6 +62,7 @@ class Core:
     editing: Editing = field(default_factory=Editing)
     open_pipes: OpenPipes = field(default_factory=OpenPipes)
     terminals: dict[str, Any] = field(default_factory=dict)  # that are open, by session; server.sessions.hall's
+    forwards: set[str] = field(default_factory=set)  # sessions whose one WebSocket is open, or being closed
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     blobs: BlobFiles = field(init=False)
     blobs_reserved: dict[tuple[str, str], int] = field(default_factory=dict)  # source and hash -> bytes on their way

@@ -6,6 +6,9 @@ given on each side only as the other side takes, so that a reader who stops hold
 server two windows. A client that breaks the protocol, or sends what only an agent may, is closed; its streams end, and
 so does the session, as nobody is left who could use it.
 
+A session has one such WebSocket, as all of its connections go over that: a second one is refused, costs nothing but
+that, and leaves the session to the first.
+
 The token comes in the header Authorization, never in the address.
 """
 
@@ -58,6 +61,8 @@ async def forward(socket: WebSocket) -> None:
         caller = caller_of_socket(core, socket)
         caller.require(SESSION)
         await _check(core, identity, caller)
+        if identity in core.forwards:
+            raise ConflictError(f"session {identity} has its forward already; a second one needs a session of its own")
     except OutriderError as error:
         if isinstance(error, TrustError | DeniedError):
             await refusals.record(
@@ -67,6 +72,15 @@ async def forward(socket: WebSocket) -> None:
         answer: Response = problem(error, "")
         await socket.send_denial_response(answer)
         return
+    core.forwards.add(identity)  # nothing was waited for since it was looked for
+    try:
+        await _serve(core, socket, caller, identity)
+    finally:
+        core.forwards.discard(identity)
+
+
+async def _serve(core: Core, socket: WebSocket, caller: Caller, identity: str) -> None:
+    """Serve the one WebSocket of a session, and close the session behind it."""
     offered = socket.scope.get("subprotocols") or []
     await socket.accept(subprotocol=PROTOCOL if PROTOCOL in offered else None)
     refused = await _Forward(core, socket, caller, identity).serve()

@@ -191,6 +191,56 @@ async def test_streams_are_bounded(server: Headquarters, peer: Peer, monkeypatch
         await client.closed()
 
 
+def _closed(peer: Peer) -> list[Any]:
+    return [body.get("session") for method, body in peer.asked if method == "session.close"]
+
+
+async def test_a_second_one_of_a_session_is_refused_and_disturbs_nothing(server: Headquarters, peer: Peer) -> None:
+    """Each would hold streams of its own without bound, and the first that ended would close it for all."""
+    session = await opened(server)
+    first = await connected(server, session)
+    for _ in range(5):
+        second = Client(server, session, server.authorization()["Authorization"])
+        answer = await second.message()
+        assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 409)
+        assert b"has its forward already" in (await second.message())["body"]
+        await second.leave()
+    assert _closed(peer) == []
+    first.link.open("forward", HEADER, is_two_way=True)
+    await first.flush()
+    await peer.until(lambda: any(isinstance(each, events.StreamOpened) for each in _now(peer)))
+    await first.leave()
+    assert _closed(peer) == [session]
+
+
+async def test_of_many_that_come_at_once_one_is_let_in(server: Headquarters, peer: Peer) -> None:
+    """All of them ask the database first, and come back from it one behind the other."""
+    session, other = await opened(server), await opened(server)
+    clients = [Client(server, session, server.authorization()["Authorization"]) for _ in range(20)]
+    said = [(await client.message())["type"] for client in clients]
+    assert sorted(said) == ["websocket.accept"] + ["websocket.http.response.start"] * 19
+    second = await connected(server, other)  # each session has its own
+    for client in (*clients, second):
+        await client.leave()
+    assert sorted(_closed(peer)) == sorted([session, other])
+    assert server.core.forwards == set()
+
+
+async def test_nobody_comes_in_while_the_session_is_being_closed(server: Headquarters, peer: Peer) -> None:
+    """The host hears of the end of the first before another one could take its place."""
+    session = await opened(server)
+    seen: list[bool] = []
+
+    def answer(body: Any) -> dict[str, Any]:
+        seen.append(body["session"] in server.core.forwards)
+        return {}
+
+    peer.answers["session.close"] = answer
+    await (await connected(server, session)).leave()
+    assert seen == [True]
+    assert server.core.forwards == set()
+
+
 async def test_a_session_that_is_over_opens_no_more(server: Headquarters, peer: Peer) -> None:
     """What was true when the client connected must be true for each connection; who looks first says so."""
     session = await opened(server)
