@@ -26,6 +26,15 @@ def users(passwd: str) -> list[dict[str, Any]]:
     return found
 
 
+def other_names(known: list[dict[str, Any]], name: str) -> tuple[str, ...]:
+    """Return the other names of the account ``name``: those with its uid, or with one of them if it stands there twice.
+
+    Sorted; none if there is no such account.
+    """
+    uids = {row["uid"] for row in known if row["name"] == name}
+    return tuple(sorted({row["name"] for row in known if row["uid"] in uids} - {name}))
+
+
 def groups(group: str) -> list[dict[str, Any]]:
     """Return the groups of a group file; a line that is none is left out."""
     found = []

@@ -7,6 +7,7 @@ that none can be taken for an option, a pattern, or a second name.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ from stdlib.tools import find_tool, run_tool
 
 MAX_NAMES = 50  # packages of one call
 MAX_CHANGES = 500  # packages of one answer
+MAX_PASSWD_BYTES = 8 << 20  # a hundred thousand accounts
 _DEB = r"[a-z0-9][a-z0-9+.-]{0,99}[a-z0-9+](:[a-z0-9-]{1,20})?(=[0-9][A-Za-z0-9.+:~-]{0,99})?"
 _RPM = r"[A-Za-z0-9_][A-Za-z0-9_+.:~^-]{0,199}"
 _PACKAGE = Form(f"{_DEB}|{_RPM}", "cannot be the name of a package")  # which of the two, the host decides
@@ -212,13 +214,18 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> list[dict[str, An
 
 
 def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """A rule may name accounts as ``commands``, and action and groups as ``arguments``."""
-    del host
+    """A rule may name accounts as ``commands``, and action and groups as ``arguments``. An account has a uid, and each
+    name with that uid is a name of it.
+    """
     groups = arguments["groups"] or []
     changes = (*(arguments[name] for name in ("full_name", "home", "shell")), groups or None)
     if arguments["action"] == "change" and all(item is None for item in changes):
         raise ArgumentError("action: nothing is said that is to be changed", parameter="action")
-    return Decided((Facts(command=arguments["name"], arguments=(arguments["action"], *groups)),), {"groups": groups})
+    known = accounts.users(_passwd(host)) if os.path.exists(f"{host.etc}/passwd") else []
+    name = arguments["name"]
+    others = accounts.other_names(known, name)
+    facts = Facts(command=name, arguments=(arguments["action"], *groups), others=others)
+    return Decided((facts,), {"groups": groups})
 
 
 @call(
@@ -226,6 +233,7 @@ def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
     tier=Tier.ADMIN,
     changes=True,
     decides=_decide_user,
+    looks_up=True,
     lua='local made = sys.user_change("lea", "create", {groups = {"adm"}, shell = "/bin/sh"})',
     python='made = sys.user_change("lea", "create", groups=["adm"], shell="/bin/sh")',
 )
@@ -244,7 +252,8 @@ async def user_change(
 
     ``groups`` are added to those it has. ``system`` creates an account with a system's uid and without a home.
     ``remove_home`` deletes its files with it. Lock and unlock are about the password; no password is ever set, so a new
-    account has none that works. The account root cannot be deleted, nor one that is not local.
+    account has none that works. The account root cannot be deleted, nor one that is not local. A rule that denies or
+    asks is about an account by each name with its uid, one that allows by the name that was given.
     Source: ``useradd``, ``usermod``, ``userdel``.
 
     Raises:
@@ -269,6 +278,18 @@ async def user_change(
     return await begun_apart(sys_users.user, host, name)
 
 
+def _passwd(host: Host) -> str:
+    """Return all of the passwd file; by a part of it, a name could be another one's unseen."""
+    path = f"{host.etc}/passwd"
+    try:
+        contents = trees.read(path, MAX_PASSWD_BYTES)
+    except OSError as error:
+        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
+    if contents.truncated:
+        raise UnavailableError(f"{path} has more than {MAX_PASSWD_BYTES} bytes: not all accounts are known")
+    return contents.text
+
+
 def _options(action: str, full_name: str | None, home: str | None, shell: str | None) -> list[str]:
     where = "--home-dir" if action == "create" else "--home"  # the two tools differ
     given = (("--comment", full_name), (where, home), ("--shell", shell))
@@ -276,7 +297,7 @@ def _options(action: str, full_name: str | None, home: str | None, shell: str | 
 
 
 def _check_account(host: Host, name: str, action: str, groups: list[str]) -> None:
-    known = {row["name"]: row for row in accounts.users(trees.text_of(f"{host.etc}/passwd", 8 << 20))}
+    known = {row["name"]: row for row in accounts.users(_passwd(host))}
     if action == "create" and name in known:
         raise ConflictError(f"there is a user {name} already")
     if action != "create" and name not in known:

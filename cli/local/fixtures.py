@@ -155,7 +155,7 @@ class FixtureEntry:
         if spec.decides is not None:
             who = {name: "" for name in ("user", "group") if name in bound and spec.looks_up}
             user = User(bound["user"]) if who and bound["user"] else None  # who need not be on this machine
-            facts += [one._replace(user=user or one.user) for one in spec.decides(host, bound | who).facts]
+            facts += [one._replace(user=user or one.user, others=()) for one in spec.decides(host, bound | who).facts]
         yield Prepared(spec, tuple(facts) or (Facts(),), self._declared)
 
 

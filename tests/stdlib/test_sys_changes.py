@@ -10,8 +10,11 @@ from exemplary import STATUS, exemplary
 from made import Made, make
 from running import Kept, gate, perform
 
+from policies.model import Effect, Limits, Policy, Rule
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
+from sandbox.gate import Gate
+from stdlib import sys_changes
 from stdlib.catalogue import load
 
 ADMIN = {
@@ -167,6 +170,90 @@ async def test_accounts_that_are_refused_reach_no_tool(
         await perform("sys.user_change", name, action, host=made.host, **options)
     assert getattr(caught.value, "parameter", None) == parameter
     assert made.uses("useradd") == made.uses("usermod") == made.uses("userdel") == []
+
+
+#: Accounts with more than one name: a second root, a second mia, and mia once more with a uid of its own.
+PASSWD = """\
+root:x:0:0:root:/root:/bin/bash
+toor:x:00:0:root:/root:/bin/sh
+mia:x:1001:1001::/home/mia:/bin/sh
+max:x:1001:1001::/home/mia:/bin/sh
+mia:x:1002:1002::/home/mia:/bin/sh
+moe:x:1002:1002::/home/moe:/bin/sh
+lea:x:1003:1003::/home/lea:/bin/sh
+"""
+CHANGES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("lock", {}), ("unlock", {}), ("change", {"shell": "/bin/sh"}), ("delete", {}), ("delete", {"remove_home": True}),
+)  # fmt: skip
+
+
+def accounts_gate(made: Made, rule: Rule, kept: Kept | None = None, *, is_dry: bool = False) -> Gate:
+    """The gate of a policy that allows to change accounts, except for what this rule says."""
+    rules = (rule, Rule(Effect.ALLOW, "sys.user_change", "x:9"))
+    return gate(Tier.ADMIN, kept, made.host, policy=Policy("x", Tier.ADMIN, rules, Limits()), is_dry=is_dry)
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize(("action", "options"), CHANGES)
+@pytest.mark.parametrize(
+    ("denied", "name"),
+    [("root", "root"), ("root", "toor"), ("toor", "root"), ("mia", "max"), ("moe", "mia"), ("mia", "moe")],
+)
+async def test_a_denial_holds_by_every_name_of_an_account(
+    made: Made, denied: str, name: str, action: str, options: dict[str, Any], is_dry: bool
+) -> None:
+    """An owner who keeps root from scripts does not have to know that there is a toor."""
+    made.put("etc/passwd", PASSWD)
+    for tool in ("usermod", "userdel"):
+        made.tool(tool)
+    kept = Kept()
+    rule = Rule(Effect.DENY, "sys.user_change", "x:7", commands=(denied,))
+    asking = accounts_gate(made, rule, kept, is_dry=is_dry)
+    reply = await asking.call("sys.user_change", [name, action], options)
+    await asking.close()
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.rule) == ("denied", "x:7 deny sys.user_change")
+    assert [(record["kind"], record["outcome"]) for record in kept.records] == [("call", "denied")], "no intent"
+    assert made.uses("usermod") == made.uses("userdel") == []
+
+
+async def test_a_denial_is_about_one_account_and_an_allowance_about_one_name(made: Made) -> None:
+    made.put("etc/passwd", PASSWD)
+    made.tool("usermod")
+    asking = accounts_gate(made, Rule(Effect.DENY, "sys.user_change", "x:7", commands=("root", "mia")))
+    assert (await asking.call("sys.user_change", ["lea", "lock"], {})).ok
+    await asking.close()
+    narrow = (Rule(Effect.ALLOW, "sys.user_change", "x:1", commands=("mia",)),)
+    asking = gate(Tier.ADMIN, host=made.host, policy=Policy("x", Tier.ADMIN, narrow, Limits()))
+    assert (await asking.call("sys.user_change", ["mia", "lock"], {})).ok
+    reply = await asking.call("sys.user_change", ["max", "lock"], {})
+    await asking.close()
+    assert reply.error is not None, "whatever else the host calls it, nobody approved this name"
+    assert made.uses("usermod") == [["--lock", "--", "lea"], ["--lock", "--", "mia"]]
+
+
+async def test_an_account_is_created_where_there_is_no_list_of_them(made: Made) -> None:
+    (made.place / "etc/passwd").unlink()
+    asking = accounts_gate(made, Rule(Effect.DENY, "sys.user_change", "x:7", commands=("root",)), is_dry=True)
+    assert (await asking.call("sys.user_change", ["lea", "create"], {})).ok
+    reply = await asking.call("sys.user_change", ["root", "create"], {})
+    await asking.close()
+    assert reply.error is not None
+
+
+async def test_a_list_of_accounts_that_is_not_seen_whole_decides_nothing(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second name might stand behind the end."""
+    monkeypatch.setattr(sys_changes, "MAX_PASSWD_BYTES", len(PASSWD) - 1)
+    made.put("etc/passwd", PASSWD)
+    made.tool("usermod")
+    asking = accounts_gate(made, Rule(Effect.DENY, "sys.user_change", "x:7", commands=("lea",)))
+    reply = await asking.call("sys.user_change", ["root", "lock"], {})
+    await asking.close()
+    assert reply.error is not None
+    assert reply.error.code == "unavailable"
+    assert made.uses("usermod") == []
 
 
 async def test_a_host_without_the_tool_says_so(tmp_path: Path) -> None:
