@@ -9,12 +9,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import owner_commands, watch_command
 from agent.statedir import StateDir
 from protocol.errors import DOORS, ArgumentError, OutriderError
 from protocol.plain_text import one_line, safe
+
+if TYPE_CHECKING:
+    from agent.config import AgentConfig
 
 MAX_TOKEN_BYTES = 4096  # a join token has about 180
 
@@ -52,13 +55,18 @@ def _parser() -> argparse.ArgumentParser:
         help="a signed roster that did not come from the server; its roots are pinned  [default: the server's]",
     )  # fmt: skip
     enroll.set_defaults(action=_enroll)
+    pin = commands.add_parser("pin", help="pin the roots of a roster on a host that was enrolled before there was one")
+    pin.add_argument(
+        "--roots", metavar="FILE", type=Path, required=True, help="the signed roster, from somebody you believe"
+    )
+    pin.set_defaults(action=_pin)
     running = commands.add_parser("run", help="run the agent until SIGTERM or Ctrl-C")
     running.add_argument("--once-refused", action="store_true", help="end when the server refuses this agent")
     running.set_defaults(action=_run)
     status = commands.add_parser("status", help="say how the agent of this host stands")
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(action=_status)
-    for each in (enroll, running, status, *owner_commands.add_to(commands), *watch_command.add_to(commands)):
+    for each in (enroll, pin, running, status, *owner_commands.add_to(commands), *watch_command.add_to(commands)):
         each.add_argument("--dir", required=True, type=Path, metavar="DIR", help="the agent's state directory")
     return parser
 
@@ -72,9 +80,23 @@ def _enroll(given: argparse.Namespace) -> int:
     trusted = _roster(given.roots) if given.roots else None
     wanted = Enrolment(given.server, _token(given), given.name, labels, ca_file, trusted)
     config = enroll(StateDir(given.dir), wanted, to_datetime(SystemClock().time_us()))
-    roots = f"{config.threshold} of {len(config.roots)} roots pinned" if config.roots else "no roots: no roster yet"
-    sys.stderr.write(f"enrolled with {config.server} as {config.agent_id} ({roots})\n")
+    sys.stderr.write(f"enrolled with {config.server} as {config.agent_id} ({_pinned(config)})\n")
+    if not config.roots:
+        sys.stderr.write("nothing signed runs here before outrider-agent pin --roots FILE\n")
     return 0
+
+
+def _pin(given: argparse.Namespace) -> int:
+    from agent.clock import SystemClock, to_datetime
+    from agent.enrolling import pin_roots
+
+    config = pin_roots(StateDir(given.dir), _roster(given.roots), to_datetime(SystemClock().time_us()))
+    sys.stderr.write(f"{_pinned(config)}\n")
+    return 0
+
+
+def _pinned(config: AgentConfig) -> str:
+    return f"{config.threshold} of {len(config.roots)} roots pinned" if config.roots else "no roots: no roster yet"
 
 
 def _roster(path: Path) -> Any:

@@ -1,14 +1,16 @@
 """What an enrolled agent knows of itself: which server, which key proves it, which roots are pinned, which settings.
 
-Written once at enrolment, whole or not at all; people may change ``settings``. Plain ``http`` is for loopback alone:
-everything else would show records to the network, although it could not change or add any.
+Written once at enrolment, whole or not at all, and once more if the roots come later; people may change ``settings``.
+Plain ``http`` is for loopback alone: everything else would show records to the network, although it could not change or
+add any.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from agent import limits
@@ -114,10 +116,27 @@ def save_config(state: StateDir, config: AgentConfig) -> None:
         "server_key": config.server_key.to_text(),
         "agent_id": config.agent_id,
         **({"name": config.name} if config.name is not None else {}),
-        "roots": {"threshold": config.threshold, "keys": [key.to_text() for key in config.roots]},
+        "roots": _plain_roots(config.roots, config.threshold),
         "settings": {"ca_file": config.settings.ca_file} if config.settings.ca_file else {},
     }
     write_durably(state.config, (json.dumps(plain, indent=2) + "\n").encode(), mode=0o600)
+
+
+def save_roots(state: StateDir, roots: Sequence[PublicKey], threshold: int) -> None:
+    """Write other roots into ``agent.json``, and leave all else in it as its owner has written it.
+
+    Raises:
+        DocumentError: ``agent.json`` is wrong at a named place.
+        UnavailableError: It cannot be written, or others may write it.
+    """
+    load_config(state)  # what cannot be read is not written anew
+    plain = load(read_bounded(state.config, _MAX_CONFIG_BYTES).decode("utf-8", "replace"), state.config.name).value
+    plain["roots"] = _plain_roots(roots, threshold)
+    write_durably(state.config, (json.dumps(plain, indent=2) + "\n").encode(), mode=0o600)
+
+
+def _plain_roots(roots: Sequence[PublicKey], threshold: int) -> dict[str, Any]:
+    return {"threshold": threshold, "keys": [key.to_text() for key in roots]}
 
 
 def _read_settings(reader: Reader) -> Settings:

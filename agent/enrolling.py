@@ -21,7 +21,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from agent import limits
-from agent.config import AgentConfig, Settings, check_server, save_config
+from agent.config import AgentConfig, Settings, check_server, load_config, save_config, save_roots
 from agent.files import write_durably
 from agent.identity import save_identity
 from agent.statedir import StateDir
@@ -93,6 +93,33 @@ def enroll(state: StateDir, wanted: Enrolment, now: datetime) -> AgentConfig:
         )  # fmt: skip
         _keep(state, key, roster, config)
     return config
+
+
+def pin_roots(state: StateDir, trusted: Envelope, now: datetime) -> AgentConfig:
+    """Pin the roots of a roster, on a host that was enrolled when there was none; return what it is from now on.
+
+    Args:
+        state: Enrolled, and no agent works in it.
+        trusted: The roster.
+        now: The present; the roster must not have expired.
+
+    Raises:
+        ConflictError: The host has roots already, or an agent works in the directory.
+        NotFoundError: It is not enrolled.
+        TrustError: The roster does not prove itself by its own roots, or has expired.
+        OutriderError: ``agent.json`` cannot be read or written.
+    """
+    state.check()
+    with state.locked():
+        config = load_config(state)
+        if config.roots:
+            raise ConflictError(f"{state.path} has pinned roots already: only a roster that these sign can name others")
+        first = parse(peek(trusted))
+        TrustedRoster(first.roots, first.root_threshold).update(trusted, now)
+        # What is pinned comes last: a roster without roots to prove it by is looked at by nobody.
+        write_durably(state.roster, trusted.to_json().encode())
+        save_roots(state, tuple(first.roots.values()), first.root_threshold)
+        return load_config(state)
 
 
 Pinned = tuple[tuple[PublicKey, ...], int, Envelope | None]  # roots, their threshold, the newest roster

@@ -109,7 +109,7 @@ class Trust:
         """
         if self._rosters is None:
             raise TrustError(
-                "this host pinned no roots, because the server had no roster when it was enrolled: enrol it anew",
+                "this host pinned no roots, because the server had no roster when it was enrolled: outrider-agent pin",
                 reason="unknown_key",
             )
         before = self._rosters.envelope

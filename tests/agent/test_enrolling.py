@@ -8,6 +8,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from world import NOW, World
 
 from agent.config import load_config
-from agent.enrolling import ENROLMENT_PATH, Enrolment, enroll, refusal
+from agent.enrolling import ENROLMENT_PATH, Enrolment, enroll, pin_roots, refusal
 from agent.identity import load_identity, save_identity
 from agent.statedir import StateDir
 from agent.trusting import Trust
@@ -26,6 +27,7 @@ from protocol.errors import (
     ArgumentError,
     ConflictError,
     NotConnectedError,
+    NotFoundError,
     OutriderError,
     ProtocolError,
     TrustError,
@@ -247,6 +249,71 @@ def test_a_server_without_a_roster_cannot_keep_the_given_one_away(server: Server
     trusted = sign("roster", server.world.roster_body(3), server.world.key("root"))
     config = enroll(state, with_roots(server, trusted), NOW)
     assert Trust(state, config, NOW).roster_version == 3
+
+
+# roots that come later -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_roots(server: Server, state: StateDir) -> Server:
+    """Return the server of a host that was enrolled before there was a roster."""
+    server.roots = server.roster = None
+    assert enroll(state, server.wanted(), NOW).roots == ()
+    return server
+
+
+def test_roots_are_pinned_later_and_all_else_stays(without_roots: Server, state: StateDir) -> None:
+    plain = json.loads(state.config.read_text())
+    plain["settings"] = {"log_level": "debug"}  # as its owner may
+    state.config.write_text(json.dumps(plain))
+    world = without_roots.world
+    config = pin_roots(state, sign("roster", world.roster_body(3), world.key("root")), NOW)
+    assert (config.roots, config.threshold) == ((world.key("root").public,), 1)
+    assert config == load_config(state)
+    assert config.settings.log_level == "debug"
+    assert json.loads(state.config.read_text()) == plain | {
+        "roots": {"threshold": 1, "keys": [world.key("root").public.to_text()]}
+    }
+    trust = Trust(state, config, NOW)
+    assert trust.roster_version == 3
+    trust.set_roster(sign("roster", world.roster_body(4), world.key("root")), NOW)
+    assert trust.roster_version == 4
+
+
+def test_roots_that_are_pinned_are_not_pinned_over(without_roots: Server, state: StateDir) -> None:
+    world = without_roots.world
+    pin_roots(state, sign("roster", world.roster_body(3), world.key("root")), NOW)
+    others = {"threshold": 1, "keys": [world.key("mallory").public.to_text()]}
+    before = state.config.read_bytes(), state.roster.read_bytes()
+    with pytest.raises(ConflictError, match="pinned roots already"):
+        pin_roots(state, sign("roster", world.roster_body(9, roots=others), world.key("mallory")), NOW)
+    assert (state.config.read_bytes(), state.roster.read_bytes()) == before
+
+
+def test_a_roster_that_does_not_prove_itself_pins_nothing(without_roots: Server, state: StateDir) -> None:
+    world = without_roots.world
+    body, before = world.roster_body(3), state.config.read_bytes()
+    for wrong, when, reason in (
+        (sign("roster", body, world.key("mallory")), NOW, "unknown_key"),
+        (sign("roster", body, world.key("root")), NOW + timedelta(days=4000), "expired"),
+    ):
+        with pytest.raises(TrustError) as caught:
+            pin_roots(state, wrong, when)
+        assert caught.value.reason == reason
+        assert state.config.read_bytes() == before
+        assert not state.roster.exists()
+
+
+def test_no_roots_are_pinned_under_an_agent_that_works(without_roots: Server, state: StateDir) -> None:
+    world = without_roots.world
+    with state.locked(), pytest.raises(ConflictError, match="another agent is running"):
+        pin_roots(state, sign("roster", world.roster_body(3), world.key("root")), NOW)
+
+
+def test_where_nothing_is_enrolled_nothing_is_pinned(server: Server, state: StateDir) -> None:
+    state.create()
+    with pytest.raises(NotFoundError, match="not enrolled"):
+        pin_roots(state, sign("roster", server.world.roster_body(3), server.world.key("root")), NOW)
 
 
 @pytest.mark.parametrize(("version", "signer", "reason"), [(3, "mallory", "unknown_key"), (5, "root", "rollback")])
