@@ -387,7 +387,7 @@ class Gate:
         try:
             dry_run = self._dry_run
             if dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts):
-                value = dry_run.result(entry, prepared.facts)
+                value = dry_run.result(entry, prepared)
             else:
                 if entry.changes:
                     await self._intend(attempt)
@@ -458,7 +458,7 @@ class Gate:
             asyncio.run_coroutine_threadsafe(self._intend(attempt), loop).result()
         attempt.check_goes_on()
         if dry_run is not None and is_dry:
-            return dry_run.result(entry, prepared.facts)
+            return dry_run.result(entry, prepared)
         return prepared.perform()
 
     def _hold(self, held: Held, loop: asyncio.AbstractEventLoop) -> Held:

@@ -105,7 +105,10 @@ class DryRun:
     """What makes a session a dry run."""
 
     reads: Callable[[str, Facts], bool]  # whether a call that may change something only reads, on these facts
-    result: Callable[[Any, tuple[Facts, ...]], Any]  # of an entry and its facts: what stands for its result
+    result: Callable[
+        [Any, Any], Any
+    ]  # of an entry and its PreparedCall: what stands for its result, or an awaitable of
+    # it (not of a blocking call); a call may be denied there, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Calls are declared by ``stdlib.declaring``. Those whose modules are loaded are f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -67,6 +67,7 @@ class Decided:
 
 PrepareAtOnce = Callable[[Host, RunContext, dict[str, Any], Passage], AbstractContextManager["Prepared | _LookedAt"]]
 Decides = Callable[[Host, Mapping[str, Any]], Decided]
+Rehearses = Callable[..., Awaitable[None]]
 
 
 class Prepared(NamedTuple):
@@ -100,6 +101,7 @@ class CallSpec:
     result: str = ""  # of a call without an implementation: its type, as a Python annotation
     below: bool | str = False  # whether it reaches all below its paths: always, or where this parameter is true
     at_once: bool = False  # whether a blocking call is first tried on the event loop; see ``stdlib.at_once``
+    rehearses: Rehearses | None = None  # what it does in a dry run: reads, and decides on what it finds
 
     @property
     def family(self) -> str:
@@ -124,17 +126,30 @@ class CallSpec:
         return not any(item.is_place or item.handle or item.is_private or item.is_target for item in self.parameters)
 
     @property
+    def is_fit_for_rehearsal(self) -> bool:
+        """Whether it runs inline, gives a value, and opens nothing before it is decided on."""
+        opens = any(item.is_path or item.is_target for item in self.parameters)
+        return not self.is_blocking and self.gives == "value" and not opens
+
+    @property
     def is_local(self) -> bool:
         """Whether the worker carries it out itself, without the gate."""
         return self.implementation is None
 
-    def dry_result(self, facts: tuple[Facts, ...]) -> Any:
-        """Return what stands for the result in a dry run (``stdlib.dry``)."""
+    def dry_result(self, prepared: Prepared | AtHand) -> Any:
+        """Return what stands for the result in a dry run (``stdlib.dry``); an awaitable of it if the call rehearses.
+
+        Raises:
+            DeniedError: From the awaitable: the call would be denied.
+        """
         from stdlib.dry import Unreal, value_of
 
         if self.gives == "stream":
             return iter(())
-        return Unreal(self.gives_kind, facts[0]) if self.gives == "handle" else value_of(self.implementation, self.dry)
+        if self.gives == "handle":
+            return Unreal(self.gives_kind, prepared.facts[0])
+        value = value_of(self.implementation, self.dry)
+        return _rehearsed(prepared.rehearse, value) if isinstance(prepared, _Rehearsing) else value
 
     def bind(self, args: list[Any], named: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments by name, with defaults.
@@ -199,6 +214,8 @@ class CallSpec:
         if self._paths:
             return _Opened(self, host, run, passage, arguments, facts)
         ready, performer = tuple(facts) or NO_FACTS, self.performer(host, run, passage, arguments)
+        if self.rehearses is not None:
+            return _Rehearsing(ready, performer, partial(self.rehearses, host, passage, **arguments))
         return _Reaching(ready, performer, self._target_of(bound)) if self.has_target else AtHand(ready, performer)
 
     @cached_property
@@ -329,6 +346,23 @@ class _Reaching(AtHand):
             _error.target = self._target
 
 
+class _Rehearsing(AtHand):
+    """The same for one that decides on more than it was given, also when it is not carried out."""
+
+    __slots__ = ("rehearse",)
+
+    def __init__(
+        self, facts: tuple[Facts, ...], perform: Callable[[], Any], rehearse: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(facts, perform)
+        self.rehearse = rehearse
+
+
+async def _rehearsed(rehearse: Callable[[], Awaitable[None]], value: Any) -> Any:
+    await rehearse()
+    return value
+
+
 class _LookedAt(at_once.Opening):
     """The context of a call that only looks at one object, on the event loop; all others have :class:`_Opened`.
 
@@ -448,6 +482,8 @@ def add(spec: CallSpec) -> None:
         raise TypeError(f"the call {spec.name} is declared twice")
     if spec.at_once and not spec.is_fit_for_the_loop:
         raise TypeError(f"the call {spec.name} cannot be tried on the event loop")
+    if spec.rehearses is not None and not spec.is_fit_for_rehearsal:
+        raise TypeError(f"the call {spec.name} cannot rehearse")
     if not spec.doc:
         raise TypeError(f"the call {spec.name} says nothing about itself")
     _declared[spec.name] = spec

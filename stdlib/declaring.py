@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from protocol.tiers import Tier
-from stdlib.call_specs import CallSpec, Decides, Permit, add
+from stdlib.call_specs import CallSpec, Decides, Permit, Rehearses, add
 from stdlib.handles import Handle
 from stdlib.host import Command, Host, RunContext
 from stdlib.parameters import REQUIRED, HostPath, HostPlace, Parameter, limits_of, parameter
@@ -39,6 +39,7 @@ def call(
     looks_up: bool | tuple[str, ...] = (),
     under: str | None = None,
     dry: Mapping[str, Any] | None = None,
+    rehearses: Rehearses | None = None,
     below: bool | str = False,
     at_once: bool = False,
     lua: str = "",
@@ -57,6 +58,8 @@ def call(
             given. Opening paths may block always.
         under: For a method that changes what its handle stands for: the call that gave it, whose intent covers it.
         dry: Fields of the map that it gives in a dry run, beside ``dry_run``.
+        rehearses: Done in a dry run, for what the implementation decides on by itself: takes host, permit and the
+            arguments, only reads, and raises what the call would be denied with. For calls that run inline.
         below: Whether it reaches what lies below its paths: always, or where the parameter of this name is true. Only
             said to those who read a script; the call itself asks about everything that it comes to.
         at_once: Whether it is first tried on the event loop (``stdlib.at_once``): it only looks, and all that it does
@@ -74,7 +77,7 @@ def call(
             name, tier, parameters, function, changes, not is_async, follows, command, decides, opens or looks_up,
             under, dry,
             *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
-            below=below, at_once=at_once,
+            below=below, at_once=at_once, rehearses=rehearses,
         ))  # fmt: skip
         return function
 

@@ -10,11 +10,19 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from kernel.visits import begun_apart
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
+from protocol.errors import (
+    ArgumentError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    NotFoundError,
+    UnavailableError,
+)
 from protocol.tiers import Tier
 from stdlib import accounts, sys_packages, sys_services, sys_users, trees, units
 from stdlib.call_specs import Decided, Permit
@@ -72,11 +80,42 @@ def _decide_service(host: Host, arguments: Mapping[str, Any]) -> Decided:
     return Decided((Facts(command=unit, arguments=(arguments["action"],)),), {"name": unit})
 
 
+async def _rehearse_service(host: Host, permit: Permit, name: str, action: str, **_: Any) -> None:
+    """Decide as the call itself does, as far as systemd tells: what it does not know may be there by the time that the
+    call is carried out, such as the unit of a package that the same run would install.
+    """
+    with suppress(NotFoundError, UnavailableError, DeadlineError):
+        await _settle_service(host, permit, name, action)
+
+
+async def _settle_service(host: Host, permit: Permit, name: str, action: str) -> None:
+    """Return if the action may be done to the unit by each of its names. Only reads.
+
+    Raises:
+        DeniedError: It may not.
+        NotFoundError: There is no such unit.
+        UnavailableError: systemd does not tell.
+    """
+    own = _own_units(host)
+    _check_not_own(name, {name}, own)
+    told = await sys_services.described(host, name)
+    names = {name, told["name"], *told["names"]}  # a unit may have several
+    _check_not_own(name, names, own)
+    if action in _STARTING and names & HOST_ENDING:
+        why = f"{name} ends or suspends the host, which sys.reboot is for"
+        raise DeniedError(why, rule="sys.service_control: not what ends the host")
+    if action in _STOPPING and names & await _required(host, own):
+        raise DeniedError(f"the agent's own unit requires {name}", rule=_NOT_OWN)
+    if names != {name}:
+        await permit.settle(Facts(command=name, arguments=(action,), others=tuple(sorted(names - {name}))))
+
+
 @call(
     "sys.service_control",
     tier=Tier.OPERATE,
     changes=True,
     decides=_decide_service,
+    rehearses=_rehearse_service,
     lua='local found = sys.service_control("cron", "restart").state',
     python='found = sys.service_control("cron", "restart")["state"]',
 )
@@ -100,18 +139,7 @@ async def service_control(
         UnavailableError: It failed; says what systemd said.
         DeadlineError: It took too long. systemd goes on with it.
     """
-    own = _own_units(host)
-    _check_not_own(name, {name}, own)
-    told = await sys_services.described(host, name)
-    names = {name, told["name"], *told["names"]}  # a unit may have several
-    _check_not_own(name, names, own)
-    if action in _STARTING and names & HOST_ENDING:
-        why = f"{name} ends or suspends the host, which sys.reboot is for"
-        raise DeniedError(why, rule="sys.service_control: not what ends the host")
-    if action in _STOPPING and names & await _required(host, own):
-        raise DeniedError(f"the agent's own unit requires {name}", rule=_NOT_OWN)
-    if names != {name}:
-        await permit.settle(Facts(command=name, arguments=(action,), others=tuple(sorted(names - {name}))))
+    await _settle_service(host, permit, name, action)
     await run_tool(host, "systemctl", "--no-ask-password", "--quiet", action, "--", name, timeout_s=float(timeout))
     return await sys_services.described(host, name)
 

@@ -14,7 +14,7 @@ from policies.model import Facts
 from protocol.frames import encode
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
-from stdlib.call_specs import CallSpec
+from stdlib.call_specs import CallSpec, Prepared
 from stdlib.dry import Unreal
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
@@ -31,10 +31,14 @@ def place() -> Any:
     shutil.rmtree(PLACE)
 
 
+def _never() -> Any:
+    raise AssertionError("a dry run carries nothing out")
+
+
 @pytest.mark.parametrize("spec", GATED, ids=lambda spec: spec.name)
 def test_every_call_has_something_to_give(spec: CallSpec) -> None:
     """Of the form of its result, so that scripts go on; maps say that it was dry."""
-    found = spec.dry_result((Facts(path="/x", command="c"),))
+    found = spec.dry_result(Prepared((Facts(path="/x", command="c"),), _never))
     if spec.gives == "stream":
         assert list(found) == []
     elif spec.gives == "handle":

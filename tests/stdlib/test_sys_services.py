@@ -236,10 +236,13 @@ case "$1" in show) printf 'Id=ssh.service\\nNames=ssh.service sshd.service\\nLoa
 ALLOWED = Rule(Effect.ALLOW, "sys.service_control", "x:1")
 
 
-async def control(made: Made, rules: tuple[Rule, ...], name: str, answer: Answer | None = None) -> tuple[Reply, Asked]:
+async def control(
+    made: Made, rules: tuple[Rule, ...], name: str, answer: Answer | None = None, kept: Kept | None = None,
+    *, is_dry: bool = False,
+) -> tuple[Reply, Asked]:  # fmt: skip
     """Ask for a restart under a policy with these rules; a person, if there is one, gives this answer."""
     policy = Policy("x", Tier.OPERATE, (*rules, ALLOWED), Limits())
-    allowing, asked = gate(Tier.OPERATE, host=made.host, policy=policy), Asked(answer)
+    allowing, asked = gate(Tier.OPERATE, kept, made.host, policy=policy, is_dry=is_dry), Asked(answer)
     allowing._asker = asked if answer is not None else None
     reply = await allowing.call("sys.service_control", [name, "restart"], {})
     await allowing.close()
@@ -270,6 +273,45 @@ async def test_a_denial_holds_by_every_name_of_a_unit(made: Made, denied: str, n
     assert all(use[0] == "show" for use in made.uses("systemctl")), "nothing was done"
     reply, _ = await control(made, (Rule(Effect.DENY, "sys.service_control", "x:7", commands=("cron.service",)),), name)
     assert reply.ok, reply.error
+
+
+@pytest.mark.parametrize("denied", ["ssh.service", "sshd.service"])
+async def test_a_dry_run_is_denied_by_every_name_of_a_unit(made: Made, denied: str) -> None:
+    """Else a reviewer sees that it works, and it is denied where it counts."""
+    made.tool("systemctl", script=TWO_NAMES)
+    kept = Kept()
+    deny = Rule(Effect.DENY, "sys.service_control", "x:7", commands=(denied,))
+    reply, _ = await control(made, (deny,), "sshd", kept=kept, is_dry=True)
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.rule) == ("denied", "x:7 deny sys.service_control")
+    assert [(item["kind"], item["outcome"], item["verdict"]) for item in kept.records] == [("call", "denied", "deny")]
+    reply, _ = await control(made, (), "sshd", kept=kept, is_dry=True)
+    assert reply.value == {"dry_run": True}
+    assert [(item["kind"], item["outcome"]) for item in kept.records[1:]] == [("call", "dry")]
+    assert all(use[0] == "show" for use in made.uses("systemctl")), "nothing was done"
+
+
+@pytest.mark.parametrize(
+    "script", ["exit 1", "printf 'Id=new.service\\nNames=new.service\\nLoadState=not-found\\n'", "kill $$"]
+)
+async def test_a_dry_run_goes_by_the_name_where_systemd_knows_no_unit(made: Made, script: str) -> None:
+    """The package that brings it may be what the same run would install."""
+    made.tool("systemctl", script=script)
+    reply, _ = await control(made, (), "new", is_dry=True)
+    assert reply.ok, reply.error
+    reply, _ = await control(
+        made, (Rule(Effect.DENY, "sys.service_control", "x:7", commands=("new.service",)),), "new", is_dry=True
+    )
+    assert reply.error is not None
+
+
+async def test_a_dry_run_spares_the_agents_own_unit_and_the_host(made: Made) -> None:
+    made.put("proc/self/cgroup", "0::/system.slice/outrider-agent.service\n")
+    made.tool("systemctl", script="printf 'Id=x.service\\nNames=x.service reboot.target\\nLoadState=loaded\\n'")
+    for name, told in (("outrider-agent", "agent's own unit"), ("x", "ends or suspends the host")):
+        reply, _ = await control(made, (), name, is_dry=True)
+        assert reply.error is not None
+        assert told in reply.error.message
 
 
 @pytest.mark.parametrize("asked_by", ["ssh.service", "sshd.service"])
