@@ -146,46 +146,34 @@ class Seat:
 
     def _printed(self, data: bytes) -> int:
         """Take what was printed, and send it if it may go; return how much more there is room for."""
-        if not self._passed_on(data):
-            self.backlog.add(self.now_us(), data)
+        backlog, pipe, time_us = self.backlog, self._attached, round((time.monotonic() - self._began_s) * 1_000_000)
+        if (
+            pipe is not None and self._may_push and self._held_back is None and not self._events
+            and self._taken - self._told_taken < INPUT_WINDOW_BYTES // STEPS
+            and (now_s := self._loop.time()) >= self._may_send_s
+            and (chunk := backlog.pass_on(time_us, data)) is not None
+        ):  # fmt: skip  # it may go, and nothing is before it: what _push would come to, in few steps for a key
+            self._may_send_s = now_s + GATHER_S
+            self._held_back = message = packed_output(chunk)
+            try:
+                if pipe.write_now(message):
+                    self._held_back = None
+            except OutriderError:  # as in _push
+                LOG.debug("session %s: the pipe of a terminal ended", self.session.id)
+            if self._held_back is not None:
+                self._work.set()
+        else:
+            backlog.add(time_us, data)
             self._push()
         self._digest.update(data)
         if not self._digest_due_s:
             self._digest_due_s = time.monotonic() + DIGEST_S
-        if self.backlog.end - self._digested >= DIGEST_BYTES:
+        if backlog.end - self._digested >= DIGEST_BYTES:
             self._note_digest()
         self._is_busy = True  # but nobody did anything: what is printed keeps no session open
         for listener in self.listeners:
             listener(data)
-        return self.backlog.room
-
-    def _passed_on(self, data: bytes) -> bool:
-        """Send what was printed if it may go and nothing is before it; return whether it was taken for that.
-
-        It is what :meth:`_push` would come to, in few steps for a key.
-        """
-        pipe = self._attached
-        if (
-            pipe is None or not self._may_push or self._held_back is not None or self._events
-            or self._taken - self._told_taken >= INPUT_WINDOW_BYTES // STEPS
-        ):  # fmt: skip
-            return False
-        now_s = self._loop.time()
-        if now_s < self._may_send_s:
-            return False
-        chunk = self.backlog.pass_on(round((time.monotonic() - self._began_s) * 1_000_000), data)
-        if chunk is None:
-            return False
-        self._may_send_s = now_s + GATHER_S
-        self._held_back = message = packed_output(chunk)
-        try:
-            if pipe.write_now(message):
-                self._held_back = None
-                return True
-        except OutriderError:  # as in _push
-            LOG.debug("session %s: the pipe of a terminal ended", self.session.id)
-        self._work.set()
-        return True
+        return backlog.room
 
     async def _ended(self) -> dict[str, Any]:
         try:
@@ -335,7 +323,7 @@ class Seat:
     def _hear(self, message: tuple[str, list[Any]]) -> bool:
         word, values = message
         if word == "input":
-            self._typed(*values)
+            self._typed(values[0], values[1])
         elif word == "ack":
             self.backlog.confirm(values[0])
             self._terminal.go_on(self.backlog.room)
@@ -368,25 +356,20 @@ class Seat:
         if self._waiting_bytes + len(data) > INPUT_WINDOW_BYTES:
             raise ProtocolError("more was typed than there is room for")
         if not self._waiting_bytes and not self._is_held:  # the usual case, a key: it need not wait for another task
-            taken = self._given(data, self._terminal.type_now)
+            self.session.touch()
+            self._is_busy = True
+            echoes = self._wants_typed and self._terminal.echoes  # before it is given: whether it will be echoed
+            taken = self._terminal.type_now(data)
+            self._taken += taken
+            if echoes and taken:
+                self.tell(["typed", self.now_us(), data[:taken]])
+            elif self._taken - self._told_taken >= INPUT_WINDOW_BYTES // STEPS:
+                self._push()
             data = data[taken:]
         if data:
             self._waiting.append(data)
             self._waiting_bytes += len(data)
             self._input.set()
-
-    def _given(self, data: bytes, give: Callable[[bytes], int]) -> int:
-        """Give the program some input; return how much it took. Whether it echoes is looked at before."""
-        self.session.touch()
-        self._is_busy = True
-        echoes = self._wants_typed and self._terminal.echoes
-        taken = give(data)
-        self._taken += taken
-        if echoes and taken:
-            self.tell(["typed", self.now_us(), data[:taken]])
-        elif self._taken - self._told_taken >= INPUT_WINDOW_BYTES // STEPS:
-            self._push()
-        return taken
 
     async def _feed(self) -> None:
         """Give the program what was typed, as fast as it takes it."""

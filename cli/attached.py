@@ -340,23 +340,20 @@ class Attached:
                 self._typed.append(_EOT)
                 self._work.set()
             return
+        socket = self._socket
         for part in self._escapes.feed(data) if self._on_terminal else (data,):
             if isinstance(part, str):
                 self._command(part)
-            elif self._wanted.types and self._socket is not None:  # what is typed into a dead line is lost, as ever
-                self._type(self._socket, part)
+            elif socket is not None and self._wanted.types:  # what is typed into a dead line is lost, as ever
+                may_go = not (self._typed or self._texts) and self._sent - self._taken < INPUT_WINDOW_BYTES
+                if may_go and socket.offer(part):
+                    self._sent += len(part)
+                else:
+                    self._typed.append(part)
         if self._typed or self._texts:
             self._work.set()
         if len(self._typed) > 16:
             self._keys.stop()
-
-    def _type(self, socket: Wired, data: bytes) -> None:
-        """Send what was typed, at once if nothing waits before it."""
-        may_go = not (self._typed or self._texts) and self._sent - self._taken < INPUT_WINDOW_BYTES
-        if may_go and socket.offer(data):
-            self._sent += len(data)
-        else:
-            self._typed.append(data)
 
     def _resized(self) -> None:
         self._tell(type="resize", size=list(keyboard.size()))

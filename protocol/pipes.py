@@ -344,21 +344,6 @@ class Pipe:
     def _come(self, data: bytes | memoryview) -> None:
         if self._is_deaf:  # no credit is given for it, so that the peer comes to a stop
             return
-        if (
-            self._take is not None and type(data) is bytes and LENGTH_BYTES < len(data) < _SHORT_BYTES
-            and data[:3] == b"\0\0\0" and data[3] == len(data) - LENGTH_BYTES
-            and not self._arrived and not self._unread and not self._messages.pending
-            and (self._owed + len(data)) * 4 < self._window
-        ):  # fmt: skip  # one short message whole, as of a key, in few steps
-            self._owed += len(data)
-            try:
-                if self._take(self._read(data[LENGTH_BYTES:])):
-                    return
-                self._take = None
-            except Exception as error:  # noqa: BLE001 - as in _hand_on
-                self._take, self._refused = None, error
-            self._readable.set()
-            return
         self._arrived.append(data)
         if (self._take is not None and self._hand_on()) or (self._target is not None and self._relay_on()):
             return  # nothing is left for who waits
@@ -442,7 +427,22 @@ class Pipes:
         pipe = self._open.get(number)
         if pipe is None:
             return False
-        pipe._come(data)
+        if (
+            pipe._take is not None and LENGTH_BYTES < len(data) < _SHORT_BYTES and type(data) is bytes
+            and data[:3] == b"\0\0\0" and data[3] == len(data) - LENGTH_BYTES
+            and not (pipe._arrived or pipe._unread or pipe._messages.pending or pipe._is_deaf)
+            and (pipe._owed + len(data)) * 4 < pipe._window
+        ):  # fmt: skip  # one short message whole, as of a key, in few steps
+            pipe._owed += len(data)
+            try:
+                if pipe._take(pipe._read(data[LENGTH_BYTES:])):
+                    return True
+                pipe._take = None
+            except Exception as error:  # noqa: BLE001 - as in Pipe._hand_on
+                pipe._take, pipe._refused = None, error
+            pipe._readable.set()
+        else:
+            pipe._come(data)
         return True
 
     def lose(self) -> None:

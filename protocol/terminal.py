@@ -144,6 +144,14 @@ def read_from_agent(body: bytes) -> tuple[str, list[Any]]:
 
 def read_to_agent(body: bytes) -> tuple[str, list[Any]]:
     """Return word and values of a message to the agent, likewise."""
+    begin = len(_INPUT) + 2
+    if body.startswith(_INPUT) and len(body) > begin and body[begin - 2] == SHORT_BLOB:  # a little, as of a key
+        end = begin + body[begin - 1]
+        if begin < end < len(body) and len(body) == end + 1 + (body[end] & 0x1F) and body[end] & 0xE0 == 0xA0:
+            try:
+                return "input", [body[begin:end], body[end + 1 :].decode()]
+            except UnicodeDecodeError:
+                return to_agent(decode(body, max_bytes=MAX_MESSAGE_BYTES))
     return _input_of(body) or to_agent(decode(body, max_bytes=MAX_MESSAGE_BYTES))
 
 
@@ -184,17 +192,10 @@ def _output_of(body: bytes) -> tuple[str, list[Any]] | None:
 
 def _input_of(body: bytes) -> tuple[str, list[Any]] | None:
     """Return what was typed, likewise; whose name it is is decoded."""
-    begin = len(_INPUT) + 2
-    if not body.startswith(_INPUT) or len(body) <= begin:
+    place = blob_at(body, len(_INPUT)) if body.startswith(_INPUT) else None
+    if place is None or not 0 < place[1] - place[0] <= MAX_INPUT_BYTES:
         return None
-    if body[begin - 2] == SHORT_BLOB:  # a little, as of a key
-        end = begin + body[begin - 1]
-    elif (place := blob_at(body, len(_INPUT))) is not None:
-        begin, end = place
-    else:
-        return None
-    if not 0 < end - begin <= MAX_INPUT_BYTES:
-        return None
+    begin, end = place
     if end >= len(body) or len(body) != end + 1 + (body[end] & 0x1F) or body[end] & 0xE0 != 0xA0:  # a short text
         return None
     try:

@@ -84,7 +84,7 @@ class Turns:
                 self._is_woken = True  # the link itself may have an answer
                 for event in self._link.receive(frame):
                     self._on(event)
-            elif not self.come(*data):
+            elif not self.come(data[0], data[1]):
                 self._is_woken = True
                 self._on(events.StreamData(data[0], bytes(data[1])))
         finally:

@@ -9,15 +9,17 @@ it does not see the next one.
 
 from __future__ import annotations
 
+import struct
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, Final, Protocol
 
 from websockets.frames import apply_mask as masked  # type: ignore[attr-defined]  # the C one where there is one
 
 __all__ = [
-    "HEADS", "MASKED", "MASKED_HEADS", "MASK_BYTES", "TEXT", "WHOLE_BINARY", "Keys", "Unfinished", "cut", "head",
-    "is_between", "masked", "write", "write_all",
+    "HEADS", "MASKED", "MASKED_HEADS", "MASK_BYTES", "TEXT", "WHOLE_BINARY", "Unfinished", "cut", "head", "is_between",
+    "keys", "masked", "write", "write_all",
 ]  # fmt: skip
 
 WHOLE_BINARY: Final = 0x82  # the last frame of its message, no extension's bits, opcode 2
@@ -28,6 +30,7 @@ MASK_BYTES: Final = 4
 HEADS: Final = tuple(bytes((WHOLE_BINARY, size)) for size in range(126))
 MASKED_HEADS: Final = tuple(bytes((WHOLE_BINARY, MASKED | size)) for size in range(126))
 _KEYS_AT_ONCE: Final = 1024
+_KEY: Final = struct.Struct(f"{MASK_BYTES}s")
 _SMALL_BYTES: Final = 4 << 10  # a message that is written in one piece with its head
 #: Of several pieces asyncio's own transport then takes more than its bound without a word (CVE-2024-12254); no other's.
 _TAKES_WITHOUT_END: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2)
@@ -180,22 +183,11 @@ def is_between(library: Any) -> bool:
     return bool(step.gi_code.co_name == _BETWEEN)
 
 
-class Keys:
-    """Keys for the messages of a client, each used once and known to nobody before (RFC 6455 section 5.3).
+def keys(draw: Callable[[int], bytes]) -> Iterator[tuple[bytes]]:
+    """Return keys for the messages of a client, each used once and known to nobody before (RFC 6455 section 5.3).
 
     Args:
         draw: Returns so many random bytes, of the kernel's; many keys are drawn at once.
     """
-
-    def __init__(self, draw: Callable[[int], bytes]) -> None:
-        self._draw = draw
-        self._drawn = b""
-        self._at = 0
-
-    def next(self) -> bytes:
-        """Return a key."""
-        at = self._at
-        if at >= len(self._drawn):
-            self._drawn, at = self._draw(_KEYS_AT_ONCE * MASK_BYTES), 0
-        self._at = at + MASK_BYTES
-        return self._drawn[at : self._at]
+    drawn = (draw(_KEYS_AT_ONCE * MASK_BYTES) for _ in repeat(None))
+    return chain.from_iterable(map(_KEY.iter_unpack, drawn))  # no function of Python for each

@@ -18,11 +18,11 @@ from protocol.whole_frames import (
     MASK_BYTES,
     MASKED_HEADS,
     WHOLE_BINARY,
-    Keys,
     Unfinished,
     cut,
     head,
     is_between,
+    keys,
     masked,
     write,
     write_all,
@@ -48,7 +48,7 @@ class WholeMessages(_Connection):
 
     def connection_made(self, transport: Any) -> None:
         """Take up a connection."""
-        self._keys = Keys(os.urandom)
+        self._keys = keys(os.urandom)
         self._unfinished = Unfinished()
         super().connection_made(transport)
 
@@ -137,7 +137,7 @@ class WholeMessages(_Connection):
         """Send a message in this turn of the loop if it goes at once; return whether it does, or else nothing."""
         if self.paused or not self._is_open or self.transport.is_closing():
             return False
-        key, size = self._keys.next(), len(data)
+        (key,), size = next(self._keys), len(data)
         try:
             if size < 126:
                 self.transport.write(MASKED_HEADS[size] + key + masked(data, key))
@@ -156,7 +156,7 @@ class WholeMessages(_Connection):
         """
         if self.protocol.state is not State.OPEN:
             return
-        key, size = self._keys.next(), len(data)
+        (key,), size = next(self._keys), len(data)
         hidden = masked(data, key)
         with suppress(OSError, RuntimeError):  # as above
             if rest:

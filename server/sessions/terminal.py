@@ -247,7 +247,7 @@ class LiveTerminal:
     def _hear(self, message: tuple[str, list[Any]]) -> bool:
         word, values = message
         if word == "output":
-            self._output(*values)
+            self._output(values[0], values[1], values[2])
         else:
             self._on(word, values)
         return self.exit is None
@@ -420,35 +420,27 @@ class LiveTerminal:
     def type(self, viewer: Viewer, data: bytes) -> None:
         """Type for a viewer; raises as :meth:`people.Party.check_typing`, and RateError."""
         self.party.check_typing(viewer.person.id)
-        if not self._typed and self._typed_at_once(viewer, data):
-            return
+        if (
+            self._pipe is not None and self._may_push and self.is_linked and len(data) <= MAX_INPUT_BYTES
+            and not self._typed and self._held_back is None and not self._commands
+            and self._confirm is None and self._widened is None
+            and (self._is_held_there is False or self.about.get("holds") is not True)
+            and self._sent_input + len(data) - self._taken_input <= INPUT_WINDOW_BYTES
+        ):  # fmt: skip  # it goes through, and nothing is before it: what _push would come to, in few steps for a key
+            try:
+                if self._pipe.write_now(packed_input(data, viewer.name)):
+                    self._sent_input += len(data)
+                    self.taken(viewer, len(data))
+                    return
+            except OutriderError as error:  # as in _push
+                LOG.debug("the pipe of a terminal is gone", session=self.session, why=str(error))
+                self._may_push = False
         if self._typed_bytes + len(data) > MAX_TYPED_BYTES:
             raise RateError("more was typed than the program reads")
         for begin in range(0, len(data), MAX_INPUT_BYTES):
             self._typed.append((viewer, data[begin : begin + MAX_INPUT_BYTES]))
         self._typed_bytes += len(data)
         self._push()
-
-    def _typed_at_once(self, viewer: Viewer, data: bytes) -> bool:
-        """Tell the agent what was typed, if that goes through and nothing is before it; return whether it was told.
-
-        It is what :meth:`_push` would come to, in few steps for a key.
-        """
-        if (
-            self._pipe is None or not self._may_push or not self.is_linked or len(data) > MAX_INPUT_BYTES
-            or self._held_back is not None or self._commands or self._confirm is not None or self._widened is not None
-            or (self._is_held_there is not False and self.about.get("holds") is True)
-            or self._sent_input + len(data) - self._taken_input > INPUT_WINDOW_BYTES
-        ):  # fmt: skip
-            return False
-        try:
-            if not self._pipe.write_now(packed_input(data, viewer.name)):
-                return False
-        except OutriderError:  # the pipe is gone, which is found and told of where what waits is sent
-            return False
-        self._sent_input += len(data)
-        self.taken(viewer, len(data))
-        return True
 
     def resize(self, viewer: Viewer, cols: int, rows: int) -> None:
         """The window of a viewer has another size; that of who has the keyboard counts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from protocol import whole_frames
-from protocol.whole_frames import MASK_BYTES, TEXT, Keys, Unfinished, cut, head, is_between, write
+from protocol.whole_frames import MASK_BYTES, TEXT, Unfinished, cut, head, is_between, keys, write
 
 MOST = 1 << 20
 SIZES = [0, 1, 125, 126, 127, 4095, 4096, 65535, 65536, 1 << 20]
@@ -244,7 +245,6 @@ def test_no_key_is_used_twice() -> None:
         drawn.append(os.urandom(size))
         return drawn[-1]
 
-    keys = Keys(draw)
-    made = [keys.next() for _ in range(3000)]
+    made = [key for (key,) in islice(keys(draw), 3000)]
     assert all(len(key) == MASK_BYTES for key in made)
     assert b"".join(made) == b"".join(drawn)[: len(made) * MASK_BYTES], "each byte that was drawn is in one key"
