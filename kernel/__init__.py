@@ -373,7 +373,9 @@ def pid_of(pidfd: int) -> int:
 
 def _pid_in_words(pidfd: int) -> int:
     with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as lines:
-        pid = next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), -1)
+        pid = next((int(line.split()[1]) for line in lines if line.startswith("Pid:")), None)
+    if pid is None:
+        raise OSError(errno.EBADF, "it is no pidfd")
     if pid <= 0:
         raise ProcessLookupError(errno.ESRCH, "it has ended")
     return pid

@@ -97,13 +97,21 @@ class Worker:
         return bool(poll.poll(0))
 
     def born(self, pidfd: int) -> None:
-        """Take the pidfd of the process."""
+        """Take the pidfd of the process.
+
+        Raises:
+            ProtocolError: There is a process already, or it is no pidfd of a worker. Nothing was taken.
+        """
+        if self._pidfd >= 0:
+            raise ProtocolError("a worker is said to exist twice")
+        pid = _pid_of_other(pidfd)
         self._pidfd = pidfd
         if self._is_doomed:
             self.kill()
             return
+        if pid is None:
+            return
         with suppress(OSError):  # it has just ended by itself
-            pid = kernel.pid_of(pidfd)
             self._cpu_clock = _cpu_clock(pid)
             # Now, and not when its result is there, for which somebody waits. An object for the file takes longer.
             self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
@@ -123,6 +131,23 @@ class Worker:
         self._forget_status()
         if not self.ended.done():
             self.ended.set_result(ended)
+
+
+def _pid_of_other(pidfd: int) -> int | None:
+    """Return the process behind what the zygote says is a pidfd; None if it has ended.
+
+    Raises:
+        ProtocolError: It is no pidfd, or ours: what is born is killed one day.
+    """
+    try:
+        pid = kernel.pid_of(pidfd)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        raise ProtocolError("what came beside a control packet is no pidfd") from None
+    if pid == os.getpid():
+        raise ProtocolError("the zygote says that we are its worker")
+    return pid
 
 
 def _cpu_clock(pid: int) -> int:
@@ -255,12 +280,16 @@ class Zygote:
             raise ProtocolError("a control packet came with the wrong number of descriptors")
         match message:
             case Born():
+                self._check_starts()
+                if len(self._held) != 1 or not _is_child(received[0]):
+                    raise ProtocolError("the zygote proper is said to be a process that it cannot be")
                 self._hold(received[0])
             case Ready():
+                self._check_starts()
                 self.walls = _walls(message)
-                if not self._ready.done():
-                    self._ready.set_result(None)
+                self._ready.set_result(None)
             case Failed():
+                self._check_starts()
                 self._fail(f"the sandbox cannot work here: {message.reason}")
             case Forked():
                 self._worker(message.run).born(received[0])
@@ -270,12 +299,17 @@ class Zygote:
                 del self._workers[message.run]
                 worker.gone(None)
             case Ended():
-                worker = self._worker(message.run)
+                worker, status = self._worker(message.run), _exit_code(message.status)
                 del self._workers[message.run]
-                self.is_suspect = self.is_suspect or os.waitstatus_to_exitcode(message.status) in _SUSPECT
+                self.is_suspect = self.is_suspect or status in _SUSPECT
                 worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
             case _:
                 raise ProtocolError("a control packet of the wrong direction")
+
+    def _check_starts(self) -> None:
+        """Return if the zygote has not said yet whether it can work: after that it speaks of workers only."""
+        if self._ready.done():
+            raise ProtocolError("the zygote says once more how it starts")
 
     def _worker(self, run: int) -> Worker:
         if run not in self._workers:
@@ -327,6 +361,27 @@ class Zygote:
         self._reaped.set_result(None)
         self._close_control()
         self._fail("the sandbox ended while it started")
+
+
+def _is_child(pidfd: int) -> bool:
+    """Tell whether it is the pidfd of a child of ours, which alone we can reap."""
+    try:
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except OSError:  # EBADF or EINVAL: no pidfd; ECHILD
+        return False
+    return True
+
+
+def _exit_code(status: int) -> int:
+    """Return the status of an end as :func:`os.waitstatus_to_exitcode` does.
+
+    Raises:
+        ProtocolError: It is that of no end.
+    """
+    try:
+        return os.waitstatus_to_exitcode(status)
+    except ValueError:
+        raise ProtocolError(f"a worker is said to have ended with the status {status}") from None
 
 
 def _walls(message: Ready) -> tuple[Wall, ...]:

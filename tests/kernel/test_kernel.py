@@ -162,7 +162,7 @@ def test_what_is_no_pidfd_has_no_process() -> None:
     """A worker that was not born yet has the descriptor -1."""
     with pytest.raises(ProcessLookupError):
         kernel.pid_of(-1)
-    with open("/dev/null", "rb") as no_pidfd, pytest.raises(OSError, match="ended"):
+    with open("/dev/null", "rb") as no_pidfd, pytest.raises(OSError, match="no pidfd"):
         kernel.pid_of(no_pidfd.fileno())
 
 

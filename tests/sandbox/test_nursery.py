@@ -1,0 +1,237 @@
+"""The agent's side of a zygote, against one that lies: whatever it says, the agent goes on, and keeps nothing of it.
+
+The zygote is a double here; the socket, the descriptors and the processes are real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from protocol.errors import UnavailableError
+from sandbox.control import Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack
+from sandbox.nursery import Worker, Zygote
+
+DEADLINE_S = 10.0
+READY = pack(Ready([]))
+
+
+class Liar:
+    """A zygote's end of the socket, and the process that passes for it."""
+
+    def __init__(self) -> None:
+        ours, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        self.process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        self.zygote = Zygote(asyncio.get_running_loop(), self.process, ours)
+        self._lent: list[int] = []
+
+    def say(self, packet: bytes, *descriptors: int) -> None:
+        socket.send_fds(self.control, [packet], list(descriptors))
+
+    def fork(self) -> Worker:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            return self.zygote.fork("lua", 1 << 20, 1.0, theirs, False)
+
+    async def lost(self) -> None:
+        """Return once the agent has given the zygote up and reaped it, which it must."""
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.shield(self.zygote._reaped)
+        assert not self.zygote.is_alive
+        assert self.zygote.active == 0
+
+    async def heard(self) -> None:
+        """Return once the agent has taken what was said."""
+        async with asyncio.timeout(DEADLINE_S):
+            while self.zygote.is_alive and _waits(self.zygote._control):
+                await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()  # upon which it ends
+        self.control.close()
+        await self.zygote.stop()
+
+
+def _waits(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+@pytest.fixture
+async def liar(descriptors_kept: None) -> AsyncIterator[Liar]:
+    made = Liar()
+    yield made
+    await made.close()
+
+
+@contextmanager
+def child() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A process that goes on until its input ends, and its pidfd."""
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            yield process, pidfd
+        finally:
+            os.close(pidfd)
+            process.kill()
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [pack(Forked(7))], [pack(Ended(7, 0, 1, 1))], [pack(NotForked(7, "x"))],
+        [READY, READY], [READY, pack(Failed("x"))], [pack(Failed("x")), READY], [READY, pack(Born())],
+        [pack(Setup([], [], "x", [], 1, 1))], [pack(Fork(1, "lua", 1, 1.0, False))],
+        [pack(Ready([["x", "y", "z"]]))], [pack(Ready([["x"]]))],
+        [b"\xc1"], [b"\xc1\x04"], [b"\xc1\x06" + bytes(100)], [b"\x00" * 50_000], [os.urandom(100)],
+    ],
+)  # fmt: skip
+async def test_what_makes_no_sense_ends_it(liar: Liar, packets: list[bytes]) -> None:
+    for packet in packets:
+        liar.say(packet)
+    await liar.lost()
+    with pytest.raises(UnavailableError):
+        liar.fork()
+
+
+@pytest.mark.parametrize("status", [0x7F, 0x137F, 0xFFFF, -1, 1 << 20, -(1 << 31)])
+async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar, status: int) -> None:
+    """Whoever waits for the end of the worker waits for as long as the run may take, and then for ever."""
+    liar.say(READY)
+    worker = liar.fork()
+    with child() as (_, pidfd):
+        liar.say(pack(Forked(1)), pidfd)
+        liar.say(pack(Ended(1, status, 1, 1)))
+        async with asyncio.timeout(DEADLINE_S):
+            ended = await worker.ended
+    if ended is None:
+        await liar.lost()
+    else:
+        os.waitstatus_to_exitcode(ended.status)  # which a run will do
+
+
+@pytest.mark.parametrize("twice", [Forked(1), Ended(1, 0, 1, 1), NotForked(1, "no")])
+async def test_what_is_said_twice_of_a_worker_ends_it_and_costs_no_descriptor(
+    liar: Liar, twice: Forked | Ended | NotForked
+) -> None:
+    """Each time would take a descriptor that nobody closes, and the agent has some thousand."""
+    liar.say(READY)
+    worker = liar.fork()
+    with child() as (process, pidfd):
+        beside = [pidfd] if isinstance(twice, Forked) else []
+        for _ in range(20):
+            with suppress_lost():
+                liar.say(pack(twice), *beside)
+        await liar.lost()
+        async with asyncio.timeout(DEADLINE_S):
+            await worker.ended
+        if isinstance(twice, Forked):
+            assert process.wait(DEADLINE_S) == -signal.SIGKILL, "what was its worker is killed with it"
+
+
+@contextmanager
+def suppress_lost() -> Iterator[None]:
+    """The agent may have given it up before it has said all of it."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        yield
+
+
+@pytest.mark.parametrize("message", [Forked(1), Born()])
+@pytest.mark.parametrize("thing", ["pipe", "file", "own pidfd"])
+async def test_descriptors_that_are_no_pidfd_of_a_worker_are_not_taken(
+    liar: Liar, message: Forked | Born, thing: str
+) -> None:
+    """Of what is no pidfd nobody ever hears the end; and by ours, which a socket gives, the agent would end itself."""
+    if isinstance(message, Forked):
+        liar.say(READY)
+        worker = liar.fork()
+        worker.kill()  # it is to be killed as soon as there is a process
+    opened: dict[str, Callable[[], int]] = {
+        "pipe": lambda: os.memfd_create("x"), "file": lambda: os.open("/dev/null", os.O_RDONLY),
+        "own pidfd": lambda: os.pidfd_open(os.getpid()),
+    }  # fmt: skip
+    descriptor = opened[thing]()
+    try:
+        liar.say(pack(message), descriptor)
+    finally:
+        os.close(descriptor)
+    await liar.lost()
+
+
+@pytest.mark.parametrize("message", [Forked(1), Born()])
+async def test_packets_without_their_descriptor_end_it(liar: Liar, message: Forked | Born) -> None:
+    if isinstance(message, Forked):
+        liar.say(READY)
+        liar.fork()
+    liar.say(pack(message))
+    await liar.lost()
+
+
+async def test_descriptors_that_nobody_asked_for_are_closed(liar: Liar) -> None:
+    """More than one beside a packet, and one beside a packet that has none."""
+    before = _descriptors()
+    with open("/dev/null", "rb") as null:
+        liar.say(READY, null.fileno(), null.fileno(), null.fileno())
+        await liar.lost()
+    assert _descriptors() <= before
+
+
+async def test_a_second_zygote_proper_is_refused(liar: Liar) -> None:
+    """Each would be waited for at the end, and there could be thousands."""
+    with child() as (one, first), child() as (other, second):
+        liar.say(pack(Born()), first)
+        await liar.heard()
+        assert liar.zygote.is_alive
+        liar.say(pack(Born()), second)
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.shield(liar.zygote._reaped)
+        assert other.poll() is None, "it was nobody's to kill"
+        one.returncode = -signal.SIGKILL  # reaped by the agent, as a zygote proper is
+
+
+async def test_a_flood_of_packets_ends_with_what_they_may_say(liar: Liar) -> None:
+    """The loop takes all that was said when a request fails, so what may be said must come to an end."""
+    liar.say(READY)
+    with suppress_lost():
+        while True:
+            try:
+                liar.say(READY)
+            except BlockingIOError:
+                break
+    liar.zygote._hear()
+    assert not liar.zygote.is_alive
+    await liar.lost()
+
+
+async def test_a_zygote_that_takes_no_request_is_no_reason_to_wait(liar: Liar) -> None:
+    """It stops reading: requests are refused at once, and those before them are lost with it."""
+    liar.say(READY)
+    workers: list[Worker] = []
+    while len(workers) < 100_000:
+        try:
+            workers.append(liar.fork())
+        except UnavailableError:
+            break
+    assert 0 < len(workers) < 100_000
+    await liar.close()
+    assert all(worker.ended.done() for worker in workers)
+
+
+def test_layouts_are_what_the_tests_take_them_for() -> None:
+    assert len(pack(Ended(1, 0, 1, 1))) == struct.calcsize("<2sqiqq")
