@@ -7,6 +7,7 @@ import platform
 import sqlite3
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -86,8 +87,26 @@ async def _walls() -> tuple[list[dict[str, Any]], str | None]:
 
 
 def _python() -> Check:
+    """A program at a fixed address is no error, but whoever attacks an interpreter need not find out where it lies."""
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
-    return Check("python", "ok" if fits else "error", f"{platform.python_version()} (3.11 to 3.13 are supported)")
+    note = "" if is_movable(Path(sys.executable)) else "; its code lies at a fixed address, see docs/security.md"
+    return Check("python", "ok" if fits else "error", f"{platform.python_version()} (3.11 to 3.13 are supported){note}")
+
+
+def is_movable(program: Path) -> bool:
+    """Tell whether the kernel may put a program anywhere (a position-independent one); also if that cannot be told.
+
+    Source:
+        elf(5): ``e_type``, two bytes in the byte order that ``e_ident`` names; ET_EXEC is 2, ET_DYN is 3.
+    """
+    try:
+        with program.open("rb") as file:
+            head = file.read(18)
+    except OSError:
+        return True
+    if len(head) < 18 or head[:4] != b"\x7fELF":
+        return True
+    return int.from_bytes(head[16:18], "big" if head[5] == 2 else "little") != 2
 
 
 def _sqlite() -> Check:

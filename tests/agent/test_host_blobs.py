@@ -316,7 +316,7 @@ async def test_whoever_is_cancelled_loses_nothing(rig: Rig) -> None:
     bringing.cancel()
     await asyncio.wait([bringing])
     await until(lambda: not rig.blobs.used_bytes)
-    assert rig.files() == []
+    await until(lambda: not rig.files())  # a thread may be about to take the name away from one that it has just made
 
 
 async def test_threads_that_the_loop_has_for_itself_are_not_needed(rig: Rig) -> None:

@@ -1,0 +1,38 @@
+"""What ``outrider doctor`` says of the interpreter."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.nouns.doctor import is_movable
+
+
+def elf(kind: int, order: str = "<") -> bytes:
+    return b"\x7fELF" + bytes([2, 1 if order == "<" else 2, 1]) + bytes(9) + struct.pack(f"{order}H", kind)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [(elf(2), False), (elf(3), True), (elf(2, ">"), False), (elf(3, ">"), True), (b"#!/bin/sh\n", True), (b"", True)],
+)
+def test_whether_a_program_may_lie_anywhere(tmp_path: Path, head: bytes, expected: bool) -> None:
+    path = tmp_path / "program"
+    path.write_bytes(head)
+    assert is_movable(path) is expected
+    assert is_movable(tmp_path / "none")
+
+
+def test_of_this_interpreter_the_kernel_says_the_same() -> None:
+    """Where its code lies in two processes of it."""
+    program = "print(next(line for line in open('/proc/self/maps') if 'r-xp' in line).split('-')[0])"
+    found = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30).stdout
+        for _ in range(4)
+    }
+    randomises = Path("/proc/sys/kernel/randomize_va_space").read_text().strip() != "0"
+    assert is_movable(Path(sys.executable)) is (len(found) > 1 or not randomises)
