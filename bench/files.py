@@ -20,9 +20,9 @@ from stdlib.catalogue import Catalogue, load
 from stdlib.fs import described
 from stdlib.host import Host, RunContext
 
-CALLS = 500  # of one run
+CALLS = 500  # of one turn
 RUNS = 5  # of a walk
-TURNS = 30  # of a small call, of the gate alone and of the same work directly
+TURNS = 20  # of a small call and its gate, and of the same work directly
 TIMES = 2.0  # the same work done directly, at most, beside what the gate costs
 READ_BYTES = 4096
 
@@ -41,10 +41,11 @@ local began, count = time.mono(), 0
 for entry in fs.walk("{path}", {{stat = {stat}}}) do count = count + 1 end
 return {{count, time.mono() - began}}
 """
-LOOP = """\
-local began = time.mono()
-for _ = 1, {calls} do {call} end
-return time.mono() - began
+ALTERNATELY = """\
+for _ = 1, {calls} do
+    {call}{arguments}
+    {under}{arguments}
+end
 """
 
 
@@ -70,76 +71,83 @@ def _place() -> Iterator[Path]:
 # Small calls ----------------------------------------------------------------------------------------------------------
 
 
-class Answered(Catalogue):
-    """The catalogue, but for one call that does no work: it gives an answer that was made before.
+class Beside(Catalogue):
+    """The catalogue, with a call that does no work under the name of another: it gives an answer that was made before.
 
-    All else is as it is for that call: its path is opened and decided on, on the loop or on a thread; its answer goes
-    to the script; it is on record. That is what the gate costs. The answer is a new object each time, as that of every
-    call is: what a thread made lies in the cache of its processor, and the loop fetches it from there. One object for
-    all of them would stay in the loop's own cache, where no such answer is: 4 KiB of text then cost 7 us less.
+    All else is as it is for the call that does: its path is opened and decided on, on the loop or on a thread; its
+    answer goes to the script; it is on record. That is what the gate costs. The answer is a new object each time, as
+    that of every call is: what a thread made lies in the cache of its processor, and the loop fetches it from there.
+    One object for all would stay in the loop's own cache, where no such answer is: 4 KiB of text then cost 7 us less.
+
+    Args:
+        name: Of the call.
+        answer: What it gives.
+        under: The other name, of a call that takes what it takes, first of all.
     """
 
-    def __init__(self, name: str, answer: Any) -> None:
+    def __init__(self, name: str, answer: Any, under: str) -> None:
         spec = load().find(name)
         if spec is None or spec.implementation is None:
             raise RuntimeError(f"there is no call {name}")
 
+        anew: Callable[[], Any] = answer.encode().decode if isinstance(answer, str) else answer.copy
+
         def given(*_: Any, **__: Any) -> Any:
-            return answer[:1] + answer[1:] if isinstance(answer, str) else answer.copy()
+            return anew()
 
         async def given_later(*_: Any, **__: Any) -> Any:
             return given()
 
         is_async = asyncio.iscoroutinefunction(spec.implementation)
-        answered = replace(spec, implementation=given_later if is_async else given)
-        super().__init__({**{each.name: each for each in load()}, name: answered})
+        answered = replace(spec, name=under, implementation=given_later if is_async else given)
+        super().__init__({**{each.name: each for each in load()}, under: answered})
+
+
+class _Work(NamedTuple):
+    """One call, the same work done directly, and how often both are done in one turn."""
+
+    name: str
+    what: str  # of it, in the table
+    arguments: str  # as in Lua
+    under: str  # see ``Beside``
+    directly: Callable[[], Any]
+    calls: int
 
 
 async def _small(bench: Bench, place: Path) -> list[Measure]:
     file = str(place / "file")
-    processes = _process_list()
-    works: list[tuple[str, str, str, Callable[[], Any], int]] = [
-        ("fs.stat", "", f'fs.stat("{file}")', lambda: described(os.stat(file)), CALLS),
-        ("fs.read", " of 4 KiB", f'fs.read("{file}")', lambda: Path(file).read_bytes().decode(), CALLS),
-        ("proc.list", "", "proc.list()", processes, 20),
+    works = [
+        _Work("fs.stat", "", f'("{file}")', "fs.lstat", lambda: described(os.stat(file)), CALLS),
+        _Work("fs.read", " of 4 KiB", f'("{file}")', "fs.lstat", lambda: Path(file).read_bytes().decode(), CALLS),
+        _Work("proc.list", "", "()", "proc.self", _process_list(), 20),
     ]
-    measures = []
-    for name, what, call, directly, calls in works:
-        answered = Answered(name, await bench.run("lua", f"return {call}"))
-        turns: list[_Turn] = []
-        for number in range(TURNS + 1):  # in turns, as the machine has slow and quick moments
-            turn = await _turn(bench, call, calls, answered, directly, is_gate_first=number % 2 == 0)
-            if number:  # the first only warms up
-                turns.append(turn)
-        whole = [turn.whole_us for turn in turns]
-        gate_us = quantile([turn.gate_us for turn in turns], 0.5)
-        direct_us = quantile([turn.direct_us for turn in turns], 0.5)
-        target = TIMES * direct_us + gate_us
-        note = f"p50 of {TURNS} runs; target: {TIMES:g} x {direct_us:.1f} us directly, and {gate_us:.1f} us of gate"
-        measures.append(Measure(
-            f"{name}{what} from Lua", quantile(whole, 0.5), "us", target, spread=spread(whole),
-            peers=(Peer("the same in Python", direct_us), Peer("the gate, for the same answer without work", gate_us)),
-            note=note,
-        ))  # fmt: skip
-    return measures
+    return [await _beside_its_gate(bench, work) for work in works]
 
 
-class _Turn(NamedTuple):
-    """One call, in microseconds, measured in three ways within a second."""
-
-    whole_us: float
-    gate_us: float
-    direct_us: float
-
-
-async def _turn(
-    bench: Bench, call: str, calls: int, answered: Answered, directly: Callable[[], Any], *, is_gate_first: bool
-) -> _Turn:
-    """Return one turn; whichever comes second finds the machine as the first has left it, so they take turns too."""
-    took = {}
-    for table in (answered, None) if is_gate_first else (None, answered):
-        took[table] = await _call_us(bench, call, calls, table)
-    return _Turn(took[None], took[answered], await asyncio.to_thread(_direct_us, directly, calls))
+async def _beside_its_gate(bench: Bench, work: _Work) -> Measure:
+    """Measure a call and its gate alone, one after the other in one script, so that they share every slow moment."""
+    table = Beside(work.name, await bench.run("lua", f"return {work.name}{work.arguments}"), work.under)
+    text = ALTERNATELY.format(calls=work.calls, call=work.name, under=work.under, arguments=work.arguments)
+    whole: list[float] = []
+    beyond: list[float] = []
+    direct: list[float] = []
+    for number in range(TURNS + 1):
+        await bench.run("lua", text, table)
+        periods_us = bench.periods_us()  # from one record to the next: the first is that of a gate
+        await bench.settle()
+        direct_us = await asyncio.to_thread(_direct_us, work.directly, work.calls)
+        if number:  # the first only warms up
+            whole += periods_us[1::2]
+            beyond += [whole_us - gate_us for gate_us, whole_us in zip(periods_us[::2], periods_us[1::2], strict=False)]
+            direct.append(direct_us)
+    whole_us, direct_us = quantile(whole, 0.5), quantile(direct, 0.5)
+    gate_us = whole_us - quantile(beyond, 0.5)
+    note = f"p50 of {len(whole)}; target: {TIMES:g} x {direct_us:.1f} us directly, and {gate_us:.1f} us of gate"
+    return Measure(
+        f"{work.name}{work.what} from Lua", whole_us, "us", TIMES * direct_us + gate_us, spread=spread(whole),
+        peers=(Peer("the same in Python", direct_us), Peer("the gate, for the same answer without work", gate_us)),
+        note=note,
+    )  # fmt: skip
 
 
 def _process_list() -> Callable[[], Any]:
@@ -157,12 +165,6 @@ def _process_list() -> Callable[[], Any]:
         return asyncio.run(value) if asyncio.iscoroutine(value) else value
 
     return work
-
-
-async def _call_us(bench: Bench, call: str, calls: int, table: Answered | None = None) -> float:
-    elapsed_s: float = await bench.run("lua", LOOP.format(calls=calls, call=call), table)
-    await bench.settle()
-    return elapsed_s / calls * 1e6
 
 
 def _direct_us(work: Callable[[], Any], calls: int) -> float:
