@@ -1,9 +1,11 @@
 """The control socket: how a host's owner speaks to the agent that runs there.
 
 - Only root and the agent's own user reach it: it lies in the state directory with mode 600, and the kernel is asked who
-  is at the other end, for a mode can be changed by mistake.
-- One line of JSON each way at a time, an object; the first one names what is asked for in ``do``. Lines, connections
+  is at the other end, for a mode can be changed by mistake. Nobody else's words are even read.
+- One line of JSON each way at a time, an object; the first one names what is asked for in ``do``. Lines, conversations
   and the time to the first line are bounded. What is wrong is answered with ``{"error": {code, message}}``.
+- Root has conversations of its own, and of those who have said nothing yet the one that waits longest goes when there
+  are too many: no program of the agent's user, such as one that a script started, can keep the owner from speaking.
 - It does not need the server, nor the network.
 """
 
@@ -15,17 +17,20 @@ import os
 import pwd
 import socket
 import struct
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from agent.logs import LOG
-from protocol.errors import ArgumentError, InternalError, OutriderError, UnavailableError
+from protocol.errors import ArgumentError, InternalError, OutriderError, ProtocolError, UnavailableError
 
 NAME: Final = "control.sock"  # in the state directory
 MAX_LINE_BYTES: Final = 64 << 10  # a page of what is asked for; chosen without measurement
-MAX_CONVERSATIONS: Final = 16  # at the same time; an owner has one or two
+MAX_CONVERSATIONS: Final = 16  # of one user at the same time; an owner has one or two
+MAX_SILENT: Final = 32  # connections of one user on which nothing was asked for yet; each is a descriptor of the agent
+MAX_ANSWER_BYTES: Final = 16 << 20  # of one line of the agent's; 64 KiB of a terminal, or all that waits for an answer
 FIRST_LINE_S: Final = 10.0  # that whoever connects may take to say what he wants
 _UCRED: Final = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 _NO_LOGIN: Final = 4_294_967_295  # the kernel's word for a process that nobody logged in for
@@ -88,6 +93,8 @@ class ControlSocket:
         self._actions = dict(actions)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
+        self._silent: dict[int, deque[asyncio.WriteTransport]] = {}  # who said nothing yet, by user, oldest first
+        self._talking: Counter[int] = Counter()  # conversations by user
 
     async def start(self) -> None:
         """Listen. The caller holds the state directory's lock, so a socket that lies there is a dead one's.
@@ -126,20 +133,25 @@ class ControlSocket:
             pass  # the other end is gone
         finally:
             writer.close()
+            if writer.transport.get_write_buffer_size():  # for whoever does not read the rest it is not kept for ever
+                asyncio.get_running_loop().call_later(FIRST_LINE_S, writer.transport.abort)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(FIRST_LINE_S):
-                asked = await _line(reader)
+            uid, peer = _peer(writer.get_extra_info("socket"))
+            asked = await self._first_line(reader, writer.transport, uid)
             if asked is None:
                 return
-            peer = _peer(writer.get_extra_info("socket"))
-            if len(self._open) > MAX_CONVERSATIONS:
+            if self._talking[uid] >= MAX_CONVERSATIONS:
                 raise UnavailableError(f"{MAX_CONVERSATIONS} are speaking to the agent already")
-            action = self._actions.get(str(asked.get("do")))
-            if action is None:
-                raise ArgumentError(f"this agent knows no {str(asked.get('do'))[:40]!r}", parameter="do")
-            await action(Conversation(reader, writer, peer, asked))
+            self._talking[uid] += 1
+            try:
+                action = self._actions.get(str(asked.get("do")))
+                if action is None:
+                    raise ArgumentError(f"this agent knows no {str(asked.get('do'))[:40]!r}", parameter="do")
+                await action(Conversation(reader, writer, peer, asked))
+            finally:
+                self._talking[uid] -= 1
         except TimeoutError:
             return
         except OutriderError as error:
@@ -149,6 +161,25 @@ class ControlSocket:
         except Exception:  # noqa: BLE001 - a fault of ours in one conversation; the agent goes on
             LOG.exception("a conversation on the control socket failed")
             await _tell(writer, InternalError("the agent failed; its log says why"))
+
+    async def _first_line(
+        self, reader: asyncio.StreamReader, transport: asyncio.WriteTransport, uid: int
+    ) -> dict[str, Any] | None:
+        """Return what is asked for; None if the other end has gone. Who has waited longest goes if there are too many.
+
+        Raises:
+            TimeoutError: Nothing was, in time.
+        """
+        silent = self._silent.setdefault(uid, deque())
+        if len(silent) >= MAX_SILENT:
+            silent.popleft().abort()
+        silent.append(transport)
+        try:
+            async with asyncio.timeout(FIRST_LINE_S):
+                return await _line(reader)
+        finally:
+            with suppress(ValueError):  # it had to go
+                silent.remove(transport)
 
 
 async def _line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
@@ -168,12 +199,16 @@ async def _line(reader: asyncio.StreamReader) -> dict[str, Any] | None:
 
 
 async def _tell(writer: asyncio.StreamWriter, error: OutriderError) -> None:
+    """Say why it was refused; whoever does not read that is not waited for."""
     writer.write(json.dumps({"error": {"code": error.code, "message": str(error)[:2000]}}).encode() + b"\n")
-    await writer.drain()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LINE_S):
+            await writer.drain()
 
 
-def _peer(sock: socket.socket) -> str:
-    """Return who is at the other end, as the kernel says it: the user, and who logged in to become it.
+def _peer(sock: socket.socket) -> tuple[int, str]:
+    """Return who is at the other end, as the kernel says it: the user's number, and his name with who logged in to
+    become him.
 
     Raises:
         UnavailableError: Somebody who has no business here.
@@ -182,7 +217,7 @@ def _peer(sock: socket.socket) -> str:
     if uid not in (0, os.geteuid()):
         raise UnavailableError("only root and the agent's own user may speak here")
     login = _login(pid)
-    return _user(uid) if login in (None, uid) else f"{_user(uid)} (logged in as {_user(login)})"
+    return uid, _user(uid) if login in (None, uid) else f"{_user(uid)} (logged in as {_user(login)})"
 
 
 def _login(pid: int) -> int | None:
@@ -270,18 +305,37 @@ class Caller:
     def receive(self) -> dict[str, Any] | None:
         """Return the next line, None at the end; raises as :meth:`ask`."""
         try:
-            line = self._lines.readline()
+            line = self._lines.readline(MAX_ANSWER_BYTES + 1)
         except OSError as error:
             raise UnavailableError(f"the agent does not answer: {error.strerror or error}") from None
         if not line:
             return None
-        answer: dict[str, Any] = json.loads(line)
+        answer = _answer(line)
         if "error" in answer:
             raise _error(answer["error"])
         return answer
 
 
-def _error(told: Mapping[str, Any]) -> OutriderError:
+def _answer(line: bytes) -> dict[str, Any]:
+    """Return the object in a line of the agent's; whoever may write in the state directory may have put another there.
+
+    Raises:
+        ProtocolError: There is none.
+    """
+    if len(line) > MAX_ANSWER_BYTES:
+        raise ProtocolError(f"what answers in place of the agent says more than {MAX_ANSWER_BYTES} bytes at once")
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ProtocolError("what answers in place of the agent makes no sense")
+    return value
+
+
+def _error(told: object) -> OutriderError:
+    if not isinstance(told, dict):
+        return ProtocolError("what answers in place of the agent makes no sense")
     message = str(told.get("message"))
     for kind in _kinds(OutriderError):
         if kind.code == told.get("code"):

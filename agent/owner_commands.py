@@ -13,6 +13,7 @@ from agent import owner_freeze
 from agent.control import Caller
 from agent.statedir import StateDir
 from protocol.errors import ArgumentError, NotFoundError, OutriderError
+from protocol.plain_text import one_line
 
 
 def add_to(commands: Any) -> list[argparse.ArgumentParser]:
@@ -113,21 +114,21 @@ def _watch(given: argparse.Namespace) -> int:
 
 def _news(line: dict[str, Any]) -> str:
     if "question" in line:
-        return f"?  {_shown(line['question'])}\n   outrider-agent consent grant|deny {line['question']['id']} --dir ..."
+        return f"?  {_shown(line['question'])}\n   outrider-agent consent grant|deny {one_line(line['question']['id'])} --dir ..."
     if "notice" in line:
-        return f"!  {line['notice']['text']}"
+        return one_line(f"!  {line['notice']['text']}")
     settled = line["settled"]
     by = f" by {settled['by']}" if settled["by"] else ""
-    return f"=  {settled['id']}  {settled['outcome']}{by}"
+    return one_line(f"=  {settled['id']}  {settled['outcome']}{by}")
 
 
 def _shown(question: dict[str, Any]) -> str:
     left_s = max(0.0, question["expires_us"] / 1_000_000 - datetime.now(UTC).timestamp())
-    return f"{question['id']}  {left_s:3.0f} s left  {question['text']}"
+    return one_line(f"{question['id']}  {left_s:3.0f} s left  {question['text']}")
 
 
 def _tell(given: argparse.Namespace, data: dict[str, Any], told: str) -> None:
     if given.json:
         print(json.dumps(data, indent=2))  # noqa: T201 - the data that was asked for
     else:
-        sys.stderr.write(f"{told}\n")
+        sys.stderr.write(f"{one_line(told)}\n")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import socket
 import stat
 import struct
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import pytest
 
 from agent import control
 from agent.control import Caller, ControlSocket, Conversation
-from protocol.errors import ArgumentError, NotFoundError, UnavailableError
+from protocol.errors import ArgumentError, NotFoundError, OutriderError, UnavailableError
 
 
 async def echo(conversation: Conversation) -> None:
@@ -137,6 +140,141 @@ async def test_conversations_are_bounded(listening: Path, monkeypatch: pytest.Mo
                 second.ask("echo", what="x")
 
     await asyncio.to_thread(two)
+
+
+def as_user(monkeypatch: pytest.MonkeyPatch, of: dict[int, int]) -> None:
+    """Have the kernel say another user for the connections with these numbers, from 1, and accept that one."""
+    real, seen = socket.socket.getsockopt, iter(range(1, 1000))
+
+    def told_user(self: socket.socket, *arguments: Any) -> Any:
+        if arguments[1] != socket.SO_PEERCRED:
+            return real(self, *arguments)
+        return struct.pack("3i", os.getpid(), of.get(next(seen), 4711), 4711)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    monkeypatch.setattr(socket.socket, "getsockopt", told_user)
+
+
+async def test_root_is_heard_whatever_programs_of_the_agents_user_do(
+    listening: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script's program may be one of them, and whoever wants to freeze the host must be heard then above all."""
+    monkeypatch.setattr(control, "MAX_CONVERSATIONS", 2)
+    as_user(monkeypatch, {4: 0})
+
+    def crowd() -> dict[str, Any]:
+        with Caller(listening) as one, Caller(listening) as two:
+            for each in (one, two):
+                each.send({"do": "twice"})
+                each.send({"x": 1})
+                each.receive()
+            with Caller(listening) as third, pytest.raises(UnavailableError, match="already"):
+                third.ask("echo", what="x")
+            with Caller(listening) as root:
+                return root.ask("echo", what="freeze")
+
+    assert (await asyncio.to_thread(crowd))["said"] == "freeze"
+
+
+async def test_those_who_say_nothing_are_bounded_and_keep_nobody_out(
+    listening: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a descriptor of the agent's for ten seconds."""
+    monkeypatch.setattr(control, "MAX_SILENT", 3)
+
+    def crowd() -> list[Any]:
+        silent = [Caller(listening) for _ in range(20)]
+        with Caller(listening) as owner:
+            assert owner.ask("echo", what="x")["said"] == "x"
+        gone = [each.receive() for each in silent[:17]]  # at once: those who came first
+        for each in silent:
+            each._socket.close()
+        return gone
+
+    async with asyncio.timeout(5):
+        assert await asyncio.to_thread(crowd) == [None] * 17
+
+
+async def test_a_stranger_is_refused_before_he_has_said_anything(
+    listening: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_user(monkeypatch, {1: 4712})
+
+    def wait() -> Any:
+        with Caller(listening) as stranger:
+            return stranger.receive()
+
+    with pytest.raises(UnavailableError, match="only root"):
+        await asyncio.to_thread(wait)
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b'{"do": "ec', b'ho", "what": "x"}', b"\n"], [bytes([b]) for b in b'{"do":"x"}\n']]
+)
+async def test_lines_may_come_in_pieces(listening: Path, pieces: list[bytes]) -> None:
+    def speak() -> bytes:
+        with Caller(listening) as caller:
+            for piece in pieces:
+                caller._socket.send(piece)
+            return caller._lines.readline()
+
+    assert json.loads(await asyncio.to_thread(speak))
+
+
+async def test_who_reads_nothing_is_let_go_with_what_waits_for_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors_kept: None
+) -> None:
+    """Else each of them would keep a descriptor, and what was to be said, for as long as he likes."""
+    monkeypatch.setattr(control, "FIRST_LINE_S", 0.05)
+
+    async def flood(conversation: Conversation) -> None:
+        conversation._writer.write(bytes(4 << 20))
+        raise NotFoundError("and then this")
+
+    made = ControlSocket(tmp_path, {"flood": flood})
+    await made.start()
+
+    def wait() -> int:
+        with Caller(tmp_path, timeout_s=10.0) as caller:
+            caller.send({"do": "flood"})
+            poll = select.poll()
+            poll.register(caller._socket, select.POLLHUP)
+            return len(poll.poll(10_000))
+
+    assert await asyncio.to_thread(wait) == 1
+    await made.close()
+
+
+LIES = [
+    b"", b"\n", b"[]\n", b"null\n", b'"x"\n', b"{\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", b'{"error": null}\n',
+    b'{"error": []}\n', b'{"error": {"code": [], "message": {}}}\n', b'{"error": {"code": "denied"}}\n', b"9" * 10_000,
+    b"x" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_what_lies_in_place_of_the_agent_is_told_and_breaks_nothing(
+    tmp_path: Path, lie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever works as the agent's user can put a socket of his own there, and the owner's commands are root's."""
+    monkeypatch.setattr(control, "MAX_ANSWER_BYTES", 50_000)
+    with socket.socket(socket.AF_UNIX) as false:
+        false.bind(str(tmp_path / control.NAME))
+        false.listen()
+        with Caller(tmp_path) as caller:
+            other, _ = false.accept()
+            caller.send({"do": "freeze.look"})
+            threading.Thread(target=_say, args=(other, lie)).start()
+            with pytest.raises(OutriderError):
+                caller.ask("freeze.look")
+
+
+def _say(sock: socket.socket, words: bytes) -> None:
+    with sock, suppress(OSError):
+        sock.sendall(words)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(4096):
+            pass
 
 
 async def test_a_dead_agents_socket_is_replaced(tmp_path: Path) -> None:
