@@ -114,7 +114,8 @@ def _watch(given: argparse.Namespace) -> int:
 
 def _news(line: dict[str, Any]) -> str:
     if "question" in line:
-        return f"?  {_shown(line['question'])}\n   outrider-agent consent grant|deny {one_line(line['question']['id'])} --dir ..."
+        how = f"outrider-agent consent grant|deny {line['question']['id']} --dir ..."
+        return f"?  {_shown(line['question'])}\n   {one_line(how)}"
     if "notice" in line:
         return one_line(f"!  {line['notice']['text']}")
     settled = line["settled"]
