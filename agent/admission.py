@@ -30,6 +30,7 @@ from agent.permission import effective_policy
 from agent.recorder import Recorder
 from agent.runs import RunRequest
 from agent.spool import Spool
+from agent.spool_checks import changed
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.ceiling import Ceiling
 from policies.decide import Effective, require_language
@@ -89,8 +90,7 @@ class Admission:
         self._recorder = recorder
         self._clock = clock
         self._nonces = nonces
-        kept = json.loads(spool.meta(_FREEZE_KEY) or b"null")
-        self.freeze: Freeze | None = None if kept is None else Freeze(kept)
+        self.freeze: Freeze | None = _kept_freeze(spool)
 
     async def admit(self, request: RunRequest) -> Admitted:
         """Return what the run may do. An order to run is spent by this, whether the run begins or not.
@@ -214,3 +214,14 @@ class Admission:
 
     def _now(self) -> datetime:
         return self._trust.present(to_datetime(self._clock.time_us()))
+
+
+def _kept_freeze(spool: Spool) -> Freeze | None:
+    """Return the freeze that the server asked for before; UnavailableError if what is kept of it is none."""
+    try:
+        kept = json.loads(spool.meta(_FREEZE_KEY) or b"null")
+    except (ValueError, RecursionError):
+        kept = 0
+    if kept is not None and not isinstance(kept, str):
+        raise changed("whether the host is frozen makes no sense")
+    return None if kept is None else Freeze(kept)

@@ -21,6 +21,7 @@ DEFAULT_KEEP_ACKNOWLEDGED_DAYS: Final = 7  # so that a host can still show what 
 TRIM_CHUNK_RECORDS: Final = 5000  # deleted in one transaction, so that trimming never holds up an intent for long
 HOUSEKEEPING_S: Final = 60.0  # between two rounds of giving up what is old; a chunk a round is 83 records a second
 VERIFY_AT_START_RECORDS: Final = 1000  # newest records whose chain is checked at start; 5 ms
+VERIFY_AT_START_MOST_RECORDS: Final = 200_000  # of those that the server does not have; 1 s, a month of six checks
 MARK_KEEP_DAYS: Final = 31  # how long a decided fire time is remembered; a clock stepped back further may repeat one
 RUN_KEEP_DAYS: Final = 7  # how long the id of an ended run is remembered, so that a repeated request starts nothing
 

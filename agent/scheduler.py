@@ -26,6 +26,7 @@ from agent.recorder import Recorder
 from agent.rows import FireState, Statement
 from agent.runs import Fire, RunRequest
 from agent.spool import KeptSchedule, Spool
+from agent.spool_checks import counted
 from protocol.errors import ArgumentError, OutriderError
 from protocol.firetimes import next_fires
 from protocol.frames import decode, encode
@@ -78,7 +79,7 @@ class Scheduler:
         self._clock = clock
         self._changed = asyncio.Event()
         self._entries: dict[str, Entry] = {}
-        self.version = int(spool.meta(_VERSION_KEY) or b"0")
+        self.version = counted(spool.meta(_VERSION_KEY), "the version of the schedules")
         for kept in spool.schedules():
             self._load(kept)
         self._settle_queued()
@@ -142,6 +143,9 @@ class Scheduler:
             entry = self._parse(decode(kept.body, max_bytes=MAX_LINK_FRAME_BYTES), kept.decided_us)
         except OutriderError as error:  # kept by another version of the agent; the server will send it again
             LOG.error("the kept schedule %s cannot be used: %s", kept.id, error)
+            return
+        if entry.spec.id != kept.id:  # two of one id would take each fire time twice, which ends the agent
+            LOG.error("the kept schedule %s cannot be used: it is %s", kept.id, entry.spec.id)
             return
         self._entries[kept.id] = entry
 

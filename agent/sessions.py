@@ -24,12 +24,14 @@ from agent.results import About, Ending, end_data
 from agent.rows import FireState, Statement
 from agent.runs import RunRequest
 from agent.spool import Spool
+from agent.spool_checks import changed
 from agent.work import Worker
 from protocol.errors import (
     DeniedError,
     InternalError,
     NotFoundError,
     OutriderError,
+    ProtocolError,
     RateError,
     TrustError,
     UnavailableError,
@@ -91,11 +93,14 @@ class Sessions:
         """Give every run and session that an earlier process left open its end; returns how many there were."""
         lost = self._spool.open_runs()
         for run in lost:
-            plain = decode(run.about)
-            if "session" in plain:
-                record = lost_record(run.run, plain)
-            else:
-                record = _end_record(run.run, About(**plain), Ending("lost", "the agent ended while it ran"))
+            try:
+                plain = decode(run.about)
+                if "session" in plain:
+                    record = lost_record(run.run, plain)
+                else:
+                    record = _end_record(run.run, About(**plain), Ending("lost", "the agent ended while it ran"))
+            except (ProtocolError, TypeError, KeyError, AttributeError, ValueError) as error:
+                raise changed(f"what run {run.run!r:.60} was makes no sense ({error!r:.200})") from None
             self._recorder.append([record], [rows.close_run(run.run, self._now_us())])
         return len(lost)
 

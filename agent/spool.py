@@ -5,7 +5,8 @@
   write and never checkpoints, which also keeps clear of the WAL-reset race of SQLite before 3.51.3.
 - The file has a bound (``max_bytes``), so that the agent never fills a host's disk. At the bound acknowledged records
   are given up early, and if that is not enough, writing fails, and with it every effect.
-- What the disk holds at the start is checked: the newest records must form a chain.
+- What the disk holds is checked at the start and when it is read (:mod:`agent.spool_checks`): the tables, the types,
+  and that the newest records, and those that the server does not have yet, form a chain.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import NamedTuple
 from agent import limits, rows
 from agent.files import synchronise_directory
 from agent.rows import FireState, Write
+from agent.spool_checks import check_hash, check_records, check_tables, counted, moment, octets, text
 from agent.writer import Writer
 from protocol.errors import LedgerError, OutriderError, UnavailableError
-from protocol.ledger import GENESIS, verify_chain
+from protocol.ledger import GENESIS
 
 _PAGE_BYTES = 4096
 
@@ -93,11 +95,14 @@ class Spool:
         try:
             connection = _open_for_writing(path, max_bytes)
             reader = _open_for_reading(path)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:  # the last, of what a damaged schema is told with
             raise UnavailableError(f"the spool {path} cannot be opened: {error}") from error
         try:
-            head, acknowledged = _check(reader), int(_meta(reader, "acknowledged") or b"0")
-        except (OutriderError, sqlite3.Error) as error:
+            check_tables(reader)
+            acknowledged = counted(_meta(reader, "acknowledged"), "what the server has acknowledged")
+            check_records(reader, acknowledged)
+            head = _head(reader)
+        except (OutriderError, sqlite3.Error, UnicodeDecodeError) as error:
             reader.close()
             connection.close()
             if isinstance(error, OutriderError):
@@ -155,14 +160,22 @@ class Spool:
     # reading -----------------------------------------------------------------------------------------------------
 
     def read(self, after: int, max_records: int, max_bytes: int) -> list[bytes]:
-        """Return records after sequence ``after`` in order: at least one if there is one, within both bounds else."""
+        """Return records after sequence ``after`` in order: at least one if there is one, within both bounds else.
+        After 0 come the oldest that are still here.
+
+        Raises:
+            LedgerError: The next one is not there, or is none. What is missing is never passed over.
+        """
         cursor = self._reader.execute(
-            "SELECT blob FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, max_records)
+            "SELECT sequence, blob FROM records WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, max_records)
         )
         found: list[bytes] = []
-        size = 0
+        size, following = 0, after
         with closing(cursor):
-            for (blob,) in cursor:
+            for sequence, blob in cursor:
+                following = following + 1 if following else sequence
+                if sequence != following or type(blob) is not bytes:
+                    raise LedgerError(f"record {following} is missing in the spool, or is none", sequence=following)
                 size += len(blob)
                 if found and size > max_bytes:
                     break
@@ -174,7 +187,7 @@ class Spool:
         if sequence == 0:
             return GENESIS
         row = self._reader.execute("SELECT hash FROM records WHERE sequence = ?", (sequence,)).fetchone()
-        return None if row is None else bytes(row[0])
+        return None if row is None else check_hash(row[0], sequence)
 
     def durable(self) -> Head:
         """Return the newest record on disk now."""
@@ -185,9 +198,16 @@ class Spool:
         return _meta(self._reader, key)
 
     def open_runs(self) -> list[OpenRun]:
-        """Return the runs that have no end on disk, oldest first."""
+        """Return the runs that have no end on disk, oldest first.
+
+        Raises:
+            UnavailableError: What is kept of one cannot be that; so with what else is read here.
+        """
         sql = "SELECT run, about, started_us FROM runs WHERE ended_us IS NULL ORDER BY started_us, run"
-        return [OpenRun(*row) for row in self._reader.execute(sql)]
+        return [
+            OpenRun(text(run, "a run"), octets(about, f"run {run!r:.60}"), moment(started_us, "its start"))
+            for run, about, started_us in self._reader.execute(sql)
+        ]
 
     def knows_run(self, run: str) -> bool:
         """Has a run of this id been started here, ended or not?"""
@@ -199,7 +219,13 @@ class Spool:
 
     def schedules(self) -> list[KeptSchedule]:
         """Return all schedules by id."""
-        return [KeptSchedule(*row) for row in self._reader.execute("SELECT id, body, decided_us FROM schedules")]
+        return [
+            KeptSchedule(
+                text(schedule, "a schedule"), octets(body, f"schedule {schedule!r:.60}"),
+                moment(decided_us, f"up to when schedule {schedule!r:.60} is decided"),
+            )
+            for schedule, body, decided_us in self._reader.execute("SELECT id, body, decided_us FROM schedules")
+        ]  # fmt: skip
 
     def is_decided(self, schedule: str, fire_us: int) -> bool:
         """Has it been decided what becomes of this fire time?"""
@@ -209,7 +235,10 @@ class Spool:
     def queued_fires(self) -> list[tuple[str, int]]:
         """Return (schedule, fire time in microseconds) of what was queued and never started, oldest first."""
         sql = "SELECT schedule, fire_us FROM fires WHERE state = ? ORDER BY fire_us, schedule"
-        return [(row[0], row[1]) for row in self._reader.execute(sql, (FireState.QUEUED.value,))]
+        return [
+            (text(schedule, "a schedule"), moment(fire_us, f"a fire time of schedule {schedule!r:.60}"))
+            for schedule, fire_us in self._reader.execute(sql, (FireState.QUEUED.value,))
+        ]
 
 
 def _open_for_writing(path: Path, max_bytes: int) -> sqlite3.Connection:
@@ -253,28 +282,9 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
 
 def _meta(reader: sqlite3.Connection, key: str) -> bytes | None:
     row = reader.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else bytes(row[0])
+    return None if row is None else octets(row[0], f"what is kept as {key}")
 
 
 def _head(reader: sqlite3.Connection) -> Head:
     row = reader.execute("SELECT sequence, hash FROM records ORDER BY sequence DESC LIMIT 1").fetchone()
-    return Head(0, GENESIS) if row is None else Head(row[0], bytes(row[1]))
-
-
-def _check(reader: sqlite3.Connection) -> Head:
-    """Return the head after checking that the newest records form a chain that ends in it."""
-    head = _head(reader)
-    first = max(1, head.sequence - limits.VERIFY_AT_START_RECORDS + 1)
-    sql = "SELECT sequence, blob, hash FROM records WHERE sequence >= ? ORDER BY sequence"
-    found = reader.execute(sql, (first,)).fetchall()
-    if not found:
-        return head
-    first = found[0][0]
-    before = reader.execute("SELECT hash FROM records WHERE sequence = ?", (first - 1,)).fetchone()
-    if before is None and first > 1:  # the record before was trimmed: the chain can be checked from the next one on
-        before, first, found = (found[0][2],), first + 1, found[1:]
-    previous = GENESIS if before is None else bytes(before[0])
-    _, last = verify_chain([blob for _, blob, _ in found], first, previous)
-    if last != head.hash:
-        raise LedgerError("the spool's newest record is not the one its chain ends in", sequence=head.sequence)
-    return head
+    return Head(0, GENESIS) if row is None else Head(row[0], check_hash(row[1], row[0]))

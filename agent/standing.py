@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.config import load_config
+from agent.spool_checks import check_tables, counted, octets
 from agent.statedir import StateDir
 from agent.trusting import Trust
-from protocol.errors import OutriderError
+from protocol.errors import OutriderError, UnavailableError
 
 
 def standing(state: StateDir) -> dict[str, Any]:
@@ -49,10 +50,12 @@ def _spool(state: StateDir) -> dict[str, Any]:
         return told
     try:
         with closing(sqlite3.connect(f"file:{state.spool}?mode=ro", uri=True, timeout=2.0)) as found:
+            check_tables(found)
             told["newest_record"] = found.execute("SELECT max(sequence) FROM records").fetchone()[0] or 0
             row = found.execute("SELECT value FROM meta WHERE key = 'acknowledged'").fetchone()
-            told["acknowledged_record"] = 0 if row is None else int(row[0])
+            what = "what the server has acknowledged"
+            told["acknowledged_record"] = counted(None if row is None else octets(row[0], what), what)
             told["open_runs"] = found.execute("SELECT count(*) FROM runs WHERE ended_us IS NULL").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError, UnavailableError) as error:
         told["spool_problem"] = str(error)
     return told

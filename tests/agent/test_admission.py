@@ -12,7 +12,7 @@ from premises import Premises, approved, script
 from works import Works, wish
 from world import DIGEST, NOW, World
 
-from agent import limits
+from agent import limits, rows
 from agent.cache import Entry
 from agent.confinement import Confinement
 from agent.link import Fetched
@@ -187,6 +187,15 @@ async def test_a_host_that_its_owner_froze(works: Works) -> None:
     assert (record.outcome, record.rule) == ("denied", "ceiling.yaml: frozen")
     await works.admission.set_freeze(None)
     assert (await works.refusal(digest, run_id="run_2")).outcome == "denied", "no server lifts that"
+
+
+@pytest.mark.parametrize("kept", [b"x", b"5", b"{}", b"[" * 100_000, b"\xff"])
+async def test_a_freeze_that_somebody_changed_on_the_disk_is_told(works: Works, kept: bytes) -> None:
+    """Whether the host is frozen is not known then, so nothing starts."""
+    await works.premises.recorder.commit([], [rows.set_meta("freeze", kept)])
+    with pytest.raises(UnavailableError, match="frozen makes no sense"):
+        await works.restart()
+    await works.premises.recorder.commit([], [rows.set_meta("freeze", b"null")])
 
 
 async def test_a_freeze_by_the_server_holds_over_restarts(works: Works) -> None:

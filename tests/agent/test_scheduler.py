@@ -164,6 +164,17 @@ async def test_schedules_run_after_a_restart_without_a_server(host: Host) -> Non
     assert host.runs.requests[0].parameters == {"device": "sda"}
 
 
+async def test_a_schedule_that_somebody_copied_on_the_disk_fires_once(host: Host) -> None:
+    """Two of one id would take each fire time twice, which ends the agent, each time that it starts."""
+    await host.schedule()
+    (kept,) = host.premises.spool.schedules()
+    await host.premises.recorder.commit([], [rows.put_schedule("sch_2", kept.body, kept.decided_us)])
+    await host.restart()
+    await host.passes(60)
+    assert await host.fired() == [60]
+    assert host.premises.broken == []
+
+
 @pytest.mark.parametrize("catch_up", ["none", "last", "all"])
 async def test_no_fire_time_runs_twice_over_restarts(host: Host, catch_up: str) -> None:
     """Killed right after each fire time, started again within the same second, under every catch-up rule."""

@@ -21,6 +21,7 @@ from agent.rows import FireState
 from agent.runs import Fire
 from agent.trusting import Freeze
 from protocol.errors import NotFoundError, RateError, UnavailableError
+from protocol.frames import encode
 from protocol.ledger import Record
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -509,6 +510,15 @@ async def test_a_run_that_was_open_when_the_agent_died_gets_an_end_once(works: W
     await works.restart()
     assert works.sessions.end_lost() == 0
     assert [kind for kind in await kinds(works) if kind != "call"] == ["run.start", "run.end"]
+
+
+@pytest.mark.parametrize("about", [b"", b"\xc1", encode([]), encode({}), encode({"session": 5}), encode({"other": 1})])
+async def test_a_lost_run_that_somebody_changed_on_the_disk_is_told(works: Works, about: bytes) -> None:
+    """An end that says something else than was begun would be a lie, signed by this host."""
+    await works.premises.recorder.commit([], [rows.open_run("run_1", about, 5)])
+    with pytest.raises(UnavailableError, match="what run 'run_1' was makes no sense"):
+        works.sessions.end_lost()
+    await works.premises.recorder.commit([], [rows.close_run("run_1", 6)])
 
 
 async def test_results_survive_a_restart(works: Works) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from premises import AGENT, Premises
 
@@ -56,6 +59,22 @@ def test_a_damaged_spool_is_said_beside_the_rest(enrolled: Premises) -> None:
     enrolled.state.spool.write_bytes(b"no database" * 100)
     told = standing(enrolled.state)
     assert (told["agent_id"], "spool_problem" in told) == (AGENT, True)
+    enrolled.state.spool.write_bytes(content)
+    enrolled.open()
+
+
+@pytest.mark.parametrize(
+    "sql", ["INSERT INTO meta VALUES ('acknowledged', 'x')", "INSERT INTO meta VALUES ('acknowledged', x'ff')",
+            "DROP TABLE runs", "DROP TABLE meta; CREATE VIEW meta AS SELECT 'acknowledged' AS key, x'ff' AS value"]
+)  # fmt: skip
+def test_a_spool_that_somebody_changed_is_said_beside_the_rest(enrolled: Premises, sql: str) -> None:
+    enrolled.close()
+    content = enrolled.state.spool.read_bytes()
+    with closing(sqlite3.connect(enrolled.state.spool)) as found:
+        found.executescript(sql)
+    told = standing(enrolled.state)
+    assert told["agent_id"] == AGENT
+    assert "somebody changed the spool" in told["spool_problem"]
     enrolled.state.spool.write_bytes(content)
     enrolled.open()
 
