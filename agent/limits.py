@@ -23,6 +23,8 @@ HOUSEKEEPING_S: Final = 60.0  # between two rounds of giving up what is old; a c
 VERIFY_AT_START_RECORDS: Final = 1000  # newest records whose chain is checked at start; 5 ms
 VERIFY_AT_START_MOST_RECORDS: Final = 200_000  # of those that the server does not have; 1 s, a month of six checks
 MARK_KEEP_DAYS: Final = 31  # how long a decided fire time is remembered; a clock stepped back further may repeat one
+STEADY_S: Final = 3600.0  # that the wall clock went on without a step before anything is forgotten by it. Not measured.
+MAX_STEADY_STEP_S: Final = 60.0  # between two looks at it; time servers correct by less
 RUN_KEEP_DAYS: Final = 7  # how long the id of an ended run is remembered, so that a repeated request starts nothing
 
 # --- link ------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from agent.notify import Notifier
 from agent.parts import Ears, assemble
 from agent.rows import Write
 from agent.statedir import StateDir
+from agent.steadiness import Steadiness
 from agent.uplink import LinkState
 from protocol.errors import InternalError, OutriderError
 
@@ -250,15 +251,19 @@ class Supervisor:
             self._notifier.alive()
 
     async def _keep_house(self) -> None:
-        """Forget what is too old to matter, in pieces so small that no effect waits for them."""
+        """Forget what is too old to matter, in pieces so small that no effect waits for them.
+
+        Records that the server has are given up by any clock; fire times, orders and runs only by one that is steady.
+        """
+        steadiness = Steadiness(self._clock)
         while not await self._clock.wait(self._stop, limits.HOUSEKEEPING_S):
             give_back()
             now_us = self._clock.time_us()
             kept = self._settings.keep_acknowledged_days
-            for statement in (
-                rows.trim_records(self._spool.acknowledged, now_us - _days_us(kept), limits.TRIM_CHUNK_RECORDS),
-                *rows.forget(now_us - _days_us(limits.MARK_KEEP_DAYS), now_us - _days_us(limits.RUN_KEEP_DAYS)),
-            ):
+            old = [rows.trim_records(self._spool.acknowledged, now_us - _days_us(kept), limits.TRIM_CHUNK_RECORDS)]
+            if steadiness.is_steady():
+                old += rows.forget(now_us - _days_us(limits.MARK_KEEP_DAYS), now_us - _days_us(limits.RUN_KEEP_DAYS))
+            for statement in old:
                 try:
                     self._spool.submit(Write((), (statement,)))
                 except OutriderError as error:  # the disk refuses; what is old can wait

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +273,33 @@ async def test_old_records_are_given_up_only_when_the_server_has_them(agent: Age
     assert await a_round() == 3, "the newest acknowledged one stays"
     agent.server.acknowledges = True
     agent.server.acknowledge()
+
+
+async def test_a_clock_that_is_wrong_for_a_while_makes_no_order_and_no_fire_time_good_again(agent: Agent) -> None:
+    """Forty days ahead for some minutes, all of them are old; set right, they would run once more."""
+    supervisor = agent.start()
+    await agent.connected()
+    clock, spool, now_us = agent.premises.clock, supervisor._spool, agent.premises.clock.time_us()
+    await supervisor._recorder.commit(
+        [], [rows.use_nonce("used", now_us + 3_600_000_000), rows.mark_fire("sch_1", now_us, rows.FireState.STARTED),
+             rows.open_run("run_1", b"", now_us), rows.close_run("run_1", now_us)]
+    )  # fmt: skip
+
+    async def passes(seconds: float) -> tuple[bool, bool, bool]:
+        for _ in range(int(seconds // limits.HOUSEKEEPING_S)):
+            clock.move(limits.HOUSEKEEPING_S + 1)
+            await asyncio.sleep(0)
+            await clock.settled()
+        await supervisor._recorder.commit([{"kind": "event", "outcome": "ok", "data": {"event": "a test"}}])
+        return spool.knows_nonce("used"), spool.is_decided("sch_1", now_us), spool.knows_run("run_1")
+
+    right = agent.premises.now()
+    clock.set(right + timedelta(days=40))
+    assert await passes(600) == (True, True, True)
+    clock.set(right)
+    assert await passes(600) == (True, True, True)
+    clock.set(right + timedelta(days=40))  # this time it is true
+    assert await passes(2 * limits.STEADY_S) == (False, False, False)
 
 
 # ending --------------------------------------------------------------------------------------------------------------
