@@ -1,7 +1,7 @@
 """Time as the agent sees it, so that a test can move it.
 
-Wall time decides when a schedule fires and whether a signature still holds; monotonic time measures durations. Nothing
-else in the agent reads a clock of its own.
+Wall time decides when a schedule fires and whether a signature still holds; monotonic time measures durations. What
+people may do for a while goes on while the host sleeps.
 """
 
 from __future__ import annotations
@@ -46,6 +46,14 @@ class SystemClock:
                 return await event.wait()
         except TimeoutError:
             return False
+
+
+def lived_s() -> float:
+    """Return the seconds since the host started, those in which it slept included.
+
+    For how long somebody may do something: who closes a computer for the night has used the night up.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def to_datetime(time_us: int) -> datetime:

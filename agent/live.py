@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agent import rows
-from agent.clock import Clock, to_datetime
+from agent.clock import Clock, lived_s, to_datetime
 from agent.consent import Consents
 from agent.live_admission import Opening, Wish, admit
 from agent.logs import LOG
@@ -75,7 +75,7 @@ class LiveSession:
     opening: Opening
     gate: Gate
     context: RunContext
-    opened_s: float  # on the monotonic clock, as the next two
+    opened_s: float  # by ``lived_s``, as the next two
     ends_s: float
     used_s: float  # when somebody last did something
     things: dict[str, Any] = field(default_factory=dict)  # what acts keep between two pipes, such as a terminal
@@ -94,7 +94,7 @@ class LiveSession:
 
     def touch(self) -> None:
         """Something was asked or typed, or went through it; not: was printed, which needs nobody."""
-        self.used_s = time.monotonic()
+        self.used_s = lived_s()
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Pass one call; return its value, or what the gate holds for it from now on (:class:`sandbox.held.Held`).
@@ -244,7 +244,7 @@ class LiveSessions:
 
     def linked(self, *, is_linked: bool) -> None:
         """The link came, or is gone."""
-        now_s = time.monotonic()
+        now_s = lived_s()
         for session in self._open.values():
             session.lonely_since_s = None if is_linked else now_s
 
@@ -267,7 +267,7 @@ class LiveSessions:
         never = asyncio.Event()
         while not await self._clock.wait(never, LOOK_EVERY_S):
             for session in self.open_sessions:
-                now_s = time.monotonic()
+                now_s = lived_s()
                 over = _why_over(session, now_s)
                 if over is not None:
                     await self._end(session, over, "killed")
@@ -358,12 +358,13 @@ class LiveSessions:
         return session
 
     def _made(self, opening: Opening) -> LiveSession:
-        wish, now_s = opening.wish, time.monotonic()
+        wish, now_s = opening.wish, lived_s()
         effective, budget = opening.effective, Budget(opening.limits)
         ends_s = now_s + opening.limits.wall_s
+        of_calls_s = time.monotonic() + opening.limits.wall_s  # calls wait by the clock of the event loop
         blobs = None if self._blobs is None else self._blobs.of(wish.session, f"a session of {wish.principal}")
         context = RunContext(
-            {}, principal=wish.principal, reason=wish.reason, ends_s=ends_s, left=budget.remaining, blobs=blobs,
+            {}, principal=wish.principal, reason=wish.reason, ends_s=of_calls_s, left=budget.remaining, blobs=blobs,
             limits=opening.limits,
         )  # fmt: skip
 
@@ -418,7 +419,7 @@ class LiveSessions:
         count_for(*session.accounts)  # also what closes things may wait for ever
         await session.gate.close()
         self._consents.forget(session.id)
-        now_us, seconds = self._clock.time_us(), time.monotonic() - session.opened_s
+        now_us, seconds = self._clock.time_us(), lived_s() - session.opened_s
         record = {
             "kind": "session.close", "session": session.id, "principal": session.opening.wish.principal,
             "outcome": outcome, "duration_us": round(seconds * 1_000_000),

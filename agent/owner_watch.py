@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from agent.clock import lived_s
 from agent.control import Action, Conversation
 from agent.live import LiveSession, LiveSessions
 from agent.terminal_seats import seat_of
@@ -111,7 +111,7 @@ class OwnerWatch:
 
 
 def _shown(session: LiveSession) -> dict[str, Any]:
-    wish, now_s = session.opening.wish, time.monotonic()
+    wish, now_s = session.opening.wish, lived_s()
     seat = seat_of(session)
     return {
         "id": session.id, "kind": wish.kind, "tier": session.opening.tier.label, "principal": wish.principal,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from agent.clock import Clock
+from agent.clock import Clock, lived_s
 from agent.live import LiveSession, LiveSessions
 from agent.terminal_seats import seat_of
 from protocol.errors import NotFoundError
@@ -47,7 +46,7 @@ class People:
 
     def _shown(self, session: LiveSession) -> dict[str, Any]:
         seat = seat_of(session)
-        began_s = self._clock.time_us() / 1e6 - (time.monotonic() - session.opened_s)
+        began_s = self._clock.time_us() / 1e6 - (lived_s() - session.opened_s)
         return {
             "id": session.id, "kind": session.opening.wish.kind, "user": session.opening.wish.principal,
             "started": round(began_s, 3),

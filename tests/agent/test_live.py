@@ -13,6 +13,7 @@ from premises import AGENT, Premises, until
 from test_live_admission import order
 
 from agent import live, rows
+from agent.clock import lived_s
 from agent.consent import OWNER, Consents, Question
 from agent.live import LINGER_S, LiveSession, LiveSessions, lost_record
 from agent.live_admission import Wish
@@ -402,6 +403,31 @@ async def test_time_ends_a_session(floor: Floor, field: str, after_s: float, wor
     record = (await floor.premises.records())[-1]
     assert record.outcome == "killed"
     assert words in record.data["reason"]
+
+
+async def test_what_a_host_sleeps_through_counts(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session for ten minutes that goes on in the morning is one of ten hours, which nobody gave."""
+    session = await floor.live.open(WISH)
+    watching = asyncio.ensure_future(floor.live.watch())
+    await floor.premises.clock.settled()
+    monkeypatch.setattr(live, "lived_s", lambda: lived_s() + session.opening.limits.wall_s)
+    await floor.premises.clock.advance(live.LOOK_EVERY_S)
+    assert floor.live.open_sessions == []
+    watching.cancel()
+
+
+@pytest.mark.parametrize("days", [-400, -1, 1, 400])
+async def test_the_wall_clock_neither_ends_a_session_nor_makes_it_longer(floor: Floor, days: int) -> None:
+    session = await floor.live.open(WISH)
+    watching = asyncio.ensure_future(floor.live.watch())
+    await floor.premises.clock.settled()
+    floor.premises.clock.set(floor.premises.now() + timedelta(days=days))
+    await floor.premises.clock.advance(live.LOOK_EVERY_S)
+    assert floor.live.open_sessions == [session]
+    session.ends_s = session.opened_s
+    await floor.premises.clock.advance(live.LOOK_EVERY_S)
+    assert floor.live.open_sessions == []
+    watching.cancel()
 
 
 async def test_a_link_that_comes_back_keeps_the_session(floor: Floor) -> None:
