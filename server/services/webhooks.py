@@ -111,11 +111,17 @@ def enqueue(connection: Connection, call: str, arguments: Mapping[str, Any], pri
 
 
 def due(connection: Connection, most: int) -> list[Row[Any]]:
-    """Return messages whose time has come, with their webhooks, oldest first."""
+    """Return messages whose time has come, with their webhooks, oldest first.
+
+    So has that of one that is further ahead than twice the longest wait: it was set by a clock that was ahead, and set
+    back.
+    """
+    now_us = clock.now_us()
+    too_far_us = now_us + int(2 * max(standard_webhooks.RETRY_AFTER_S) * 1e6)
     query = (
         select(deliveries, webhooks.c.url, webhooks.c.secret, webhooks.c.secret_before, webhooks.c.rotated_us)
         .join(webhooks, webhooks.c.id == deliveries.c.webhook)
-        .where(deliveries.c.next_us <= clock.now_us())
+        .where((deliveries.c.next_us <= now_us) | (deliveries.c.next_us > too_far_us))
         .order_by(deliveries.c.next_us)
         .limit(most)
     )
@@ -126,7 +132,7 @@ def in_force(row: Row[Any]) -> list[str]:
     """Return the secrets that sign a message now."""
     found = [row.secret]
     lasts_us = int(standard_webhooks.ROTATED_FOR_S * 1e6)
-    if row.secret_before and row.rotated_us is not None and clock.now_us() < row.rotated_us + lasts_us:
+    if row.secret_before and row.rotated_us is not None and abs(clock.now_us() - row.rotated_us) < lasts_us:
         found.append(row.secret_before)
     return found
 

@@ -155,6 +155,26 @@ async def test_a_secret_is_changed_without_losing_a_message(hooked: Headquarters
     assert "secret" not in (await hooked.pages("/webhooks"))[0]
 
 
+async def test_a_clock_that_was_ahead_holds_no_message_and_no_old_secret(
+    hooked: Headquarters, receiver: Receiver
+) -> None:
+    """Twenty days ahead for a minute, it would say nothing, and sign with what was replaced, till then."""
+    made = await hook(hooked, receiver)
+    ahead_s = 20 * 86_400
+    hooked.clock.advance(seconds=ahead_s)
+    expect(await hooked.publish(script()), 201)
+    await hooked.post(f"/webhooks/{made['id']}/rotate", {})
+    receiver.status = 500
+    assert await courier.carry(hooked.core) == 1
+    assert await courier.carry(hooked.core) == 0
+    hooked.clock.advance(seconds=-ahead_s)
+    receiver.status = 204
+    assert await courier.carry(hooked.core) == 1
+    (item,) = await log(hooked, made)
+    assert item["state"] == "taken"
+    assert [len(headers["webhook-signature"].split(" ")) for headers, _ in receiver.taken] == [2, 1]
+
+
 async def test_a_receiver_that_is_away(hooked: Headquarters, receiver: Receiver) -> None:
     made = await hook(hooked, receiver)
     assert receiver.server is not None
