@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import re
-import select
 import signal
 import socket
 import struct
@@ -33,9 +32,9 @@ STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes 
 _DESCRIPTOR: Final = struct.Struct("i")
 _BESIDE_BYTES: Final = socket.CMSG_LEN(_DESCRIPTOR.size)
 _RIGHTS: Final = (int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS))
-_CLOSED_ON_EXEC: Final = int(
-    socket.MSG_CMSG_CLOEXEC
-)  # plain numbers: those of enumerations are looked into at each use
+# Plain numbers: those of enumerations are looked into at each use.
+_KILL: Final = int(signal.SIGKILL)
+_CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _STATUS_BYTES: Final = 8192  # more than there is; 1.5 KB, and two numbers for each processor
 _HIGH_WATER: Final = re.compile(rb"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
 _SUSPECT: Final = frozenset(
@@ -54,13 +53,15 @@ class Worker:
         self._cpu_clock = 0  # valid as long as the next one is
         self._status = -1  # its ``status`` in /proc; -1 as the pidfd, and if it ended before it could be opened
         self._is_doomed = False  # to be killed as soon as there is a process
+        self._is_killed = False
 
     def kill(self) -> None:
         """Send SIGKILL, now or as soon as there is a process. Idempotent."""
         self._is_doomed = True
-        if self._pidfd >= 0:
+        if self._pidfd >= 0 and not self._is_killed:
+            self._is_killed = True
             with suppress(ProcessLookupError):  # it has just ended by itself
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd, _KILL)
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
@@ -88,14 +89,6 @@ class Worker:
             return None
         return WorkerEnded(0, round(cpu_s * 1_000_000), int(told[1]) * 1024)
 
-    def has_ended(self) -> bool:
-        """Return whether the process has ended, also if the zygote has not said so yet."""
-        if self.ended.done() or self._pidfd < 0:
-            return self.ended.done()
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(0))
-
     def born(self, pidfd: int) -> None:
         """Take the pidfd of the process.
 
@@ -115,7 +108,9 @@ class Worker:
             self._cpu_clock = _cpu_clock(pid)
             # Now, and not when its result is there, for which somebody waits. An object for the file takes longer.
             self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        if self._status >= 0 and self.has_ended():  # only until then is the number sure to mean this process
+        try:
+            signal.pidfd_send_signal(pidfd, 0)
+        except OSError:  # it is reaped, so its number may have meant another process already
             self._forget_status()
 
     def _forget_status(self) -> None:

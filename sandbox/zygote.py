@@ -253,13 +253,11 @@ class Zygote:
         return making
 
     def _hear(self) -> None:
-        """Reap what has ended; and once more when it was heard, as what ended in between is not told again."""
-        self._reap()
-        births.heard(self._ends)
-        self._reap()
+        """Reap every child that has ended; those that are no workers were orphans of one.
 
-    def _reap(self) -> None:
-        """Reap every child that has ended; those that are no workers were orphans of one."""
+        Heard first: what ends after the last look is then told anew.
+        """
+        births.heard(self._ends)
         while (reaped := kernel.reap()) is not None:
             pid, status, cpu_us, peak_bytes = reaped
             run = self._runs.pop(pid, None)
