@@ -25,7 +25,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -82,15 +81,23 @@ class Channel:
         ahead: Whether nobody waits at the other end yet.
         take: Receives from that very descriptor, up to so many bytes and with these flags of recv(2). If given, the
             channel listens for an answer before it sleeps for it; for hosts that have another processor for the gate.
+        lingers: Whether :meth:`finish` does what :meth:`linger` does. What lies between the two else, the gate may wait
+            for: a processor goes on with who it has before it turns to who was woken.
     """
 
     def __init__(
-        self, descriptor: int, *, ahead: bool = False, take: Callable[[int, int], bytes] | None = None
+        self,
+        descriptor: int,
+        *,
+        ahead: bool = False,
+        take: Callable[[int, int], bytes] | None = None,
+        lingers: bool = False,
     ) -> None:
         self._descriptor = descriptor
         self.ahead = ahead
         self.gives_bytes = False  # for texts too, once the program is there: a language of byte strings needs no other
         self._take = take
+        self._lingers = lingers
         self._rest = 0  # answers to sleep for before it listens again
         self._next_rest = 1  # after the next moment in vain
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
@@ -151,13 +158,18 @@ class Channel:
         Raises:
             TooLargeError: It fits no frame; nothing was sent.
         """
-        self._send([RESULT, outcome])
+        data = framed(encode([RESULT, outcome], max_bytes=MAX_CHANNEL_FRAME_BYTES))
+        self._write(data)
+        if self._lingers:
+            self.linger()
 
     def linger(self) -> None:
         """Wait, after the result, until the gate closes the channel or kills: it first looks at what was used."""
-        with suppress(OSError):  # reset: closed all the same
+        try:
             while os.read(self._descriptor, READ_BYTES):
                 continue
+        except OSError:  # reset: closed all the same
+            pass
 
     def _send(self, message: list[Any]) -> None:
         self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))

@@ -239,7 +239,7 @@ class Zygote:
         if len(self._makings) >= _MAX_MAKINGS:
             self._makings.clear()
         locking = self._builder.locking(WorkerLimits(memory_bytes, cpu_s), channel, self._null)
-        own = Channel(descriptors.CHANNEL, ahead=ahead, take=self._take)
+        own = Channel(descriptors.CHANNEL, ahead=ahead, take=self._take, lingers=True)
         work = self._ready(
             own,
             language=language,
