@@ -300,6 +300,7 @@ class Caller:
             self._lines.write(json.dumps(line).encode() + b"\n")
             self._lines.flush()
         except OSError as error:
+            self.receive()  # it may have said why before it hung up
             raise UnavailableError(f"the agent does not listen: {error.strerror or error}") from None
 
     def receive(self) -> dict[str, Any] | None:

@@ -131,6 +131,6 @@ def _written(key: str, value: Any) -> str:
     if type(value) is not str or value != value.strip() or "\r" in value:
         raise Refused("sections", f"the value of {shown(key)} must be a text without space at its ends, or a number")
     lines = value.split("\n")
-    if any(line != line.strip() or not line or line[0] in "#;" for line in lines[1:]):
+    if lines[0] != lines[0].strip() or any(line != line.strip() or not line or line[0] in "#;" for line in lines[1:]):
         raise Refused("sections", f"the value of {shown(key)} has a line that would not be read as a part of it")
     return "\n    ".join(lines)

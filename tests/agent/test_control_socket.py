@@ -85,6 +85,27 @@ async def test_the_kernel_says_who_speaks_whatever_the_mode_is(
         await told(listening, "echo", what="hello")
 
 
+async def test_who_is_refused_before_he_has_said_anything_hears_why(
+    listening: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is there before the words are, and nobody reads these any more."""
+    real = socket.socket.getsockopt
+
+    def of_somebody_else(self: socket.socket, *arguments: Any) -> Any:
+        is_asked = arguments[1] == socket.SO_PEERCRED
+        return struct.pack("3i", os.getpid(), 4711, 4711) if is_asked else real(self, *arguments)
+
+    monkeypatch.setattr(socket.socket, "getsockopt", of_somebody_else)
+
+    def say_late() -> None:
+        with Caller(listening) as caller:
+            caller._socket.recv(1, socket.MSG_PEEK)
+            with pytest.raises(UnavailableError, match="only root"):
+                caller.ask("echo")
+
+    await asyncio.to_thread(say_late)
+
+
 async def test_a_conversation_goes_on_until_the_caller_has_gone(listening: Path) -> None:
     def talk() -> list[Any]:
         with Caller(listening) as caller:

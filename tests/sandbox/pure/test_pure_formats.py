@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pure_calls import call, refused, tried
 
@@ -313,6 +313,7 @@ def test_ini_round_trip(sections: dict[str, dict[str, str]]) -> None:
     assert call("ini.decode", call("ini.encode", sections)) == sections
 
 
+@example({"": {"0": "0 \n0"}})
 @given(st.dictionaries(TEXTS, st.dictionaries(TEXTS, TEXTS, max_size=2), max_size=2))
 def test_ini_writes_what_it_reads_again_or_nothing(sections: dict[str, dict[str, str]]) -> None:
     """A value cannot smuggle a section in."""
