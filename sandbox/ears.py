@@ -10,6 +10,7 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
+from contextvars import Context, copy_context
 
 
 class Ear:
@@ -24,6 +25,7 @@ class Ear:
         self._loop = loop
         self._descriptor = sock.fileno()
         self._heard: Callable[[], None] | None = None
+        self._context = Context()
         self._is_open = False
         self._poll: select.poll | None = None
 
@@ -52,11 +54,15 @@ class Ear:
             self._loop.remove_reader(self._descriptor)
 
     def give(self, heard: Callable[[], None]) -> None:
-        """Let ``heard`` be called from now on when there is something to read, and while there is."""
-        self._heard = heard
+        """Let ``heard`` be called from now on when there is something to read, and while there is.
+
+        In the context of who says this, not of who opened the ear: a spare's was opened after somebody else's run, on
+        whose account nothing of this one may go (``kernel.visits``).
+        """
+        self._heard, self._context = heard, copy_context()
 
     def _on_readable(self) -> None:
         if self._heard is None:  # it ended, or speaks too early: whoever takes it looks, see ``Spares.take``
             self.close()
         else:
-            self._heard()
+            self._context.run(self._heard)

@@ -59,7 +59,7 @@ def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:
     again.type("\r~.")
     assert again.ends() == 1
     assert watcher.ends() == 1
-    assert "ended by admin" in desk("session", "show", session, "--json").data["reason"]
+    desk.fleet.wait_for("why it ended", lambda: "ended by admin" in (shown(desk, session)["reason"] or ""))
 
 
 def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(desk: Shell, tmp_path: Path) -> None:
@@ -133,6 +133,7 @@ def recorded(desk: Shell) -> str:
     me.type("~m")
     me.type("\rexit\r")
     assert me.ends() == 0
+    desk.fleet.wait_for("the session's end on record", lambda: shown(desk, newest(desk))["status"] == "ended")
     return newest(desk)
 
 

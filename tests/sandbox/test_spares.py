@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
@@ -60,6 +61,25 @@ async def test_one_that_does_anything_but_wait_is_not_taken(does: Callable[[sock
     assert taken.worker is zygote.made[1]
     assert zygote.made[0].is_killed
     assert taken.ear is None
+    taken.drop()
+
+
+async def test_what_it_says_is_heard_on_the_account_of_who_has_it() -> None:
+    """Not of the run before, after which it was made."""
+    account: ContextVar[str] = ContextVar("account", default="nobody")
+
+    def after_another_run() -> tuple[_Zygote, Spares]:
+        account.set("the run before")
+        return _made()
+
+    zygote, spares = copy_context().run(after_another_run)
+    taken = spares.take(KIND)
+    assert taken.ear is not None
+    account.set("this run")
+    heard = asyncio.get_running_loop().create_future()
+    taken.ear.give(lambda: None if heard.done() else heard.set_result(account.get()))
+    zygote.made[0].sock.send(b"x")
+    assert await heard == "this run"
     taken.drop()
 
 
