@@ -43,7 +43,7 @@ clean:
 	rm -rf $(VENV) .demo
 
 $(STAMP): requirements/dev.lock pyproject.toml
-	@test -x $(BIN)/python || { test -n "$(PYTHON)" && $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { python="$(PYTHON)"; test -n "$$python" && $$python -m venv $(VENV); }
 	@echo "installing the locked dependencies into $(VENV), for $$($(BIN)/python -V)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -35,17 +35,17 @@ class Ear:
             self._is_open = True
             self._loop.add_reader(self._descriptor, self._on_readable)
 
-    def prepare(self) -> None:
-        """Make ready to tell :attr:`is_silent`, which takes several times as long as telling it."""
-        self._poll = select.poll()
-        self._poll.register(self._descriptor, select.POLLIN)
+    def prepare(self) -> select.poll:
+        """Make ready what tells :attr:`is_silent`, which takes several times as long as telling it; return it."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLIN)
+        return self._poll
 
     @property
     def is_silent(self) -> bool:
         """Whether the worker is there and has said nothing, as befits one that waits for its program."""
-        if self._poll is None:
-            self.prepare()
-        return self._poll is not None and not self._poll.poll(0)
+        return not self.prepare().poll(0)
 
     def close(self) -> None:
         """Listen no more. Idempotent."""

@@ -38,7 +38,7 @@ def immortalise() -> int:
             continue
         found[id(each)] = each
         todo.extend(gc.get_referents(each))
-    own = {id(found), id(todo)}
+    own = {id(found), id(todo)}  # which end here, large as they are
     for address in found:
         if address not in own:
             c_uint64.from_address(address).value = _WORD
