@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mounting import told
 from running import AllPermitted, perform
 
 from policies.model import Facts
@@ -408,6 +409,33 @@ async def test_remove(tmp_path: Path) -> None:
     assert await perform("fs.remove", str(top), recursive=True) == 6
     assert ((tmp_path / "keep/me").exists(), top.exists()) == (True, False)
     assert await perform("fs.remove", str(top)) == 0
+
+
+BOUND_INSIDE = r'''
+import asyncio, ctypes
+sys.path.insert(0, "tests/stdlib")
+from running import perform
+from protocol.errors import ConflictError
+
+inside, elsewhere = f"{sys.argv[1]}/root/var/home", f"{sys.argv[1]}/home"
+os.makedirs(inside)
+os.makedirs(elsewhere)
+open(f"{elsewhere}/kept", "w").close()
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mount(elsewhere.encode(), inside.encode(), None, kernel.MS_BIND, None) == 0, os.strerror(ctypes.get_errno())
+came = []
+for path in (f"{sys.argv[1]}/root", inside):
+    try:
+        came.append(asyncio.run(perform("fs.remove", path, recursive=True)))
+    except ConflictError as error:
+        came.append("another file system" in str(error))
+print(json.dumps([came, os.listdir(elsewhere)]))
+'''
+
+
+def test_what_is_mounted_inside_is_not_removed(tmp_path: Path) -> None:
+    """Also what is bound there from the very same file system, such as people's homes in the root of a container."""
+    assert told(BOUND_INSIDE, str(tmp_path)) == [[True, True], ["kept"]]
 
 
 async def test_a_writer(file: Path, host: Host) -> None:
