@@ -1701,8 +1701,8 @@ class fs:
     def remove(path: str, recursive: bool = False, max_entries: int = 10000) -> int:
         """Remove a file, a link or an empty directory; with `recursive` a directory with all below it.
 
-        Links are removed and not followed, other file systems not entered. What is below is counted and decided on
-        first; over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were
+        Links are removed and not followed. What is below is counted and decided on first; over `max_entries`, if
+        one of them is denied, or if something is mounted there, nothing is removed. Returns how many entries were
         removed.
 
         `fs.undo` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,

@@ -411,7 +411,7 @@ async def test_remove(tmp_path: Path) -> None:
     assert await perform("fs.remove", str(top)) == 0
 
 
-BOUND_INSIDE = r'''
+BOUND_INSIDE = r"""
 import asyncio, ctypes
 sys.path.insert(0, "tests/stdlib")
 from running import perform
@@ -430,7 +430,7 @@ for path in (f"{sys.argv[1]}/root", inside):
     except ConflictError as error:
         came.append("another file system" in str(error))
 print(json.dumps([came, os.listdir(elsewhere)]))
-'''
+"""
 
 
 def test_what_is_mounted_inside_is_not_removed(tmp_path: Path) -> None:
