@@ -199,8 +199,8 @@ def _kept(call: str, host: Host, path: Place, status: os.stat_result) -> tuple[s
         host.journal.cannot(path.real, call, why)
         return None, why
     with path.opened(os.O_RDONLY) as fd:
-        entry = host.journal.make(path.real, call, status, hash_of(fd), None)
-        return host.journal.begin(entry, pieces_of(fd)), None
+        entry = host.journal.make(path.real, call, status, hash_of(fd, MAX_ENTRY_BYTES), None)
+        return host.journal.begin(entry, pieces_of(fd, MAX_ENTRY_BYTES)), None
 
 
 @call("fs.rmdir", tier=Tier.OPERATE, changes=True, follows=False,
