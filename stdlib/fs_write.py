@@ -167,8 +167,8 @@ def patch(
 ) -> dict[str, Any]:
     """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-    With ``dry_run`` nothing changes. Returns ``diff`` (the same, where it came to lie), ``new_hash``, ``journal`` and ``no_undo`` as
-    ``fs.write``; a hunk that does not fit is a ``conflict`` error that names its line.
+    With ``dry_run`` nothing changes. Returns ``diff`` (the same, where it came to lie), ``new_hash``, ``journal`` and
+    ``no_undo`` as ``fs.write``; a hunk that does not fit is a ``conflict`` error that names its line.
     """
     expected = expected_hash(if_hash)
     status = path.present()

@@ -1658,8 +1658,8 @@ class fs:
     def patch(path: str, diff: str, if_hash: str | None = None, dry_run: bool = False) -> _FsPatch:
         """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-        With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash`, `journal` and `no_undo` as
-        `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
+        With `dry_run` nothing changes. Returns `diff` (the same, where it came to lie), `new_hash`, `journal` and
+        `no_undo` as `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
         """
 
     @staticmethod
