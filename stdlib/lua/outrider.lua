@@ -1743,8 +1743,8 @@ function fs.open_write(path, mode) end
 
 --- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 ---
---- With `dry_run` nothing changes. Returns `diff` (the same, where it came to lie), `new_hash`, `journal` and `no_undo` as
---- `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
+--- With `dry_run` nothing changes. Returns `diff` (the same, where it came to lie), `new_hash`, `journal` and
+--- `no_undo` as `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
 ---@param path string absolute path
 ---@param diff string text, at most 65536 bytes
 ---@param if_hash? string text, at most 80 bytes
