@@ -139,7 +139,7 @@ class NaiveGate:
         if self.has("names are data"):
             self.said.extend(f"record: {name} denied".split("\n"))
         if self.has("depth limit"):
-            json.dumps(args, indent=1)  # for the record; written in Python, so that each level is a call of its own
+            _copied(args)  # for the record
         if self.has("bounded values"):
             self.said.append(f"{len(args[0])} values")
         if self.has("bounded names"):
@@ -327,6 +327,11 @@ class FirstAndLast(dict[Any, Any]):
     def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
         super().__init__(pairs)
         self.first = dict(reversed(pairs))
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy; each level is a call of its own."""
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _text(key: Any) -> str:
