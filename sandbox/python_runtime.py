@@ -53,6 +53,7 @@ from sandbox.values import CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, ValueRefused, arg
 
 MAX_ENDINGS = 1000  # functions for the end of the program
 MAX_PRINT_CHARACTERS = 1024 * 1024  # of one print; the worker counts the total
+_NO_ROOM_FOR_A_CALL = "error return without exception set"  # a SystemError of CPython 3.11 to 3.13
 
 _ENCODINGS = ("utf-8", "ascii", "latin-1", "utf-16", "utf-32", "cp1252", "utf-8-sig", "raw_unicode_escape")
 _OWN_BUILTINS: dict[str, Any] = {
@@ -365,7 +366,11 @@ def _failure(error: BaseException, files: Collection[str]) -> Result:
         if type(error) is HostError:
             return failed(error.message, where, error.code)
         kind, told = type(error).__name__, python_text.text(error)
+        if type(error) is SystemError and told == _NO_ROOM_FOR_A_CALL:
+            return failed("MemoryError: there is no memory for one more call", where)
         return failed(f"{kind}: {told}" if told else kind, where)
+    except MemoryError:
+        return failed("MemoryError", where)
     except BaseException:  # noqa: BLE001 - see above; the place is still worth telling
         return failed("the script raised an error that cannot be shown", where)
 

@@ -30,7 +30,7 @@ from typing import Any, Final, NoReturn
 import kernel
 from kernel import births, offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox import heap, immortal
+from sandbox import heap, immortal, stack
 from sandbox.channel import Channel
 from sandbox.control import (
     FORKED_BYTES,
@@ -67,6 +67,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is for the agent, who ends us in order
     control, null = offspring.adopt()
     try:
+        stack.reserve()
         setup = _receive_setup(control)
         sys.path.extend(setup.import_path)
         entry = importlib.import_module(setup.entry)

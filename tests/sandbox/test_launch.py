@@ -10,6 +10,7 @@ import gc
 import os
 import select
 import signal
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -106,6 +107,54 @@ async def test_memory_is_bounded(sandbox: Sandbox) -> None:
     outcome = await run(sandbox, lua("local s = 'x' while true do s = s .. s end"))
     assert outcome.status == "killed"
     assert (outcome.reason or "").startswith("memory: not enough")
+
+
+FULL_AND_DEEP = """
+kept = []
+for size in (100000, 10000, 1000, 100, 10, 1):
+    try:
+        while True:
+            kept.append([0] * size)
+    except MemoryError:
+        pass
+kept.pop()
+kept.pop()
+
+def deeper(_):
+    return sorted([2, 1], key=deeper)
+
+deeper(0)
+"""
+
+
+async def test_what_has_no_memory_left_may_still_call(sandbox: Sandbox) -> None:
+    """The stack is not made of what the script may use up: that would be a crash, for which the zygote is replaced."""
+    first = sandbox.zygote_pid
+    outcome = await run(sandbox, python(FULL_AND_DEEP))
+    reason = outcome.reason or ""
+    assert (outcome.status, "RecursionError" in reason) == ("error", True) or "memory: not enough" in reason, outcome
+    await sandbox.reaped()
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
+    assert sandbox.zygote_pid == first
+
+
+#: There CPython does not count calls that leave something to a default (python/cpython#132744).
+COUNTS_CALLS = not (3, 13, 0) <= sys.version_info < (3, 13, 8)
+
+
+async def test_calls_without_end_are_an_error_whatever_is_counted(sandbox: Sandbox) -> None:
+    """Of the number of calls, or of the memory that they take; never a crash."""
+    first = sandbox.zygote_pid
+    outcome = await run(sandbox, python("def f(x=None):\n    return f()\n\nf()"))
+    if COUNTS_CALLS:
+        assert outcome.status == "error"
+        assert "RecursionError" in (outcome.reason or "")
+    else:
+        assert outcome.status == "killed"
+        assert "memory: not enough" in (outcome.reason or "")
+    await sandbox.reaped()
+    assert (await run(sandbox, lua("return 1"))).status == "ok"
+    assert sandbox.zygote_pid == first
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT, signal.SIGTERM, signal.SIGBUS])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from languages import BINDINGS, MEMORY_BYTES, RecordingChannel, python
 
-from sandbox import python_runtime
+from sandbox import python_runtime, python_text
 from sandbox.runtimes import MAX_SOURCE_BYTES, CallError, RuntimeLimits
 
 
@@ -252,3 +252,20 @@ def test_an_argument_that_cannot_cross_is_named(source: str, words: str) -> None
     calm = source.split("fs.space")[0] + "try:\n    fs.space" + source.split("fs.space")[1]
     told = python(f"{calm}\nexcept HostError as e:\n    result = [e.code, e.parameter or 'an argument']").value
     assert told == ["invalid_argument", words.split(" h")[0]]  # as those that the gate refuses
+
+
+def test_no_room_for_a_call_is_told_as_what_it_is() -> None:
+    """CPython says it in words that nobody would take for memory."""
+    told = python_runtime._failure(SystemError("error return without exception set"), set())
+    assert told.error_message == "MemoryError: there is no memory for one more call"
+    assert python_runtime._failure(SystemError("another"), set()).error_message == "SystemError: another"
+
+
+def test_no_room_for_the_text_of_an_error_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run is then over its limit of memory, whatever else it did wrong."""
+
+    def use_up(_value: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr(python_text, "text", use_up)
+    assert python_runtime._failure(ValueError("x"), set()).error_message == "MemoryError"
