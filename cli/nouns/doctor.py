@@ -22,6 +22,15 @@ from cli.ssh_agent import AGENT
 from protocol.errors import OutriderError, UnauthenticatedError
 
 WALLS = (field("wall", "name"), field("state", "state"), field("what it does", "detail"))
+#: First release that has it, first that has not, and what is wrong there with a script that calls itself without end.
+KNOWN_FAULTS = (
+    (
+        (3, 13, 0),
+        (3, 13, 8),
+        "some calls are not counted, so endless recursion takes all of a run's memory (cpython#132744)",
+    ),
+    ((3, 13, 8), (3, 13, 13), "endless recursion may crash a worker (cpython#145008)"),
+)
 CHECKS = (field("check", "name"), field("state", "state"), field("what was found", "detail"))
 SQLITE_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # the releases that got the repair of the WAL-reset race
 
@@ -89,8 +98,19 @@ async def _walls() -> tuple[list[dict[str, Any]], str | None]:
 def _python() -> Check:
     """A program at a fixed address is no error, but whoever attacks an interpreter need not find out where it lies."""
     fits = (3, 11) <= sys.version_info[:2] < (3, 14)
-    note = "" if is_movable(Path(sys.executable)) else "; its code lies at a fixed address, see docs/security.md"
-    return Check("python", "ok" if fits else "error", f"{platform.python_version()} (3.11 to 3.13 are supported){note}")
+    notes = ["3.11 to 3.13 are supported", *faults(sys.version_info[:3])]
+    if not is_movable(Path(sys.executable)):
+        notes.append("its code lies at a fixed address, see docs/security.md")
+    return Check("python", "ok" if fits else "error", f"{platform.python_version()} ({'; '.join(notes)})")
+
+
+def faults(version: tuple[int, int, int]) -> list[str]:
+    """Return what is known to be wrong with this release of CPython and was mended in a later one of its line."""
+    return [
+        f"{told}, mended in {'.'.join(map(str, mended))}"
+        for first, mended, told in KNOWN_FAULTS
+        if first <= version < mended
+    ]
 
 
 def is_movable(program: Path) -> bool:

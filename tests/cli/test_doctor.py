@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.nouns.doctor import is_movable
+from cli.nouns.doctor import faults, is_movable
 
 
 def elf(kind: int, order: str = "<") -> bytes:
@@ -36,3 +36,23 @@ def test_of_this_interpreter_the_kernel_says_the_same() -> None:
     }
     randomises = Path("/proc/sys/kernel/randomize_va_space").read_text().strip() != "0"
     assert is_movable(Path(sys.executable)) is (len(found) > 1 or not randomises)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ((3, 11, 2), []),
+        ((3, 12, 12), []),
+        ((3, 13, 0), ["cpython#132744), mended in 3.13.8"]),
+        ((3, 13, 7), ["cpython#132744), mended in 3.13.8"]),
+        ((3, 13, 8), ["cpython#145008), mended in 3.13.13"]),
+        ((3, 13, 12), ["cpython#145008), mended in 3.13.13"]),
+        ((3, 13, 13), []),
+    ],
+)
+def test_what_is_wrong_with_a_release_is_said_with_the_one_that_mends_it(
+    version: tuple[int, int, int], words: list[str]
+) -> None:
+    told = faults(version)
+    assert len(told) == len(words)
+    assert all(each.endswith(word) for each, word in zip(told, words, strict=True)), told

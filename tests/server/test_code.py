@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from protocol import code_parts as code
+from server.services import code
 
 
 def reference(old: str, new: str) -> str:
