@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench import processes
 from bench.measure import Peer, quantile
 
 REPEATS = 60
@@ -29,7 +30,7 @@ def timed_ms(arguments: list[str], repeats: int = REPEATS) -> float:
     samples = []
     for number in range(repeats + 3):
         began = time.perf_counter()
-        subprocess.run(arguments, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=20)
+        processes.run(arguments)
         if number >= 3:
             samples.append((time.perf_counter() - began) * 1000)
     return quantile(samples, 0.5)

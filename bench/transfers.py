@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from bench import processes
 from bench.measure import Better, Measure, Peer, quantile, spread
 from bench.memory import pss_bytes
 from bench.peers import own_sshd
@@ -21,6 +21,7 @@ from cli.demo.processes import Daemons
 
 SIZE_BYTES = 1 << 30
 ROUNDS = 3
+TIMEOUT_S = 300.0  # of one copy
 ROOT = Path(__file__).resolve().parents[1]
 CEILING = "highest_tier: admin\naccept_server_word: [run, schedule, session]\n"
 WHY = ("--tier", "admin", "--reason", "benchmark")
@@ -56,11 +57,11 @@ class _Scp:
 
     def put(self, source: Path, target: Path) -> None:
         """Copy to the host."""
-        subprocess.run([*self._options, source, f"{self._user}@127.0.0.1:{target}"], check=True, timeout=300)
+        processes.run([*self._options, source, f"{self._user}@127.0.0.1:{target}"], timeout_s=TIMEOUT_S)
 
     def get(self, source: Path, target: Path) -> None:
         """Copy from the host."""
-        subprocess.run([*self._options, f"{self._user}@127.0.0.1:{source}", target], check=True, timeout=300)
+        processes.run([*self._options, f"{self._user}@127.0.0.1:{source}", target], timeout_s=TIMEOUT_S)
 
 
 def _has_scp() -> bool:
@@ -79,10 +80,12 @@ def _measures(here: Path, pids: list[int], scp: _Scp | None) -> list[Measure]:
 
     def outrider(*words: str) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        subprocess.run(
-            [sys.executable, "-m", "cli", "file", *words, *WHY], check=True, timeout=300, cwd=here,
-            env=environment | {"HOME": str(here)}, capture_output=True,
-        )  # fmt: skip
+        processes.run(
+            [sys.executable, "-m", "cli", "file", *words, *WHY],
+            timeout_s=TIMEOUT_S,
+            cwd=here,
+            environment=environment | {"HOME": str(here)},
+        )
 
     ways: dict[str, tuple[Callable[[], None], Callable[[], None] | None]] = {
         "upload of 1 GiB": (

@@ -138,6 +138,11 @@ class Output:
         self._stdout.write(safe(text) if self.on_terminal else text)
         self._stdout.flush()
 
+    def read(self, text: str) -> None:
+        """Write text for somebody to judge, such as code: made safe in a pipe too, as that may end in a pager."""
+        self._stdout.write(safe(text))
+        self._stdout.flush()
+
     def say(self, text: str) -> None:
         """Write one line of talk."""
         self._stderr.write(self._mark(safe(text), self._stderr) + "\n")

@@ -12,6 +12,7 @@ from cli.grants import narrowed
 from cli.output import Column, Output, field, plain
 
 NOT_READ = "not read yet"  # after an upgrade a list reads only some of the versions each time
+NOTHING_BEFORE = "nothing: no version of it is approved"
 MAX_SHOWN = 3  # changes of one review in the list; --json has more, review show all
 MAX_SHOWN_CHARACTERS = 60  # of each
 
@@ -75,7 +76,8 @@ def describe(output: Output, review: dict[str, Any]) -> None:
         output.line(f"{'approvals':<14} {len(review.get('approved_by') or [])} of {review['reviewers']}")
     _section(output, "approved by", [approver_text(each) for each in review.get("approved_by") or []])
     previous = review.get("previous")
-    output.line(f"{'compared with':<14} {previous or 'nothing: no version of it is approved'}")
+    compared = f"{previous}  {review.get('previous_digest') or ''}".rstrip() if previous else NOTHING_BEFORE
+    output.line(f"{'compared with':<14} {compared}")
     _section(output, "permissions", changes_text(review))
     _section(output, "risks", [risk_text(risk) for risk in review.get("risks") or []])
     calls = [f"{each['call']}  {each['tier']}  {', '.join(each['places'])}" for each in review.get("inferred") or []]
@@ -151,7 +153,7 @@ def show_code(output: Output, parts: list[dict[str, Any]]) -> None:
         return
     for part in parts:
         _name_file(output, part)
-        output.raw(str(part.get("text")))
+        output.read(str(part.get("text")))
     if parts and not str(parts[-1].get("text")).endswith("\n"):
         output.line()
 
@@ -169,7 +171,7 @@ def _show_side_by_side(output: Output, parts: list[dict[str, Any]], columns: int
         _name_file(output, pieces[0])
         text = "".join(str(part.get("text")) for part in pieces)
         if pieces[0].get("change") != "changed":
-            output.raw(text if text.endswith("\n") or not text else f"{text}\n")
+            output.read(text if text.endswith("\n") or not text else f"{text}\n")
             continue
         for line in side_by_side.drawn(text, columns):
             output.line(line)

@@ -301,7 +301,7 @@ class Gate:
     async def _let_go(self, held: Held, outcome: str) -> None:
         self.holder.drop(held)
         try:
-            await held.close()
+            outcome = await held.close() or outcome
         finally:
             self.budget.release(held.budget)
             data = {"kind": held.kind, "items": held.items, **held.summary()}

@@ -14,14 +14,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from protocol.errors import ArgumentError, DeadlineError
+from protocol.errors import ArgumentError, DeadlineError, InternalError, OutriderError
 from sandbox.pump import Pump
 from sandbox.runtimes import STREAM
 
 CLOSE_TIMEOUT_S: Final = 5.0  # a source that is busy for longer is closed behind the back of the run's end
 
 _log = logging.getLogger("outrider.sandbox.gate")
-_closing: set[asyncio.Task[None]] = set()  # strong references: the loop keeps only weak ones
+_closing: set[asyncio.Task[str]] = set()  # strong references: the loop keeps only weak ones
 
 
 class Resource(Protocol):
@@ -61,8 +61,11 @@ class Held:
         tell = getattr(self.thing, "summary", None)
         return {} if tell is None or isinstance(self.thing, Pump) else dict(tell())
 
-    async def close(self) -> None:
-        """Close it and what its call opened. Errors are logged: nobody is left to tell.
+    async def close(self) -> str:
+        """Close it and what its call opened. Errors are logged, and are for the record: the worker asks for no answer.
+
+        Returns:
+            Nothing if it is closed; else the code of what went wrong, that of a deadline if it still is being closed.
 
         Cancellation:
             Goes on behind it.
@@ -71,16 +74,19 @@ class Held:
         _closing.add(task)
         task.add_done_callback(_closing.discard)
         await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
+        return task.result() if task.done() else DeadlineError.code
 
-    async def _close(self) -> None:
+    async def _close(self) -> str:
         try:
             closing = self.thing.close()
             if inspect.isawaitable(closing):
                 await closing
-        except Exception:  # noqa: BLE001 - it is closed either way, and nobody is left to tell
+        except Exception as error:  # noqa: BLE001 - it is closed either way; the log has all of it, the record the code
             _log.exception("%s that %s gave could not be closed", self.kind, self.call)
+            return error.code if isinstance(error, OutriderError) else InternalError.code
         finally:
             self.targets.close()
+        return ""
 
 
 class Holder:

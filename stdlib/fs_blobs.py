@@ -312,7 +312,7 @@ def checked_hash(text: str) -> str:
 def _placed(
     brought: Brought, path: Place, mode: int | None, journal: Journal | None, expected: str | None, permit: Permit
 ) -> dict[str, Any]:
-    replacement = Replacement(path, mode=mode)
+    replacement = Replacement(path, mode=mode, is_over=lambda: permit.is_over)
     try:
         for piece in pieces_of(brought.fd):
             check_goes_on(permit, "fs.fetch")

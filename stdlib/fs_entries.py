@@ -47,19 +47,19 @@ def mkdir(host: Host, permit: Permit, path: Target, parents: bool = False, mode:
             raise ConflictError(f"{path.asked} is there and no directory")
         return False
     bits = 0o755 if mode is None else mode
-    base, names = _missing_part(path)
-    if len(names) > 1 and not parents:
-        raise NotFoundError(f"the directory of {path.asked} does not exist")
-    if any(name in ("", ".", "..") for name in names):
-        raise ArgumentError(f"path: {path.asked} has an empty, . or .. part below what exists", parameter="path")
-    real = base.rstrip("/")
-    for place in range(len(names)):
-        permit.require(Facts(path=f"{real}/{'/'.join(names[: place + 1])}"))
-    with resolve(base, follow=False) as top:
-        holds = os.dup(top.present().fd)
-    if host.journal is not None:
-        keep_made(host.journal, f"{real}/{'/'.join(names)}", len(names))
+    holds, base, names = _missing_part(path)
     try:
+        if not names:
+            raise ConflictError(f"{path.asked} was made by somebody else meanwhile")
+        if len(names) > 1 and not parents:
+            raise NotFoundError(f"the directory of {path.asked} does not exist")
+        if any(name in ("", ".", "..") for name in names):
+            raise ArgumentError(f"path: {path.asked} has an empty, . or .. part below what exists", parameter="path")
+        real = base.rstrip("/")
+        for place in range(len(names)):
+            permit.require(Facts(path=f"{real}/{'/'.join(names[: place + 1])}"))
+        if host.journal is not None:
+            keep_made(host.journal, f"{real}/{'/'.join(names)}", len(names))
         for name in names:
             try:
                 os.mkdir(name, bits, dir_fd=holds)
@@ -74,14 +74,17 @@ def mkdir(host: Host, permit: Permit, path: Target, parents: bool = False, mode:
     return True
 
 
-def _missing_part(path: Target) -> tuple[str, list[str]]:
-    """Return the deepest directory that exists, and the names that are missing below it."""
+def _missing_part(path: Target) -> tuple[int, str, list[str]]:
+    """Return the deepest directory that exists, open, its real path, and the names that are missing below it.
+
+    It stays the one that is decided on: by its path, somebody could have put another one in its place by then.
+    """
     names: list[str] = []
     base = path.real
     while True:
         with resolve(base, follow=False) as found:
             if found.exists:
-                return found.real, names[::-1]
+                return os.dup(found.fd), found.real, names[::-1]
         base, _, name = base.rpartition("/")
         base = base or "/"
         names.append(name)
@@ -196,8 +199,8 @@ def _kept(call: str, host: Host, path: Place, status: os.stat_result) -> tuple[s
         host.journal.cannot(path.real, call, why)
         return None, why
     with path.opened(os.O_RDONLY) as fd:
-        entry = host.journal.make(path.real, call, status, hash_of(fd), None)
-        return host.journal.begin(entry, pieces_of(fd)), None
+        entry = host.journal.make(path.real, call, status, hash_of(fd, MAX_ENTRY_BYTES), None)
+        return host.journal.begin(entry, pieces_of(fd, MAX_ENTRY_BYTES)), None
 
 
 @call("fs.rmdir", tier=Tier.OPERATE, changes=True, follows=False,
@@ -296,8 +299,8 @@ def remove(
 ) -> int:  # fmt: skip
     """Remove a file, a link or an empty directory; with ``recursive`` a directory with all below it.
 
-    Links are removed and not followed, other file systems not entered. What is below is counted and decided on first;
-    over ``max_entries``, or if one of them is denied, nothing is removed. Returns how many entries were removed.
+    Links are removed and not followed. What is below is counted and decided on first; over ``max_entries``, if one of
+    them is denied, or if something is mounted there, nothing is removed. Returns how many entries were removed.
 
     ``fs.undo`` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,
     directories and links of 16 MiB together, without extended attributes; ``fs.changes`` tells the journal, or why

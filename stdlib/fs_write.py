@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Awaitable, Mapping, Sequence
@@ -33,7 +34,9 @@ IfHash = Annotated[str, Length(80), EXPECTED] | None
     lua='local done = fs.write("/tmp/motd", "welcome\\n", {mode = "0644"})',
     python='done = fs.write("/tmp/motd", "welcome\\n", mode="0644")',
 )  # fmt: skip
-def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_hash: IfHash = None) -> dict[str, Any]:
+def write(
+    host: Host, permit: Permit, path: Place, data: Data, mode: FileMode | None = None, if_hash: IfHash = None
+) -> dict[str, Any]:
     """Give a file this content, as a whole or not at all. It keeps its owner, mode and extended attributes.
 
     ``mode`` is octal text, 0644 for a new file. ``if_hash``: only if the sha256 of what is there is this, or
@@ -41,7 +44,7 @@ def write(host: Host, path: Place, data: Data, mode: FileMode | None = None, if_
     and ``journal`` for ``fs.undo`` (nothing if it cannot be undone; ``no_undo`` says why).
     """
     expected = expected_hash(if_hash)
-    replacement = Replacement(path, mode=mode)
+    replacement = Replacement(path, mode=mode, is_over=lambda: permit.is_over)
     try:
         replacement.write(data)
     except BaseException:
@@ -110,13 +113,16 @@ class Writer(Handle):
     lua='local w = fs.write_stream("/tmp/big")\nw:write("piece")\nlocal done = w:finish()',
     python='w = fs.write_stream("/tmp/big")\nw.write("piece")\ndone = w.finish()',
 )  # fmt: skip
-def write_stream(host: Host, path: Place, mode: FileMode | None = None, if_hash: IfHash = None) -> Writer:
+def write_stream(
+    host: Host, permit: Permit, path: Place, mode: FileMode | None = None, if_hash: IfHash = None
+) -> Writer:
     """Return a writer for new content that comes piece by piece; nothing changes before ``finish``.
 
     ``mode`` and ``if_hash`` as for ``fs.write``. What is closed or left without ``finish`` is forgotten.
     """
     expected = expected_hash(if_hash)
-    return Writer(Replacement(path, mode=mode), path.real, host.journal, expected)
+    replacement = Replacement(path, mode=mode, is_over=lambda: permit.is_over)
+    return Writer(replacement, path.real, host.journal, expected)
 
 
 @call(
@@ -161,8 +167,8 @@ def patch(
 ) -> dict[str, Any]:
     """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-    With ``dry_run`` nothing changes. Returns ``diff`` (what it came to), ``new_hash``, ``journal`` and ``no_undo`` as
-    ``fs.write``; a hunk that does not fit is a ``conflict`` error that names its line.
+    With ``dry_run`` nothing changes. Returns ``diff`` (the same, where it came to lie), ``new_hash``, ``journal`` and
+    ``no_undo`` as ``fs.write``; a hunk that does not fit is a ``conflict`` error that names its line.
     """
     expected = expected_hash(if_hash)
     status = path.present()
@@ -170,19 +176,19 @@ def patch(
     if status.st_size > MAX_PATCHED_BYTES:
         raise TooLargeError(f"{path.asked} is larger than {MAX_PATCHED_BYTES} bytes")
     with path.opened(os.O_RDONLY) as fd:
-        octets = b"".join(pieces_of(fd))
-        old_hash = hash_of(fd)
+        octets = b"".join(pieces_of(fd, MAX_PATCHED_BYTES))
+    old_hash = hashlib.sha256(octets).hexdigest()
     if expected not in (None, old_hash):
         raise ConflictError(f"{path.asked} is not what it was: its sha256 is {old_hash}")
     old = _text(octets, path.asked)
-    new = patching.apply(old, diff)
+    came_to = patching.applied(old, diff)
     replacement = Replacement(path)
     try:
-        replacement.write(new.encode())
+        replacement.write(came_to.text.encode())
     except BaseException:
         replacement.abort()
         raise
-    told = patching.make(old, new, path.real)
+    told = patching.headed(came_to.hunks, path.real)
     if dry_run:
         replacement.abort()
         return {"diff": told, "new_hash": None, "journal": None, "no_undo": "a dry run"}
@@ -232,14 +238,16 @@ def undo(host: Host, permit: Permit, journal: Annotated[str, Length(64)]) -> str
             raise ConflictError(f"{entry.path} is reached another way now: {held.real}")
         permit.require(Facts(path=held.real))
         status = held.regular()
-        now = _hash(held) if status is not None else None
+        now = _hash(held, permit) if status is not None else None
         if now != entry.new_hash:
             raise ConflictError(f"{entry.path} was changed since: its sha256 is {now}")
         if not entry.existed:
             os.unlink(held.name, dir_fd=held.directory)
             held.sync()
             return None
-        replacement = Replacement(held, mode=entry.mode & 0o1777, owner=(entry.uid, entry.gid))
+        replacement = Replacement(
+            held, mode=entry.mode & 0o1777, owner=(entry.uid, entry.gid), is_over=lambda: permit.is_over
+        )
         try:
             replacement.write(host.journal.content(entry))
         except BaseException:
@@ -248,9 +256,9 @@ def undo(host: Host, permit: Permit, journal: Annotated[str, Length(64)]) -> str
         return replacement.commit("fs.undo", host.journal, entry.new_hash).new_hash
 
 
-def _hash(held: Place) -> str:
+def _hash(held: Place, permit: Permit) -> str:
     with held.opened(os.O_RDONLY) as fd:
-        return hash_of(fd)
+        return hash_of(fd, is_over=lambda: permit.is_over)
 
 
 @call(
@@ -269,7 +277,7 @@ def copy(host: Host, permit: Permit, source: Target, path: Place, overwrite: boo
     if not overwrite and path.status() is not None:
         raise ConflictError(f"{path.asked} is there already")
     with source.opened(os.O_RDONLY) as fd:
-        replacement = Replacement(path, mode=mode & 0o1777)
+        replacement = Replacement(path, mode=mode & 0o1777, is_over=lambda: permit.is_over)
         try:
             for piece in pieces_of(fd):
                 if permit.is_over:

@@ -77,7 +77,7 @@ class Journal:
         """Keep an entry durably; return its id. What is over the bounds of the store goes, oldest first.
 
         Raises:
-            UnavailableError: It cannot be kept; then the change must not happen.
+            UnavailableError: It cannot be kept; then the change must not happen. What ``old`` raises means the same.
         """
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -89,7 +89,11 @@ class Journal:
             if int(entry.id[-4:], 16) % TRIM_EVERY == 0:  # by chance: each run has a view of its own
                 self._trim()
         except OSError as error:
+            self._forget(f"{entry.id}.old")
             raise UnavailableError(f"the undo journal cannot be written: {error.strerror}") from None
+        except BaseException:
+            self._forget(f"{entry.id}.old")
+            raise
         self._note(entry)
         return entry.id
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,10 +26,26 @@ class _Hunk:
     line: int  # of the diff, for errors
     old: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)  # of its lines: a space, - or +
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a diff came to."""
+
+    text: str
+    hunks: str  # the same diff without its headers, where it really came to lie
 
 
 def apply(text: str, diff: str) -> str:
-    """Return ``text`` with the unified ``diff`` applied.
+    """Return ``text`` with the unified ``diff`` applied; raises as :func:`applied`."""
+    return applied(text, diff).text
+
+
+def applied(text: str, diff: str) -> Applied:
+    """Return ``text`` with the unified ``diff`` applied, and where.
+
+    What it came to is not looked for in the two texts: those of a stranger can be such that this takes hours.
 
     Raises:
         ArgumentError: It is no unified diff of one file; names the line of it.
@@ -36,19 +53,51 @@ def apply(text: str, diff: str) -> str:
     """
     lines = _lines(text)
     result: list[str] = []
+    told: list[str] = []
     position = 0
     moved = 0
     for hunk in _hunks(diff):
         at = _found(lines, hunk, position, hunk.at + moved)
         result += lines[position:at]
+        told += _told(hunk, at, len(result))
         result += hunk.new
         position = at + len(hunk.old)
         moved = at - hunk.at
-    return "".join(result + lines[position:])
+    return Applied("".join(result + lines[position:]), "".join(told))
+
+
+def headed(hunks: str, name: str) -> str:
+    """Return hunks with the headers of the file ``name``."""
+    return f"--- a{name}\n+++ b{name}\n{hunks}"
+
+
+def _told(hunk: _Hunk, old_at: int, new_at: int) -> Iterator[str]:
+    """Give the lines of a hunk whose old ones are at one line, and its new ones at another."""
+    yield f"@@ -{_range(old_at, len(hunk.old))} +{_range(new_at, len(hunk.new))} @@\n"
+    old, new = iter(hunk.old), iter(hunk.new)
+    for mark in hunk.marks:
+        before, after = next(old) if mark != "+" else None, next(new) if mark != "-" else None
+        if before == after:
+            yield _line(" ", before)
+            continue
+        yield _line("-", before)
+        yield _line("+", after)
+
+
+def _range(at: int, count: int) -> str:
+    """Return a range of lines as the head of a hunk writes it."""
+    first = at + 1 if count else at
+    return f"{first}" if count == 1 else f"{first},{count}"
+
+
+def _line(mark: str, content: str | None) -> str:
+    if content is None:
+        return ""
+    return f"{mark}{content}" if content.endswith("\n") else f"{mark}{content}\n{_NO_NEWLINE}\n"
 
 
 def make(old: str, new: str, name: str) -> str:
-    """Return the unified diff from ``old`` to ``new``."""
+    """Return the unified diff from ``old`` to ``new``. Not for texts of strangers: some take hours."""
     made = []
     for line in difflib.unified_diff(_lines(old), _lines(new), f"a{name}", f"b{name}"):
         made.append(line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}\n")
@@ -115,6 +164,7 @@ def _body(hunk: _Hunk, line: str, number: int) -> tuple[int, int]:
     if mark not in (" ", "-", "+", "\n"):
         raise _wrong(number, "a line of a hunk begins with a space, - or +")
     content = "\n" if mark == "\n" else rest if rest.endswith("\n") else f"{rest}\n"
+    hunk.marks.append(" " if mark == "\n" else mark)
     if mark != "+":
         hunk.old.append(content)
     if mark != "-":

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from policies.model import Facts
-from protocol.errors import ConflictError
+from protocol.errors import ConflictError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.declaring import call
 from stdlib.dry import ENDED
@@ -51,9 +51,15 @@ class Process(Handle):
         """Return what the record of its end tells beside."""
         return self.about
 
-    def close(self) -> Awaitable[None]:
-        """Kill the tree if it is still there."""
-        return self.started.close()
+    async def close(self) -> None:
+        """Kill the tree if it is still there.
+
+        Raises:
+            UnavailableError: What looked after it did not answer; says whether the program may still run.
+        """
+        await self.started.close()
+        if self.started.unheard:
+            raise UnavailableError(self.started.unheard)
 
     def reader(self, output: str) -> Reader:
         """Return one of its outputs.

@@ -5,6 +5,7 @@ No link is followed and no other file system entered: every directory is opened 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import Final
 from policies.model import Facts
 from protocol.errors import ConflictError, DeadlineError, TooLargeError
 from stdlib.call_specs import Permit
+from stdlib.paths import open_beneath
 
 MAX_DEPTH: Final = 100  # each level holds a descriptor
 MAX_GROWTH: Final = 1000  # entries that come while a directory is removed
@@ -70,10 +72,15 @@ def entries_of(fd: int, most: int) -> list[os.DirEntry[str]]:
 
 
 class Opened:
-    """A directory below a held one, never through a link and never on another file system."""
+    """A directory below a held one, never through a link, never mounted there, and never on another file system."""
 
     def __init__(self, parent: int, name: str, real: str, device: int) -> None:
-        self._fd = os.open(name, DIRECTORY, dir_fd=parent)
+        try:  # a mount may be of the same file system, bound from elsewhere in it: the device does not tell
+            self._fd = open_beneath(parent, name, DIRECTORY, one_fs=True)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise ConflictError(f"{real} is on another file system") from None
         if os.fstat(self._fd).st_dev != device:
             os.close(self._fd)
             raise ConflictError(f"{real} is on another file system")

@@ -12,12 +12,12 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from kernel.files import RENAME_EXCHANGE, RENAME_NOREPLACE, rename_at
-from protocol.errors import ConflictError
+from protocol.errors import ConflictError, DeadlineError
 from stdlib.journal import MAX_ENTRY_BYTES, NO_JOURNAL, TOO_LARGE, Journal
 from stdlib.parameters import Form
 from stdlib.paths import failure
@@ -61,18 +61,44 @@ def expected_hash(if_hash: str | None) -> str | None:
     return EXPECTED.require(if_hash, "if_hash").removeprefix("sha256:")
 
 
-def pieces_of(fd: int) -> Iterator[bytes]:
-    """Yield what an open file holds from its start, a piece at a time; its position stays where it is."""
+def _never() -> bool:
+    return False
+
+
+def pieces_of(fd: int, most: int | None = None) -> Iterator[bytes]:
+    """Yield what an open file holds from its start, a piece at a time; its position stays where it is.
+
+    Args:
+        fd: Of the file.
+        most: How many bytes it may hold; None: as many as it does. Whoever may write to it makes it as long as they
+            like at once, whatever it was a moment ago.
+
+    Raises:
+        ConflictError: It holds more than that by now.
+    """
     position = 0
     while piece := os.pread(fd, PIECE_BYTES, position):
         position += len(piece)
+        if most is not None and position > most:
+            raise ConflictError("the file grows while it is read")
         yield piece
 
 
-def hash_of(fd: int) -> str:
-    """Return the sha256 of what an open file holds, in hex."""
+def hash_of(fd: int, most: int | None = None, is_over: Callable[[], bool] = _never) -> str:
+    """Return the sha256 of what an open file holds, in hex. A file that takes no room may take a day.
+
+    Args:
+        fd: Of the file.
+        most: As of :func:`pieces_of`, as what is raised.
+        is_over: Whether nobody waits for it any more.
+
+    Raises:
+        DeadlineError: Nobody does.
+    """
     digest = hashlib.sha256()
-    for piece in pieces_of(fd):
+    for piece in pieces_of(fd, most):
+        if is_over():
+            raise DeadlineError("the file was not hashed to its end")
         digest.update(piece)
     return digest.hexdigest()
 
@@ -87,13 +113,18 @@ class Replacement:
         place: Held for as long as this lives.
         mode: Permission bits of a new file, or what an old one gets; None keeps those.
         owner: User and group of it; None keeps those, or leaves a new file to the agent's own user.
+        is_over: Whether nobody waits for it any more; asked while what is there is hashed.
 
     Raises:
         OutriderError: It is not a regular file, or nothing can be written beside it.
     """
 
-    def __init__(self, place: Place, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, place: Place, *, mode: int | None = None, owner: tuple[int, int] | None = None,
+        is_over: Callable[[], bool] = _never,
+    ) -> None:  # fmt: skip
         self._place = place
+        self._is_over = is_over
         self._mode = mode
         self._owner = owner
         self._status = place.regular()
@@ -185,13 +216,16 @@ class Replacement:
             self._take_place(RENAME_NOREPLACE)
             return Changed(True, None, new_hash, entry, why)
         with place.opened(os.O_RDONLY) as old:
-            if not os.path.samestat(os.fstat(old), status):
+            own = os.fstat(old)  # how long it is by now; a writer may have been open for an hour
+            if not os.path.samestat(own, status):
                 raise ConflictError(f"{place.asked} was replaced meanwhile")
-            old_hash = hash_of(old) if if_hash is not None or status.st_size <= MAX_ENTRY_BYTES else None
+            is_kept = own.st_size <= MAX_ENTRY_BYTES
+            most = MAX_ENTRY_BYTES if is_kept else None
+            old_hash = hash_of(old, most, self._is_over) if is_kept or if_hash is not None else None
             if if_hash is not None and if_hash != old_hash:
                 raise ConflictError(f"{place.asked} is not what it was: its sha256 is {old_hash}")
             self._resemble(old, status)
-            entry, why = self._keep(call, journal, old if old_hash is not None else None, old_hash, new_hash)
+            entry, why = self._keep(call, journal, old if is_kept else None, old_hash, new_hash)
         os.fsync(self._fd)
         if if_hash is None:
             self._take_place(0)
@@ -205,11 +239,11 @@ class Replacement:
         """Return the journal, or why there is none."""
         if journal is None:
             return None, NO_JOURNAL
-        if self._status is not None and (old is None or self._status.st_size > MAX_ENTRY_BYTES):
+        if self._status is not None and old is None:
             journal.cannot(self._place.real, call, TOO_LARGE)
             return None, TOO_LARGE
         entry = journal.make(self._place.real, call, self._status, old_hash, new_hash)
-        return journal.begin(entry, None if old is None else pieces_of(old)), None
+        return journal.begin(entry, None if old is None else pieces_of(old, MAX_ENTRY_BYTES)), None
 
     def _resemble(self, old: int, status: os.stat_result) -> None:
         """Give the new file what is kept of the old one."""
@@ -244,13 +278,18 @@ class Replacement:
                 raise
             self._take_place(0)  # this file system cannot: what was read a moment ago has to do
             return
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        out = os.open(self._temporary, flags, dir_fd=place.directory)
         try:
-            is_expected = hash_of(out) == if_hash
+            if not self._came_out(if_hash):
+                raise ConflictError(f"{place.asked} was changed by somebody else meanwhile")
+        except BaseException:
+            rename_at(place.directory, self._temporary, place.directory, place.name, RENAME_EXCHANGE)
+            raise
+        place.sync()
+
+    def _came_out(self, if_hash: str) -> bool:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        out = os.open(self._temporary, flags, dir_fd=self._place.directory)
+        try:
+            return hash_of(out, is_over=self._is_over) == if_hash
         finally:
             os.close(out)
-        if not is_expected:
-            rename_at(place.directory, self._temporary, place.directory, place.name, RENAME_EXCHANGE)
-            raise ConflictError(f"{place.asked} was changed by somebody else meanwhile")
-        place.sync()

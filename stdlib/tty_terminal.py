@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from kernel.visits import begun_apart
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, OutriderError
+from protocol.errors import ArgumentError, ConflictError, OutriderError, UnavailableError
 from protocol.regex import Found, Regex, of_parameter
 from stdlib.handles import Handle
 from stdlib.processes.pipes import CHUNK_BYTES, Reader, Writer
@@ -81,7 +81,11 @@ class Terminal(Handle):
         return {"pid": self.started.pid, "program": self._program}
 
     async def close(self) -> None:
-        """Hang up and kill the tree."""
+        """Hang up and kill the tree.
+
+        Raises:
+            UnavailableError: What looked after it did not answer; says whether the program may still run.
+        """
         self._writer.close()
         self._reader.close()
         if self._grace_s > 0 and not self.started.has_ended:
@@ -89,6 +93,8 @@ class Terminal(Handle):
             with suppress(OutriderError):
                 await self.started.wait()
         await self.started.close()
+        if self.started.unheard:
+            raise UnavailableError(self.started.unheard)
 
     # for a person's session, which keeps and records what comes by itself ---------------------------------------------
 

@@ -15,6 +15,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from policies.model import Facts
@@ -82,15 +83,18 @@ def keep_opened(journal: Journal, path: Place, status: os.stat_result | None) ->
         journal.cannot(path.real, "fs.open_write", TOO_LARGE)
         return None
     with path.opened(os.O_RDONLY) as fd:
-        return journal.begin_hashed(journal.made(path.real, "fs.open_write", status, "opened", {}), pieces_of(fd))
+        return journal.begin_hashed(
+            journal.made(path.real, "fs.open_write", status, "opened", {}), pieces_of(fd, MAX_ENTRY_BYTES)
+        )
 
 
 def keep_closed(journal: Journal, entry: str, fd: int) -> None:
     """Add to a file's entry what it was when it was closed; without that it is not taken back."""
     status = os.fstat(fd)
     if status.st_size <= MAX_ENTRY_BYTES:
-        told = {"ino": status.st_ino, "dev": status.st_dev, "hash": hash_of(fd)}
-        journal.finish(entry, {CLOSED: told})
+        with suppress(ConflictError):  # somebody makes it longer at this moment: then it is theirs
+            told = {"ino": status.st_ino, "dev": status.st_dev, "hash": hash_of(fd, MAX_ENTRY_BYTES)}
+            journal.finish(entry, {CLOSED: told})
 
 
 def levels_of(entry: Entry) -> list[str]:
@@ -235,7 +239,7 @@ def _opened(journal: Journal, _permit: Permit, entry: Entry, held: Place) -> Non
     with held.opened(os.O_RDWR) as fd:
         own = os.fstat(fd)
         is_same = (own.st_ino, own.st_dev) == (closed["ino"], closed["dev"]) and own.st_size <= MAX_ENTRY_BYTES
-        if not is_same or hash_of(fd) != closed["hash"]:
+        if not is_same or hash_of(fd, MAX_ENTRY_BYTES) != closed["hash"]:
             raise ConflictError(f"{entry.path} was changed since")
         if entry.existed:
             _fill(fd, journal.content(entry))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli import proving
 from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
@@ -20,6 +21,9 @@ from policies.targets import TargetPattern
 from protocol.errors import ArgumentError
 from protocol.tiers import Tier
 from protocol.units import parse_duration
+
+if TYPE_CHECKING:
+    from protocol.bundle import Bundle
 
 
 @click.group(cls=Group)
@@ -64,9 +68,31 @@ def show(invocation: Invocation, review: str) -> None:
 
 
 def whole(invocation: Invocation, review: str) -> dict[str, Any]:
-    """Return a review with its code."""
+    """Return a review with its code, proved to be that of its digest."""
+    found, bundle = proved(invocation, review)
+    return _with_code_before(invocation, found, bundle)
+
+
+def _with_code_before(invocation: Invocation, found: dict[str, Any], bundle: Bundle) -> dict[str, Any]:
+    previous = found.get("previous")
+    before = None if previous is None else proving.of_script(invocation.api, bundle.manifest.name, str(previous))
+    return with_code(found, bundle, before)
+
+
+def proved(invocation: Invocation, review: str, digest: str | None = None) -> tuple[dict[str, Any], Bundle]:
+    """Return a review as the server tells it, and the bundle that it is about, which is what it is told to be."""
     found: dict[str, Any] = invocation.api.get(f"reviews/{segment(review)}")
-    return found | {"code": list(invocation.api.items(f"reviews/{segment(review)}/code"))}
+    bundle = proving.of_review(invocation.api, review)
+    proving.require_same(found, bundle, digest)
+    return found, bundle
+
+
+def with_code(found: dict[str, Any], bundle: Bundle, before: Bundle | None) -> dict[str, Any]:
+    """Return a review with its code, or with its difference to ``before``, read from the bundles themselves."""
+    from protocol.code_parts import parts, texts  # only who looks at code pays for it
+
+    code = list(parts(None if before is None else texts(before), texts(bundle)))
+    return found | {"code": code, "previous_digest": None if before is None else before.digest}
 
 
 @key_option
@@ -84,13 +110,16 @@ def whole(invocation: Invocation, review: str) -> dict[str, Any]:
 )  # fmt: skip
 @click.option("--expires", default="90d", show_default=True, metavar="DURATION", help="The approval ends after this.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why, such as a change number; it is on the record.")
+@click.option("--digest", metavar="SHA256", help="Only if it is this one, such as the one that `review check` told.")
 @click.option("--yes", is_flag=True, help="Do not show it and ask first.")
 @pass_invocation
 def approve(
     invocation: Invocation, review: str, tier: str | None, paths: tuple[str, ...], commands: tuple[str, ...],
-    targets: tuple[str, ...], labels: tuple[str, ...], expires: str, reason: str, yes: bool,
+    targets: tuple[str, ...], labels: tuple[str, ...], expires: str, reason: str, digest: str | None, yes: bool,
 ) -> None:  # fmt: skip
     """Show a review, ask, and sign the approval with your own key.
+
+    What you sign is what you are shown: the code is read from the bundle that has the digest.
 
     \b
     Examples:
@@ -99,15 +128,16 @@ def approve(
       outrider review approve 6f1d0a9b2c3e --label role=mail --reason CHG-120
     """
     ask_whom(invocation, yes)
-    found = invocation.api.get(f"reviews/{segment(review)}") if yes else whole(invocation, review)
+    found, bundle = proved(invocation, review, digest)
+    manifest = bundle.manifest
     if not yes:
         if not invocation.as_json:
-            describe(invocation.output, found)
-        sure(invocation, f"Approve {found['script']} {found['version']} for {tier or found['tier']}?", yes)
-    granted = Tier.parse(tier or found["tier"], where="--tier")
+            describe(invocation.output, _with_code_before(invocation, found, bundle))
+        sure(invocation, f"Approve {manifest.name} {manifest.version} for {tier or manifest.tier.label}?", yes)
+    granted = Tier.parse(tier, where="--tier") if tier else manifest.tier
     now = datetime.now(UTC)
     body = {
-        "type": "approval", "name": found["script"], "version": found["version"], "digest": found["digest"],
+        "type": "approval", "name": manifest.name, "version": manifest.version, "digest": bundle.digest,
         "tier": granted.label, "grant": grant(found, paths, commands, targets) | on_hosts(labels),
         "issued": rfc3339(now),
         "expires": rfc3339(now + timedelta(seconds=parse_duration(expires, where="--expires"))), "reason": reason,
@@ -118,7 +148,7 @@ def approve(
         invocation.output.data(answer)
     else:
         invocation.output.say(
-            f"approved {found['script']} {found['version']} for {granted.label} until {body['expires']}"
+            f"approved {manifest.name} {manifest.version} for {granted.label} until {body['expires']}"
         )
         for warning in answer.get("warnings") or []:
             invocation.output.say(f"warning: {warning}")

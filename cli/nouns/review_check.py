@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import exits
+from cli import exits, proving
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand
 from cli.output import counted, field
@@ -43,13 +42,12 @@ def noun(invocation: Invocation, review: str, roster: Path | None, comment: bool
     from cli.local.folder import Script
     from cli.local.shelf import Shelf
     from cli.local.testing import run_tests
-    from protocol.bundle import Bundle
     from stdlib.catalogue import load
 
     told = invocation.api.get(f"reviews/{segment(review)}/bundle")
-    bundle = Bundle.unpack(base64.b64decode(told["bundle"]))
+    bundle = proving.bundle_of(told)
     author = _prove(invocation, told, bundle, roster)
-    shelf = Shelf(Bundle.unpack(base64.b64decode(each)) for each in told["libraries"])
+    shelf = Shelf(proving.unpacked(each) for each in told["libraries"])
     script = Script(bundle.manifest, dict(bundle.files), is_bare=False)
     findings = read(script, load().tables(), shelf)
     tests = [] if findings.problems else asyncio.run(run_tests(script, shelf))
@@ -62,6 +60,9 @@ def noun(invocation: Invocation, review: str, roster: Path | None, comment: bool
         said = {"text": summary(found)[:MAX_COMMENT_CHARACTERS], "place": f"check: {'passed' if is_ok else 'failed'}"}
         invocation.api.post(f"reviews/{segment(review)}/comments", said)
     _show(invocation, found)
+    if is_ok and not invocation.as_json:
+        how = f"outrider review approve {review} --digest {bundle.digest}"
+        invocation.output.say(f"to approve this and nothing else: {how}")
     invocation.exit(exits.OK if is_ok else exits.FAILURE)
 
 
@@ -75,7 +76,6 @@ def _prove(invocation: Invocation, told: dict[str, Any], bundle: Any, path: Path
     from protocol.signing import Envelope, peek
     from protocol.trust import check_publication
 
-    bundle.verify(told["digest"])
     text = rosters.read_text(path) if path else json.dumps(invocation.api.get("roster").get("envelope"))
     envelope = roster_signing.read(text, str(path or "the server's roster"))
     roster = parse(peek(envelope))

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
+from cli import proving
 from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
@@ -31,11 +32,12 @@ def noun(invocation: Invocation, review: str, reason: str, yes: bool) -> None:
     from protocol.signing import sign  # loads the cryptography library
 
     ask_whom(invocation, yes)
-    shown = invocation.api.get(f"reviews/{segment(review)}")
-    name = f"{shown['script']} {shown['version']}"
+    bundle = proving.of_review(invocation.api, review)
+    manifest = bundle.manifest
+    name = f"{manifest.name} {manifest.version}"
     sure(invocation, f"Take your approval of {name} back? Hosts stop running it unless others approve it.", yes)
     body = {
-        "type": "revocation", "name": shown["script"], "version": shown["version"], "digest": shown["digest"],
+        "type": "revocation", "name": manifest.name, "version": manifest.version, "digest": bundle.digest,
         "reason": reason, "issued": rfc3339(datetime.now(UTC)),
     }  # fmt: skip
     envelope = json.loads(sign("revocation", body, invocation.signing_key()).to_json())

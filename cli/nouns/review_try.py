@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import exits
+from cli import exits, proving
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.nouns import run as running
@@ -56,12 +56,14 @@ def noun(
         body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
     texts = pairs(given, where="--arg")
     found = invocation.api.get(f"reviews/{segment(review)}")
+    bundle = proving.of_review(invocation.api, review)
+    proving.require_same(found, bundle)
     body["parameters"] = typed(texts, found["manifest"]["parameters"]) if texts else {}
     # All of them are looked up first: a mistyped host is told before anything is tried.
     agents = {host: str(invocation.api.get(f"agents/{segment(host)}")["id"]) for host in dict.fromkeys(hosts)}
     runs = []
     for host, agent in agents.items():
-        run = _try(invocation, review, found, host, agent, body)
+        run = _try(invocation, review, bundle.digest, host, agent, body)
         run["calls"] = _calls(invocation, run)
         runs.append(run)
         if not invocation.as_json:
@@ -72,11 +74,11 @@ def noun(
 
 
 def _try(
-    invocation: Invocation, review: str, found: dict[str, Any], host: str, agent: str, body: dict[str, Any]
+    invocation: Invocation, review: str, digest: str, host: str, agent: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     from cli.orders import run_order  # signing loads the cryptography library
 
-    order = run_order(invocation.signing_key(), [agent], str(found["digest"]), body["parameters"], dry_run=True)
+    order = run_order(invocation.signing_key(), [agent], digest, body["parameters"], dry_run=True)
     answer = invocation.api.post(f"reviews/{segment(review)}/try", body | {"target": host, "order": order})
     (run,) = answer["runs"]
     return dict(run)

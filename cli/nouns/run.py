@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli import exits
+from cli import exits, proving
 from cli.ages import since
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
@@ -151,13 +151,14 @@ def parameters(invocation: Invocation, script: str, version: str | None, given: 
 
 
 def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
-    """Return the operator's signed order for this run."""
+    """Return the operator's signed order for this run; the version that it is for is the one that is asked for then."""
     from cli.orders import run_order  # signing loads the cryptography library
 
-    shown = invocation.api.get("scripts/show", name=body["script"], version=body.get("version"))
+    bundle = proving.of_script(invocation.api, body["script"], body.get("version"))
+    body["version"] = bundle.manifest.version
     agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["target"])]
     return run_order(
-        invocation.signing_key(), agents, str(shown["digest"]), body["parameters"], dry_run=body.get("dry_run", False)
+        invocation.signing_key(), agents, bundle.digest, body["parameters"], dry_run=body.get("dry_run", False)
     )
 
 

@@ -64,7 +64,7 @@ def show(output: Output, script: dict[str, Any], roster: Roster | None) -> None:
     files = script.get("files") or {}
     for file, text in sorted(files.items()) if isinstance(files, dict) else []:
         output.line(f"\n--- {file}")
-        output.raw(str(text).rstrip("\n") + "\n")
+        output.read(str(text).rstrip("\n") + "\n")
 
 
 def _deprecated(found: dict[str, Any] | None) -> str:

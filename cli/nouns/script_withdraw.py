@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
+from cli import proving
 from cli.ages import rfc3339
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
@@ -29,10 +30,10 @@ def noun(invocation: Invocation, name: str, version: str, reason: str, yes: bool
       outrider script withdraw checks/queue 1.2.0 --reason "CHG-131: reads more than it says"
     """
     ask_whom(invocation, yes)
-    shown = invocation.api.get("scripts/show", name=name, version=version)
+    bundle = proving.of_script(invocation.api, name, version)
     sure(invocation, f"Withdraw {name} {version}? No host will run it any more.", yes)
     body = {
-        "type": "withdrawal", "name": name, "version": version, "digest": shown["digest"], "reason": reason,
+        "type": "withdrawal", "name": name, "version": version, "digest": bundle.digest, "reason": reason,
         "issued": rfc3339(datetime.now(UTC)),
     }  # fmt: skip
     envelope = json.loads(sign("withdrawal", body, invocation.signing_key()).to_json())

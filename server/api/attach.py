@@ -42,7 +42,8 @@ from server.line import Line
 from server.services import access_grants, live
 from server.sessions import hall
 from server.sessions.people import Role
-from server.sessions.terminal import LiveTerminal, Viewer
+from server.sessions.terminal import LiveTerminal
+from server.sessions.viewers import Viewer
 
 LOG = structlog.get_logger()
 PROTOCOL: Final = "outrider.terminal.v1"
@@ -194,7 +195,7 @@ async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) ->
     if terminal is None and opens is None and not (core.config.recordings / row.id).is_dir():
         raise ArgumentError("this session has no terminal yet: its owner says what to open", parameter="open")
     terminal = hall.begin(core, row, opens)
-    terminal.admit(caller.principal)
+    terminal.viewers.admit(caller.principal)
     told = {"session": identity, "role": first.role.value, "host": row.agent_name}
 
     def store(connection: Connection) -> None:
@@ -287,6 +288,7 @@ class _Screen:
         self._line = line
         self._terminal = terminal
         self._viewer = viewer
+        self._output = terminal.output
         self._watching = terminal.audience.viewers[viewer.person.id]
 
     async def show(self) -> None:
@@ -325,7 +327,7 @@ class _Screen:
 
     async def _send(self, begin: int, end: int) -> None:
         await self._tell_skipped()
-        identity, data = self._viewer.person.id, await self._terminal.output(begin, end)
+        identity, data = self._viewer.person.id, await self._output.read(begin, end)
         if not data:  # a hole: the host lost it with the link, or it is not to be read
             self._watching.skipped += end - begin
             self._terminal.audience.sent(identity, end)
@@ -345,7 +347,7 @@ class _Screen:
         little = audience.next_little(watching)
         if little and not viewer.texts and not viewer.is_over and watching.skipped == viewer.skipped:
             begin = watching.sent
-            data = self._terminal.recent(begin, begin + little, begin.to_bytes(OFFSET_BYTES, "big"))
+            data = self._output.recent(begin, begin + little, begin.to_bytes(OFFSET_BYTES, "big"))
             if data is None or not self._line.offer(data):
                 return False
             watching.sent = begin + little
@@ -362,7 +364,7 @@ class _Screen:
                 return True
             if self._watching.skipped > viewer.skipped:
                 return False
-            data = self._terminal.recent(*span, head=span[0].to_bytes(OFFSET_BYTES, "big"))
+            data = self._output.recent(*span, head=span[0].to_bytes(OFFSET_BYTES, "big"))
             if data is None or not self._line.offer(data):
                 return False
             audience.sent(identity, span[1])
@@ -380,12 +382,12 @@ async def _listen(core: Core, line: Line, caller: Caller, terminal: LiveTerminal
         nonlocal refused
         try:
             if data:
-                terminal.type(viewer, data)
+                terminal.outgoing.type(viewer, data)
                 refused = ""
         except TooLargeError:
             raise
         except OutriderError as error:
-            terminal.taken(viewer, len(data))
+            viewer.taken(len(data))
             if error.message != refused:
                 viewer.tell({"type": "refused", "code": error.code, "message": error.message})
             refused = error.message
@@ -417,9 +419,9 @@ async def _obey(core: Core, caller: Caller, terminal: LiveTerminal, viewer: View
             terminal.resize(viewer, *size)
         case Signal(name=name):
             (party.check_interrupting if name == "INT" else party.check_typing)(identity)
-            terminal.command("signal", name)
+            terminal.outgoing.command("signal", name)
         case _:
-            terminal.act(caller.principal)
+            terminal.viewers.act(caller.principal)
             await _act(core, caller, terminal, viewer, message)
 
 
@@ -429,7 +431,7 @@ async def _act(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Viewe
     match message:
         case Edited(number=number, outcome=outcome):
             party.check_typing(identity)
-            terminal.command("edited", number, outcome)
+            terminal.outgoing.command("edited", number, outcome)
             terminal.notice(f"{caller.principal}: a file that was to be edited here: {outcome}")
         case Keyboard(action="ask"):
             terminal.changed(party.ask(identity))

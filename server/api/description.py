@@ -92,6 +92,7 @@ ANSWERS: dict[str, type[BaseModel] | str | None] = {
     "POST /reviews/{identity}/comments": reviews.Comment,
     "POST /reviews/{identity}/try": runs.Runs,
     "GET /reviews/{identity}/bundle": reviews.ReviewedBundle,
+    "GET /scripts/bundle": reviews.ReviewedBundle,
     "GET /secrets": forms.Paged[secrets.Secret],
     "POST /secrets": secrets.Secret,
     "GET /secrets/{name}/next": secrets.NextVersion,

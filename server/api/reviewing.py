@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from protocol.signing import Envelope
 from server.api.asking import CoreOf, Looker, Reader, Reviewer, about
 from server.api.bodies import NewComment, NewTrial, Statement
 from server.api.repeats import Note, once, once_begun
+from server.core import Core
 from server.services import comments, counting, insights, reviews, runs, scripts, trials
 from server.services.visibility import Viewer, may_see
 
@@ -59,9 +61,27 @@ async def try_out(request: Request, core: CoreOf, caller: Reviewer, identity: st
 @router.get("/reviews/{identity}/bundle")
 async def bundle(core: CoreOf, viewer: Looker, identity: str) -> dict[str, Any]:
     """Hand out the version's bundle and the libraries that it pins, byte by byte, with its author's publication."""
+    return await _handed_out(core, viewer, lambda connection: reviews.find_for(connection, identity, viewer))
 
-    def find(connection: Connection) -> dict[str, Any]:
-        row = reviews.find_for(connection, identity, viewer)
+
+@router.get("/scripts/bundle")
+async def bundle_of_script(core: CoreOf, viewer: Looker, name: str, version: str | None = None) -> dict[str, Any]:
+    """Hand out a version's bundle as for a review: the one that is named, or the newest that may run.
+
+    Whoever signs something about a version sees by it that the digest is of what they mean.
+    """
+
+    def find(connection: Connection) -> Row[Any]:
+        if version is not None:
+            return scripts.find(connection, name, version, viewer)
+        return scripts.resolve(core, connection, name, None, viewer)[0]
+
+    return await _handed_out(core, viewer, find)
+
+
+async def _handed_out(core: Core, viewer: Viewer, find: Callable[[Connection], Row[Any]]) -> dict[str, Any]:
+    def read(connection: Connection) -> dict[str, Any]:
+        row = find(connection)
         found = core.repository.bundle(row.name, row.version, row.digest)
         return {
             "digest": row.digest, "publication": Envelope.from_json(row.publication).to_plain(),
@@ -73,6 +93,6 @@ async def bundle(core: CoreOf, viewer: Looker, identity: str) -> dict[str, Any]:
             ],
         }  # fmt: skip
 
-    told = await core.database.read(find)
+    told = await core.database.read(read)
     encoded = await asyncio.to_thread(lambda: [base64.b64encode(each).decode() for each in told["libraries"]])
     return told | {"bundle": base64.b64encode(told["bundle"]).decode(), "libraries": encoded}

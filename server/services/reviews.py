@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, insert, select, true, update
 
 from policies.compare import Asked, Change, compare
 from protocol.bundle import Bundle
+from protocol.code_parts import parts, texts
 from protocol.errors import ConflictError
 from protocol.signing import Envelope
 from protocol.tiers import Tier
@@ -16,7 +17,7 @@ from protocol.trust import check_approval, check_publication
 from server import clock
 from server.core import Core
 from server.findings import encodable
-from server.services import code, comments, counting, desired, history, insights
+from server.services import comments, counting, desired, history, insights
 from server.services import scripts as service
 from server.services.remembered import Remembered
 from server.services.review_rows import brief, find, find_for, query
@@ -140,7 +141,7 @@ def files(core: Core, connection: Connection, row: Row[Any], viewer: Viewer) -> 
 
 def code_parts(before: Bundle | None, after: Bundle) -> list[dict[str, Any]]:
     """Return the difference of two bundles' files, or all files if there is nothing before them."""
-    return list(code.parts(None if before is None else service.texts(before), service.texts(after)))
+    return list(parts(None if before is None else texts(before), texts(after)))
 
 
 def _approved_before(connection: Connection, row: Row[Any], viewer: Viewer) -> Row[Any] | None:

@@ -7,7 +7,6 @@ an agent never relies on that.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import secrets
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from policies.levels import FIRST, level, refuse_silent_break
 from protocol.bundle import MANIFEST, Bundle
+from protocol.code_parts import texts
 from protocol.errors import ConflictError, NotFoundError, TrustError
 from protocol.manifest import Manifest
 from protocol.ownership import owners_after
@@ -411,17 +411,6 @@ def parameter_view(parameter: Parameter) -> dict[str, Any]:
         "max_items": parameter.max_items,
         "items": None if parameter.items is None else parameter_view(parameter.items),
     }  # fmt: skip
-
-
-def texts(bundle: Bundle) -> dict[str, str]:
-    """Return the files of a bundle as text; what is not UTF-8 is only described."""
-    found: dict[str, str] = {}
-    for path, content in sorted(bundle.files.items()):
-        try:
-            found[path] = content.decode("utf-8")
-        except UnicodeDecodeError:
-            found[path] = f"({len(content)} bytes that are not text, sha256 {hashlib.sha256(content).hexdigest()})"
-    return found
 
 
 # withdrawing ---------------------------------------------------------------------------------------------------------

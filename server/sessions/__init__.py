@@ -1,5 +1,6 @@
 """Terminals of people as the server has them: recorded first, then shown to whoever may watch.
 
-``recording`` writes and reads the files, ``terminal`` is one terminal with its recording and its viewers, ``hall``
-holds all of them, ``people`` says who may do what in one, ``search`` finds text in recordings.
+``hall`` holds all of them; ``serving`` attaches to one at its agent, until it has ended; ``terminal`` is one as the
+people in it have it, ``people`` says who may do what there. ``viewers`` is who watches, ``output`` what the program
+prints, ``outgoing`` what goes to the agent, ``timeline`` when things happen. ``recording`` writes and reads the files.
 """

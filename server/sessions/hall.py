@@ -19,6 +19,7 @@ from server import clock
 from server.core import Core
 from server.services import agents, live
 from server.sessions.recording import SYNC_S, Recording
+from server.sessions.serving import Serving
 from server.sessions.terminal import LiveTerminal
 from server.store.tables import sessions
 
@@ -53,7 +54,7 @@ async def typed_in(core: Core, session: str, principal: str, agent: str) -> Live
     host = await core.database.read(lambda connection: agents.find(connection, agent).id)
     if terminal.agent != host or not terminal.party.has_typist(principal):
         raise ArgumentError(f"you are in no terminal {session[:40]!r} on {agent[:60]}", parameter="beside")
-    terminal.act(principal)  # all who are in it are told of what is opened beside it
+    terminal.viewers.act(principal)  # all who are in it are told of what is opened beside it
     return terminal
 
 
@@ -84,22 +85,23 @@ def begin(core: Core, row: Any, opens: dict[str, Any] | None) -> LiveTerminal:
         "size": [wanted.get("cols", 80), wanted.get("rows", 24)],
     }  # fmt: skip
     rules = core.config.sessions
+    recording = Recording(core.config.recordings / row.id, about)
     made = LiveTerminal(
-        core, row, Recording(core.config.recordings / row.id, about), opens, keeps_input=rules.record_input,
+        row, recording, opens, keeps_input=rules.record_input,
         moderators=rules.moderators if Tier.parse(row.tier) >= rules.moderated_tier else 0,
     )  # fmt: skip
     core.terminals[row.id] = made
     if len(core.terminals) == 1:
         core.background(_keep_durable(core))
-    core.background(_serve(core, made))
+    core.background(_serve(core, Serving(core, row, made, recording, opens), row.id))
     return made
 
 
-async def _serve(core: Core, terminal: LiveTerminal) -> None:
+async def _serve(core: Core, serving: Serving, session: str) -> None:
     try:
-        await terminal.run()
+        await serving.run()
     finally:
-        core.terminals.pop(terminal.session, None)
+        core.terminals.pop(session, None)
 
 
 async def _keep_durable(core: Core) -> None:
@@ -131,6 +133,6 @@ async def resume(core: Core) -> None:
 
 
 def dismiss(core: Core) -> None:
-    """The server is ending."""
+    """The server is ending: send everybody away. They come again when it is back."""
     for terminal in list(core.terminals.values()):
-        terminal.dismiss()
+        terminal.viewers.dismiss()

@@ -1743,8 +1743,8 @@ function fs.open_write(path, mode) end
 
 --- Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 ---
---- With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash`, `journal` and `no_undo` as
---- `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
+--- With `dry_run` nothing changes. Returns `diff` (the same, where it came to lie), `new_hash`, `journal` and
+--- `no_undo` as `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
 ---@param path string absolute path
 ---@param diff string text, at most 65536 bytes
 ---@param if_hash? string text, at most 80 bytes
@@ -1790,8 +1790,8 @@ function fs.realpath(path) end
 
 --- Remove a file, a link or an empty directory; with `recursive` a directory with all below it.
 ---
---- Links are removed and not followed, other file systems not entered. What is below is counted and decided on first;
---- over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were removed.
+--- Links are removed and not followed. What is below is counted and decided on first; over `max_entries`, if one of
+--- them is denied, or if something is mounted there, nothing is removed. Returns how many entries were removed.
 ---
 --- `fs.undo` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,
 --- directories and links of 16 MiB together, without extended attributes; `fs.changes` tells the journal, or why

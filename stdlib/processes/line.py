@@ -1,4 +1,8 @@
-"""The agent's line to one minder: what it was asked, what it said, and that it is gone."""
+"""The agent's line to one minder: what it was asked, what it said, and that it is gone.
+
+A minder may be stopped, by a program of the same user that it minds. So whatever it is to end, or its own end, is
+waited for so long and no longer; then whoever made the line hears of it, and has the minder killed.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from protocol.packets import MAX_PACKET_BYTES
-from stdlib.processes.messages import Ended, Message, NotStarted, Run, Started, pack, unpack
+from stdlib.processes.messages import Ended, Kill, Message, NotStarted, Run, Started, pack, unpack
 
 LOST: Final = "what looks after programs has ended, and with it what it had started"
+SILENT: Final = "what looks after programs did not answer and was killed, and with it what it had started"
+STUCK: Final = "what looks after programs does not answer and cannot be ended; what it had started may still run"
 
 _log = logging.getLogger("outrider.processes")
 
@@ -28,14 +35,36 @@ class NotStartedError(Exception):
 
 
 class Line:
-    """One minder, as seen from the agent. Serves one command at a time."""
+    """One minder, as seen from the agent. Serves one command at a time.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ours: socket.socket) -> None:
+    Args:
+        loop: Where it is heard.
+        ours: Our end of its socket; taken over.
+        number: What it is called to the spawner.
+        patience_s: How long it may take to end what it runs, over the grace, and to be gone once it is given up; above
+            what a minder that is well takes.
+        overdue: Called when it took longer.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ours: socket.socket,
+        number: int,
+        patience_s: float,
+        overdue: Callable[[Line], None],
+    ) -> None:
         ours.setblocking(False)
         self.is_open = True
         self.commands = 0  # that it was asked to run
+        self.number = number
+        self.why = LOST  # what whoever waits is told when it is gone
+        self.gone: asyncio.Future[None] = loop.create_future()  # once it has ended, or nobody looks for that any more
         self._loop = loop
         self._socket = ours
+        self._patience_s = patience_s
+        self._on_overdue = overdue
+        self._due: asyncio.TimerHandle | None = None  # when it is overdue; None while nothing is expected of it
         self._started: asyncio.Future[tuple[int, int]] | None = None  # of the command that is being started
         self._ended: asyncio.Future[Ended] | None = None  # of the command that runs
         loop.add_reader(ours.fileno(), self._on_packet)
@@ -75,17 +104,51 @@ class Line:
             with suppress(OSError):  # it is gone, which is about to be noticed
                 self._socket.send(pack(message))
 
+    def kill(self, grace_s: float) -> None:
+        """Have the tree of the command that runs ended: SIGTERM, and after the grace SIGKILL."""
+        if self.is_open and self._ended is not None:
+            self.say(Kill(round(grace_s * 1000)))
+            self._expect(grace_s + self._patience_s)
+
     def close(self) -> None:
-        """Give the minder up, which kills what it runs. Idempotent."""
+        """Give the minder up, which kills what it runs. Idempotent. ``gone`` tells when it has ended."""
         if not self.is_open:
             return
         self.is_open = False
-        self._loop.remove_reader(self._socket.fileno())
-        self._socket.close()
+        with suppress(OSError):  # it is gone
+            self._socket.shutdown(socket.SHUT_WR)  # its end of the socket is still heard of
+        self._fail()
+        self._expect(self._patience_s)
+
+    def abandon(self) -> None:
+        """Look for its end no more. Idempotent."""
+        self.is_open = False
+        self._expect(None)
+        if not self.gone.done():
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self.gone.set_result(None)
+        self._fail()
+
+    def _fail(self) -> None:
         for future in (self._started, self._ended):
             if future is not None and not future.done():
-                future.set_exception(UnavailableError(LOST))
+                future.set_exception(UnavailableError(self.why))
                 future.exception()  # seen; whoever waits hears it all the same
+
+    def _expect(self, within_s: float | None) -> None:
+        """Be overdue then, if nothing comes before; an earlier time that was given before counts. None: be never."""
+        due = None if within_s is None else self._loop.time() + within_s
+        if self._due is not None:
+            if due is not None and self._due.when() <= due:
+                return
+            self._due.cancel()
+        self._due = None if due is None else self._loop.call_at(due, self._be_overdue)
+
+    def _be_overdue(self) -> None:
+        self._due = None
+        self.why = SILENT
+        self._on_overdue(self)
 
     def _on_packet(self) -> None:
         try:
@@ -95,14 +158,16 @@ class Line:
         except OSError:
             packet, received = b"", []
         if not packet:
-            self.close()
+            self.abandon()
             return
         try:
+            if not self.is_open:  # the last words of one that was given up
+                _close_all(received)
+                return
             self._take(unpack(packet), received)
         except OutriderError as error:
             _log.error("a minder speaks nonsense: %s", error)
-            for descriptor in received:
-                os.close(descriptor)
+            _close_all(received)
             self.close()
 
     def _take(self, message: Message, received: list[int]) -> None:
@@ -116,6 +181,7 @@ class Line:
             started.set_exception(NotStartedError(message.errno, message.step))
         elif isinstance(message, Ended) and ended is not None and started is not None and started.done():
             self._started = self._ended = None
+            self._expect(None)
             if message.left:
                 _log.error("%d processes of a command did not end although they were killed", message.left)
             if not ended.done():
@@ -124,3 +190,8 @@ class Line:
                 self.close()
         else:
             raise ProtocolError("a packet at the wrong time")
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

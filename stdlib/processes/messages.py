@@ -1,8 +1,8 @@
 """What the agent, its spawner and its minders say to each other.
 
-To the spawner: ``Mind``, with the minder's end of a socketpair beside it. To a minder: ``Run`` with the program's three
-descriptors beside it, then ``Signal`` and ``Kill``. From a minder: ``Started`` with a pidfd beside it, or
-``NotStarted``; then ``Ended``. When nobody is left of a command, a minder takes the next one.
+To the spawner: ``Mind``, with the minder's end of a socketpair beside it, and ``Drop``. To a minder: ``Run`` with the
+program's three descriptors beside it, then ``Signal`` and ``Kill``. From a minder: ``Started`` with a pidfd beside it,
+or ``NotStarted``; then ``Ended``. When nobody is left of a command, a minder takes the next one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ from protocol.packets import Packets
 @dataclass(frozen=True, slots=True)
 class Mind:
     """Asks the spawner for one minder; its control socket comes with this packet."""
+
+    number: int  # by which the agent knows it, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Has the spawner kill a minder that did not answer, and then what it minded; one that is gone is none."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,9 @@ class Ended:
     why: str  # empty, or why the minder ended it of itself
 
 
-Message = Mind | Run | Signal | Kill | Started | NotStarted | Ended
+Message = Mind | Run | Signal | Kill | Started | NotStarted | Ended | Drop
 
-_PACKETS: Final[Packets[Message]] = Packets({0: Mind, 1: Run, 2: Signal, 3: Kill, 4: Started, 5: NotStarted, 6: Ended})
+_PACKETS: Final[Packets[Message]] = Packets(
+    {0: Mind, 1: Run, 2: Signal, 3: Kill, 4: Started, 5: NotStarted, 6: Ended, 7: Drop}
+)
 pack, unpack = _PACKETS.pack, _PACKETS.unpack

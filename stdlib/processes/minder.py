@@ -124,7 +124,7 @@ class Minder:
         poller = select.poll()
         poller.register(hear, select.POLLIN)
         poller.register(self._spawner, select.POLLIN)
-        poller.register(self._control.fileno(), 0)  # only its end: what is said may wait
+        poller.register(self._control.fileno(), select.POLLRDHUP)  # only its end: what is said may wait
         return any(descriptor == hear for descriptor, _ in poller.poll())
 
     def _fork(self, run: Run) -> tuple[int, int]:

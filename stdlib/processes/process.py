@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from protocol.errors import BudgetError, UnavailableError
 from stdlib.processes.line import LOST, Line
-from stdlib.processes.messages import Ended, Kill, Signal
+from stdlib.processes.messages import Ended, Signal
 from stdlib.processes.minder import AGENT_GONE, SPAWNER_GONE, TOO_MANY
 from stdlib.processes.pipes import Reader, Writer
 
@@ -55,7 +55,8 @@ class Process:
 
         Raises:
             BudgetError: It had more processes than it may, and was killed.
-            UnavailableError: What looks after programs has ended; so has the program.
+            UnavailableError: What looks after programs has ended, or did not answer and was killed; so has the program,
+                unless the text says that it may still run.
 
         Cancellation:
             Safe; the program goes on.
@@ -89,10 +90,18 @@ class Process:
     def kill_tree(self, grace_s: float = 0.0) -> None:
         """End the program and all that came of it: SIGTERM, and after the grace SIGKILL."""
         if not self._ended.done():
-            self._line.say(Kill(round(grace_s * 1000)))
+            self._line.kill(grace_s)
+
+    @property
+    def unheard(self) -> str:
+        """Why it is not known in the ordinary way that it ended; empty if it is, or if it has not."""
+        error = self._ended.exception() if self._ended.done() else None
+        return str(error) if error is not None and str(error) != LOST else ""
 
     async def close(self) -> None:
         """Give it up: kill the tree if it is still there, wait until it is gone, close the pipes. Idempotent.
+
+        The wait is bounded: what looks after it, and does not answer in time, is killed, and ``unheard`` tells.
 
         Cancellation:
             The tree is killed all the same.

@@ -2,6 +2,9 @@
 
 It is the second line behind its minders: what a minder that was killed leaves behind comes to the spawner, which kills
 it. It ends when its control socket closes, once all minders have ended what they minded.
+
+A program of the same user can stop all of us (SIGSTOP). So the kernel has the spawner go on (SIGCONT) when the agent
+ends, and a minder when the spawner ends; and a minder that does not answer is killed here.
 """
 
 from __future__ import annotations
@@ -23,11 +26,11 @@ from protocol.errors import ProtocolError
 from protocol.packets import MAX_PACKET_BYTES
 from stdlib.processes import child, leaf, tree
 from stdlib.processes.limits import OOM_SCORE
-from stdlib.processes.messages import Mind, NotStarted, pack, unpack
+from stdlib.processes.messages import Drop, Mind, NotStarted, pack, unpack
 from stdlib.processes.minder import PATIENCE_S, Minder
 
 STRAYS_S: Final = 0.02  # between two passes over what a minder left behind
-CLOSE_PATIENCE_S: Final = 2 * PATIENCE_S  # for minders to end by themselves
+CLOSE_PATIENCE_S: Final = 2 * PATIENCE_S  # for minders to end by themselves, and then for what was killed to be gone
 
 
 def main() -> NoReturn:
@@ -37,6 +40,7 @@ def main() -> NoReturn:
         _catch_what_is_ignored()
         os.dup2(null, child.TELL, inheritable=False)  # keeps the number taken, here and in every minder
         _be_ended_first()
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGCONT, what="to go on when the agent ends")
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, what="subreaper")
         kernel.prctl(kernel.PR_SET_DUMPABLE, 0, what="dumpable off")  # what a command is given is nobody else's
         gc.collect()
@@ -74,7 +78,7 @@ class Spawner:
         self._control = control
         self._own = os.pidfd_open(os.getpid())  # by which minders see our end
         self._base = leaf.make_base()
-        self._minders: dict[int, Path | None] = {}  # pid -> its group
+        self._minders: dict[int, tuple[int, Path | None]] = {}  # pid -> what the agent calls it, and its group
         self._made = 0
         self._has_strays = False
         self._waker, self._wake = socket.socketpair()
@@ -87,7 +91,7 @@ class Spawner:
 
     def serve(self) -> NoReturn:
         """Serve until the control socket closes, then until nobody is left."""
-        is_open, ends = True, 0.0
+        is_open, ends, was_hard = True, 0.0, False
         while is_open or self._minders or self._has_strays:
             busy = self._has_strays or not is_open
             ready = {descriptor for descriptor, _ in self._poller.poll(STRAYS_S * 1000 if busy else None)}
@@ -99,8 +103,12 @@ class Spawner:
             if is_open and self._control.fileno() in ready and not self._take_request():
                 is_open, ends = False, time.monotonic() + CLOSE_PATIENCE_S
                 self._poller.unregister(self._control.fileno())
+                self._send_to_minders(signal.SIGCONT)  # one that is stopped sees the end of its socket, too
             if not is_open and time.monotonic() > ends:
-                break
+                if was_hard:
+                    break
+                was_hard, ends = True, time.monotonic() + CLOSE_PATIENCE_S
+                self._send_to_minders(signal.SIGKILL)  # each is reaped, and what it minded is ended, as always
         tree.send_to_all(signal.SIGKILL)
         self._reap()
         if self._base is not None:
@@ -115,13 +123,28 @@ class Spawner:
             return False
         if not packet:
             return False
-        if not isinstance(unpack(packet), Mind) or len(received) != 1:
+        asked = unpack(packet)
+        if len(received) != isinstance(asked, Mind):
+            raise ProtocolError("a packet came with the wrong number of descriptors")
+        if isinstance(asked, Mind):
+            with socket.socket(fileno=received[0]) as line:
+                self._mind(line, asked.number)
+        elif isinstance(asked, Drop):
+            self._send_to_minders(signal.SIGKILL, asked.number)
+        else:
             raise ProtocolError("a packet asks for no minder")
-        with socket.socket(fileno=received[0]) as line:
-            self._mind(line)
         return True
 
-    def _mind(self, line: socket.socket) -> None:
+    def _send_to_minders(self, what: int, number: int | None = None) -> None:
+        """Send a signal to all minders, or to one, if it is not gone. They are our children, so their pids are theirs.
+
+        What one leaves behind that is killed is ended when it is reaped.
+        """
+        for pid, (known, _) in self._minders.items():
+            if number in (None, known):
+                os.kill(pid, what)
+
+    def _mind(self, line: socket.socket, number: int) -> None:
         self._made += 1
         group = leaf.make(self._base, self._made) if self._base is not None else None
         try:
@@ -133,7 +156,7 @@ class Spawner:
         if pid == 0:
             self._be_minder(line, group)
         os.close(pidfd)
-        self._minders[pid] = group
+        self._minders[pid] = number, group
 
     def _be_minder(self, line: socket.socket, group: Path | None) -> NoReturn:
         try:
@@ -141,6 +164,7 @@ class Spawner:
             for descriptor in (self._control, self._waker, self._wake):
                 descriptor.close()
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1, what="subreaper")
+            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGCONT, what="to go on when the spawner ends")
             Minder(line, self._own, leaf.Leaf(group) if group is not None else None).serve()
         except BaseException:  # noqa: BLE001 - as in main; its tree goes to the spawner, which kills it
             traceback.print_exc()
@@ -156,7 +180,7 @@ class Spawner:
             if pid == 0:
                 return
             if pid in self._minders:
-                group = self._minders.pop(pid)
+                _, group = self._minders.pop(pid)
                 if status:
                     self._has_strays = True
                     if group is not None:

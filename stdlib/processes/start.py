@@ -7,31 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Self
 
-from kernel import offspring
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from stdlib.processes.limits import Limits
-from stdlib.processes.line import Line, NotStartedError
-from stdlib.processes.messages import Mind, Run, pack
+from stdlib.processes.line import STUCK, Line, NotStartedError
+from stdlib.processes.messages import Run
+from stdlib.processes.minder import PATIENCE_S
 from stdlib.processes.process import Process
+from stdlib.processes.spawning import Spawning
 
 ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "HOME": "/"}
 MAX_ARGUMENT_BYTES: Final = 128 * 1024  # arguments and environment together; what the kernel takes of one argument
 GRACE_S: Final = 1.0  # for what outlives the command, between SIGTERM and SIGKILL
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.1 s when warm
-STOP_TIMEOUT_S: Final = 5.0  # for an orderly end, before the spawner is killed
+SILENCE_S: Final = PATIENCE_S + 5.0  # for a minder to end what it runs, over the grace; one that is well tells by then
+DROP_S: Final = 2.0  # for a minder to be gone that the spawner was told to kill
 FREE: Final = 2  # minders that wait for a command; two megabytes each
 COMMANDS_PER_MINDER: Final = 200  # then a fresh one; chosen without measurement
+
+_log = logging.getLogger("outrider.processes")
 
 
 class Stream(Enum):
@@ -87,85 +90,29 @@ class Program:
         )  # fmt: skip
 
 
-class _Spawner:
-    """One spawner process, from its start to its end."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, python: str) -> None:
-        self._loop = loop
-        self._process: subprocess.Popen[bytes]
-        try:
-            self._process, self._control = offspring.start(python, "stdlib.processes.spawner")
-        except OSError as error:
-            raise UnavailableError(f"no program can be started: {error}") from None
-        self.is_alive = True
-        self.reaped: asyncio.Future[None] = loop.create_future()
-        self._pidfd = os.pidfd_open(self._process.pid)
-        loop.add_reader(self._pidfd, self._on_exit)
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
-
-    def line(self) -> Line:
-        """Ask for a minder.
-
-        Raises:
-            UnavailableError: The spawner is gone or far behind.
-        """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                socket.send_fds(self._control, [pack(Mind())], [theirs.fileno()])
-            except OSError as error:
-                ours.close()
-                raise UnavailableError(f"no program can be started now: {error.strerror}") from None
-        return Line(self._loop, ours)
-
-    async def stop(self) -> None:
-        """End it, and wait until it is gone."""
-        self.release()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.shield(self.reaped)
-        except TimeoutError:
-            self.kill()
-            await asyncio.shield(self.reaped)
-
-    def release(self) -> None:
-        """Close the control socket, which ends it in order. Idempotent."""
-        self.is_alive = False
-        self._control.close()
-
-    def kill(self) -> None:
-        """Kill it. Its minders end what they mind."""
-        if self._pidfd >= 0:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def _on_exit(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        self._pidfd = -1
-        self._process.wait()  # it has ended: this only reaps
-        self.release()
-        self.reaped.set_result(None)
-
-
 class Processes:
     """Starts programs for one event loop.
 
     Args:
         python: The interpreter of the spawner.
         start_timeout_s: For a program to begin, above 0; the first one waits for the spawner as well.
+        patience_s: For what looks after a program to end it, over the grace, once it was told to.
     """
 
-    def __init__(self, python: str = sys.executable, start_timeout_s: float = START_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        python: str = sys.executable,
+        start_timeout_s: float = START_TIMEOUT_S,
+        patience_s: float = SILENCE_S,
+    ) -> None:
         self._python = python
         self._start_timeout_s = start_timeout_s
-        self._spawner: _Spawner | None = None
+        self._patience_s = patience_s
+        self._spawner: Spawning | None = None
         self._free: list[Line] = []
         self._busy: dict[Line, Process] = {}
+        self._lines: dict[Line, Spawning] = {}  # all whose minder is not gone, with whom it was asked of
+        self._ending: set[asyncio.Task[None]] = set()  # minders that did not answer
         self._is_closed = False
 
     async def __aenter__(self) -> Self:
@@ -242,9 +189,14 @@ class Processes:
         for line in (*self._busy, *self._free):
             line.close()
         self._free.clear()
+        for task in self._ending:
+            task.cancel()
+        await asyncio.gather(*self._ending, return_exceptions=True)
         spawner, self._spawner = self._spawner, None
         if spawner is not None:
             await spawner.stop()
+        for line in list(self._lines):
+            line.abandon()
 
     def _line(self) -> Line:
         while self._free:
@@ -252,8 +204,31 @@ class Processes:
             if line.is_open:
                 return line
         if self._spawner is None or not self._spawner.is_alive:
-            self._spawner = _Spawner(asyncio.get_running_loop(), self._python)
-        return self._spawner.line()
+            self._spawner = Spawning(asyncio.get_running_loop(), self._python)
+        line = self._spawner.line(self._patience_s, self._on_overdue)
+        self._lines[line] = self._spawner
+        line.gone.add_done_callback(lambda _: self._lines.pop(line))
+        return line
+
+    def _on_overdue(self, line: Line) -> None:
+        """A minder did not do in time what it was to do."""
+        task = asyncio.get_running_loop().create_task(self._make_end(line, self._lines[line]), context=Context())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _make_end(self, line: Line, spawner: Spawning) -> None:
+        """Have it killed: by the spawner, which ends what it minded; else by the end of the spawner."""
+        _log.error("what looks after a program did not answer; it is killed, and what it had started with it")
+        spawner.drop(line.number)
+        await asyncio.wait([line.gone], timeout=DROP_S)
+        if not line.gone.done():
+            _log.error("the spawner, process %d, did not answer either; it is killed", spawner.pid)
+            spawner.kill()
+            await asyncio.wait([line.gone], timeout=DROP_S)
+        if not line.gone.done():
+            _log.error("what looks after a program cannot be ended; what it had started may still run")
+            line.why = STUCK
+            line.abandon()
 
     def _on_end(self, line: Line) -> None:
         self._busy.pop(line, None)

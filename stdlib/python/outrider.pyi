@@ -1658,8 +1658,8 @@ class fs:
     def patch(path: str, diff: str, if_hash: str | None = None, dry_run: bool = False) -> _FsPatch:
         """Apply a unified diff to a file of at most 1 MiB of UTF-8. Its context must be there word for word.
 
-        With `dry_run` nothing changes. Returns `diff` (what it came to), `new_hash`, `journal` and `no_undo` as
-        `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
+        With `dry_run` nothing changes. Returns `diff` (the same, where it came to lie), `new_hash`, `journal` and
+        `no_undo` as `fs.write`; a hunk that does not fit is a `conflict` error that names its line.
         """
 
     @staticmethod
@@ -1701,8 +1701,8 @@ class fs:
     def remove(path: str, recursive: bool = False, max_entries: int = 10000) -> int:
         """Remove a file, a link or an empty directory; with `recursive` a directory with all below it.
 
-        Links are removed and not followed, other file systems not entered. What is below is counted and decided on
-        first; over `max_entries`, or if one of them is denied, nothing is removed. Returns how many entries were
+        Links are removed and not followed. What is below is counted and decided on first; over `max_entries`, if
+        one of them is denied, or if something is mounted there, nothing is removed. Returns how many entries were
         removed.
 
         `fs.undo` brings back a file, a link, and a directory with all below it, if that is at most 10,000 files,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parents[1] / "docs" / "trust.md"
-#: Where whoever attacks is a client and who is attacked is the server; only what the table names of it is meant.
-ELSEWHERE = (HERE.parent / "server" / "test_push.py",)
+#: Where who is attacked is no host: the server by a client, people by the server. Only what the table names is meant.
+ELSEWHERE = (HERE.parent / "server" / "test_push.py", HERE.parent / "cli" / "test_proving.py")
 
 
 def told() -> set[str]:

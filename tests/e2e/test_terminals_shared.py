@@ -12,7 +12,7 @@ from seated import SHELL, Seated, ended, new_session, recorded, recorded_output,
 
 from fleet import Fleet, expect
 from protocol.terminal import INPUT_WINDOW_BYTES
-from server.sessions.terminal import MAX_VIEWERS_OF_ONE
+from server.sessions.viewers import MAX_VIEWERS_OF_ONE
 
 
 async def refused(me: Seated) -> str:

@@ -220,7 +220,8 @@ READS = {
     "/schedules", "/schedules/{identity}", "/schedules/{identity}/next", "/runs", "/runs/{identity}", "/roster",
     "/scripts/search", "/scripts/folders", "/grants", "/grants/{identity}",
     "/access", "/access/{identity}", "/requests", "/requests/{identity}",
-    "/secrets", "/secrets/{name}/next", "/blobs", "/reviews/{identity}/bundle", "/sessions", "/sessions/{identity}",
+    "/secrets", "/secrets/{name}/next", "/blobs", "/reviews/{identity}/bundle", "/scripts/bundle",
+    "/sessions", "/sessions/{identity}",
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from test_namespace import PRIVATE, by, enter, transfer
 from test_server_schedules import order
 from world import NOW
 
+from protocol.bundle import Bundle
 from protocol.signing import sign
 from protocol.timestamps import stamp
 
@@ -183,3 +185,22 @@ async def test_a_schedule_is_not_called_like_another_script(server: Headquarters
     assert "checks/harmless" in told["detail"]
     made = await server.post("/schedules", asked("checks/disk"), 201)
     assert (made["script"], made["digest"]) == ("checks/disk", bundle.digest)
+
+
+async def test_a_bundle_is_handed_out_by_name_to_whoever_may_see_it(server: Headquarters) -> None:
+    """The version that is named, or the newest that may run; of a private one nobody is told that it is there."""
+    await between(server)
+    running = await server.bring_in(script("return 7\n", version="1.1.0", tier="inspect"))
+    mallory, name = enter(server, "viewer", "mallory"), running.manifest.name
+    assert (await server.get("/scripts/bundle", name=name, role=mallory))["digest"] == running.digest
+    waiting = await server.get("/scripts/bundle", name=name, version="1.3.0", role=mallory)
+    assert waiting["digest"] == script(version="1.3.0", tier="inspect").digest
+    for version in ("1.2.0", "9.9.9"):
+        answer = await server.ask("GET", f"/scripts/bundle?name={name}&version={version}", role=mallory)
+        told = f"there is no script '{name}' of version {version}"
+        assert (answer.status_code, answer.json()["detail"]) == (404, told)
+    assert "sesame" in str(bundle_files(await server.get("/scripts/bundle", name=name, role="reviewer")))
+
+
+def bundle_files(told: dict[str, Any]) -> dict[str, bytes]:
+    return dict(Bundle.unpack(base64.b64decode(told["bundle"])).files)

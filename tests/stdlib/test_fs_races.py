@@ -6,6 +6,7 @@ Each test counts that the race was really there, over a bounded number of rounds
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 from running import Kept
 from trees import streamed
 
+from kernel.files import AT_FDCWD, RENAME_EXCHANGE, rename_at
 from policies.decide import Effective, Layer, decide_below, decide_effective
 from policies.model import Effect, Limits, Rule
 from policies.paths import PathPattern
@@ -182,3 +184,26 @@ def test_no_search_reads_what_a_link_leads_to(tmp_path: Path, kind: str) -> None
                 break
     assert hits, "the race did not happen: the test proves nothing"
     assert misses, "the race did not happen: the test proves nothing"
+
+
+async def test_no_directory_is_made_but_where_it_was_decided_on(tmp_path: Path) -> None:
+    """Whoever owns a directory on the way could have the agent make one with a mode of their choice, anywhere."""
+    ground = Ground(tmp_path)
+    for place in (ground.root / "inner", ground.secret):
+        (place / "both").mkdir()
+    (ground.root / "link").symlink_to(ground.secret)
+    gate = gate_of(ground)
+
+    def swap() -> None:
+        rename_at(AT_FDCWD, str(ground.root / "inner"), AT_FDCWD, str(ground.root / "link"), RENAME_EXCHANGE)
+
+    seen: dict[str, int] = {}
+    with swapping(swap):
+        for number in range(ENOUGH):
+            reply = await gate.call("fs.mkdir", [f"{ground.root}/inner/both/{number}"], {"mode": "0777"})
+            code = "ok" if reply.error is None else reply.error.code
+            seen[code] = seen.get(code, 0) + 1
+            if sum(seen.values()) >= 10 * ROUNDS and seen.get("ok") and seen.get("denied"):
+                break
+    assert {"ok", "denied"} <= set(seen), "the race did not happen: the test proves nothing"
+    assert os.listdir(ground.secret / "both") == []

@@ -12,14 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mounting import told
 from running import AllPermitted, perform
 
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
+from protocol.errors import (
+    ArgumentError,
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    NotFoundError,
+    OutriderError,
+)
 from stdlib import replacing
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
-from stdlib.journal import MAX_AGE_S, TRIM_EVERY, Journal
+from stdlib.journal import MAX_AGE_S, TOO_LARGE, TRIM_EVERY, Journal
 from stdlib.places import place
 from stdlib.replacing import Replacement
 
@@ -410,6 +418,33 @@ async def test_remove(tmp_path: Path) -> None:
     assert await perform("fs.remove", str(top)) == 0
 
 
+BOUND_INSIDE = r"""
+import asyncio, ctypes
+sys.path.insert(0, "tests/stdlib")
+from running import perform
+from protocol.errors import ConflictError
+
+inside, elsewhere = f"{sys.argv[1]}/root/var/home", f"{sys.argv[1]}/home"
+os.makedirs(inside)
+os.makedirs(elsewhere)
+open(f"{elsewhere}/kept", "w").close()
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mount(elsewhere.encode(), inside.encode(), None, kernel.MS_BIND, None) == 0, os.strerror(ctypes.get_errno())
+came = []
+for path in (f"{sys.argv[1]}/root", inside):
+    try:
+        came.append(asyncio.run(perform("fs.remove", path, recursive=True)))
+    except ConflictError as error:
+        came.append("another file system" in str(error))
+print(json.dumps([came, os.listdir(elsewhere)]))
+"""
+
+
+def test_what_is_mounted_inside_is_not_removed(tmp_path: Path) -> None:
+    """Also what is bound there from the very same file system, such as people's homes in the root of a container."""
+    assert told(BOUND_INSIDE, str(tmp_path)) == [[True, True], ["kept"]]
+
+
 async def test_a_writer(file: Path, host: Host) -> None:
     """Nothing changes before it finishes; what is not finished is forgotten."""
     spec = load().find("fs.write_stream")
@@ -428,6 +463,62 @@ async def test_a_writer(file: Path, host: Host) -> None:
                     await perform("writer.write", {"$handle": 1}, "x", passage=passage)
             await writer.close()
         assert left(file.parent) == []
+
+
+async def test_what_a_file_holds_by_now_is_what_the_journal_may_keep(file: Path, host: Host, tmp_path: Path) -> None:
+    """Whoever may write to it could fill the disk of the agent while a writer was open, by one ftruncate."""
+    spec = load().find("fs.write_stream")
+    assert spec is not None
+    with spec.prepare(host, RunContext(), spec.bind([str(file)], {}), AllPermitted()) as prepared:
+        writer = prepared.perform()
+        os.truncate(file, 1 << 40)
+        done = await perform("writer.finish", {"$handle": 1}, passage=AllPermitted({1: writer}))
+        await writer.close()
+    assert (done["journal"], done["no_undo"]) == (None, TOO_LARGE)
+    assert not (tmp_path / "journal").exists()
+
+
+@pytest.mark.parametrize("name", ["fs.write", "fs.unlink", "fs.open_write"])
+async def test_what_grows_while_it_is_kept_is_not_kept(
+    file: Path, host: Host, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.pread
+
+    def read(fd: int, size: int, position: int) -> bytes:
+        os.truncate(file, 1 << 40)
+        return really(fd, size, position)
+
+    monkeypatch.setattr(replacing.os, "pread", read)
+    with pytest.raises(ConflictError, match="grows"):
+        await perform(name, str(file), *(["new"] if name == "fs.write" else []), host=host)
+    assert (file.exists(), list((tmp_path / "journal").glob("*"))) == (True, [])
+
+
+class Over(AllPermitted):
+    is_over = True
+
+
+@pytest.mark.parametrize("name", ["fs.write", "fs.undo", "fs.write_stream"])
+async def test_what_is_compared_with_an_endless_file_ends_with_its_run(file: Path, host: Host, name: str) -> None:
+    """A file that takes no room may be hashed for a day, and a thread of the agent's with it, for each run."""
+    arguments, named = [str(file), "new\n"], {"if_hash": "0" * 64}
+    if name == "fs.undo":
+        arguments, named = [(await perform("fs.write", *arguments, host=host))["journal"]], {}
+    passage = Over()
+    if name == "fs.write_stream":
+        spec = load().find(name)
+        assert spec is not None
+        with spec.prepare(host, RunContext(), spec.bind(arguments[:1], named), passage) as prepared:
+            os.truncate(file, 1 << 42)
+            passage.things[1] = prepared.perform()
+            with pytest.raises(DeadlineError):
+                await perform("writer.finish", {"$handle": 1}, passage=passage)
+    else:
+        os.truncate(file, 1 << 42)
+        with pytest.raises(DeadlineError):
+            await perform(name, *arguments, host=host, passage=passage, **named)
+    assert file.stat().st_size == 1 << 42
+    assert left(file.parent) == []
 
 
 async def test_a_writer_that_got_something_else_than_was_meant_changes_nothing(file: Path, host: Host) -> None:

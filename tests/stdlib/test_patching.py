@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 
 import pytest
 from hypothesis import example, given
@@ -100,3 +101,32 @@ def test_many_equal_lines_do_not_take_long() -> None:
     diff = "@@ -1,2000 +1,2000 @@\n" + " a\n" * 1999 + "-b\n+c\n"
     with pytest.raises(ConflictError):
         patching.apply(text, diff)
+
+
+@given(TEXTS, TEXTS, TEXTS, st.sampled_from(["", "end"]), st.sampled_from(["", "tail"]))
+def test_where_a_diff_came_to_lie_is_told(before: str, old: str, new: str, old_end: str, new_end: str) -> None:
+    """As whoever compares the two texts would tell it; what came before it moves it."""
+    old, new = old + old_end, new + new_end
+    diff = patching.make(old, new, "/x")
+    if old == new:
+        return
+    assert patching.headed(patching.applied(old, diff).hunks, "/x") == diff
+    with contextlib.suppress(ConflictError):  # it fits at several places now
+        came_to = patching.applied(before + old, diff)
+        assert patching.applied(before + old, came_to.hunks) == came_to
+
+
+@given(st.lists(st.sampled_from(BITS), max_size=9).map("".join), TEXTS)
+def test_what_a_hostile_diff_came_to_is_a_diff_of_the_same(diff: str, text: str) -> None:
+    with contextlib.suppress(OutriderError):
+        came_to = patching.applied(text, diff)
+        assert patching.apply(text, came_to.hunks) == came_to.text
+
+
+def test_a_diff_is_told_in_as_much_time_as_it_takes_to_read() -> None:
+    """To look for it in the two texts took hours where each line is there a hundred times."""
+    text = "".join(f"{number % 150}\n" for number in range(300_000))
+    began_s = time.process_time()
+    told = patching.applied(text, "@@ -1 +1 @@\n-0\n+x\n")
+    assert told.hunks == "@@ -1 +1 @@\n-0\n+x\n"
+    assert time.process_time() - began_s < 10

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import Any
 
 import pytest
 from running import Kept, gate, run
 
+from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from sandbox.gate import Gate
 from sandbox.launch import Sandbox
+from stdlib.host import Host
+from stdlib.processes.start import Processes
 
 LUA = """
 local child = proc.spawn({"/bin/sh", "-c", "while read line; do echo got $line; done; echo end >&2; exit 4"})
@@ -71,6 +75,25 @@ async def test_what_runs_ends_with_the_run() -> None:
         with pytest.raises(ProcessLookupError):
             os.kill(each, 0)
     assert [record["kind"] for record in kept.records] == ["intent", "call", "call", "call.end"]
+
+
+async def test_an_end_that_got_no_answer_is_told_to_the_script_and_in_the_record() -> None:
+    """A program of the agent's own user can stop what looks after it. A script gets no answer to a close."""
+    kept = Kept()
+    async with Processes(patience_s=0.2) as processes:
+        door = gate(Tier.ADMIN, kept, Host(processes=processes))
+        handle, pid = await spawn(door, "/bin/sh", "-c", "read go; kill -STOP $PPID; echo stopped; sleep 300")
+        await ask(door, "write", handle, "go\n")  # not before its start was told
+        assert await ask(door, "read", handle) == b"stopped\n"
+        program = os.pidfd_open(pid)
+        await ask(door, "kill", handle)
+        with pytest.raises(UnavailableError, match="did not answer and was killed"):
+            await ask(door, "wait", handle)
+        await door.release(handle["$handle"])
+        assert select.select([program], [], [], 20)[0], "it has ended"
+        os.close(program)
+        await door.close()
+    assert [(record["kind"], record["outcome"]) for record in kept.records][-1] == ("call.end", "unavailable")
 
 
 async def test_a_program_that_is_slow_costs_a_time_and_nothing_else() -> None:

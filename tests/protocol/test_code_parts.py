@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from server.services import code
+from protocol import code_parts as code
 
 
 def reference(old: str, new: str) -> str:

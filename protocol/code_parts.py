@@ -1,4 +1,6 @@
-"""The code of a version against that of another, file by file, in parts of bounded size. Pure.
+"""The code of a version, or against that of another, file by file, in parts of bounded size. Pure.
+
+The server shows it so, and whoever signs something about a version makes it anew from the bundle that they sign.
 
 Comparing lines costs, at worst, the product of how many there are. What both have at their beginning and end is left
 out first; where too much remains, all old lines are told as removed and all new ones as added, which is true as well.
@@ -7,8 +9,11 @@ out first; where too much remains, all old lines are told as removed and all new
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from protocol.bundle import Bundle
 
 MAX_PRODUCT: Final = 1_000_000  # lines of one times lines of the other that are compared; under 3 s at the very worst
 MAX_TOGETHER: Final = 8_000_000  # of that, in all files of a version: a bundle holds 256, each at its worst
@@ -16,6 +21,17 @@ PART_CHARACTERS: Final = 64 << 10  # of one part
 CONTEXT: Final = 3  # lines around a change
 
 Opcode = tuple[str, int, int, int, int]
+
+
+def texts(bundle: Bundle) -> dict[str, str]:
+    """Return the files of a bundle as text; what is not UTF-8 is only described."""
+    found: dict[str, str] = {}
+    for path, content in sorted(bundle.files.items()):
+        try:
+            found[path] = content.decode("utf-8")
+        except UnicodeDecodeError:
+            found[path] = f"({len(content)} bytes that are not text, sha256 {hashlib.sha256(content).hexdigest()})"
+    return found
 
 
 def parts(before: Mapping[str, str] | None, after: Mapping[str, str]) -> Iterator[dict[str, Any]]:
