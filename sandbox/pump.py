@@ -158,7 +158,9 @@ class Pump:
             return await self._fill_async(self._source)
         batch, self._first = self._first, None
         if batch is None:
-            batch = await asyncio.shield(self._ahead or self._start(self._source))
+            if self._ahead is None:
+                self._ahead = self._start(self._source)
+            batch = await asyncio.shield(self._ahead)  # if nobody waits for it any more, it is closed behind the thread
             self._ahead = None
         if batch.is_quick and not batch.is_end and not self._failed:
             self._ahead = self._start(self._source)

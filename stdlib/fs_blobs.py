@@ -203,7 +203,7 @@ class _Packing:
     def _count(self) -> None:
         self.count += 1
         if self.count > self.most:
-            raise TooLargeError(f"that is more than {self.most} entries (max_entries)")
+            raise self._too_many()
         check_goes_on(self.permit, "fs.archive")
 
     def _add_tree(self, target: Target, status: os.stat_result) -> None:
@@ -217,12 +217,28 @@ class _Packing:
                 if directory is None:
                     self._note_refused(tree, target, place.relative)
                     continue
-                for entry in sorted(listed(tree, directory), key=lambda entry: entry.name):
+                for entry in self._listed(tree, directory):
                     self._add_entry(tree, directory, entry, waiting)
         account = tree.account
         self.odd += [f"{error['path']} ({error['message']})" for error in account.errors]
         if account.deeper:
             self.odd.append(f"{account.deeper} directories more than {MAX_DEPTH} deep")
+
+    def _listed(self, tree: Tree, directory: Directory) -> list[os.DirEntry[str]]:
+        """Return what a directory holds that is not left out, by name, as far as there is room for it: anybody may fill
+        one with millions.
+        """
+        kept: list[os.DirEntry[str]] = []
+        for entry in listed(tree, directory):
+            check_goes_on(self.permit, "fs.archive")
+            if not self._is_skipped(directory.real + entry.name):
+                if self.count + len(kept) >= self.most:
+                    raise self._too_many()
+                kept.append(entry)
+        return sorted(kept, key=lambda entry: entry.name)
+
+    def _too_many(self) -> TooLargeError:
+        return TooLargeError(f"that is more than {self.most} entries (max_entries)")
 
     def _note_refused(self, tree: Tree, target: Target, relative: str) -> None:
         if tree.account.denied > 0:
@@ -231,10 +247,8 @@ class _Packing:
 
     def _add_entry(self, tree: Tree, directory: Directory, entry: os.DirEntry[str], waiting: Waiting) -> None:
         real = directory.real + entry.name
-        if self._is_skipped(real):
-            return
         if not directory.is_free and not entry.is_dir(follow_symlinks=False) and not tree.permits(real):
-            self.denied.append(real)
+            self._refuse(self.denied, real)
             return
         try:
             status = entry.stat(follow_symlinks=False)
@@ -252,9 +266,14 @@ class _Packing:
                 finally:
                     os.close(fd)
             else:
-                self.odd.append(f"{real} ({_kind(status.st_mode)})")
+                self._refuse(self.odd, f"{real} ({_kind(status.st_mode)})")
         except OSError as error:
-            self.odd.append(f"{real} ({failure(error, real).message.rpartition(': ')[2]})")
+            self._refuse(self.odd, f"{real} ({failure(error, real).message.rpartition(': ')[2]})")
+
+    def _refuse(self, told: list[str], what: str) -> None:
+        """Note what cannot be in the archive. It counts like what can, so that there is an end to it."""
+        self._count()
+        told.append(what)
 
     def _add_file(self, real: str, fd: int) -> None:
         status = os.fstat(fd)

@@ -5,6 +5,9 @@ beneath the root by no link. Which directory an event comes from is known by its
 watches and those below it end. The root being moved or removed ends all.
 
 A thread makes watches; events are taken on the loop, which the kernel wakes. Nobody polls.
+
+The kernel gives a user few of both descriptors and watches, and everything that runs as the agent's user lives on them,
+on most hosts root's: so what all calls take together is a part of it.
 """
 
 from __future__ import annotations
@@ -23,15 +26,22 @@ from kernel import inotify
 from kernel.inotify import Event
 from kernel.visits import begun_apart
 from policies.model import Facts
-from protocol.errors import ArgumentError, DeniedError, OutriderError, UnavailableError
+from protocol.errors import ArgumentError, BudgetError, DeniedError, OutriderError, UnavailableError
 from protocol.tiers import Tier
+from stdlib import trees
 from stdlib.call_specs import Permit
 from stdlib.declaring import call
 from stdlib.fs_tree import MAX_DEPTH, ROOT, Place, Tree, Waiting, kind_of, listed
+from stdlib.host import RunContext
 from stdlib.parameters import Length
 from stdlib.paths import Target, failure, real_of, resolve
 
-MAX_DIRECTORIES = 8192  # watched by one call; the kernel allows a user as many on small machines, inotify(7)
+MAX_DIRECTORIES = 8192  # watched by one call
+MAX_CALLS = 32  # at once, of all runs; the kernel gives a user 128 descriptors, inotify(7)
+MAX_CALLS_OF_RUN = 8
+PART = 2  # all calls together watch at most one in so many of the directories that the kernel lets a user watch
+FEWEST = 8192  # what that is a part of where the kernel does not tell; the least that it gives by itself
+MAX_WAITING = 10_000  # events that were made here, of a directory that came with all that it holds
 MAX_GIVEN = 512  # events at once; the rest waits in the kernel, which says when it was too much
 
 #: What scripts call an event -> the kernel's word.
@@ -49,6 +59,61 @@ Row = dict[str, Any]
 _log = logging.getLogger("outrider.stdlib")
 
 
+class _Together:
+    """What all calls of this process watch. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._directories: dict[Watching, int] = {}  # of each call
+        self._most = 0  # once it was looked at
+
+    def begin(self, watching: Watching, run: RunContext) -> None:
+        """Let one more call watch.
+
+        Raises:
+            BudgetError: There are too many.
+        """
+        with self._lock:
+            for used, most, whose in ((run.watches, MAX_CALLS_OF_RUN, "a run"), (self.calls, MAX_CALLS, "all runs")):
+                if used >= most:
+                    raise BudgetError(f"watches: {whose} may have {most} open at once", budget="watches")
+            run.watches += 1
+            self._directories[watching] = 0
+
+    def end(self, watching: Watching, run: RunContext) -> None:
+        """Give back what a call had."""
+        with self._lock:
+            if self._directories.pop(watching, None) is not None:
+                run.watches -= 1
+
+    def note(self, watching: Watching, directories: int) -> None:
+        """Note how many directories a call watches now."""
+        with self._lock:
+            if watching in self._directories:
+                self._directories[watching] = directories
+
+    @property
+    def calls(self) -> int:
+        """How many there are."""
+        return len(self._directories)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more directory may be watched."""
+        if not self._most:
+            self._most = (_given() or FEWEST) // PART
+        with self._lock:
+            return sum(self._directories.values()) < self._most
+
+
+def _given() -> int | None:
+    """Return how many directories the kernel lets the agent's user watch."""
+    return trees.number("/proc/sys/fs/inotify/max_user_watches")
+
+
+_together = _Together()
+
+
 @call(
     "fs.watch",
     tier=Tier.INSPECT,
@@ -57,6 +122,7 @@ _log = logging.getLogger("outrider.stdlib")
     python='changes = fs.watch("/etc/default", events=["written", "deleted"])\nchanges.close()',
 )
 def watch(
+    run: RunContext,
     permit: Permit,
     path: Target,
     events: Annotated[list[str], Length(20)] = [],  # noqa: B006 - only declared
@@ -67,17 +133,21 @@ def watch(
     Events are ``created``, ``deleted``, ``modified``, ``written`` (closed after writing), ``attributes``,
     ``moved_from`` and ``moved_to``; by default all. With ``recursive`` directories below it are watched too, at most
     8192, also new ones; what a new one already holds when its watch begins is given as ``created``, perhaps twice. No
-    link is followed.
+    link is followed. A run may have 8 open at once.
 
-    ``overflow`` says that the kernel dropped events, ``unwatched`` that a directory below is not watched, ``ended``,
-    that ``path`` itself was moved or removed; that is the last one. What the policy does not permit is left out.
+    ``overflow`` says that events were dropped, as they were too many, ``unwatched`` that a directory below is not
+    watched, ``ended``, that ``path`` itself was moved or removed; that is the last one. What the policy does not permit
+    is left out.
+
+    Raises:
+        BudgetError: The run, or all runs together (32), have too many open.
     """
     unknown = [name for name in events if name not in EVENTS]
     if unknown:
         raise ArgumentError(f"events: {unknown[0]!r:.40} is none of {', '.join(EVENTS)}", parameter="events")
     path.present()
     wanted = sum(EVENTS[name] for name in set(events) or EVENTS)
-    watching = Watching(path, permit, wanted, recursive)
+    watching = Watching(path, permit, wanted, recursive, run)
     try:
         watching.begin()
     except BaseException:
@@ -99,8 +169,9 @@ class _Watched:
 class Watching(AsyncIterator[list[Row]]):
     """One watch of one call, from its beginning on. Made and begun on a thread, then iterated on the loop."""
 
-    def __init__(self, root: Target, permit: Permit, wanted: int, recursive: bool) -> None:
+    def __init__(self, root: Target, permit: Permit, wanted: int, recursive: bool, run: RunContext) -> None:
         self._root = root
+        self._run = run
         self._permit = permit
         self._wanted = wanted
         self._recursive = recursive
@@ -112,9 +183,11 @@ class Watching(AsyncIterator[list[Row]]):
         self._is_ended = False
         self._lock = threading.Lock()  # the descriptor is not closed while a thread uses it
         self._is_closed = False
+        _together.begin(self, run)
         try:
             self._descriptor = inotify.start()
         except OSError as error:
+            _together.end(self, run)
             raise _told(error, root.asked) from None
 
     def begin(self) -> None:
@@ -164,6 +237,7 @@ class Watching(AsyncIterator[list[Row]]):
             if not self._is_closed:
                 self._is_closed = True
                 os.close(self._descriptor)
+                _together.end(self, self._run)
 
     async def __anext__(self) -> list[Row]:
         """Return the next events, at least one.
@@ -201,10 +275,11 @@ class Watching(AsyncIterator[list[Row]]):
                 self._take(event, new)
             for place in new:
                 self._watch_tree(place, is_new=True)
+            _together.note(self, len(self._watched))
 
     def _take(self, event: Event, new: list[Place]) -> None:
         if event.mask & inotify.IN_Q_OVERFLOW:
-            self._rows.append(_row("overflow", self._root.asked, True))
+            self._overflow()
             return
         watched = self._watched.get(event.watch)
         if event.watch == self._parent or event.mask & inotify.IN_ATTRIB:
@@ -221,6 +296,12 @@ class Watching(AsyncIterator[list[Row]]):
         if is_dir and event.name and watched.place is not None and self._recursive:
             self._come_or_gone(watched, event, new)
         self._tell(watched, event, is_dir)
+
+    def _overflow(self) -> None:
+        """Tell that something is not told. Once for what comes one after the other."""
+        row = _row("overflow", self._root.asked, True)
+        if not self._rows or self._rows[-1] != row:
+            self._rows.append(row)
 
     def _tell(self, watched: _Watched, event: Event, is_dir: bool) -> None:
         real, shown = watched.real + event.name, watched.shown + event.name
@@ -289,7 +370,11 @@ class Watching(AsyncIterator[list[Row]]):
                     return
                 for entry in listed(self._tree, directory):
                     is_dir = kind_of(entry) == "directory"
-                    if (
+                    if is_new and len(self._rows) >= MAX_WAITING:  # anybody may move one with millions to here
+                        if self._permit.is_over:
+                            return
+                        self._overflow()
+                    elif (
                         is_new
                         and self._wanted & inotify.IN_CREATE
                         and (directory.is_free or self._tree.permits(directory.real + entry.name))
@@ -300,9 +385,10 @@ class Watching(AsyncIterator[list[Row]]):
 
     def _add(self, fd: int, watched: _Watched, mask: int) -> bool:
         """Make one watch; that there are no more is told once, where the first one is missing."""
-        if len(self._watched) < MAX_DIRECTORIES:
+        if len(self._watched) < MAX_DIRECTORIES and _together.has_room:
             try:
                 self._watched[inotify.watch(self._descriptor, fd, mask)] = watched
+                _together.note(self, len(self._watched))
                 return True
             except OSError as error:
                 if error.errno == errno.ENOENT:  # gone; where it was, that is told
@@ -324,5 +410,5 @@ def _row(event: str, path: str, is_dir: bool) -> Row:
 
 def _told(error: OSError, path: str) -> OutriderError:
     if error.errno in (errno.ENOSPC, errno.EMFILE):
-        return UnavailableError(f"{path} cannot be watched: the kernel has no watch left for this user (inotify(7))")
+        return UnavailableError(f"{path} cannot be watched: no watch is left for the agent's user (inotify(7))")
     return failure(error, path)

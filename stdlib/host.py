@@ -153,6 +153,7 @@ class RunContext:
     timestamp_ms: int | None = None
     changes: list[Entry] = field(default_factory=list)  # of files, that the undo journal holds; oldest first
     temporaries: int = 0  # files and directories that end with the run
+    watches: int = 0  # open ones of ``fs.watch``
     store: KeyValue | None = None  # what this script keeps on this host; None if nothing is kept
     secrets: SecretSource | None = None  # what this script may use; None if there are none
     blobs: Blobs | None = None  # where it puts and gets them; None if nowhere

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, python
 
+from kernel.visits import VISITS
 from policies.model import Limits
 from protocol.columns import Columns
 from protocol.errors import TooLargeError, UnavailableError
@@ -18,6 +20,7 @@ from protocol.limits import MAX_CHANNEL_FRAME_BYTES
 from protocol.redaction import Redactor
 from sandbox.channel import RAW, batch_of
 from sandbox.gate import Gate
+from sandbox.held import Held
 from sandbox.launch import Options, Outcome, Program, Sandbox
 from sandbox.pump import BATCH_ITEMS, BATCH_ROWS, Pump
 
@@ -347,6 +350,39 @@ async def test_what_a_thread_gives_too_late_is_closed() -> None:
         while not (ground.boxes and ground.boxes[0].closed):
             await asyncio.sleep(0)
     assert one.budget._held == {"open_files": 0, "processes": 0}
+
+
+async def test_what_a_pull_is_still_in_when_its_run_ends_is_closed_behind_it() -> None:
+    """What the call had opened was closed under the thread: the number of its descriptor is another file's soon."""
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def slow() -> Iterator[bytes]:
+        try:
+            yield b"first"
+            begun.set()
+            go_on.wait(10)
+            order.append("the thread leaves")
+            yield b"second"
+        finally:
+            order.append("the source is closed")
+
+    targets = ExitStack()
+    targets.callback(order.append, "what the call had opened is closed")
+    pump = Pump(slow())
+    pump.prime()
+    await pump.pull()
+    pulling = asyncio.ensure_future(pump.pull())
+    await asyncio.to_thread(begun.wait, 10)
+    pulling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pulling
+    closing = asyncio.ensure_future(Held("t.slow", pump, targets, (), 0).close())
+    for _ in range(10):  # time for whatever is closed too early
+        await VISITS.begin(lambda: None)
+    go_on.set()
+    await closing
+    assert order == ["the thread leaves", "the source is closed", "what the call had opened is closed"]
 
 
 async def test_pulls_and_releases_are_counted_by_rate() -> None:

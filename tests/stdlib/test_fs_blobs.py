@@ -9,6 +9,7 @@ import os
 import socket
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from protocol.errors import (
     TooLargeError,
     UnavailableError,
 )
+from stdlib import fs_blobs, fs_tree
 from stdlib.blobs import Draft, FolderBlobs, Room, drafted
+from stdlib.fs_tree import Directory, Tree
 from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
 
@@ -194,6 +197,8 @@ async def test_bounds_of_an_archive(store: Store, tree: Path) -> None:
         await do(store, "fs.archive", [str(tree)], max_entries=6)
     with pytest.raises(TooLargeError, match="more than 100 bytes"):
         await do(store, "fs.archive", [str(tree)], max=100)
+    with pytest.raises(TooLargeError, match="more than 6 entries"):
+        await do(store, "fs.archive", [str(tree)], max_entries=6, passage=AllPermitted(denied=[str(tree / "a.conf")]))
     deep = tree.joinpath(*["d"] * 66)
     deep.mkdir(parents=True)
     with pytest.raises(ArgumentError, match="1 directories more than 64 deep"):
@@ -201,6 +206,27 @@ async def test_bounds_of_an_archive(store: Store, tree: Path) -> None:
     with pytest.raises(ArgumentError, match="not an absolute path pattern"):
         await do(store, "fs.archive", [str(tree)], skip=["a*"])
     assert store.held() == []
+
+
+async def test_of_a_directory_that_is_too_large_no_more_is_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may fill one with millions, which the agent would all have held before the first was counted."""
+    for number in range(100):
+        (tmp_path / f"a{number}").touch()
+    (tmp_path / "b").touch()
+    read: list[str] = []
+
+    def listed(tree: Tree, directory: Directory) -> Iterator[os.DirEntry[str]]:
+        for entry in fs_tree.listed(tree, directory):
+            read.append(entry.name)
+            yield entry
+
+    monkeypatch.setattr(fs_blobs, "listed", listed)
+    with pytest.raises(TooLargeError, match="more than 10 entries"):
+        await do(store, "fs.archive", [str(tmp_path)], max_entries=10)
+    assert len(read) < 20
+    assert await do(store, "fs.archive", [str(tmp_path)], max_entries=10, skip=[f"{tmp_path}/a*", f"{tmp_path}/blobs"])
 
 
 # and back ------------------------------------------------------------------------------------------------------------

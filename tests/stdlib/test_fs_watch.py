@@ -7,7 +7,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from running import AllPermitted, run
 from trees import Permitted
 
-from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
+from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from stdlib import fs_watch
@@ -52,11 +52,13 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(path: Path, passage: AllPermitted | None = None, **options: Any) -> AsyncIterator[Watcher]:
+async def watching(
+    path: Path, passage: AllPermitted | None = None, context: RunContext | None = None, **options: Any
+) -> AsyncIterator[Watcher]:
     spec = load().find("fs.watch")
     assert spec is not None
     bound = spec.bind([str(path)], options)
-    with spec.prepare(Host(), RunContext(), bound, passage or AllPermitted()) as prepared:
+    with spec.prepare(Host(), context or RunContext(), bound, passage or AllPermitted()) as prepared:
         source = await asyncio.to_thread(prepared.perform)
         try:
             yield Watcher(source, path)
@@ -177,6 +179,60 @@ async def test_directories_are_bounded(tmp_path: Path, monkeypatch: pytest.Monke
         event, path, is_dir = await watcher.next()
         assert (event, is_dir, path in "abcd") == ("unwatched", True, True)
         assert len(watcher.source._watched) == 2
+
+
+async def test_all_calls_together_watch_a_part_of_what_the_kernel_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else four calls of a script leave none for whatever else runs as root here."""
+    for name in "abcd":
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(fs_watch, "_given", lambda: 6)
+    monkeypatch.setattr(fs_watch, "_together", fs_watch._Together())
+    async with watching(tmp_path / "a"), watching(tmp_path, recursive=True) as watcher:
+        assert (await watcher.next())[0] == "unwatched"
+        assert len(watcher.source._watched) == 6 // fs_watch.PART - 1
+        with pytest.raises(UnavailableError, match="no watch is left"):
+            async with watching(tmp_path / "b"):
+                pass
+    async with watching(tmp_path / "b") as watcher:
+        assert len(watcher.source._watched) == 1
+    assert fs_watch._together.calls == 0
+
+
+async def test_a_run_has_few_open_and_all_runs_have_no_more_than_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel gives a user 128 descriptors: the services of a host could begin to watch nothing any more."""
+    monkeypatch.setattr(fs_watch, "MAX_CALLS", 2 * fs_watch.MAX_CALLS_OF_RUN)
+    contexts = [RunContext() for _ in range(3)]
+    async with AsyncExitStack() as open_ones:
+        for context in contexts[:2]:
+            for _ in range(fs_watch.MAX_CALLS_OF_RUN):
+                await open_ones.enter_async_context(watching(tmp_path, context=context))
+            with pytest.raises(BudgetError, match="a run may have 8 open"):
+                await open_ones.enter_async_context(watching(tmp_path, context=context))
+        with pytest.raises(BudgetError, match="all runs may have 16 open"):
+            await open_ones.enter_async_context(watching(tmp_path, context=contexts[2]))
+    async with watching(tmp_path, context=contexts[2]):
+        assert [context.watches for context in contexts] == [0, 0, 1]
+
+
+async def test_what_a_directory_brings_with_it_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may move one with millions of entries to where they may write, and all were held at once."""
+    monkeypatch.setattr(fs_watch, "MAX_WAITING", 10)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "full").mkdir()
+    for number in range(100):
+        (tmp_path / f"full/{number}").touch()
+    async with watching(tmp_path / "root", recursive=True, events=["created", "deleted"]) as watcher:
+        (tmp_path / "full").rename(tmp_path / "root/full")
+        seen = [await watcher.next()]
+        while seen[-1][0] != "overflow":
+            seen.append(await watcher.next())
+        assert len(seen) <= 12
+        (tmp_path / "root/full/5").unlink()
+        assert await watcher.next() == ("deleted", "full/5", False)
 
 
 async def test_an_overflow_is_told(tmp_path: Path) -> None:
