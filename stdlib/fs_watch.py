@@ -371,7 +371,7 @@ class Watching(AsyncIterator[list[Row]]):
                 for entry in listed(self._tree, directory):
                     is_dir = kind_of(entry) == "directory"
                     if is_new and len(self._rows) >= MAX_WAITING:  # anybody may move one with millions to here
-                        if self._permit.is_over:
+                        if self._tree.is_over:
                             return
                         self._overflow()
                     elif (

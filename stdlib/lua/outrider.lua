@@ -1950,10 +1950,14 @@ function fs.walk(root, depth, one_fs, match, type, min_size, newer, limit, stat)
 --- Events are `created`, `deleted`, `modified`, `written` (closed after writing), `attributes`,
 --- `moved_from` and `moved_to`; by default all. With `recursive` directories below it are watched too, at most
 --- 8192, also new ones; what a new one already holds when its watch begins is given as `created`, perhaps twice. No
---- link is followed.
+--- link is followed. A run may have 8 open at once.
 ---
---- `overflow` says that the kernel dropped events, `unwatched` that a directory below is not watched, `ended`,
---- that `path` itself was moved or removed; that is the last one. What the policy does not permit is left out.
+--- `overflow` says that events were dropped, as they were too many, `unwatched` that a directory below is not
+--- watched, `ended`, that `path` itself was moved or removed; that is the last one. What the policy does not permit
+--- is left out.
+---
+--- Raises:
+---     BudgetError: The run, or all runs together (32), have too many open.
 ---@param path string absolute path
 ---@param events? string[] list of at most 1000 texts, each of at most 20 bytes
 ---@param recursive? boolean boolean

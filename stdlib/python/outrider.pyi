@@ -1854,10 +1854,13 @@ class fs:
         Events are `created`, `deleted`, `modified`, `written` (closed after writing), `attributes`, `moved_from`
         and `moved_to`; by default all. With `recursive` directories below it are watched too, at most 8192, also
         new ones; what a new one already holds when its watch begins is given as `created`, perhaps twice. No link
-        is followed.
+        is followed. A run may have 8 open at once.
 
-        `overflow` says that the kernel dropped events, `unwatched` that a directory below is not watched, `ended`,
-        that `path` itself was moved or removed; that is the last one. What the policy does not permit is left out.
+        `overflow` says that events were dropped, as they were too many, `unwatched` that a directory below is not
+        watched, `ended`, that `path` itself was moved or removed; that is the last one. What the policy does not
+        permit is left out.
+
+        Raises:     BudgetError: The run, or all runs together (32), have too many open.
         """
 
     @staticmethod

@@ -273,7 +273,7 @@ async def test_what_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(fs_watch.inotify, "watch", refuse)
     for path in (tmp_path, Path("/etc/passwd")):
-        with pytest.raises(UnavailableError, match="no watch left"):
+        with pytest.raises(UnavailableError, match="no watch is left"):
             async with watching(path):
                 pass
     assert len(os.listdir("/proc/self/fd")) == before
