@@ -93,7 +93,8 @@ class Admission:
         self.freeze: Freeze | None = _kept_freeze(spool)
 
     async def admit(self, request: RunRequest) -> Admitted:
-        """Return what the run may do. An order to run is spent by this, whether the run begins or not.
+        """Return what the run may do. An order to run is spent by this, whether the run begins or not: whoever calls
+        this writes that down with what comes of it (:meth:`agent.nonces.Nonces.used`), or gives it back.
 
         Raises:
             DeniedError: The host is frozen, or denies the script's language.
@@ -114,6 +115,10 @@ class Admission:
         )
         self._nonces.spend(nonce)
         return Admitted(entry, proved, effective, parameters, nonce, required, tried_of is not None)
+
+    def give_back(self, admitted: Admitted) -> None:
+        """The order is as good as before: of the run that it was for, nothing was written down."""
+        self._nonces.give_back(admitted.nonce)
 
     async def admit_called(self, request: RunRequest, left: Limits) -> Admitted:
         """Return what a script that another one calls may do, at its own tier; ``left`` is what its caller has left.

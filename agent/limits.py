@@ -76,6 +76,7 @@ STREAM_STALL_S: Final = 60.0  # without any sign on a stream before it is given 
 MAX_CONCURRENT_RUNS: Final = 8  # workers at the same time; each may hold 64 MiB. Not measured.
 MAX_WAITING_RUNS: Final = 256  # accepted and waiting for a place; more are refused as busy
 MAX_SPENT_IN_MEMORY: Final = 1000  # nonces of orders, before those that the disk knows are let go. Not measured.
+MAX_OLD_NONCES: Final = 20_000  # of orders, kept however old the clock says they are; 1 MB on disk
 STOP_GRACE_S: Final = 5.0  # given to runs at an orderly stop before they are killed
 SHIP_AT_STOP_S: Final = 2.0  # given to the last records to reach the server at an orderly stop
 CHECKPOINT_RECORDS: Final = 1000  # records between two signed checkpoints

@@ -24,6 +24,7 @@ from agent.consent import Consents
 from agent.live_admission import Opening, Wish, admit
 from agent.logs import LOG
 from agent.nonces import Nonces
+from agent.orders import Nonce
 from agent.recorder import Recorder
 from agent.shares import Shares
 from agent.spool import Spool
@@ -210,7 +211,11 @@ class LiveSessions:
             consented = ""
             if opening.consent is Consent.ASK:
                 asks()
-                consented, opening = await self._consented(opening)
+                try:
+                    consented, opening = await self._consented(opening)
+                except asyncio.CancelledError:  # nobody is told anything, but the order is used up
+                    self._recorder.append([], Nonces.used(opening.nonce))
+                    raise
             return await self._begin(opening, consented)
         finally:
             self._opening.pop(wish.session, None)
@@ -315,12 +320,12 @@ class LiveSessions:
             error = DeniedError(
                 f"this host's owner is asked first: {answer.why}", rule="ceiling.yaml: sessions.consent"
             )
-            self._refuse(wish, error)
+            self._refuse(wish, error, opening.nonce)
             raise error
         try:
             return answer.by, self._judge(wish)
         except OutriderError as error:
-            self._refuse(wish, error)
+            self._refuse(wish, error, opening.nonce)
             raise
 
     async def _begin(self, opening: Opening, consented: str) -> LiveSession:
@@ -329,8 +334,7 @@ class LiveSessions:
         statements = [
             rows.open_run(_KEPT_AS + wish.session, encode({"session": about, "principal": wish.principal}), now_us)
         ]
-        if opening.nonce is not None:
-            statements.append(rows.use_nonce(opening.nonce.text, opening.nonce.expires_us))
+        statements += Nonces.used(opening.nonce)
         record = {
             "kind": "session.open", "session": wish.session, "principal": wish.principal, "outcome": "ok",
             "data": about | {
@@ -338,7 +342,12 @@ class LiveSessions:
                 **({"consented": consented} if consented else {}),
             },
         }  # fmt: skip
-        await self._recorder.commit([record], statements)
+        try:
+            durable = self._recorder.begin([record], statements)
+        except OutriderError:  # nothing is on its way to the disk: as if never asked
+            self._nonces.give_back(opening.nonce)
+            raise
+        await durable
         session = self._made(opening)
         self._open[session.id] = session
         try:  # it went to the disk meanwhile
@@ -432,16 +441,17 @@ class LiveSessions:
         except OutriderError as error:  # still open on disk: the next start tells its end
             LOG.error("the end of session %s could not be recorded: %s", session.id, error)
 
-    def _refuse(self, wish: Wish, error: OutriderError) -> None:
+    def _refuse(self, wish: Wish, error: OutriderError, spent: Nonce | None = None) -> None:
         LOG.warning("session %s refused: %s", wish.session, error)
-        self._recorder.record(
-            kind="refusal", session=wish.session, principal=wish.principal, verdict="deny",
-            rule=getattr(error, "rule", ""), outcome=error.code,
-            data={
+        record = {
+            "kind": "refusal", "session": wish.session, "principal": wish.principal, "verdict": "deny",
+            "rule": getattr(error, "rule", ""), "outcome": error.code,
+            "data": {
                 "reason": getattr(error, "reason", error.code), "message": str(error)[:_MAX_TOLD_CHARS],
                 "session": wish.kind,
             },
-        )  # fmt: skip
+        }  # fmt: skip
+        self._recorder.append([record], Nonces.used(spent))
 
 
 def about_session(opening: Opening) -> dict[str, Any]:

@@ -157,7 +157,7 @@ def _ground(state: StateDir, config: AgentConfig, clock: Clock, ears: Ears) -> G
     spool = Spool.open(state.spool, max_bytes=config.settings.spool_max_bytes, on_broken=ears.spool_broke)
     recorder = Recorder(spool, clock, agent_id=config.agent_id, key=key)
     return Ground(
-        state, config, clock, key, sealing_key, secrets, trust, spool, recorder, Nonces(spool, clock), calls
+        state, config, clock, key, sealing_key, secrets, trust, spool, recorder, Nonces(spool), calls
     )  # fmt: skip
 
 

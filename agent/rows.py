@@ -10,6 +10,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from agent import limits
+
 FORMAT: Final = 1  # PRAGMA user_version of the tables below
 
 SCHEMA: Final = (
@@ -146,13 +148,20 @@ def trim_records(through: int, before_us: int, at_most: int) -> Statement:
     )
 
 
+_FORGET_NONCES: Final = (
+    "DELETE FROM nonces WHERE (SELECT count(*) FROM nonces) > ?"  # constant: where it is false, nothing is sorted
+    " AND expires_us < min(?, (SELECT expires_us FROM nonces ORDER BY expires_us DESC LIMIT 1 OFFSET ? - 1))"
+)
+
+
 def forget(marks_before_us: int, runs_before_us: int) -> tuple[Statement, ...]:
     """Drop what is too old to matter: decided fire times, ended runs, and nonces that expired as long ago as the marks.
 
-    A nonce outlives its order by that much, so that a clock that was wrong for a day does not make an order good twice.
+    A nonce outlives its order by that much, and the newest ``limits.MAX_OLD_NONCES`` are kept whatever the clock says,
+    so that one that was wrong for however long does not make an order good twice.
     """
     return (
         Statement("DELETE FROM fires WHERE fire_us < ? AND state <> 'queued'", (marks_before_us,)),
         Statement("DELETE FROM runs WHERE ended_us < ?", (runs_before_us,)),
-        Statement("DELETE FROM nonces WHERE expires_us < ?", (marks_before_us,)),
+        Statement(_FORGET_NONCES, (limits.MAX_OLD_NONCES, marks_before_us, limits.MAX_OLD_NONCES)),
     )

@@ -19,6 +19,7 @@ from agent.admission import Admission, Admitted
 from agent.clock import Clock
 from agent.live import lost_record
 from agent.logs import LOG
+from agent.nonces import Nonces
 from agent.recorder import Recorder
 from agent.results import About, Ending, end_data
 from agent.rows import FireState, Statement
@@ -174,7 +175,7 @@ class Sessions:
             active.accepted.set_exception(UnavailableError(active.stopped or "the agent is stopping"))
 
     async def _serve(self, active: Active) -> None:
-        request = active.request
+        request, admitted = active.request, None
         try:
             if self._is_closing:
                 raise UnavailableError("the agent is stopping")
@@ -184,18 +185,22 @@ class Sessions:
             if active.stopped is not None:
                 raise DeniedError(f"stopped before it began: {active.stopped}", rule="run.cancel")
         except OutriderError as error:
-            self._refuse(active, error)
+            self._refuse(active, error, admitted)
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must be on record as well, in full only in our log
             LOG.exception("run %s could not be decided about", request.run_id)
-            self._refuse(active, InternalError("the agent failed; its log says why", detail=repr(error)))
+            self._refuse(active, InternalError("the agent failed; its log says why", detail=repr(error)), admitted)
             return
         about = _about(request, admitted)
         self._end(active, about, await self._run(active, self._begin(active, admitted, about)))
 
-    def _refuse(self, active: Active, error: OutriderError) -> None:
-        """Record a refusal, and with it that its fire time will not run; raises what could not be recorded."""
+    def _refuse(self, active: Active, error: OutriderError, admitted: Admitted | None) -> None:
+        """Record a refusal, and with it that its fire time will not run, and that its order was spent if it was.
+
+        Raises what could not be recorded.
+        """
         request = active.request
+        changes = [*_settled(request, FireState.SKIPPED), *Nonces.used(None if admitted is None else admitted.nonce)]
         LOG.warning("run %s refused: %s", request.run_id, error)
         record = {
             "kind": "refusal",
@@ -214,7 +219,7 @@ class Sessions:
             },
         }
         try:
-            self._recorder.append([record], _settled(request, FireState.SKIPPED), is_urgent=True)
+            self._recorder.append([record], changes, is_urgent=True)
         except OutriderError as unrecorded:
             _fail(active, unrecorded)
             raise
@@ -236,11 +241,11 @@ class Sessions:
         }
         statements = [rows.open_run(request.run_id, encode(asdict(about)), now_us)]
         statements += _settled(request, FireState.STARTED)
-        if admitted.nonce is not None:
-            statements.append(rows.use_nonce(admitted.nonce.text, admitted.nonce.expires_us))
+        statements += Nonces.used(admitted.nonce)
         try:
             durable = self._recorder.begin([record], statements)
         except OutriderError as error:  # nothing is on its way to the disk: as if never asked
+            self._admission.give_back(admitted)
             _fail(active, error)
             raise
         durable.add_done_callback(lambda done: _begun(active, done))  # here: the task may be cancelled before its start

@@ -57,7 +57,7 @@ class Post:
         self.resolver = Resolver()
         self.live = LiveSessions(
             AGENT, trust=premises.trust, freeze=lambda: None, table=load_catalogue(), recorder=premises.recorder,
-            spool=premises.spool, nonces=Nonces(premises.spool, premises.clock), clock=premises.clock,
+            spool=premises.spool, nonces=Nonces(premises.spool), clock=premises.clock,
             host=Host(getaddrinfo=self.resolver),
             acts={"forward": serve_forward, "listen": serve_listen, "accept": serve_accept},
             consents=Consents(premises.trust.ceiling, premises.recorder, premises.clock),

@@ -46,7 +46,7 @@ class Floor:
         self.live = LiveSessions(
             AGENT, trust=premises.trust, freeze=lambda: self.freeze, table=load_catalogue(),
             recorder=premises.recorder, spool=premises.spool,
-            nonces=Nonces(premises.spool, premises.clock), clock=premises.clock, host=Host(),
+            nonces=Nonces(premises.spool), clock=premises.clock, host=Host(),
             acts={"call": serve_call, "wait": self.wait},
             consents=self.consents,
         )  # fmt: skip
@@ -270,6 +270,46 @@ async def test_a_no_opens_nothing_and_is_on_record(floor: Floor) -> None:
     refusal = (await floor.premises.records("refusal"))[-1]
     assert (refusal.session, refusal.rule) == ("s_1", "ceiling.yaml: sessions.consent")
     assert not floor.live.open_sessions
+
+
+async def test_an_order_that_the_owner_said_no_to_is_not_good_after_the_next_start(floor: Floor) -> None:
+    """He was asked once. Who has the order has the agent begin anew, and asks him again when he expects something."""
+    signed = order(floor.premises.world, nonce="asked once")
+    opening, question = await asked_to_open(floor, order=signed)
+    floor.consents.answer(question.id, granted=False, by="root", channel=OWNER)
+    with pytest.raises(DeniedError, match="said no"):
+        await opening
+    await floor.premises.recorder.commit([])
+    floor.open()  # a new process knows what is on disk
+    with pytest.raises(TrustError, match="used already"):
+        await floor.live.open(replace(WISH, order=signed, session="s_2"))
+
+
+async def test_an_opening_that_is_cancelled_while_the_owner_is_asked_used_its_order_up(floor: Floor) -> None:
+    signed = order(floor.premises.world, nonce="asked once")
+    opening, _ = await asked_to_open(floor, order=signed)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await floor.premises.recorder.commit([])
+    floor.open()
+    with pytest.raises(TrustError, match="used already"):
+        await floor.live.open(replace(WISH, order=signed, session="s_2"))
+
+
+async def test_an_order_is_as_good_as_before_if_the_beginning_left_no_trace(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed = order(floor.premises.world, nonce="the disk was full")
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise UnavailableError("the spool cannot be written")
+
+    monkeypatch.setattr(floor.premises.recorder, "begin", refuse)
+    with pytest.raises(UnavailableError):
+        await floor.live.open(replace(WISH, order=signed))
+    monkeypatch.undo()
+    await floor.live.open(replace(WISH, order=signed))
 
 
 async def test_what_was_true_when_it_was_asked_must_be_true_when_it_opens(floor: Floor) -> None:

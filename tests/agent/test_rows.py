@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import rows
+from agent import limits, rows
 from agent.rows import FireState, Statement
 
 
@@ -55,7 +55,10 @@ def test_trimming_keeps_what_proves_the_chain(database: sqlite3.Connection) -> N
     assert [row[0] for row in database.execute("SELECT sequence FROM records")] == [6, 7, 8, 9, 10]
 
 
-def test_what_is_old_is_forgotten_and_what_is_open_is_not(database: sqlite3.Connection) -> None:
+def test_what_is_old_is_forgotten_and_what_is_open_is_not(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_OLD_NONCES", 0)
     for statement in (
         rows.open_run("open", b"", 1), rows.open_run("ended", b"", 1), rows.close_run("ended", 5),
         rows.mark_fire("s", 1, FireState.STARTED), rows.mark_fire("s", 2, FireState.QUEUED), rows.use_nonce("n", 5),
@@ -67,3 +70,29 @@ def test_what_is_old_is_forgotten_and_what_is_open_is_not(database: sqlite3.Conn
     assert database.execute("SELECT run FROM runs").fetchall() == [("open",)]
     assert database.execute("SELECT fire_us FROM fires").fetchall() == [(2,)]
     assert database.execute("SELECT nonce FROM nonces").fetchall() == [("expired a while ago",)]
+
+
+def test_used_orders_are_kept_whatever_the_clock_says_as_long_as_they_are_few(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is years ahead for a day must make no order good twice; the newest are what it could."""
+    monkeypatch.setattr(limits, "MAX_OLD_NONCES", 3)
+    for number in range(3):
+        database.execute(*rows.use_nonce(f"n{number}", number))
+    years = 10**15
+    for statement in rows.forget(marks_before_us=years, runs_before_us=years):
+        database.execute(*statement)
+    assert database.execute("SELECT count(*) FROM nonces").fetchone() == (3,)
+    for number in range(3, 9):
+        database.execute(*rows.use_nonce(f"n{number}", number))
+    for statement in rows.forget(marks_before_us=years, runs_before_us=years):
+        database.execute(*statement)
+    assert database.execute("SELECT nonce FROM nonces ORDER BY nonce").fetchall() == [
+        ("n5",),
+        ("n6",),
+        ("n7",),
+        ("n8",),
+    ]
+    for statement in rows.forget(marks_before_us=0, runs_before_us=0):
+        database.execute(*statement)
+    assert database.execute("SELECT count(*) FROM nonces").fetchone() == (4,)

@@ -64,7 +64,7 @@ class Works:
             lambda entry, given: premises.trust.with_approvals(entry, given, premises.now()),
         )
         self.bundles.fetch = self.repository.fetch
-        self.nonces = Nonces(premises.spool, premises.clock)
+        self.nonces = Nonces(premises.spool)
         self.admission = Admission(
             AGENT, trust=premises.trust, bundles=self.bundles, confinement=self.confinement, spool=premises.spool,
             nonces=self.nonces, recorder=premises.recorder, clock=premises.clock,
