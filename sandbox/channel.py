@@ -411,12 +411,17 @@ def value_body(value: Any) -> bytes:
 
 
 def handle_body(number: int, kind: str, fields: Mapping[str, Any]) -> bytes:
-    """Return the encoded answer that gives a handle.
+    """Return the encoded answer that gives a handle; texts of ``fields`` as in :func:`value_body`.
 
     Raises:
         TooLargeError: The fields fit no frame.
     """
-    return encode([HANDLE, [number, kind, dict(fields)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    try:
+        return encode([HANDLE, [number, kind, dict(fields)]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+    except TooLargeError:
+        raise
+    except ProtocolError:
+        return encode([HANDLE, [number, kind, _with_bytes(dict(fields))]], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
 def check_raw(data: bytes) -> None:
@@ -471,6 +476,17 @@ def _with_bytes(value: Any) -> Any:
 def escaped(text: str) -> str:
     """Return ``text`` with what UTF-8 cannot hold, as in the name of a file, written as ``\\udcff``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def recordable(value: Any) -> Any:
+    """Return a copy of a bounded value in which each text is one that a record can hold, as of :func:`escaped`."""
+    if type(value) is str:
+        return escaped(value)
+    if type(value) is list:
+        return [recordable(item) for item in value]
+    if type(value) is dict:
+        return {escaped(key): recordable(item) for key, item in value.items()}
+    return value
 
 
 def _is_utf8(text: str) -> bool:

@@ -55,7 +55,7 @@ from sandbox.attempts import (
     proof,
 )
 from sandbox.budget import CALL_RATE, CALLS, OPEN_FILES, PROCESSES, Budget
-from sandbox.channel import escaped
+from sandbox.channel import escaped, recordable
 from sandbox.held import Held, Holder
 from sandbox.parties import (
     Asker,
@@ -305,7 +305,7 @@ class Gate:
         finally:
             self.budget.release(held.budget)
             data = {"kind": held.kind, "items": held.items, **held.summary()}
-            fields = {"arguments": {}, "verdict": "", "rule": "", "data": self.redactor.plain(data)}
+            fields = {"arguments": {}, "verdict": "", "rule": "", "data": recordable(self.redactor.plain(data))}
             duration_us = (self._clock_ns() - held.started_ns) // 1000
             self._recorder.record(**self._names(held.call, "call.end", outcome, duration_us, held.size_bytes), **fields)
 

@@ -17,6 +17,7 @@ from policies.load import builtin
 from policies.model import Facts, Policy
 from protocol.columns import Columns
 from protocol.errors import ArgumentError, DeniedError
+from protocol.ledger import Chain, bound_arguments
 from protocol.tiers import Tier
 from sandbox.budget import Budget
 from sandbox.gate import Gate
@@ -37,19 +38,22 @@ COMMANDS = {"df": ("/usr/bin/df",)}  # as a manifest would declare it
 
 
 class Kept:
-    """A recorder that keeps what it is told."""
+    """A recorder that keeps what it is told, if it can stand in the agent's ledger."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self._chain = Chain()
 
     def check_room(self) -> None:
         """There is always room."""
 
     def record(self, **fields: Any) -> None:
+        arguments = bound_arguments(fields.get("arguments") or {})
+        self._chain.append(**fields | {"arguments": arguments, "time_us": 1, "mono_us": 1})
         self.records.append(fields)
 
     async def intend(self, **fields: Any) -> None:
-        self.records.append(fields)
+        self.record(**fields)
 
 
 def gate(

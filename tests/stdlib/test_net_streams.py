@@ -260,6 +260,21 @@ async def test_a_unix_socket_is_connected_once_it_has_a_place(tmp_path: Path) ->
     assert await asyncio.to_thread(VISITS.wait, 60)
 
 
+async def test_a_name_that_is_no_text_hides_no_end_from_the_record(tmp_path: Path, sandbox: Sandbox) -> None:
+    """What went through a connection stands in the record of its end, which was lost where its path is no UTF-8."""
+    kept, path = Kept(), f"{tmp_path}/s\udcff"
+    server = await asyncio.start_unix_server(echo, path)
+    (tmp_path / "link").symlink_to(path)
+    source = 'local c = net.unix(param("path"))\nc:write("hello")\nreturn {c:read(), c.path}'
+    async with server:
+        outcome = await run(sandbox, "lua", source, kept, path=f"{tmp_path}/link")
+    assert (outcome.reason, outcome.result) == (None, ["hello", path.encode("utf-8", "surrogateescape")])
+    (end,) = [record for record in kept.records if record["kind"] == "call.end"]
+    assert end["data"] == {
+        "kind": "connection", "items": 0, "path": f"{tmp_path}/s\\udcff", "sent": 5, "received": 5,
+    }  # fmt: skip
+
+
 async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
     path = tmp_path / "s.sock"
     server = await asyncio.start_unix_server(echo, str(path))
