@@ -26,6 +26,7 @@ from server.services.editing import Editing
 from server.services.open_pipes import OpenPipes
 from server.signals import Bell, Endings
 from server.store.database import Database
+from server.under_way import UnderWay
 from server.views import Views
 from server.waiting import Waiting
 
@@ -53,6 +54,7 @@ class Core:
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
     refused: Refused = field(default_factory=Refused)
+    under_way: UnderWay = field(default_factory=UnderWay)  # requests of people, counted where they come in
     unproved: Waiting = field(default_factory=Waiting)  # connections of agents that have not proved a key yet
     coming: Waiting = field(default_factory=Waiting)  # of people to terminals, who have not said as what
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way
@@ -100,5 +102,5 @@ class Core:
             ConflictError: There is none yet, so no signature can be judged.
         """
         if self.trusted is None or self.trusted.current is None:
-            raise ConflictError("the server has no roster yet (outrider roster sign, then roster put)")
+            raise ConflictError("the server has no roster yet (outrider roster sign, then outrider roster push)")
         return self.trusted.current

@@ -8,6 +8,7 @@ that was refused, for ever. None of that needs a token. Here:
   ``limits.HEAD_TIMEOUT_S``;
 - connections on which nobody is known are bounded for each address and in all, and the oldest goes
   (:mod:`server.strangers`);
+- connections of one person on which nothing is asked are bounded likewise; what is asked the door counts;
 - at most ``limits.MAX_PIPELINED`` requests of a connection wait behind the one that is answered;
 - a connection on which nothing is asked, or that goes on sending what nobody reads, ends in the same time;
 - a stranger who does not read what they are answered, and a connection that is closed with something unread, end after
@@ -174,6 +175,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer was sent, though not read, in full."""
+        caller = None if self._answered is None else self._answered.scope["state"].get("caller")
+        if caller is not None and not self.transport.is_closing():  # first: what waits behind it is begun at once
+            self._strangers.resting.add(self, caller.principal)
         super().on_response_complete()
         if self.transport.is_closing():
             self._abort_later()
@@ -196,12 +200,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._answered = cycle
+        self._strangers.resting.forget(self)
         _equip(cycle)
         super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever is answered, and nobody else of those who waited."""
         self._strangers.forget(self)
+        self._strangers.resting.forget(self)
         self._wait_no_more()
         self._abort_no_more()
         self.pipeline.clear()

@@ -27,10 +27,42 @@ class Connection(Protocol):
         """Let it go."""
 
 
+class Resting:
+    """Connections of people who are known, on which nothing is asked now: so many of each, and the oldest goes."""
+
+    def __init__(self) -> None:
+        self._of: dict[Hashable, dict[Connection, None]] = {}  # by person, oldest first
+        self._whose: dict[Connection, Hashable] = {}
+
+    def __len__(self) -> int:
+        return len(self._whose)
+
+    def add(self, connection: Connection, whose: Hashable) -> None:
+        """What was asked on one is answered."""
+        self.forget(connection)
+        theirs = self._of.setdefault(whose, {})
+        theirs[connection] = None
+        self._whose[connection] = whose
+        if len(theirs) > limits.MAX_RESTING_OF_ONE:
+            oldest = next(iter(theirs))
+            self.forget(oldest)
+            oldest.end()
+
+    def forget(self, connection: Connection) -> None:
+        """Something is asked on one, or it is over."""
+        whose = self._whose.pop(connection, None)
+        if whose is not None:
+            theirs = self._of[whose]
+            del theirs[connection]
+            if not theirs:
+                del self._of[whose]
+
+
 class Strangers:
     """Those of one server."""
 
     def __init__(self) -> None:
+        self.resting = Resting()  # who is no stranger any more
         self._all: dict[Connection, Hashable] = {}  # oldest first, each with where it is from
         self._of: dict[Hashable, dict[Connection, None]] = {}
 

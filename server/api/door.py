@@ -1,6 +1,6 @@
 """What every request passes before a handler sees it, as one layer around the application.
 
-    request id -> who asks -> size of the body -> handler -> metrics and log
+    request id -> who asks, and how often at once -> size of the body -> handler -> metrics and log
 
 A caller without a valid token reads nothing and makes us read nothing: the body of a refused request is not touched.
 A body is parsed in one piece while nothing else goes on, before a handler asks whether the caller may do it. So only
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocol.errors import OutriderError, TooLargeError, UnauthenticatedError
 from server import access, limits
-from server.access import ADMIN, PUBLISH, SESSION
+from server.access import ADMIN, PUBLISH, SESSION, Caller
 from server.api.problems import problem
 from server.core import Core
 
@@ -78,12 +78,15 @@ class Door:
             await problem(error, request_id)(scope, receive, send)
         finally:
             self._measure(scope, status, time.perf_counter() - began, request_id)
+            if "caller" in state:
+                self._core.under_way.leave(state["caller"].principal)
 
     async def _admit(self, scope: Scope) -> None:
         """Note who asks.
 
         Raises:
             UnauthenticatedError: Nobody who has a valid token.
+            RateError: Somebody of whom too many requests are under way.
         """
         path: str = scope["path"]
         if path in _OPEN or not (path.startswith("/api/") or path == "/metrics"):
@@ -95,7 +98,7 @@ class Door:
         if scheme.lower() != "bearer" or not text:
             raise UnauthenticatedError("this needs a token (Authorization: Bearer ...)")
         # Microseconds by an index; a thread would cost more than the look.
-        scope["state"]["caller"] = self._core.database.read_now(lambda found: access.find(found, text.strip()))
+        enter(self._core, scope, self._core.database.read_now(lambda found: access.find(found, text.strip())))
 
     def _most(self, scope: Scope) -> tuple[int, int | None]:
         """Return how many bytes, and values, a body may have: a blob goes to the disk as it comes, a push to git."""
@@ -121,6 +124,16 @@ class Door:
             "request", method=known, path=scope["path"][:200], status=status, ms=round(elapsed_s * 1000, 2),
             request_id=request_id, principal=caller.principal if caller is not None else None,
         )  # fmt: skip
+
+
+def enter(core: Core, scope: Scope, caller: Caller) -> None:
+    """Note who asks, once it is proved; the door counts the request as theirs until it is over.
+
+    Raises:
+        RateError: Too many of theirs are under way.
+    """
+    core.under_way.enter(caller.principal)
+    scope["state"]["caller"] = caller
 
 
 def _declared_bytes(scope: Scope) -> int:

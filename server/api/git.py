@@ -29,6 +29,7 @@ from protocol.errors import ArgumentError, NotFoundError, TooLargeError, Unauthe
 from server import access, git_program, push_lines, views
 from server.access import READ
 from server.api import push
+from server.api.door import enter
 from server.core import Core
 from server.repository import Repository
 from server.services.visibility import Viewer
@@ -133,7 +134,7 @@ async def _folder(request: Request, core: Core, *, needs_token: bool = False, is
         view = "public"
     else:
         caller = core.database.read_now(lambda connection: access.find(connection, text))
-        request.state.caller = caller
+        enter(core, request.scope, caller)
         caller.require(READ)
         viewer = Viewer.of(caller)
         if viewer.sees_all:

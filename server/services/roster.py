@@ -29,7 +29,7 @@ def view(core: Core) -> dict[str, Any]:
         NotFoundError: There is none yet.
     """
     if core.trusted is None or core.trusted.envelope is None:
-        raise NotFoundError("the server has no roster yet (outrider roster sign, then outrider roster put)")
+        raise NotFoundError("the server has no roster yet (outrider roster sign, then outrider roster push)")
     return {"version": core.roster.version, "envelope": json.loads(core.trusted.envelope.to_json())}
 
 

@@ -129,6 +129,66 @@ async def test_so_many_connections_of_one_address_and_the_oldest_goes(
         await known.reader.readuntil(b"HTTP/1.1 200 OK\r\n")
 
 
+def asking(server: Headquarters, path: str, role: str = "admin") -> bytes:
+    token = server.authorization(role)["Authorization"]
+    return f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
+
+
+async def test_so_many_requests_of_one_person_at_once(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token that may look could follow records on as many connections as the server may have open."""
+    monkeypatch.setattr(limits, "MAX_REQUESTS_OF_ONE", 3)
+    following = asking(server, "/records/tail", "auditor")
+    async with AsyncExitStack() as there:
+        held = [await there.enter_async_context(http.open(following)) for _ in range(3)]
+        for each in held:
+            assert await each.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+        async with http.open(following) as one_more:
+            told = await one_more.reader.readuntil(b'"}')
+        assert told.startswith(b"HTTP/1.1 429 ")
+        assert b"3 requests of auditor are under way" in told
+        async with http.open(asking(server, "/me")) as somebody_else:
+            assert await somebody_else.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+    async with asyncio.timeout(DEADLINE_S):
+        while not await _is_let_in(http, asking(server, "/me", "auditor")):
+            pass
+
+
+async def _is_let_in(http: Served, asked: bytes) -> bool:
+    async with http.open(asked) as told:
+        return (await told.reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_clone_is_a_request_of_somebody_too(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_REQUESTS_OF_ONE", 1)
+    slow = asking(server, "", "auditor").replace(b"GET /api/v1", b"POST /git/scripts.git/git-upload-pack")
+    typed = b"Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 9\r\n"
+    async with http.open(slow[:-2] + typed + b"\r\n"):
+        async with asyncio.timeout(DEADLINE_S):
+            while await _is_let_in(http, asking(server, "/me", "auditor")):
+                pass
+        assert await _is_let_in(http, asking(server, "/me"))
+
+
+async def test_so_many_connections_of_one_person_on_which_nothing_is_asked(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_RESTING_OF_ONE", 2)
+    monkeypatch.setattr(limits, "MAX_STRANGERS_OF_ONE", 2)
+    async with AsyncExitStack() as there:
+        held = []
+        for _ in range(5):
+            held.append(await there.enter_async_context(http.open(asking(server, "/me", "auditor"))))
+            assert await held[-1].reader.readuntil(b"}") != b""
+        for each in held[:3]:
+            assert await each.all() == b"", "it made way"
+        held[-1].writer.write(asking(server, "/me", "auditor"))
+        assert (await held[-1].reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_so_many_of_one_person_that_have_not_said_what_they_want_to_see(
     http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from server import limits
-from server.strangers import Strangers
+from server.strangers import Resting, Strangers
 
 
 @dataclass(eq=False)
@@ -86,3 +86,18 @@ def test_whose_an_address_is(one: str, another: str, are_one: bool) -> None:
     (first,) = come(strangers, one)
     come(strangers, *[another] * 3)
     assert first.is_over is are_one
+
+
+def test_of_one_person_so_many_rest_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_RESTING_OF_ONE", 2)
+    resting = Resting()
+    first, second, third, other = (Seen() for _ in range(4))
+    resting.add(other, "ann")
+    for each in (first, second):
+        resting.add(each, "mia")
+    resting.add(first, "mia")  # it was used meanwhile, so another one is the oldest
+    resting.add(third, "mia")
+    assert [each.is_over for each in (first, second, third, other)] == [False, True, False, False]
+    for each in (first, second, third, other):
+        resting.forget(each)
+    assert len(resting) == 0
