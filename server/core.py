@@ -13,6 +13,7 @@ from protocol.errors import ConflictError
 from protocol.proofs import Proofs
 from protocol.roster import Roster, TrustedRoster
 from protocol.signing import PrivateKey
+from server import limits
 from server.blobs import BlobFiles
 from server.config import Config
 from server.endpoint.links import Links
@@ -54,7 +55,10 @@ class Core:
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
     refused: Refused = field(default_factory=Refused)
-    under_way: UnderWay = field(default_factory=UnderWay)  # requests of people, counted where they come in
+    under_way: UnderWay = field(default_factory=lambda: UnderWay("requests", lambda: limits.MAX_REQUESTS_OF_ONE))
+    followed: UnderWay = field(
+        default_factory=lambda: UnderWay("streams of records", lambda: limits.MAX_FOLLOWED_OF_ONE)
+    )
     unproved: Waiting = field(default_factory=Waiting)  # connections of agents that have not proved a key yet
     coming: Waiting = field(default_factory=Waiting)  # of people to terminals, who have not said as what
     repeats: dict[str, Any] = field(default_factory=dict)  # requests with an Idempotency-Key that are under way

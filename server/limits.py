@@ -12,6 +12,7 @@ MAX_UNREAD_BYTES = 4 << 20  # of answers to pings; all else that is sent waits u
 MAX_STRANGERS_OF_ONE = 1_024  # connections from one address without a token yet; 1,000 hosts behind one come at once
 MAX_STRANGERS = 8_192  # and from all; each holds a descriptor, and up to MAX_HEAD_BYTES
 MAX_REQUESTS_OF_ONE = 512  # of one person that are answered at once; each may be a stream that is followed for days
+MAX_FOLLOWED_OF_ONE = 16  # streams of records of one person; each looks for what is new with every record that comes
 MAX_RESTING_OF_ONE = 512  # connections of one person on which nothing is asked now; clients keep some for the next
 MAX_PIPELINED = 64  # requests of one connection behind the one that is answered; each holds a head and a piece of body
 MAX_PAGE = 500  # items of one page

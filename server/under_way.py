@@ -1,34 +1,57 @@
-"""Requests that are being answered, counted for each person: streams that go on, waits, answers that nobody reads.
+"""What is under way for each person, counted: requests that are answered, and streams of records that are followed.
 
-Each holds a descriptor and some hundred kilobytes for as long as who asked likes. So a token that opens no more than
-looking could use up what the server may have open, and then no host and nobody else comes in. No I/O.
+Each holds a descriptor and some hundred kilobytes for as long as who asked likes, and whoever follows is looked for
+with every record that comes. So a token that opens no more than looking could use up what the server may have open,
+and then no host and nobody else comes in, or have it do nothing but look. No I/O.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from protocol.errors import RateError
-from server import limits
 
 
 class UnderWay:
-    """Those of one server."""
+    """One kind of it, on one server.
 
-    def __init__(self) -> None:
+    Args:
+        what: In the plural.
+        most: Tells how many of one person there may be at once, 1 or more.
+    """
+
+    def __init__(self, what: str, most: Callable[[], int]) -> None:
+        self._what = what
+        self._most = most
         self._of: dict[str, int] = {}  # by principal
 
-    def enter(self, principal: str) -> None:
-        """One more of a person's begins.
+    def require_room(self, principal: str) -> None:
+        """Return if one more of a person's may begin.
 
         Raises:
-            RateError: They have as many as they may; nothing is counted then.
+            RateError: They have as many as they may.
         """
         count = self._of.get(principal, 0)
-        if count >= limits.MAX_REQUESTS_OF_ONE:
-            raise RateError(f"{count} requests of {principal} are under way; end some of them, such as record tail")
-        self._of[principal] = count + 1
+        if count >= self._most():
+            raise RateError(f"{count} {self._what} of {principal} are under way; end some of them, such as record tail")
+
+    def enter(self, principal: str) -> None:
+        """One more of a person's begins; raises as :meth:`require_room`, and nothing is counted then."""
+        self.require_room(principal)
+        self._of[principal] = self._of.get(principal, 0) + 1
 
     def leave(self, principal: str) -> None:
         """One of theirs is over."""
         count = self._of.pop(principal) - 1
         if count:
             self._of[principal] = count
+
+    @contextmanager
+    def held(self, principal: str) -> Iterator[None]:
+        """Count one while what is inside goes on; raises as :meth:`require_room`."""
+        self.enter(principal)
+        try:
+            yield
+        finally:
+            self.leave(principal)

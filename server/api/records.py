@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ from fastapi import APIRouter, Path, Query, Request
 from sqlalchemy import Connection, select
 from starlette.responses import StreamingResponse
 
-from protocol.errors import UnavailableError
+from protocol.errors import RateError, UnavailableError
 from protocol.limits import MAX_SEQUENCE
 from server import clock, limits
 from server.access import Caller
@@ -58,6 +59,7 @@ async def ls(
 @router.get("/tail", response_class=StreamingResponse)
 async def tail(request: Request, core: CoreOf, caller: RecordReader, agent: str | None = None) -> StreamingResponse:
     """Follow the records as server-sent events; ``Last-Event-ID`` goes on where a stream broke off."""
+    core.followed.require_room(caller.principal)
 
     def begin(connection: Connection) -> tuple[str | None, int]:
         ledger = None if agent is None else records.ledger_of(connection, agent)
@@ -66,10 +68,17 @@ async def tail(request: Request, core: CoreOf, caller: RecordReader, agent: str 
 
     ledger, position = await core.database.read(begin)
     headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(_follow(core, caller, ledger, position), media_type="text/event-stream", headers=headers)
+    return StreamingResponse(_counted(core, caller, ledger, position), media_type="text/event-stream", headers=headers)
 
 
-async def _follow(core: Core, caller: Caller, ledger: str | None, position: int) -> AsyncIterator[str]:
+async def _counted(core: Core, caller: Caller, ledger: str | None, position: int) -> AsyncIterator[str]:
+    with suppress(RateError), core.followed.held(caller.principal):  # there was room a moment ago
+        async with aclosing(_follow(core, caller, ledger, position)) as coming:
+            async for piece in coming:
+                yield piece
+
+
+async def _follow(core: Core, caller: Caller, ledger: str | None, position: int) -> AsyncGenerator[str, None]:
     yield ": following\n\n"
     while not core.is_ending.is_set():
         tickets = core.records_arrived.ticket(), core.access_changed.ticket(), core.is_ending

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 from starlette.responses import StreamingResponse
 
+from protocol.errors import RateError
 from server import limits
 from server.access import SESSION, Caller
 from server.api.asking import CoreOf, RecordReader, Supporter, about
@@ -44,11 +46,19 @@ async def events(request: Request, core: CoreOf, caller: RecordReader, identity:
             return row, records.newest_position(connection)
         return row, records.beginning_of(connection, row.agent, identity)
 
+    core.followed.require_room(caller.principal)
     row, position = await core.database.read(begin)
-    return streamed(_follow(core, caller, row.agent, identity, position), "text/event-stream")
+    return streamed(_counted(core, caller, row.agent, identity, position), "text/event-stream")
 
 
-async def _follow(core: Core, caller: Caller, agent: str, session: str, position: int) -> AsyncIterator[str]:
+async def _counted(core: Core, caller: Caller, agent: str, session: str, position: int) -> AsyncIterator[str]:
+    with suppress(RateError), core.followed.held(caller.principal):  # there was room a moment ago
+        async with aclosing(_follow(core, caller, agent, session, position)) as coming:
+            async for piece in coming:
+                yield piece
+
+
+async def _follow(core: Core, caller: Caller, agent: str, session: str, position: int) -> AsyncGenerator[str, None]:
     yield ": following\n\n"
     shows_text, edited = caller.may(SESSION), 0
     while not core.is_ending.is_set():

@@ -134,11 +134,14 @@ def asking(server: Headquarters, path: str, role: str = "admin") -> bytes:
     return f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode()
 
 
+@pytest.mark.parametrize(
+    ("bound", "what"), [("MAX_REQUESTS_OF_ONE", "requests"), ("MAX_FOLLOWED_OF_ONE", "streams of records")]
+)
 async def test_so_many_requests_of_one_person_at_once(
-    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch, bound: str, what: str
 ) -> None:
     """A token that may look could follow records on as many connections as the server may have open."""
-    monkeypatch.setattr(limits, "MAX_REQUESTS_OF_ONE", 3)
+    monkeypatch.setattr(limits, bound, 3)
     following = asking(server, "/records/tail", "auditor")
     async with AsyncExitStack() as there:
         held = [await there.enter_async_context(http.open(following)) for _ in range(3)]
@@ -147,11 +150,11 @@ async def test_so_many_requests_of_one_person_at_once(
         async with http.open(following) as one_more:
             told = await one_more.reader.readuntil(b'"}')
         assert told.startswith(b"HTTP/1.1 429 ")
-        assert b"3 requests of auditor are under way" in told
+        assert f"3 {what} of auditor are under way".encode() in told
         async with http.open(asking(server, "/me")) as somebody_else:
             assert await somebody_else.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
     async with asyncio.timeout(DEADLINE_S):
-        while not await _is_let_in(http, asking(server, "/me", "auditor")):
+        while not await _is_let_in(http, following):
             pass
 
 
