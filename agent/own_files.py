@@ -5,7 +5,8 @@ host is. A call of tier ``admin`` may write any file, so the ceiling would be as
 server on whose word such calls are made could raise it. What is denied:
 
 - every call with a path in the state directory, its control socket included, by the name that its way there really has;
-- to move, remove or change what that way goes through, as the directory would have another name then.
+- to move, remove or change what that way goes through, links as well: the directory would have another name then, or
+  an agent that is started anew would find another directory, with another ceiling, under the name that it is told.
 
 Programs are not held by it: whoever may start one as the agent's user is the agent.
 """
@@ -28,6 +29,7 @@ _MOVES: Final = (
     "fs.rename", "fs.remove", "fs.rmdir", "fs.unlink", "fs.chmod", "fs.chown", "fs.undo",
 )  # fmt: skip
 _WILD: Final = frozenset("*?[")
+_MAX_LINKS: Final = 40  # that the kernel follows; path_resolution(7)
 
 
 def guarded(ceiling: Ceiling, state: Path) -> Ceiling:
@@ -37,7 +39,7 @@ def guarded(ceiling: Ceiling, state: Path) -> Ceiling:
         ceiling: As its owner wrote it.
         state: The agent's directory.
     """
-    denied = _rules(os.path.realpath(state))
+    denied = _rules(os.path.realpath(state), _way(str(state)))
     layer = ceiling.layer
     if layer is None:
         return replace(
@@ -46,11 +48,36 @@ def guarded(ceiling: Ceiling, state: Path) -> Ceiling:
     return replace(ceiling, layer=replace(layer, rules=(*denied, *layer.rules)))
 
 
-def _rules(path: str) -> tuple[Rule, ...]:
+def _rules(path: str, way: list[str]) -> tuple[Rule, ...]:
     within = (PathPattern.parse(f"{_literal(path)}/**"),)
-    way = tuple(PathPattern.parse(_literal(str(each))) for each in Path(path).parents if str(each) != "/")
-    moves = [Rule(Effect.DENY, call, _ORIGIN, paths=way) for call in _MOVES if way]
+    through = tuple(PathPattern.parse(_literal(each)) for each in way)
+    moves = [Rule(Effect.DENY, call, _ORIGIN, paths=through) for call in _MOVES]
     return (Rule(Effect.DENY, "*", _ORIGIN, paths=within), *moves)
+
+
+def _way(path: str) -> list[str]:
+    """Return each directory and each link that the way to ``path`` goes through, by where it really is."""
+    found: dict[str, None] = {}
+    here, links = "/", 0
+    ahead = os.path.join(os.getcwd(), path).split("/")
+    while ahead and links <= _MAX_LINKS:
+        name = ahead.pop(0)
+        if name in ("", "."):
+            continue
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        there = os.path.join(here, name)
+        found[there] = None
+        try:
+            target = os.readlink(there)
+        except OSError:  # no link
+            here = there
+            continue
+        links += 1
+        here = "/" if target.startswith("/") else here
+        ahead = target.split("/") + ahead
+    return list(found)
 
 
 def _literal(path: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from policies.argument_patterns import ArgumentPattern
-from policies.model import Effect, Facts, Limits, Policy, Rule, Verdict
+from policies.model import UNKNOWN, Effect, Facts, Limits, Policy, Rule, Verdict
 from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
 from policies.users import User
@@ -250,9 +250,7 @@ def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: 
         return False
     if rule.commands and not _fits_command(rule, facts):
         return False
-    if rule.programs and (
-        facts.program is None or not any(pattern.matches(facts.program) for pattern in rule.programs)
-    ):
+    if rule.programs and not _fits_program(rule, facts.program):
         return False
     if rule.arguments is not None and not _fit(rule.arguments, facts.arguments):
         return False
@@ -270,6 +268,15 @@ def _fits_command(rule: Rule, facts: Facts) -> bool:
     if facts.command in rule.commands:
         return True
     return rule.effect is not Effect.ALLOW and any(name in rule.commands for name in facts.others)
+
+
+def _fits_program(rule: Rule, program: str | None) -> bool:
+    """Tell whether the program falls under the rule; of one that is not known the worst is held."""
+    if program is None:
+        return False
+    if program == UNKNOWN:
+        return rule.effect is not Effect.ALLOW
+    return any(pattern.matches(program) for pattern in rule.programs)
 
 
 def _fits_user(rule: Rule, user: User | None) -> bool:

@@ -12,7 +12,7 @@ from policies.targets import NetTarget, TargetPattern
 from policies.users import User
 from protocol.tiers import Tier
 
-__all__ = ["LIMIT_FIELDS", "Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
+__all__ = ["LIMIT_FIELDS", "UNKNOWN", "Effect", "Facts", "Limits", "Policy", "Rule", "Tier", "Verdict"]
 
 
 class Effect(StrEnum):
@@ -52,12 +52,15 @@ LIMIT_FIELDS: Final = {
 }  # fmt: skip
 
 
+UNKNOWN: Final = "?"  # a program that is there and cannot be told: what denies or asks is about it, what allows is not
+
+
 class Facts(NamedTuple):  # made, compared and hashed for each call; a frozen class takes three times as long
     """What a call would touch, taken from what was really opened and never from the text of an argument."""
 
     path: str | None = None  # absolute, resolved; undecodable bytes as surrogates (PEP 383)
     command: str | None = None  # the name that the manifest gives it
-    program: str | None = None  # of the command: absolute, resolved; decides what that name stands for
+    program: str | None = None  # of the command: absolute, resolved, or UNKNOWN; decides what that name stands for
     arguments: tuple[str, ...] | None = None  # of the command, without the program; of ``net.http``: the method
     target: NetTarget | None = None  # one place in the network: what was asked for and what is connected to
     bytes: int | None = None  # how much it would move at most

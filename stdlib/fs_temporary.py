@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ from stdlib.host import RunContext
 from stdlib.parameters import Data
 
 MAX_TEMPORARIES = 100  # of one run
+
+_log = logging.getLogger("outrider.stdlib")
 
 
 @call("fs.tempdir", tier=Tier.INSPECT, changes=True, lua="local path = fs.tempdir()", python="path = fs.tempdir()")
@@ -48,5 +51,22 @@ def _fresh(run: RunContext) -> Path:
         made = Path(tempfile.mkdtemp(prefix="outrider-"))
     except OSError as error:
         raise UnavailableError(f"a temporary directory cannot be made: {error.strerror}") from None
-    run.on_end(partial(begun_apart, shutil.rmtree, made, ignore_errors=True))  # a script may have removed it
+    status = made.lstat()
+    run.on_end(partial(begun_apart, _remove, made, (status.st_dev, status.st_ino)))
     return made
+
+
+def _remove(made: Path, identity: tuple[int, int]) -> None:
+    """Remove what was made, if it is still there: a script may have removed it, or moved another one to its place,
+    which nobody has allowed it to remove.
+    """
+    try:
+        status = made.lstat()
+    except FileNotFoundError:
+        return
+    if (status.st_dev, status.st_ino) != identity:
+        _log.warning("%s is not what was made for a run, so it stays", made)
+        return
+    shutil.rmtree(made, ignore_errors=True)  # as much as can be
+    if made.exists():
+        _log.warning("%s, which was made for a run, could not be removed as a whole", made)

@@ -17,13 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from policies.model import Facts
+from policies.model import UNKNOWN, Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.call_specs import Decided
 from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
+from stdlib.paths import DELETED
 from stdlib.proc_table import link_of, started_s, stat_of
 
 _EVERY_CHILD: Final = os.WEXITED | os.WNOHANG | os.WNOWAIT | 0x40000000  # __WALL, linux/wait.h: also those of clone(2)
@@ -45,12 +46,27 @@ def _victim(host: Host, arguments: Mapping[str, Any]) -> Decided:
     stat = stat_of(host, pid)
     if started is not None and abs(started_s(host, stat) - started) > SAME_START_S:
         raise ConflictError(f"process {pid} is not the one that was started then; its number was given again")
-    try:
-        program = link_of(host, pid, "exe")
-    except DeniedError:
-        program = None
-    facts = Facts(command=stat.name, program=program)
+    facts = Facts(command=stat.name, program=_program(host, pid))
     return Decided((facts,), {"pid": Victim(pid, stat.started_ticks, stat.name)})
+
+
+def _program(host: Host, pid: int) -> str | None:
+    """Return the program of a process by the name that rules have for it; None for a thread of the kernel's.
+
+    One whose file was replaced since, as by every update, has lost that name, and the kernel tells another one.
+    """
+    try:
+        told = link_of(host, pid, "exe")
+    except DeniedError:
+        return UNKNOWN
+    if told is None or not told.endswith(DELETED):
+        return told
+    try:
+        if os.path.samestat(os.stat(told), os.stat(f"{host.proc}/{pid}/exe")):
+            return told  # it is called so
+    except OSError:  # there is nothing of that name, as mostly
+        return told.removesuffix(DELETED)
+    return told.removesuffix(DELETED)
 
 
 def _check_same(host: Host, victim: Victim) -> None:

@@ -87,6 +87,26 @@ def test_the_way_there_is_the_real_one(state: Path, tmp_path: Path) -> None:
     assert not is_allowed(ceiling, "fs.write", state / "ceiling.yaml")
 
 
+@pytest.mark.parametrize("call", ["fs.rename", "fs.unlink", "fs.remove", "fs.undo"])
+def test_no_link_on_the_way_there_is_replaced(state: Path, tmp_path: Path, call: str) -> None:
+    """An agent that is started anew would find a directory of somebody else's there, and their ceiling in it."""
+    (tmp_path / "disk").symlink_to("below")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/outrider").symlink_to(f"../{state.name}-too/../disk/agent")
+    (tmp_path / f"{state.name}-too").mkdir()
+    ceiling = guarded(load_ceiling(WRITTEN[0], "ceiling.yaml"), tmp_path / "lib/outrider")
+    for link in ("lib/outrider", "disk", "lib", f"{state.name}-too", "below"):
+        assert not is_allowed(ceiling, call, tmp_path / link)
+    assert not is_allowed(ceiling, "fs.write", state / "ceiling.yaml")
+    assert is_allowed(ceiling, call, tmp_path / "lib/other")
+    assert is_allowed(ceiling, "fs.stat", tmp_path / "lib/outrider")
+
+
+def test_a_way_that_leads_in_a_circle_ends(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round/x")
+    assert not is_allowed(guarded(DEFAULT, tmp_path / "round"), "fs.unlink", tmp_path / "round")
+
+
 def test_a_name_that_reads_like_a_pattern_is_guarded(tmp_path: Path) -> None:
     odd = tmp_path / "a*[b]?"
     ceiling = guarded(load_ceiling(WRITTEN[0], "ceiling.yaml"), odd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -29,6 +30,25 @@ async def test_private_and_gone() -> None:
     assert ending is not None
     await ending
     assert not any(path.exists() for path in (file.parent, directory))
+
+
+async def test_what_a_script_moved_to_its_place_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Else who may rename could remove all that is in a directory, which nothing would tell of."""
+    context = RunContext()
+    made = Path(await perform("fs.tempdir", run=context))
+    other = made.parent / f"{made.name}-other"
+    (other / "deep").mkdir(parents=True)
+    (other / "deep/kept").write_text("x")
+    try:
+        made.rmdir()
+        await perform("fs.rename", str(other), str(made), run=context)
+        ending = context.end()
+        assert ending is not None
+        await ending
+        assert (made / "deep/kept").exists()
+        assert "is not what was made for a run" in caplog.text
+    finally:
+        shutil.rmtree(made)
 
 
 async def test_bounded() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -13,21 +14,28 @@ from pathlib import Path
 import pytest
 from running import Kept, gate, perform
 
+from policies.load import load_policy
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from protocol.tiers import Tier
+from stdlib import proc_control
 from stdlib.host import Host
 from stdlib.proc_control import Victim, _check_same, send
 from stdlib.processes.start import Processes, Program
 
 
-@pytest.fixture
-def stranger() -> Iterator[int]:
-    """A process that is no child of the agent's: those are spared, and what they have forked."""
-    line = "sleep 300 >/dev/null & echo $!"
+def orphan(command: str) -> int:
+    """Start a program that is no child of the agent's: those are spared, and what they have forked."""
+    line = f"{command} >/dev/null & echo $!"
     pid = int(subprocess.run(["/bin/sh", "-c", line], stdout=subprocess.PIPE, text=True, check=True).stdout)
     comm = Path(f"/proc/{pid}/comm")
-    while comm.read_text() != "sleep\n":  # the shell tells its number before it has become the program
+    while comm.read_text() == "sh\n":  # the shell tells its number before it has become the program
         os.sched_yield()
+    return pid
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    pid = orphan("sleep 300")
     yield pid
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
@@ -67,6 +75,46 @@ async def test_one_that_changed_between_decision_and_act_is_spared(stranger: int
     with pytest.raises(ArgumentError, match="not decided"):
         send(Host(), stranger, "KILL")
     assert await perform("proc.get", stranger) is not None
+
+
+async def test_a_denial_of_a_program_holds_after_its_file_was_replaced(tmp_path: Path) -> None:
+    """The kernel has another name for it then, which no rule fits: after an update, any service could be ended."""
+    policy = load_policy(
+        "tier: operate\nallow: [{call: proc.signal}, {call: proc.renice}]\n"
+        f"deny: [{{calls: [proc.signal, proc.renice], programs: [{tmp_path}/daemon]}}]\n", "test.yaml",
+    )  # fmt: skip
+    shutil.copy("/bin/sleep", tmp_path / "daemon")
+    shutil.copy("/bin/sleep", tmp_path / "daemon (deleted)")
+    for name, replaced, code in (("daemon", True, "denied"), ("daemon (deleted)", False, None)):
+        pid = orphan(f"'{tmp_path}/{name}' 300")
+        if replaced:
+            (tmp_path / name).unlink()
+            shutil.copy("/bin/true", tmp_path / name)
+        try:
+            for call, argument in (("proc.renice", 19), ("proc.signal", "KILL")):
+                reply = await gate(Tier.OPERATE, policy=policy).call(call, [pid, argument], {})
+                assert (reply.error and reply.error.code) == code
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_program_that_cannot_be_told_is_denied_by_any_rule(
+    stranger: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells an agent that is not root nothing of one that hides, such as a keeper of keys."""
+
+    def hidden(_host: Host, pid: int, _name: str) -> str:
+        raise DeniedError(f"exe of process {pid}: the agent's user may not", rule="the host's permissions")
+
+    monkeypatch.setattr(proc_control, "link_of", hidden)
+    for rule, code in (
+        ("allow: [{call: proc.renice}]\ndeny: [{call: proc.renice, programs: [/usr/bin/ssh-agent]}]", "denied"),
+        ("allow: [{call: proc.renice, programs: [/**]}]", "denied"), ("allow: [{call: proc.renice}]", None),
+    ):  # fmt: skip
+        policy = load_policy(f"tier: operate\n{rule}\n", "test.yaml")
+        reply = await gate(Tier.OPERATE, policy=policy).call("proc.renice", [stranger, 19], {})
+        assert (reply.error and reply.error.code) == code
 
 
 async def test_the_first_process_and_the_agent_are_spared() -> None:
