@@ -71,6 +71,7 @@ def token(directory: Path, principal: str, roles: tuple[str, ...], ttl: str) -> 
     """
     from server import access  # as in init
     from server.ledger import OwnLedger
+    from server.services import time_kept
     from server.store.database import Database
 
     ttl_s = parse_duration(ttl, where="--ttl")
@@ -80,6 +81,7 @@ def token(directory: Path, principal: str, roles: tuple[str, ...], ttl: str) -> 
     database = Database(config.read(directory).database)
 
     def make(connection: Any) -> str:
+        time_kept.take_up(connection)
         made = access.make(connection, principal, list(roles), ttl_s)
         what = {"id": made["id"], "principal": principal, "roles": list(roles)}
         ledger.append(connection, call="access.grant", principal="outrider-server", arguments=what)
@@ -89,6 +91,39 @@ def token(directory: Path, principal: str, roles: tuple[str, ...], ttl: str) -> 
         click.echo(database.submit(make).result())
     finally:
         database.close()
+
+
+@root.command()
+@DIRECTORY
+@click.option("--believe-host", is_flag=True, help="The host's clock is right now: forget what was believed before.")
+def clock(directory: Path, believe_host: bool) -> None:
+    """Show what time it is by the host and by what the server believes.
+
+    The server never believes that it is earlier than it was for long, so that what expired stays expired when the
+    clock is set back. Was the clock ahead for over an hour, and is right now, tokens end too early until it is told so.
+    """
+    from server import clock as clocks  # as in init
+    from server.ledger import OwnLedger
+    from server.services import time_kept
+    from server.store.database import Database
+
+    ledger = OwnLedger(config.read_key(directory))
+    database = Database(config.read(directory).database)
+
+    def believe(connection: Any) -> int | None:
+        before = time_kept.forget(connection)
+        what = {"believe_host": True, "kept": clocks.text(before)}
+        ledger.append(connection, call="server.clock", principal="outrider-server", arguments=what)
+        return before
+
+    try:
+        kept = database.submit(believe if believe_host else time_kept.kept).result()
+    finally:
+        database.close()
+    click.echo(f"the host's clock: {clocks.text(clocks.host_us())}")
+    click.echo(f"kept as believed: {clocks.text(kept) or 'nothing yet; it takes an hour without a step of the clock'}")
+    if believe_host:
+        click.echo("the host is believed from now on, by a server that runs within a minute")
 
 
 @root.command()

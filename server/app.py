@@ -64,7 +64,7 @@ from server.endpoint import joining
 from server.services import access_grants as access_service
 from server.services import blobs as blob_service
 from server.services import grants as grant_service
-from server.services import live, namespace, open_pipes, roster, standing
+from server.services import live, namespace, open_pipes, roster, standing, time_kept
 from server.services import runs as run_service
 from server.services import scripts as scripts_service
 from server.services import webhooks as webhook_service
@@ -140,6 +140,7 @@ def routed() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core: Core = app.state.core
     core.ledger.listeners = [webhook_service.enqueue]
+    await core.database.read(time_kept.take_up)
     core.trusted = await core.database.read(roster.resume)
     await standing.take_up(core)
     await _complete_repository(core)
@@ -149,6 +150,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await core.database.write(live.forget_unanswered)
     core.background(_forget_old_answers(core))
     core.background(_sign_tree_heads(core))
+    core.background(time_kept.watch(core))
     core.background(access_service.watch(core))
     core.background(open_pipes.watch(core))
     core.background(grant_service.watch(core))
@@ -166,6 +168,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await standing.put_by(core)
     await refusals.put_by(core)
     with suppress(UnavailableError):  # a full disk must not keep the server from ending
+        await time_kept.look(core)
         await core.database.write(core.ledger.checkpoint)
         await core.database.write(partial(record_tree.sign_newest, key=core.key))
     core.database.close()

@@ -69,6 +69,7 @@ class Core:
     open_pipes: OpenPipes = field(default_factory=OpenPipes)
     terminals: dict[str, Any] = field(default_factory=dict)  # that are open, by session; server.sessions.hall's
     forwards: set[str] = field(default_factory=set)  # sessions whose one WebSocket is open, or being closed
+    is_clock_behind: bool = False  # the host's clock, behind what is believed, at the last look
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)
     blobs: BlobFiles = field(init=False)
     blobs_reserved: dict[tuple[str, str], int] = field(default_factory=dict)  # source and hash -> bytes on their way

@@ -80,7 +80,7 @@ async def _send(row: Row[Any], allowed: Sequence[TargetPattern]) -> int:
     body = row.body.encode()
     sent = {
         "Host": parts.netloc, "Content-Type": "application/json", "User-Agent": "outrider-webhooks/1",
-        **standard_webhooks.headers(row.message, int(clock.now().timestamp()), body, webhooks.in_force(row)),
+        **standard_webhooks.headers(row.message, clock.host_us() // 1_000_000, body, webhooks.in_force(row)),
     }  # fmt: skip
     host = f"[{address}]" if ":" in address else address
     url = f"{parts.scheme}://{host}:{target.port}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"

@@ -49,6 +49,7 @@ REFUSALS_OF_ONE = 200  # of one person with a token, at once; more are counted, 
 REFUSALS_OF_ONE_PER_S = 1.0  # and in the long run: 86,400 records a day at most
 REFUSALS_TOLD_EVERY_S = 10.0  # between two records of one person's, or all strangers', that were only counted
 IDEMPOTENCY_KEPT_S = 24 * 3600.0  # that the answer to an Idempotency-Key is remembered
+CLOCK_LOOK_S = 60.0  # between two looks at the clocks; what passed since the last is not held against one set back
 FORGET_EVERY_S = 3600.0  # between two looks for answers that nobody will ask for again
 CHECKPOINT_RECORDS = 1_000  # of the server's own ledger between two signed checkpoints; only ever raise it: verify asks
 TREE_HEAD_EVERY_S = 600.0  # between two signed heads of the tree over all records, where records came

@@ -33,7 +33,7 @@ async def status(core: CoreOf, caller: Reader) -> dict[str, Any]:
         reviewed = reviews.join(scripts, scripts.c.digest == reviews.c.digest)
         is_told = versions_for(Viewer.of(caller))
         return {
-            "server": {"version": VERSION, "time": clock.text(clock.now_us())},
+            "server": {"version": VERSION, "time": clock.text(clock.host_us())},
             "agents": number(agents, agents.c.removed_us.is_(None)), "connected": len(core.links),
             "schedules": number(schedules), "reviews_open": number(reviewed, reviews.c.state == "open", is_told),
             "runs_under_way": number(runs, runs.c.status.in_(("queued", "running"))),

@@ -189,7 +189,7 @@ async def _begin(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
     sequence, digest = await core.database.write(held)
     link = Link(Role.SERVER, next_record=sequence + 1)
     session = AgentSession(socket, agent, link, core, _handler(core), Held(sequence, digest))
-    await socket.send_bytes(handshake.welcome(sequence, digest, clock.now_us()))
+    await socket.send_bytes(handshake.welcome(sequence, digest, clock.host_us()))
     core.links.put(agent, session)
     return session
 

@@ -49,6 +49,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> MovedClock:
     moved = MovedClock()
     monkeypatch.setattr(server_clock, "now", moved.now)
     monkeypatch.setattr(server_clock, "now_us", moved.now_us)
+    monkeypatch.setattr(server_clock, "host_us", moved.now_us)
     return moved
 
 
