@@ -124,7 +124,7 @@ def approve(
     \b
     Examples:
       outrider review approve 6f1d0a9b2c3e --reason CHG-118
-      outrider review approve 6f1d0a9b2c3e --paths '/etc/logrotate.d/**' --expires 30d --reason CHG-119
+      outrider review approve 6f1d0a9b2c3e --paths '/etc/nginx/**' --expires 30d --reason CHG-119
       outrider review approve 6f1d0a9b2c3e --label role=mail --reason CHG-120
     """
     ask_whom(invocation, yes)

@@ -196,6 +196,28 @@ TABLE: list[tuple[str, Facts, str]] = [
             ("/etc/systemd/system/x.service", ". . . . +admin"),
             ("/etc/ld.so.preload", ". . . . +admin"),
             ("/etc/profile.d/x.sh", ". . . . +admin"),
+            *(
+                (path, ". . . . +admin")
+                for path in (
+                    "/etc/NetworkManager/dispatcher.d/50-x", "/etc/alternatives/editor", "/etc/anacrontab",
+                    "/etc/cloud/cloud.cfg.d/x.cfg", "/etc/containers/containers.conf", "/etc/csh.login",
+                    "/etc/dhcp/dhclient-exit-hooks.d/x", "/etc/docker/daemon.json", "/etc/dpkg/dpkg.cfg.d/x",
+                    "/etc/environment.d/x.conf", "/etc/fish/config.fish", "/etc/fstab", "/etc/gitconfig",
+                    "/etc/grub.d/40_custom", "/etc/initramfs-tools/hooks/x", "/etc/kubernetes/manifests/x.yaml",
+                    "/etc/letsencrypt/renewal-hooks/deploy/x", "/etc/logrotate.conf", "/etc/logrotate.d/x",
+                    "/etc/networkd-dispatcher/routable.d/x", "/etc/perl/strict.pm", "/etc/pip.conf",
+                    "/etc/ppp/ip-up.d/x",
+                    "/etc/python3.11/sitecustomize.py", "/etc/skel/.profile", "/etc/sysconfig/x", "/etc/tmux.conf",
+                    "/etc/update-motd.d/99-x", "/etc/vim/vimrc.local", "/home/mia/bin/ls",
+                    "/var/cache/apt/archives/x.deb",
+                    "/var/lib/cloud/scripts/per-boot/x", "/var/lib/containers/storage/overlay/x",
+                    "/var/lib/docker/volumes/x", "/var/lib/extensions/x/usr/bin/x",
+                    "/var/lib/postgresql/.ssh/authorized_keys",
+                    "/var/lib/snapd/x",
+                )
+            ),
+            ("/etc/mysql/my.cnf", ". . . +operate +admin"),
+            ("/var/lib/postgresql/15/main/x", ". . . +operate +admin"),
             ("/home/mia", ". . . . +admin"),
             ("/home/mia/.bashrc", ". . . . +admin"),
             ("/home/mia/.config/autostart/x", ". . . . +admin"),
