@@ -46,6 +46,7 @@ class Api:
 
     def __init__(self, context: Context, *, new_key: Callable[[], str] = lambda: os.urandom(16).hex()) -> None:
         self.context = context
+        self.answered: str | None = None  # the last request that was answered, without its query
         self._new_key = new_key
         self._token = {"Authorization": f"Bearer {context.token}"} if context.token else {}
         # A proxy of the environment, which would see the token, is not asked for.
@@ -159,6 +160,7 @@ class Api:
         sent = dict(headers) if data is None else {**headers, "Content-Type": "application/json"}
         try:
             answer = self._http.ask(method, path, {**self._token, **sent}, silent_s, body=data)
+            self.answered = f"{method} {path.partition('?')[0]}"
         except HttpError as error:
             raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
         with closing(answer):
@@ -202,13 +204,15 @@ class Api:
     ) -> Answer:  # fmt: skip
         sent = {"Accept": "application/json", **self._token, **headers}
         try:
-            return self._http.ask(method, target, sent, silent_s, body=body, pieces=pieces)
+            answer = self._http.ask(method, target, sent, silent_s, body=body, pieces=pieces)
         except NoConnectionError as error:
             raise UnreachableError(f"no server answers at {self.context.server}", detail=str(error)) from None
         except SilenceError:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
         except HttpError as error:
             raise UnreachableError(f"{self.context.server} cannot be reached: {error}") from None
+        self.answered = f"{method} {target.partition('?')[0]}"
+        return answer
 
     def _read(self, answer: Answer) -> bytes:
         try:

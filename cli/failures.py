@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -107,7 +108,21 @@ def _word(error: OutriderError) -> str:
     return "refused: " if exit_status(error) == exits.DENIED else ""
 
 
+#: What there is none of, in the server's words -> the command that lists what there is.
+LISTS: Final[Mapping[str, str]] = {
+    "agent": "agent ls", "script": "script ls", "schedule": "schedule ls", "review": "review ls --state all",
+    "run": "runs ls", "session": "session ls", "grant": "grant ls", "access grant": "access ls",
+    "request": "request ls", "webhook": "webhook ls", "secret": "secret ls", "blob": "blob ls",
+}  # fmt: skip
+_NONE_OF: Final = re.compile(r"there is no ([a-z]+(?: grant)?) \S")
+
+
 def _hint(error: OutriderError) -> str:
+    missing = _NONE_OF.match(error.message) if isinstance(error, NotFoundError) else None
+    if missing is not None and missing[1] in LISTS:
+        return f"  (see: outrider {LISTS[missing[1]]})"
+    if getattr(error, "reason", None) == "not_approved":
+        return "  (what waits for review: outrider review ls)"
     if isinstance(error, UnauthenticatedError) and not error.where:  # a place is a token's, given a moment ago
         return "  (sign in with: outrider login SERVER)"
     if getattr(error, "reason", None) == "unknown_key":
@@ -125,10 +140,20 @@ def show_usage(output: Output, error: click.ClickException) -> int:
     return error.exit_code
 
 
-def show_unforeseen(output: Output, error: Exception) -> int:
-    """Write an error nobody foresaw, and return its exit status."""
+def show_unforeseen(output: Output, error: Exception, answered: str | None = None) -> int:
+    """Write an error nobody foresaw, and return its exit status.
+
+    Args:
+        output: Where to.
+        error: What was raised.
+        answered: The last request that a server answered; None if none did. Its answer may be what is wrong, from a
+            server of another version for instance.
+    """
     if os.environ.get("OUTRIDER_DEBUG"):
         output.say("".join(traceback.format_exception(error)).rstrip())
     what = f"{type(error).__name__}: {error}"
-    output.say(f"this is a fault of outrider itself: {what}  (OUTRIDER_DEBUG=1 shows where; please report it)")
+    whose = "this is a fault of outrider itself"
+    if answered is not None:
+        whose = f"the answer to {answered} is not as it should be (another version? see: outrider status), or {whose}"
+    output.say(f"{whose}: {what}  (OUTRIDER_DEBUG=1 shows where; please report it)")
     return DOORS[InternalError.code].exit_status

@@ -70,6 +70,11 @@ class Invocation:
         """Where the private key to sign with is, or would be."""
         return find_key_path(self.asked)
 
+    @property
+    def answered(self) -> str | None:
+        """The last request that the server answered, such as ``GET /api/v1/agents``; None if there is none."""
+        return None if self._api is None else self._api.answered
+
     def close(self) -> None:
         """Close the client, if there is one."""
         if self._api is not None:

@@ -99,7 +99,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _reader_gone()
         return error.code if isinstance(error.code, int) else exits.FAILURE
     except Exception as error:  # noqa: BLE001 - the outermost frame: nothing may reach the user as a bare traceback
-        return failures.show_unforeseen(invocation.output, error)
+        return failures.show_unforeseen(invocation.output, error, invocation.answered)
     finally:
         invocation.close()
 

@@ -25,6 +25,7 @@ MAX_RESULT_TEXT = 2_000  # characters of a reason kept with a run
 WITHDRAWALS_PART_BYTES = (
     256 << 10
 )  # of withdrawals in one request; a frame of the link holds 1 MiB, one envelope 512 KiB
+MAX_FACTS_BYTES = 64 << 10  # that an agent tells of its host, as JSON: an honest one has some KiB, and lists show all
 HANDSHAKE_TIMEOUT_S = 10.0  # from connection to proof; an honest agent needs two round trips
 MAX_UNPROVED = 64  # connections that have not proved a key yet: strangers can hold no more of us, and the oldest goes
 MAX_COMING = 1_024  # connections to terminals, with a token, whose first message has not come yet

@@ -12,7 +12,7 @@ from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, field
 from cli.values import labels, segment, sure
-from protocol.errors import TrustError
+from protocol.errors import OutriderError, TrustError
 from protocol.units import parse_duration
 
 
@@ -87,10 +87,25 @@ def show(invocation: Invocation, agent: str) -> None:
     if not found.get("frozen"):
         told.pop("freeze_reason", None)  # the reason of a time that is over
     told["last_seen"] = f"{found.get('last_seen') or 'never'}  ({since(found.get('last_seen'))})"
-    invocation.output.facts({"name": found.get("name"), "state": state(found), **told, **facts})
+    told["sealing_key"] = _sealing_key(found.get("sealing_key"))
+    ours = {"name": found.get("name"), "state": state(found), **told}
+    # What the host says of itself takes the place of nothing that the server says of it.
+    invocation.output.facts({**ours, **{key: value for key, value in facts.items() if key not in ours}})
     if walls:
         invocation.output.line()
         invocation.output.table(walls, (field("wall", "name"), field("state", "state"), field("detail", "detail")))
+
+
+def _sealing_key(attestation: Any) -> str | None:
+    """Return the key that secrets are sealed to for a host, in the words of its attestation; None without one."""
+    from protocol.signing import Envelope, peek  # loads the cryptography library; a list does without
+
+    if attestation is None:
+        return None
+    try:
+        return str(peek(Envelope.from_json(attestation)).get("key"))
+    except OutriderError as error:
+        return f"cannot be read: {error.message}"
 
 
 @noun.command("invite", cls=ServerCommand)

@@ -12,8 +12,10 @@ from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, field
 from cli.scopes import bounds, scope_of, scope_options
-from cli.values import segment
-from protocol.units import format_duration, parse_duration
+from cli.values import bounded, segment
+from protocol.units import format_duration
+
+MIN_FOR_S, MAX_FOR_S = 60.0, 30 * 86_400.0  # server.api.bodies.NewRequest
 
 COLUMNS = (
     field("id", "id"),
@@ -47,7 +49,7 @@ def create(invocation: Invocation, /, duration: str, reason: str, **given: Any) 
       outrider request create --on web-3 --kind terminal --tier admin --for 2h --reason T-2291
       outrider request create --on web-3 --kind forward --tier admin --targets localhost:5432 --for 30m --reason T-2291
     """
-    body = {**scope_of(**given), "ttl_s": parse_duration(duration, where="--for"), "reason": reason}
+    body = {**scope_of(**given), "ttl_s": bounded(duration, MIN_FOR_S, MAX_FOR_S, where="--for"), "reason": reason}
     made = invocation.api.post("requests", body)
     if invocation.as_json:
         invocation.output.data(made)

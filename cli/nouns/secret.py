@@ -73,8 +73,10 @@ def put(
     hosts = list(invocation.api.items("agents", target=target))
     if not hosts:
         raise NotFoundError(f"no host matches {target}")
+    # A file first: where it cannot be read, no key of a host is taken for known. Whoever types sees the keys before.
+    read = None if source is None else _value(invocation, name, source, exact)
     keys = _sealing_keys(invocation, hosts)
-    value = _value(invocation, name, source, exact)
+    value = _value(invocation, name, source, exact) if read is None else read
     version = int(invocation.api.get(f"secrets/{segment(name)}/next")["version"])
     sealed = {
         agent: base64.b64encode(seal(value, key, Context(agent, name, version, patterns))).decode()
@@ -103,7 +105,7 @@ def _sealing_keys(invocation: Invocation, hosts: list[dict[str, Any]]) -> dict[s
         identity = PublicKey.from_text(host["key"], where=str(host["name"]))
         keys[str(host["id"])] = attested(Envelope.from_json(host["sealing_key"]), str(host["id"]), identity)
         if pins.check(str(host["id"]), str(host["name"]), identity.key_id):
-            invocation.output.say(f"{host['name']}: sealed for the first time, its key is {identity.key_id[:SHORT]}")
+            invocation.output.say(f"{host['name']}: seen for the first time, its key is {identity.key_id[:SHORT]}")
     if without:
         raise ArgumentError(
             f"{', '.join(without[:10])} never told a sealing key: a host must have been connected once", where="--on"

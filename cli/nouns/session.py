@@ -16,6 +16,7 @@ from cli.values import segment
 from protocol.errors import NotFoundError
 from protocol.units import format_duration, parse_duration
 
+MIN_SEARCHED, MAX_SEARCHED = 2, 200  # characters; server.api.recordings
 COLUMNS = (
     field("session", "id"),
     field("host", "agent"),
@@ -260,6 +261,8 @@ def search(invocation: Invocation, text: str, host: str | None, limit: int) -> N
     Example:
       outrider session search "permission denied" --host web-3
     """
+    if not MIN_SEARCHED <= len(text) <= MAX_SEARCHED:
+        raise click.BadParameter(f"has {MIN_SEARCHED} to {MAX_SEARCHED} characters", param_hint="'TEXT'")
     found: list[dict[str, Any]] = []
     cursor: str | None = None
     while len(found) < limit:

@@ -35,7 +35,7 @@ async def ls(core: CoreOf, _: Admin, limit: Limit = DEFAULT_PAGE, cursor: Cursor
 @router.post("", status_code=201)
 async def create(request: Request, core: CoreOf, caller: Admin, body: NewWebhook) -> dict[str, Any]:
     """Make a webhook. The answer holds its secret, which is not told again, so it is not kept for a repeat either."""
-    about(request, url=body.url)
+    about(request, url=webhooks.without_path(body.url))
     return await webhooks.create(core, body.model_dump(), caller.principal)
 
 

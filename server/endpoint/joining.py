@@ -231,7 +231,23 @@ def _bundle(core: Core, connection: Connection, body: dict[str, Any]) -> tuple[d
 
 
 def _status(connection: Connection, agent: str, body: dict[str, Any]) -> None:
-    told: dict[str, Any] = {"facts": body["facts"], "schedules_version": body["schedules_version"]}
+    told: dict[str, Any] = {"facts": _facts(body["facts"]), "schedules_version": body["schedules_version"]}
     if body.get("sealing_key") is not None:
         told["sealing_key"] = secret_service.checked_key(connection, agent, body["sealing_key"])
     connection.execute(update(table).where(table.c.id == agent).values(**told, last_seen_us=clock.now_us()))
+
+
+def _facts(told: dict[str, Any]) -> dict[str, Any]:
+    """Return what an agent tells of its host, which every list of hosts shows.
+
+    Raises:
+        ArgumentError: It holds what JSON cannot hold.
+        TooLargeError: It is too much.
+    """
+    try:
+        size = len(json.dumps(told))
+    except TypeError:
+        raise ArgumentError("the facts hold what JSON cannot hold", parameter="facts") from None
+    if size > limits.MAX_FACTS_BYTES:
+        raise TooLargeError(f"the facts are {size} bytes of JSON, over the limit of {limits.MAX_FACTS_BYTES}")
+    return told

@@ -4,7 +4,9 @@
   tells of what did not happen. The record makes it (``OwnLedger.append``), so no place can forget to.
 - Where it goes is looked at twice: the form of the address when the webhook is made, the addresses that its name has at
   each attempt. Loopback, cloud metadata and the like need the server's configuration to name them.
-- Secrets lie in the database, which only the server reads; they are told once, when they are made.
+- Secrets lie in the database, which only the server reads; they are told once, when they are made. What stands behind
+  the host in an address (``https://hooks.example.org/services/T0/B0/...``) is a secret too: only administrators read
+  it, and records, which others read, do without.
 """
 
 from __future__ import annotations
@@ -73,6 +75,18 @@ def check_url(url: str, allowed: Sequence[TargetPattern]) -> tuple[NetTarget, bo
         )
     require_allowed(target, allowed)
     return target, is_tls
+
+
+def without_path(url: str) -> str:
+    """Return where an address leads, without what stands behind its host: for many receivers that is the secret."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "?"
+    place = f"[{host}]" if ":" in host else host
+    is_more = parts.path not in ("", "/") or parts.query or parts.fragment
+    return f"{parts.scheme}://{place}{'' if port is None else f':{port}'}/{'...' if is_more else ''}"
 
 
 def require_allowed(target: NetTarget, allowed: Sequence[TargetPattern]) -> None:
@@ -183,7 +197,7 @@ async def create(core: Core, asked: dict[str, Any], principal: str) -> dict[str,
         )  # fmt: skip
         core.ledger.append(
             connection, call="webhook.create", principal=principal,
-            arguments={"webhook": identity, "url": asked["url"], "events": events},
+            arguments={"webhook": identity, "url": without_path(asked["url"]), "events": events},
         )  # fmt: skip
         return view(find(connection, identity)) | {"secret": secret}
 

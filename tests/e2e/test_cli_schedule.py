@@ -157,7 +157,7 @@ def test_error_of_the_server_in_json_names_the_field(at_work: Shell) -> None:
 
 def test_script_that_is_not_there_or_not_approved(at_work: Shell) -> None:
     missing = at_work("schedule", "add", "checks/nowhere", "--on", "host-1", "--every", "1h")
-    assert (missing.status, missing.err) == (1, "there is no script 'checks/nowhere'\n")
+    assert (missing.status, missing.err) == (1, "there is no script 'checks/nowhere'  (see: outrider script ls)\n")
     at_work.publish(at_work.write("checks/cli-unapproved", "return 1\n"))
     refused = at_work("schedule", "add", "checks/cli-unapproved", "--on", "host-1", "--every", "1h")
     assert refused.status == 3

@@ -100,7 +100,7 @@ def test_another_key_of_a_host_is_refused(at_work: Shell) -> None:
     (at_work.work / "value").write_text(VALUE)
     words = ["secret", "set", "cli-four", "--on", "host-1", "--for", "checks/a", "--from-file", "value"]
     first = at_work(*words)
-    assert "host-1: sealed for the first time, its key is" in first.err
+    assert "host-1: seen for the first time, its key is" in first.err
     assert "for the first time" not in at_work(*words).err
     path = at_work.home / "config" / "outrider" / "known-agents.json"
     known = json.loads(path.read_text())

@@ -404,6 +404,25 @@ async def test_what_an_agent_says_about_itself_is_shown(server: Headquarters, pe
     assert (agent["facts"], agent["schedules_version"]) == ({"kernel": "6.1"}, 7)
 
 
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"a": "x" * limits.MAX_FACTS_BYTES}, "too_large"),
+        ({"a": {str(number): "y" * 20 for number in range(20_000)}}, "too_large"),
+        ({"a": [b"\xff"]}, "invalid_argument"),
+    ],
+)
+async def test_what_an_agent_says_about_itself_has_a_bound(
+    server: Headquarters, peer: Peer, facts: dict[str, Any], code: str
+) -> None:
+    """Every list of hosts shows it: one host could have made each of them as large as a frame."""
+    await peer.connect()
+    answer = await peer.ask("status", {"facts": facts, "schedules_version": 7, "running": 0})
+    assert isinstance(answer, RequestFailed)
+    assert answer.code == code
+    assert (await server.get("/agents/web-1"))["facts"] == {}
+
+
 async def test_a_server_that_is_ending_lets_nobody_in(server: Headquarters) -> None:
     server.core.is_ending.set()
     with pytest.raises(ClosedError) as closed:

@@ -208,6 +208,19 @@ async def test_only_administrators(hooked: Headquarters, receiver: Receiver, rol
 LOOPBACK = [TargetPattern.parse("127.0.0.0/8")]
 
 
+async def test_what_stands_behind_the_host_is_in_no_record(hooked: Headquarters, receiver: Receiver) -> None:
+    """An address at most chat services is itself what lets somebody post there; records are read by many."""
+    secret = "T0SESAME"
+    await hooked.post("/webhooks", {"url": f"https://hooks.example.org/services/{secret}?token={secret}"}, 201)
+    for url in (f"ftp://mia:{secret}@example.org/{secret}", f"https://[{secret}/", f"https://localhost:99999/{secret}"):
+        assert (await hooked.ask("POST", "/webhooks", {"url": url})).status_code == 422
+    refused = await hooked.ask("POST", "/webhooks", {"url": f"https://example.org/{secret}"}, role="author")
+    assert refused.status_code == 403
+    records = await hooked.records()
+    assert secret not in str(records)
+    assert "https://hooks.example.org/..." in str(records)
+
+
 @pytest.mark.parametrize(
     "url",
     [
