@@ -12,11 +12,13 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 from policies.model import Facts
-from protocol.errors import ArgumentError, OutriderError
+from policies.users import User
+from protocol.errors import ArgumentError, NotFoundError, OutriderError
 from protocol.tiers import Tier
 from stdlib import at_once
 from stdlib.handles import Handle, Private
-from stdlib.host import Host, RunContext, declared_command
+from stdlib.host import Command, Host, RunContext, declared_command
+from stdlib.identities import identify, own_user
 from stdlib.parameters import HANDLE_KEY, LIST_OF_PATHS, REQUIRED, Parameter
 from stdlib.paths import Target, resolve
 from stdlib.places import Place, place
@@ -102,6 +104,7 @@ class CallSpec:
     below: bool | str = False  # whether it reaches all below its paths: always, or where this parameter is true
     at_once: bool = False  # whether a blocking call is first tried on the event loop; see ``stdlib.at_once``
     rehearses: Rehearses | None = None  # what it does in a dry run: reads, and decides on what it finds
+    starts_as: str | None = None  # the parameter that names as whom somebody else will start its command
 
     @property
     def family(self) -> str:
@@ -211,6 +214,8 @@ class CallSpec:
             command = declared_command(host, bound[self.command], bound["args"])
             arguments[self.command] = command
             facts.append(command.facts)
+            if self.starts_as is not None:
+                facts += _as_whom(command, bound[self.starts_as])
         if self._paths:
             return _Opened(self, host, run, passage, arguments, facts)
         ready, performer = tuple(facts) or NO_FACTS, self.performer(host, run, passage, arguments)
@@ -289,6 +294,17 @@ class CallSpec:
     @cached_property
     def _injected(self) -> tuple[int, ...]:
         return tuple(INJECTED.index(want) for want in self.wants)
+
+
+def _as_whom(command: Command, name: str) -> list[Facts]:
+    """Return what is decided on as well where a command will be started as somebody else. Asks the host, so it may
+    block.
+    """
+    try:
+        user = identify(name, "").user
+    except NotFoundError:  # the call tells, if it is nobody
+        user = User(name)
+    return [] if user == own_user() else [command.facts._replace(user=user)]
 
 
 def _in_private(passage: Passage, value: Any, item: Parameter) -> Any:

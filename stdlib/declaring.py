@@ -42,6 +42,7 @@ def call(
     rehearses: Rehearses | None = None,
     below: bool | str = False,
     at_once: bool = False,
+    starts_as: str | None = None,
     lua: str = "",
     python: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -65,6 +66,8 @@ def call(
         at_once: Whether it is first tried on the event loop (``stdlib.at_once``): it only looks, and all that it does
             with its paths once they are open is in memory, or raises ``BlockingIOError`` where the target
             ``is_at_once``.
+        starts_as: The parameter that names as whom its command will be started later, by somebody else: that is decided
+            on beside what the call does itself. May block.
         lua: An example.
         python: An example; that of Lua if it reads the same.
     """
@@ -77,7 +80,7 @@ def call(
             name, tier, parameters, function, changes, not is_async, follows, command, decides, opens or looks_up,
             under, dry,
             *_gives(function), wants, inspect.getdoc(function) or "", {"lua": lua, "python": python or lua},
-            below=below, at_once=at_once, rehearses=rehearses,
+            below=below, at_once=at_once, rehearses=rehearses, starts_as=starts_as,
         ))  # fmt: skip
         return function
 

@@ -72,6 +72,7 @@ def _text(path: str) -> str:
     tier=Tier.OPERATE,
     changes=True,
     command="command",
+    starts_as="user",
     lua='sys.cron_set("report-disks", "5 4 * * *", "df", {"-P"})',
     python='sys.cron_set("report-disks", "5 4 * * *", "df", ["-P"])',
 )
@@ -88,7 +89,7 @@ def cron_set(
     The job is a file of its own in /etc/cron.d, written at once or not at all. ``schedule`` is five fields of
     crontab(5), one space between, or @reboot, @hourly, @daily, @weekly, @monthly, @yearly. Arguments reach the program
     as they are. Returns ``file``, ``existed`` (a job of ours by that name was replaced) and ``line`` (what was
-    written).
+    written). A rule about users is about the agent's own and about ``user``.
 
     Raises:
         ConflictError: Somebody else wrote a file by that name.

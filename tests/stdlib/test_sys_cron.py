@@ -12,6 +12,7 @@ import pytest
 from made import Made, make
 from running import Kept, gate, perform
 
+from policies.load import load_policy
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
 from stdlib import crontabs
@@ -134,3 +135,19 @@ async def test_a_job_is_decided_on_its_command_and_intended(made: Made) -> None:
     denied = await gate(Tier.INSPECT, host=made.host).call("sys.cron_set", ["job", "@daily", "true"], {})
     assert denied.error is not None
     assert denied.error.code == "denied"
+
+
+async def test_a_rule_about_users_is_about_whom_the_job_runs_as(made: Made) -> None:
+    """Else a script has its command started as somebody whom the owner has denied, only a minute later."""
+    made.put("etc/passwd", "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    policy = load_policy(
+        "tier: operate\nallow: [{call: sys.cron_set}]\ndeny: [{call: '*', users: [nobody]}]\n", "test.yaml"
+    )
+    told = []
+    for user in ("nobody", "root"):
+        of_one = gate(Tier.OPERATE, host=made.host, policy=policy)
+        reply = await of_one.call("sys.cron_set", ["job", "@daily", "true"], {"user": user})
+        told.append(reply.error and reply.error.code)
+        await of_one.close()
+    assert told == ["denied", None]
+    assert " root " in files(made)["job"]
