@@ -3084,7 +3084,7 @@ function sys.cron_remove(name) end
 --- The job is a file of its own in /etc/cron.d, written at once or not at all. `schedule` is five fields of
 --- crontab(5), one space between, or @reboot, @hourly, @daily, @weekly, @monthly, @yearly. Arguments reach the program
 --- as they are. Returns `file`, `existed` (a job of ours by that name was replaced) and `line` (what was
---- written).
+--- written). A rule about users is about the agent's own and about `user`.
 ---
 --- Raises:
 ---     ConflictError: Somebody else wrote a file by that name.
