@@ -252,7 +252,7 @@ def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: 
         return False
     if rule.programs and not _fits_program(rule, facts.program):
         return False
-    if rule.arguments is not None and not _fit(rule.arguments, facts.arguments):
+    if rule.arguments is not None and not _fits_arguments(rule, rule.arguments, facts):
         return False
     if rule.declared and not declared:
         return False
@@ -268,6 +268,13 @@ def _fits_command(rule: Rule, facts: Facts) -> bool:
     if facts.command in rule.commands:
         return True
     return rule.effect is not Effect.ALLOW and any(name in rule.commands for name in facts.others)
+
+
+def _fits_arguments(rule: Rule, patterns: tuple[ArgumentPattern, ...], facts: Facts) -> bool:
+    """Tell whether the arguments fall under the rule: an allowance must have all of them as they were given."""
+    if _fit(patterns, facts.arguments):
+        return True
+    return rule.effect is not Effect.ALLOW and any(_fit(patterns, each) for each in facts.also)
 
 
 def _fits_program(rule: Rule, program: str | None) -> bool:

@@ -67,6 +67,7 @@ class Facts(NamedTuple):  # made, compared and hashed for each call; a frozen cl
     name: str | None = None  # of the script that would be called, or of the secret that would be used
     user: User | None = None  # as whom a program would start; None: the agent's own (``Effective.user``)
     others: tuple[str, ...] = ()  # more names of what ``command`` names: only a denial or a question fits by these
+    also: tuple[tuple[str, ...], ...] = ()  # so for ``arguments``: lists that say a part of it, or it otherwise
 
 
 @dataclass(frozen=True, slots=True)

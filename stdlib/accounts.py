@@ -26,13 +26,13 @@ def users(passwd: str) -> list[dict[str, Any]]:
     return found
 
 
-def other_names(known: list[dict[str, Any]], name: str) -> tuple[str, ...]:
+def other_names(known: list[dict[str, Any]], name: str, number: str = "uid") -> tuple[str, ...]:
     """Return the other names of the account ``name``: those with its uid, or with one of them if it stands there twice.
 
-    Sorted; none if there is no such account.
+    Sorted; none if there is no such account. Of groups, with ``number`` as ``gid``.
     """
-    uids = {row["uid"] for row in known if row["name"] == name}
-    return tuple(sorted({row["name"] for row in known if row["uid"] in uids} - {name}))
+    numbers = {row[number] for row in known if row["name"] == name}
+    return tuple(sorted({row["name"] for row in known if row[number] in numbers} - {name}))
 
 
 def groups(group: str) -> list[dict[str, Any]]:

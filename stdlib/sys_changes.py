@@ -34,8 +34,15 @@ from stdlib.tools import find_tool, run_tool
 MAX_NAMES = 50  # packages of one call
 MAX_CHANGES = 500  # packages of one answer
 MAX_PASSWD_BYTES = 8 << 20  # a hundred thousand accounts
+MAX_GROUP_BYTES = 8 << 20
 _DEB = r"[a-z0-9][a-z0-9+.-]{0,99}[a-z0-9+](:[a-z0-9-]{1,20})?(=[0-9][A-Za-z0-9.+:~-]{0,99})?"
 _RPM = r"[A-Za-z0-9_][A-Za-z0-9_+.:~^-]{0,199}"
+_BARE_DEB = re.compile(
+    r"^([a-z0-9][a-z0-9+.-]*?)\+?(?=[:=]|$)"
+)  # without version, architecture, and apt's + for install
+_BARE_RPM = re.compile(
+    r"^(.+?)(?=-[0-9]|\.(?:x86_64|aarch64|noarch|i[3-6]86|armv7hl|ppc64le|s390x|src)$)"
+)  # without version, or architecture
 _PACKAGE = Form(f"{_DEB}|{_RPM}", "cannot be the name of a package")  # which of the two, the host decides
 _USER = Form(r"[a-z_][a-z0-9_-]{0,30}", "cannot be the name of an account")  # useradd(8)
 _GROUP = Form(_USER.pattern, "cannot be the name of a group")
@@ -172,10 +179,16 @@ async def _required(host: Host, own: frozenset[str]) -> set[str]:
 
 
 def _decide_packages(host: Host, arguments: Mapping[str, Any]) -> Decided:
-    """A rule may name packages as ``arguments``; what is no name of one is refused before."""
+    """A rule may name packages as ``arguments``; what is no name of one is refused before.
+
+    What denies or asks is about a package beside whatever others, and in each version and architecture.
+    """
     names = arguments["names"]
-    _check_names(names, _DEB if find_tool(host, "apt-get") is not None else _RPM)
-    return Decided((Facts(arguments=tuple(names)),), {"names": names})
+    is_deb = find_tool(host, "apt-get") is not None
+    _check_names(names, _DEB if is_deb else _RPM)
+    bare = _BARE_DEB if is_deb else _BARE_RPM
+    also = {(text,) for name in names for text in (name, *bare.findall(name))}
+    return Decided((Facts(arguments=tuple(names), also=tuple(sorted(also))),), {"names": names})
 
 
 @call(
@@ -243,16 +256,21 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> list[dict[str, An
 
 def _decide_user(host: Host, arguments: Mapping[str, Any]) -> Decided:
     """A rule may name accounts as ``commands``, and action and groups as ``arguments``. An account has a uid, and each
-    name with that uid is a name of it.
+    name with that uid is a name of it; so it is with a group and its gid. What denies or asks is about a group beside
+    whatever others.
     """
     groups = arguments["groups"] or []
     changes = (*(arguments[name] for name in ("full_name", "home", "shell")), groups or None)
     if arguments["action"] == "change" and all(item is None for item in changes):
         raise ArgumentError("action: nothing is said that is to be changed", parameter="action")
     known = accounts.users(_passwd(host)) if os.path.exists(f"{host.etc}/passwd") else []
-    name = arguments["name"]
-    others = accounts.other_names(known, name)
-    facts = Facts(command=name, arguments=(arguments["action"], *groups), others=others)
+    name, action = arguments["name"], arguments["action"]
+    there = accounts.groups(_whole(f"{host.etc}/group", MAX_GROUP_BYTES)) if groups else []
+    called = {each for group in groups for each in (group, *accounts.other_names(there, group, "gid"))}
+    facts = Facts(
+        command=name, arguments=(action, *groups), others=accounts.other_names(known, name),
+        also=tuple((action, group) for group in sorted(called)),
+    )  # fmt: skip
     return Decided((facts,), {"groups": groups})
 
 
@@ -281,7 +299,8 @@ async def user_change(
     ``groups`` are added to those it has. ``system`` creates an account with a system's uid and without a home.
     ``remove_home`` deletes its files with it. Lock and unlock are about the password; no password is ever set, so a new
     account has none that works. The account root cannot be deleted, nor one that is not local. A rule that denies or
-    asks is about an account by each name with its uid, one that allows by the name that was given.
+    asks is about an account by each name with its uid, one that allows by the name that was given. So it is with
+    groups, by their gid; a rule that denies or asks is about one of them beside whatever others.
     Source: ``useradd``, ``usermod``, ``userdel``.
 
     Raises:
@@ -307,14 +326,17 @@ async def user_change(
 
 
 def _passwd(host: Host) -> str:
-    """Return all of the passwd file; by a part of it, a name could be another one's unseen."""
-    path = f"{host.etc}/passwd"
+    return _whole(f"{host.etc}/passwd", MAX_PASSWD_BYTES)
+
+
+def _whole(path: str, most_bytes: int) -> str:
+    """Return all of a file of names; by a part of it, a name could be another one's unseen."""
     try:
-        contents = trees.read(path, MAX_PASSWD_BYTES)
+        contents = trees.read(path, most_bytes)
     except OSError as error:
         raise UnavailableError(f"{path} cannot be read: {error.strerror}") from None
     if contents.truncated:
-        raise UnavailableError(f"{path} has more than {MAX_PASSWD_BYTES} bytes: not all accounts are known")
+        raise UnavailableError(f"{path} has more than {most_bytes} bytes: not all names are known")
     return contents.text
 
 
@@ -332,7 +354,7 @@ def _check_account(host: Host, name: str, action: str, groups: list[str]) -> Non
         raise NotFoundError(f"there is no local user {name}")
     if action == "delete" and known[name]["uid"] == 0:
         raise ArgumentError(f"name: {name} is root, and is not deleted", parameter="name")
-    there = {row["name"] for row in accounts.groups(trees.text_of(f"{host.etc}/group", 8 << 20))}
+    there = {row["name"] for row in accounts.groups(_whole(f"{host.etc}/group", MAX_GROUP_BYTES))}
     missing = sorted(set(groups) - there)
     if missing:
         raise NotFoundError(f"there is no group {missing[0]}")

@@ -10,6 +10,7 @@ from exemplary import STATUS, exemplary
 from made import Made, make
 from running import Kept, gate, perform
 
+from policies.argument_patterns import ArgumentPattern
 from policies.model import Effect, Limits, Policy, Rule
 from protocol.errors import ArgumentError, ConflictError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
@@ -230,6 +231,105 @@ async def test_a_denial_is_about_one_account_and_an_allowance_about_one_name(mad
     await asking.close()
     assert reply.error is not None, "whatever else the host calls it, nobody approved this name"
     assert made.uses("usermod") == [["--lock", "--", "lea"], ["--lock", "--", "mia"]]
+
+
+#: Groups with more than one name: a second sudo, a second audio, and audio once more with a gid of its own.
+GROUPS = """\
+root:x:0:
+sudo:x:27:mia
+wheel:x:027:
+audio:x:29:
+sound:x:29:
+audio:x:63:
+noise:x:63:
+games:x:60:
+"""
+
+
+@pytest.mark.parametrize("is_dry", [False, True])
+@pytest.mark.parametrize("action", ["create", "change"])
+@pytest.mark.parametrize(
+    ("denied", "groups"),
+    [
+        ("sudo", ["sudo"]), ("sudo", ["wheel"]), ("wheel", ["sudo"]), ("audio", ["noise"]), ("sound", ["audio"]),
+        ("sudo", ["games", "sudo"]), ("sudo", ["wheel", "games"]), ("sudo", ["games", "games", "wheel"]),
+    ],
+)  # fmt: skip
+async def test_a_denial_holds_by_every_name_of_a_group_and_beside_every_other(
+    made: Made, denied: str, groups: list[str], action: str, is_dry: bool
+) -> None:
+    """An owner who keeps sudo from scripts need not know what else it is called, nor what else may be asked with it."""
+    made.put("etc/passwd", PASSWD)
+    made.put("etc/group", GROUPS)
+    for tool in ("useradd", "usermod"):
+        made.tool(tool)
+    patterns = tuple(map(ArgumentPattern.parse, ("create|change", denied)))
+    rule = Rule(Effect.DENY, "sys.user_change", "x:7", arguments=patterns)
+    asking = accounts_gate(made, rule, is_dry=is_dry)
+    name = "lea" if action == "change" else "new"
+    reply = await asking.call("sys.user_change", [name, action], {"groups": groups})
+    await asking.close()
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.rule) == ("denied", "x:7 deny sys.user_change")
+    assert made.uses("useradd") == made.uses("usermod") == []
+
+
+async def test_a_denial_is_about_one_group_and_an_allowance_about_one_name_of_it(made: Made) -> None:
+    made.put("etc/passwd", PASSWD)
+    made.put("etc/group", GROUPS)
+    made.tool("usermod")
+    patterns = tuple(map(ArgumentPattern.parse, ("change", "sudo")))
+    asking = accounts_gate(made, Rule(Effect.DENY, "sys.user_change", "x:7", arguments=patterns))
+    assert (await asking.call("sys.user_change", ["lea", "change"], {"groups": ["audio", "games"]})).ok
+    await asking.close()
+    patterns = tuple(map(ArgumentPattern.parse, ("change", "sudo", "games")))
+    narrow = (Rule(Effect.ALLOW, "sys.user_change", "x:1", arguments=patterns),)
+    asking = gate(Tier.ADMIN, host=made.host, policy=Policy("x", Tier.ADMIN, narrow, Limits()))
+    assert (await asking.call("sys.user_change", ["lea", "change"], {"groups": ["games", "sudo"]})).ok
+    for groups in (["wheel"], ["games", "audio"]):
+        reply = await asking.call("sys.user_change", ["lea", "change"], {"groups": groups})
+        assert reply.error is not None, "whatever else the host calls it, nobody approved this name"
+    await asking.close()
+    assert len(made.uses("usermod")) == 2
+
+
+async def test_a_list_of_groups_that_is_not_seen_whole_decides_nothing(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys_changes, "MAX_GROUP_BYTES", len(GROUPS) - 1)
+    made.put("etc/group", GROUPS)
+    made.tool("usermod")
+    asking = accounts_gate(made, Rule(Effect.DENY, "sys.user_change", "x:7", commands=("root",)))
+    reply = await asking.call("sys.user_change", ["mia", "change"], {"groups": ["games"]})
+    await asking.close()
+    assert reply.error is not None
+    assert reply.error.code == "unavailable"
+    assert made.uses("usermod") == []
+
+
+@pytest.mark.parametrize(
+    ("manager", "names"),
+    [
+        ("apt-get", ["openssh-server"]), ("apt-get", ["htop", "openssh-server"]), ("apt-get", ["openssh-server+"]),
+        ("apt-get", ["openssh-server=1:9.2p1-2"]), ("apt-get", ["openssh-server:amd64"]),
+        ("apt-get", ["htop", "openssh-server:amd64=1:9.2p1-2"]),
+        ("dnf", ["htop", "openssh-server"]), ("dnf", ["openssh-server.x86_64"]),
+        ("dnf", ["openssh-server-9.3p1-2.el9"]),
+    ],
+)  # fmt: skip
+async def test_a_denied_package_is_denied_beside_others_and_in_every_version(
+    tmp_path: Path, manager: str, names: list[str]
+) -> None:
+    made = make(tmp_path)
+    made.tool(manager)
+    rule = Rule(Effect.DENY, "sys.package_install", "x:7", arguments=(ArgumentPattern.parse("openssh-server"),))
+    rules = (rule, Rule(Effect.ALLOW, "sys.package_install", "x:9"))
+    asking = gate(Tier.ADMIN, host=made.host, policy=Policy("x", Tier.ADMIN, rules, Limits()))
+    reply = await asking.call("sys.package_install", [names], {})
+    await asking.close()
+    assert reply.error is not None
+    assert (reply.error.code, reply.error.rule) == ("denied", "x:7 deny sys.package_install")
+    assert made.uses(manager) == []
 
 
 async def test_an_account_is_created_where_there_is_no_list_of_them(made: Made) -> None:
