@@ -3395,7 +3395,8 @@ function sys.user(who) end
 --- `groups` are added to those it has. `system` creates an account with a system's uid and without a home.
 --- `remove_home` deletes its files with it. Lock and unlock are about the password; no password is ever set, so a new
 --- account has none that works. The account root cannot be deleted, nor one that is not local. A rule that denies or
---- asks is about an account by each name with its uid, one that allows by the name that was given.
+--- asks is about an account by each name with its uid, one that allows by the name that was given. So it is with
+--- groups, by their gid; a rule that denies or asks is about one of them beside whatever others.
 --- Source: `useradd`, `usermod`, `userdel`.
 ---
 --- Raises:

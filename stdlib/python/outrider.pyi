@@ -3147,7 +3147,8 @@ class sys:
         `remove_home` deletes its files with it. Lock and unlock are about the password; no password is ever set, so
         a new account has none that works. The account root cannot be deleted, nor one that is not local. A rule
         that denies or asks is about an account by each name with its uid, one that allows by the name that was
-        given. Source: `useradd`, `usermod`, `userdel`.
+        given. So it is with groups, by their gid; a rule that denies or asks is about one of them beside whatever
+        others. Source: `useradd`, `usermod`, `userdel`.
 
         Raises:     ConflictError: It is to be created and exists.     NotFoundError: It does not exist, or a group
         does not.     UnavailableError: The tool is missing or failed; says what it said.
