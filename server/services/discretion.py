@@ -2,7 +2,8 @@
 
 Those are about hosts, so whoever may read them reads that something ran there and what came of it. Which private script
 it was is for whoever may see that script, or holds a grant for it, and for auditors, who answer for the whole record.
-To all others its name is ``(private)``, wherever it stands in a text. What it gave, and its digest, stay.
+To all others its name is ``(private)``, wherever it stands in a text. What it gave, and its digest, stay. What people
+said in its review goes: that is about its code, which is for whoever may see it.
 
 Which names those are is remembered with the database's mark of them, which is another one after each change of scripts
 and names, and is read in the same view as what is told: what became private is hidden at once. Grants are asked anew.
@@ -26,6 +27,7 @@ PLACEHOLDER: Final = "(private)"
 AS_OF: Final = "names_as_of"  # renewed by triggers of the database
 _MARK: Final = Prepared(select(meta.c.value).where(meta.c.key == bindparam("of")))
 _HIDDEN: Final = Remembered(500)  # by mark and viewer; a fleet's console has some dozen
+_SAID: Final = frozenset({"text", "place", "reason"})  # of records about a review
 # What may be a name, and what is below it; an absolute path on a host is none.
 _NAME: Final = re.compile(r"(?<![A-Za-z0-9_./-])[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)+(?![A-Za-z0-9_])")
 
@@ -40,9 +42,9 @@ class Discretion:
     def __init__(self, names: frozenset[str]) -> None:
         self._names = names
 
-    def hides(self, name: str | None) -> bool:
+    def hides(self, name: Any) -> bool:
         """Tell whether the caller may not know of a script of this name."""
-        return name in self._names
+        return isinstance(name, str) and name in self._names
 
     def told(self, value: Any) -> Any:
         """Return a plain value without the names, in its keys too; the same one where there is nothing to hide."""
@@ -52,7 +54,11 @@ class Discretion:
         if isinstance(value, str):
             return _NAME.sub(self._spoken, value) if "/" in value else value
         if isinstance(value, dict):
-            return {self._told(key): self._told(item) for key, item in value.items()}
+            is_said = "review" in value and self.hides(value.get("script"))
+            return {
+                self._told(key): PLACEHOLDER if is_said and key in _SAID and item else self._told(item)
+                for key, item in value.items()
+            }
         if isinstance(value, list | tuple):
             return [self._told(item) for item in value]
         return value

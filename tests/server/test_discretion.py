@@ -199,6 +199,21 @@ async def test_who_is_not_told_what_is_looked_up_once(
     assert looked == ["viewer", "operator"]
 
 
+async def test_what_is_said_in_its_review_is_for_whoever_may_see_it(full: tuple[Headquarters, dict[str, Any]]) -> None:
+    """On record with every comment and decision, which the record's readers read: what it does, and to which files."""
+    server, _ = full
+    bundle = script("return 2\n", name=NAME, version="1.3.0", more="visibility: private\n")
+    review = expect(await server.publish(bundle), 201)["review"]
+    said = {"text": "why /srv/sesame/ceo.csv?", "place": "sesame.lua:4"}
+    expect(await server.ask("POST", f"/reviews/{review}/comments", said), 201)
+    expect(await server.ask("POST", f"/reviews/{review}/reject", {"reason": "reads sesame"}, role="reviewer"), 200)
+    for role in ROLES:
+        if role != "viewer":  # who reads no records
+            told = str(await server.pages("/records", role=role))
+            assert ("sesame" in told) is (role in KNOWING), role
+            assert "review.comment" in told
+
+
 # texts ----------------------------------------------------------------------------------------------------------------
 
 
