@@ -64,6 +64,10 @@ class Left:
     told: list[str] = field(default_factory=list)
 
 
+class _ReaderGoneError(Exception):
+    """Nobody reads any more what is shown; no fault of the connection, so nothing is tried again."""
+
+
 class Attached:
     """One attachment, over as many connections as it takes.
 
@@ -104,6 +108,7 @@ class Attached:
 
         Raises:
             OutriderError: The server refuses, or was away for too long.
+            BrokenPipeError: Whoever read what is shown went away.
         """
         loop = asyncio.get_running_loop()
         self._keys = keyboard.Keys(self._key)
@@ -112,6 +117,8 @@ class Attached:
                 loop.add_signal_handler(signal.SIGWINCH, self._resized)
             try:
                 await self._stay()
+            except _ReaderGoneError:
+                raise BrokenPipeError from None
             finally:
                 await self._wishes.finish()
                 self._keys.stop()
@@ -211,9 +218,9 @@ class Attached:
         began_s = time.monotonic()
         try:
             keyboard.write(data)
-        except OSError as error:  # raised where it is waited for; the library has no part in it
+        except OSError:  # raised where it is waited for; the library has no part in it
             if not self._failed.done():
-                self._failed.set_exception(error)
+                self._failed.set_exception(_ReaderGoneError())
             return True
         self._is_quick = time.monotonic() - began_s < QUICK_S
         offset = int.from_bytes(message[:OFFSET_BYTES], "big")
@@ -229,7 +236,10 @@ class Attached:
         rest = memoryview(message)[OFFSET_BYTES:]
         began_s = time.monotonic()
         while rest:
-            keyboard.write(rest[:WRITE_BYTES])
+            try:
+                keyboard.write(rest[:WRITE_BYTES])
+            except OSError:
+                raise _ReaderGoneError from None
             rest = rest[WRITE_BYTES:]
             if rest:
                 await asyncio.sleep(0)

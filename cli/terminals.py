@@ -71,10 +71,15 @@ def show(invocation: Invocation, wanted: Wanted) -> int:
     from cli import loop
     from cli.attached import Attached
 
-    left = loop.run(Attached(context, wanted, roots).run())
     output = invocation.output
+    how = f"outrider session join {wanted.session}, outrider session end {wanted.session}"
+    try:
+        left = loop.run(Attached(context, wanted, roots).run())
+    except BrokenPipeError:
+        output.say(f"the reader of the output went away; the session goes on: {how}")
+        raise
     if left.exit is None:
-        output.say(f"left; it goes on: outrider session join {wanted.session}, outrider session end {wanted.session}")
+        output.say(f"left; it goes on: {how}")
         return 0
     if left.exit.get("error"):
         raise refusal(left.exit["error"])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from at_keyboard import DEADLINE_S, Keyboard
-from shell import Shell
+from shell import ROOT, Shell
 
+from cli import exits
 from fleet import expect
 from protocol.terminal import INPUT_WINDOW_BYTES
 
@@ -37,6 +40,25 @@ def test_at_a_keyboard_from_the_banner_to_the_exit_status(desk: Shell) -> None:
     # Who typed is told at once; that the host has closed the session is on record a moment later.
     desk.fleet.wait_for("the session's end on record", lambda: shown(desk, newest(desk))["status"] == "ended")
     assert shown(desk, newest(desk))["recording"]["argv"] == ["/bin/sh"]
+
+
+def test_a_reader_of_its_output_that_goes_away_is_no_fault_of_the_server(desk: Shell) -> None:
+    """``outrider tty web-3 -- journalctl -f | head``: it told of a server that cannot be reached, and tried again."""
+    words = ("tty", "host-1", "--reason", "T-1", "--", "/bin/sh", "-c", "while :; do echo much; done")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        cwd=desk.work, env={**desk.environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == b"much"
+    process.stdout.close()
+    assert process.stderr is not None
+    told = process.stderr.read().decode()
+    assert process.wait(DEADLINE_S) == exits.BROKEN_PIPE
+    assert "cannot be reached" not in told
+    session = newest(desk)
+    assert f"the session goes on: outrider session join {session}, outrider session end {session}" in told
+    assert desk("session", "end", session).status == 0
 
 
 def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:
