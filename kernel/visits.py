@@ -106,6 +106,11 @@ def count_for(*accounts: Account) -> None:
         _accounts.set(accounts)
 
 
+def accounts() -> tuple[Account, ...]:
+    """Return for whom this task begins visits; nobody if that was not said."""
+    return _accounts.get()
+
+
 def stuck(longer_than_s: float) -> Account | None:
     """Return the account for which this task begins visits if it has been full for so many seconds; else None."""
     for account in _accounts.get():
@@ -137,8 +142,12 @@ class Visits:
         self.threads = 0  # busy or free
         self._bell: _Bell | None = None  # of the newest loop
 
-    def begin(self, function: Callable[[], _T]) -> asyncio.Future[_T]:
+    def begin(self, function: Callable[[], _T], accounts: tuple[Account, ...] | None = None) -> asyncio.Future[_T]:
         """Call ``function`` on a thread, and return what will have its value or its error.
+
+        Args:
+            function: What to do.
+            accounts: For whom, of these threads; None: for whom this task begins visits.
 
         Cancellation:
             Of the future: the thread goes on to its end, and what came of it is dropped.
@@ -151,7 +160,8 @@ class Visits:
         bell = self._bell
         if bell is None or bell.loop is not loop:
             bell = self._bell = _Bell(loop)
-        accounts = _accounts.get()
+        if accounts is None:
+            accounts = _accounts.get()
         visit = (bell, future, function, accounts)
         with self._lock:
             if accounts and not _has_room(accounts):

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import partial
 from typing import Any, Final, Literal, Protocol
+from weakref import WeakKeyDictionary
 
+from kernel.visits import Account, Visits, accounts
 from policies.model import Facts
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeadlineError, NotFoundError, UnavailableError
 from stdlib.host import Host
 
 MAX_ADDRESSES: Final = 16  # of one name; what more there is, is not used
-MAX_LOOKUPS: Final = 4  # at once; a resolver that hangs holds up other lookups and nothing else
+MAX_LOOKUPS: Final = 16  # at once; a resolver that hangs holds up other lookups and nothing else
+MAX_LOOKUPS_OF_ONE: Final = 4  # at once, of one run, script, session or person: a name may be made so that it hangs
 
 Family = Literal["any", "4", "6"]
 _NO_SUCH_NAME: Final = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
@@ -107,14 +109,13 @@ async def endpoints(
 
 async def look_up(host: Host, asked: NetTarget, family: Family) -> list[Endpoint]:
     """Return the addresses of ``asked``, which nobody has decided on yet; see :func:`endpoints`."""
-    loop = asyncio.get_running_loop()
     flags = socket.AI_NUMERICHOST if asked.address is not None else 0
 
     def ask() -> list[Any]:
         return host.getaddrinfo(asked.host, asked.port or 0, FAMILIES[family], socket.SOCK_STREAM, 0, flags)
 
     try:
-        answers = ask() if asked.address is not None else await loop.run_in_executor(_lookups(), ask)
+        answers = ask() if asked.address is not None else await _on_thread(ask)
     except (OSError, UnicodeError) as error:
         if asked.address is not None:
             raise ArgumentError(f"{asked.host} is no address of family {family}", parameter="family") from None
@@ -131,9 +132,23 @@ async def look_up(host: Host, asked: NetTarget, family: Family) -> list[Endpoint
     return list(found.values())[:MAX_ADDRESSES]
 
 
-@cache
-def _lookups() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="lookup")
+#: Threads of lookups alone: what waits for the host's files must not wait for names as well.
+_lookups: Final = Visits(MAX_LOOKUPS, kept_threads=1)
+#: What whoever has an account for visits may have of these threads.
+_shares: Final[WeakKeyDictionary[Account, Account]] = WeakKeyDictionary()
+
+
+def _on_thread(ask: Callable[[], list[Any]]) -> asyncio.Future[list[Any]]:
+    """Return what will have the answers, from a thread on the account of whoever this task is for."""
+    whose = accounts()
+    for one in whose:
+        _shares.setdefault(one, Account(one.name, MAX_LOOKUPS_OF_ONE))
+    # With the accounts themselves, so that they last as long as what hangs on them, also when their run is over.
+    return _lookups.begin(partial(_answers, ask, whose), tuple(_shares[one] for one in whose))
+
+
+def _answers(ask: Callable[[], list[Any]], _whose: tuple[Account, ...]) -> list[Any]:
+    return ask()
 
 
 def _told(error: OSError | UnicodeError) -> str:
