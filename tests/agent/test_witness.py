@@ -129,10 +129,10 @@ async def test_what_it_does_before_anybody_follows_it_counts(tmp_path: Path) -> 
 
 @needs_fanotify
 async def test_a_daemon_that_left_its_parents_behind_is_still_of_its_session(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "go")
     witness = Witness()
     one = Following(await shell(), witness)
     one.say(f"(setsid /bin/sh -c 'read x <{tmp_path}/go; echo late >{tmp_path}/late' &)")
-    os.mkfifo(tmp_path / "go")
     await until(
         lambda: any("setsid" not in about["argv"] and "read" in about["argv"][-1] for about in one.of("started"))
     )
