@@ -68,8 +68,14 @@ SHELLS: list[asyncio.subprocess.Process] = []
 
 
 async def shell() -> asyncio.subprocess.Process:
-    made = await asyncio.create_subprocess_exec("/bin/sh", stdin=asyncio.subprocess.PIPE)
+    """Start a shell and wait until it speaks: whoever starts it goes on before the kernel tells that it was run."""
+    pipe = asyncio.subprocess.PIPE
+    made = await asyncio.create_subprocess_exec("/bin/sh", stdin=pipe, stdout=pipe)
     SHELLS.append(made)
+    assert made.stdin is not None
+    assert made.stdout is not None
+    made.stdin.write(b"echo here\n")
+    assert await made.stdout.readline() == b"here\n"
     return made
 
 
