@@ -13,6 +13,7 @@ MAX_STRANGERS_OF_ONE = 1_024  # connections from one address without a token yet
 MAX_STRANGERS = 8_192  # and from all; each holds a descriptor, and up to MAX_HEAD_BYTES
 MAX_REQUESTS_OF_ONE = 512  # of one person that are answered at once; each may be a stream that is followed for days
 MAX_FOLLOWED_OF_ONE = 16  # streams of records of one person; each looks for what is new with every record that comes
+MAX_LOOKS_OF_ONE = 2  # lists of records or runs of one person that are read at once; half of the readers there are
 MAX_RESTING_OF_ONE = 512  # connections of one person on which nothing is asked now; clients keep some for the next
 MAX_PIPELINED = 64  # requests of one connection behind the one that is answered; each holds a head and a piece of body
 MAX_PAGE = 500  # items of one page

@@ -53,7 +53,8 @@ async def ls(
         rows, following = page(connection, query, _ORDERS[order], limit, cursor)
         return Page(items=towards(connection, caller).told(records.views(connection, rows)), next=following)
 
-    return await core.database.read(find)
+    async with core.looks.turn(caller.principal):
+        return await core.database.read(find)
 
 
 @router.get("/tail", response_class=StreamingResponse)

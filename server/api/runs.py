@@ -37,7 +37,8 @@ async def ls(
         rows, following = page(connection, query, _NEWEST_FIRST, limit, cursor)
         return Page(items=[discretion.told(runs.view(row)) for row in rows], next=following)
 
-    return await core.database.read(find)
+    async with core.looks.turn(caller.principal):
+        return await core.database.read(find)
 
 
 @router.post("", status_code=201)
