@@ -64,25 +64,26 @@ def noun() -> None:
 @click.option(
     "--kind", metavar="KIND", callback=_known_kind, help="call, intent, run.start, run.end, refusal, event, ..."
 )
-@click.option("--call", metavar="NAME", help="Only this call, such as fs.read.")
+@click.option("--by", metavar="WHO", help="Only what was done for this principal, such as tom.")
+@click.option("--call", metavar="NAME", help="Only this call, such as fs.read, or 'fs.*'.")
 @click.option("--run", "run_id", metavar="RUN", help="Only this run.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.option("--oldest-first", is_flag=True, help="From the beginning, in the order in which they came.")
 @pass_invocation
 def ls(
-    invocation: Invocation, host: str | None, since: str | None, until: str | None, kind: str | None, call: str | None,
-    run_id: str | None, limit: int, oldest_first: bool,
+    invocation: Invocation, host: str | None, since: str | None, until: str | None, kind: str | None, by: str | None,
+    call: str | None, run_id: str | None, limit: int, oldest_first: bool,
 ) -> None:  # fmt: skip
     """List records, the newest first.
 
     \b
     Examples:
-      outrider record ls --host web-1 --since 1h
+      outrider record ls --host web-1 --since 1h --by tom
       outrider record ls --call 'fs.*' --kind refusal --json
     """
     found = list(invocation.api.items(
         "records", limit=limit + 1, order="oldest" if oldest_first else "newest",
-        agent=host, kind=kind, call=call, run=run_id,
+        agent=host, kind=kind, call=call, run=run_id, principal=by,
         since=moment(since, where="--since") if since else None,
         until=moment(until, where="--until") if until else None,
     ))  # fmt: skip

@@ -27,6 +27,7 @@ from server.signals import wait_for_any
 from server.store.tables import records as table
 from server.store.tables import tokens
 
+MAX_FILTER = 200  # characters
 router = APIRouter(prefix="/records", tags=["records"])
 _ORDERS = {"oldest": Order((table.c.position,)), "newest": Order((table.c.position,), descending=True)}
 Sorting = Annotated[Literal["oldest", "newest"], Query(description="Which record comes first.")]
@@ -39,7 +40,9 @@ _POSITION = re.compile(r"[0-9]{1,18}")  # what a 64-bit column can be compared w
 @router.get("")
 async def ls(
     core: CoreOf, caller: RecordReader, limit: Limit = limits.DEFAULT_PAGE, cursor: Cursor = None,
-    agent: str | None = None, kind: str | None = None, run: str | None = None, call: str | None = None,
+    agent: str | None = None, kind: str | None = None, run: str | None = None,
+    call: Annotated[str | None, Query(max_length=MAX_FILTER, description="Such as fs.read, or fs.*.")] = None,
+    principal: Annotated[str | None, Query(max_length=MAX_FILTER, description="Who it was done for.")] = None,
     since: str | None = None, until: str | None = None,
     after_seq: Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE)] = None,
     order: Sorting = "oldest",
@@ -48,7 +51,15 @@ async def ls(
 
     def find(connection: Connection) -> Page:
         query = records.query(
-            connection, agent=agent, kind=kind, run=run, call=call, since=since, until=until, after_seq=after_seq
+            connection,
+            agent=agent,
+            kind=kind,
+            run=run,
+            call=call,
+            since=since,
+            until=until,
+            after_seq=after_seq,
+            principal=principal,
         )
         rows, following = page(connection, query, _ORDERS[order], limit, cursor)
         return Page(items=towards(connection, caller).told(records.views(connection, rows)), next=following)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, type_coerce
+from sqlalchemy import Connection, LargeBinary, Row, bindparam, func, select, type_coerce
 from sqlalchemy.types import NullType
 
 from protocol.errors import ArgumentError, LedgerError, NotFoundError, OutriderError
@@ -58,19 +58,41 @@ def ledger_of(connection: Connection, reference: str) -> str:
 
 def query(
     connection: Connection, *, agent: str | None, kind: str | None, run: str | None, call: str | None,
-    since: str | None, until: str | None, after_seq: int | None,
+    since: str | None, until: str | None, after_seq: int | None, principal: str | None = None,
 ) -> Any:  # fmt: skip
-    """Return the query for the records that are meant, in the order of their arrival."""
+    """Return the query for the records that are meant, in the order of their arrival.
+
+    Args:
+        connection: Of the database.
+        agent: Whose ledger.
+        kind: Exactly.
+        run: Exactly.
+        call: Exactly, or with ``*`` for any characters: ``fs.*``.
+        since: RFC 3339.
+        until: RFC 3339; before it.
+        after_seq: Of one ledger.
+        principal: Who it was done for, exactly. It stands in the record alone, so those that hold the name are read.
+    """
     found = select(records)
     if agent is not None:
         found = found.where(records.c.agent == ledger_of(connection, agent))
-    for column, value in ((records.c.kind, kind), (records.c.run, run), (records.c.call, call)):
+    for column, value in ((records.c.kind, kind), (records.c.run, run)):
         found = found if value is None else found.where(column == value)
+    if call is not None:
+        found = found.where(records.c.call.op("GLOB")(_glob(call)) if "*" in call else records.c.call == call)
+    if principal is not None:
+        holds_it = func.instr(records.c.blob, bindparam("name", principal.encode(), LargeBinary)) > 0
+        found = found.where(holds_it, func.principal_of(records.c.blob) == principal)
     if since is not None:
         found = found.where(records.c.time_us >= _moment(since, "since"))
     if until is not None:
         found = found.where(records.c.time_us < _moment(until, "until"))
     return found if after_seq is None else found.where(records.c.sequence > after_seq)
+
+
+def _glob(pattern: str) -> str:
+    """Return a pattern with nothing but ``*`` in it as SQLite's GLOB has it."""
+    return "".join(f"[{character}]" if character in "[?" else character for character in pattern)
 
 
 def _moment(text: str, name: str) -> int:

@@ -28,7 +28,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from protocol.errors import InternalError, UnavailableError
+from protocol.errors import InternalError, OutriderError, UnavailableError
+from protocol.ledger import decode_record
 from server import limits
 
 Result = TypeVar("Result")
@@ -304,5 +305,14 @@ def _engine(path: Path) -> Engine:
         connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.create_function("principal_of", 1, _principal_of, deterministic=True)
 
     return engine
+
+
+def _principal_of(blob: Any) -> str | None:
+    """Return who a record was made for, for the database to compare; None where the bytes are none."""
+    try:
+        return decode_record(blob).principal
+    except (OutriderError, TypeError):  # verify says so
+        return None

@@ -56,6 +56,16 @@ def test_list_in_json_is_filtered(at_work: Shell) -> None:
     assert "T-7" in {record["arguments"]["reason"] for record in server}
 
 
+def test_who_and_which_calls(at_work: Shell) -> None:
+    told = at_work(
+        "record", "ls", "--host", "server", "--by", "admin", "--call", "run.*", "--limit", "1000", "--json"
+    ).data
+    assert {record["principal"] for record in told} == {"admin"}
+    assert "run.start" in {record["call"] for record in told}
+    nobody = at_work("record", "ls", "--by", "adm")
+    assert (nobody.status, nobody.err) == (0, "no record matches\n")
+
+
 def test_times(at_work: Shell) -> None:
     assert at_work("record", "ls", "--since", "1h", "--limit", "1").status == 0
     nothing = at_work("record", "ls", "--until", "2020-01-01")

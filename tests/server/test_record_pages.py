@@ -37,6 +37,38 @@ async def test_an_order_that_there_is_not(bare: Headquarters) -> None:
     refused(await bare.ask("GET", "/records", order="biggest"), 422, "invalid_argument", parameter="order")
 
 
+async def test_what_was_done_for_somebody_and_nobody_else(bare: Headquarters) -> None:
+    """Also where the name stands elsewhere in a record, or is part of another one; page by page all of it."""
+    agent, _, chain = await agent_with(bare, 2)
+    about: list[tuple[str, dict[str, str]]]
+    about = [("tom", {}), ("tommy", {}), ("ann", {"to": "tom"}), ("Tom", {}), ("tom", {})]
+    blobs = [
+        chain.append(kind="call", call="fs.read", time_us=1, mono_us=1, principal=who, arguments=arguments)[1]
+        for who, arguments in about
+    ]
+    take_in(bare, agent, blobs, 3)
+    found = await bare.pages("/records", agent=agent, principal="tom", limit=1)
+    assert [record["sequence"] for record in found] == [3, 7]
+    assert await bare.pages("/records", principal="to") == []
+    assert await bare.pages("/records", principal="") != []  # what nobody asked for, such as that an agent began
+    assert all(record["principal"] == "" for record in await bare.pages("/records", principal=""))
+
+
+async def test_calls_of_a_family(bare: Headquarters) -> None:
+    agent, _, chain = await agent_with(bare, 1)
+    names = ("fs.read", "fs.read_stream", "fsx", "net.read", "FS.read")
+    blobs = [chain.append(kind="call", call=name, time_us=1, mono_us=1)[1] for name in names]
+    take_in(bare, agent, blobs, 2)
+
+    async def named(pattern: str) -> set[str]:
+        return {record["call"] for record in await bare.pages("/records", agent=agent, kind="call", call=pattern)}
+
+    assert await named("fs.*") == {"fs.read", "fs.read_stream"}
+    assert await named("fs.read") == {"fs.read"}
+    assert await named("*.read") == {"fs.read", "net.read", "FS.read"}
+    assert await named("[f]s.*") == await named("f?.*") == set()
+
+
 def opening(chain: Chain, session: str, reason: str = "") -> bytes:
     return chain.append(kind="session.open", time_us=1, mono_us=1, session=session, data={"reason": reason})[1]
 
