@@ -22,7 +22,8 @@ from server.store.tables import agents, meta, records, runs, sessions
 
 SERVER = "server"
 _CLOSED = {"ok": "ended", "killed": "killed", "lost": "lost"}  # outcome of session.close -> status of the session
-ENDED = ("ok", "error", "denied", "killed", "lost", "refused")  # what a run can come to
+TOLD = ("ok", "error", "denied", "killed")  # what a run came to by its own record of it; no later one changes that
+ENDED = (*TOLD, "lost", "refused")  # what a run can come to
 
 _HEAD = Prepared(
     select(records.c.sequence, records.c.hash, records.c.kind)
@@ -45,7 +46,7 @@ _START = Prepared(
 )
 _END = Prepared(
     update(runs)
-    .where(*_MINE)
+    .where(*_MINE, *(runs.c.status != told for told in TOLD))
     .values(
         status=bindparam("to"), reason=bindparam("why"), finished_us=bindparam("at_us"), ending=bindparam("told"),
         started_us=func.coalesce(runs.c.started_us, bindparam("at_us")),
@@ -252,10 +253,11 @@ def _run_started(connection: Connection, agent: str, record: Record) -> None:
 
 
 def end_of_run(record: Record) -> dict[str, Any]:
-    """Return what a record ``run.end`` makes of the run's row."""
+    """Return what a record ``run.end`` makes of the run's row: an end, whatever the agent calls it."""
     data = record.data
+    status = _text(data.get("status")) or record.outcome
     return {
-        "status": _text(data.get("status")) or record.outcome or "error",
+        "status": status if status in ENDED else "error",
         "reason": _text(data.get("reason")),
         "finished_us": record.time_us,
         "ending": plain(data),
@@ -296,7 +298,9 @@ def _session_opened(connection: Connection, agent: str, record: Record) -> None:
 def _session_closed(connection: Connection, agent: str, record: Record) -> None:
     connection.execute(
         update(sessions)
-        .where(sessions.c.id == record.session, sessions.c.agent == agent)
+        .where(
+            sessions.c.id == record.session, sessions.c.agent == agent, sessions.c.status.not_in(("ended", "killed"))
+        )
         .values(
             status=_CLOSED.get(record.outcome, "ended"), reason=_text(record.data.get("reason")),
             ended_us=record.time_us, about=plain(record.data),

@@ -26,7 +26,7 @@ from server import clock, limits
 from server.access import Caller
 from server.core import Core
 from server.endpoint.links import LiveLink
-from server.ledger import ENDED
+from server.ledger import ENDED, TOLD
 from server.services import agents as agent_service
 from server.services import grants, namespace, permits
 from server.services import scripts as script_service
@@ -330,7 +330,7 @@ def agent_of(connection: Connection, identity: str) -> str | None:
 
 
 def shown_ended(connection: Connection, *, agent: str, identity: str, ended: Mapping[str, Any]) -> Shown | None:
-    """Return a run as it will be read once its end is on disk; None if the agent has no such run.
+    """Return a run as it will be read once its end is on disk; None if the agent has no such run, or it has ended.
 
     Args:
         connection: Sees what is on disk.
@@ -339,7 +339,7 @@ def shown_ended(connection: Connection, *, agent: str, identity: str, ended: Map
         ended: What its row becomes; ``started_us`` only if it has none.
     """
     row = _BY_ID.first(connection, run=identity)
-    if row is None or row.agent != agent:
+    if row is None or row.agent != agent or row.status in TOLD:
         return None
     began_us = ended["started_us"] if row.started_us is None else row.started_us
     return view(row._replace(**{**ended, "started_us": began_us}))

@@ -65,3 +65,30 @@ async def test_odd_claims_about_a_run_are_kept_as_far_as_they_can_be(bare: Headq
     assert (run["script"], run["schedule"], run["fire_time"], run["status"]) == ("", None, None, "ok")
     assert len(run["reason"]) == limits.MAX_RESULT_TEXT
     assert (await bare.get("/runs"))["items"] == [run]
+
+
+async def test_what_a_run_came_to_is_what_its_agent_said_first(bare: Headquarters) -> None:
+    """Somebody who has a host later cannot make what was seen of it look otherwise; all of it stays on record."""
+    agent, chain = await bare.add_agent("web-1"), Chain()
+
+    def end(status: str, reason: str, time_us: int) -> bytes:
+        told = {"status": status, "reason": reason}
+        return chain.append(kind="run.end", time_us=time_us, mono_us=1, run="r1", outcome="ok", data=told)[1]
+
+    begin = chain.append(kind="run.start", time_us=5, mono_us=1, run="r1", data={"script": "a/b"})[1]
+    take_in(bare, agent, [begin, end("lost", "the agent was killed", 6), end("denied", "no rule", 7)])
+    seen = await bare.get("/runs/r1")
+    assert (seen["status"], seen["reason"]) == ("denied", "no rule"), "what was lost can be told later"
+    take_in(bare, agent, [end("ok", "all is well", 8), end("lost", "x", 9)], 4)
+    assert await bare.get("/runs/r1") == seen
+    assert len(await bare.records("web-1")) == 5
+
+
+async def test_an_end_is_an_end_whatever_an_agent_calls_it(bare: Headquarters) -> None:
+    agent, chain = await bare.add_agent("web-1"), Chain()
+    for number, status in enumerate(("queued", "running", "no such word")):
+        about = {"time_us": 5, "mono_us": 1, "run": f"r{number}"}
+        begin = chain.append(kind="run.start", **about)[1]
+        take_in(bare, agent, [begin, chain.append(kind="run.end", data={"status": status}, **about)[1]], 2 * number + 1)
+    assert {run["status"] for run in await bare.pages("/runs")} == {"error"}
+    assert (await bare.get("/status"))["runs_under_way"] == 0
