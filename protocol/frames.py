@@ -11,7 +11,7 @@ that the other side would have to refuse.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -53,10 +53,22 @@ def encode(
         ProtocolError: It holds something that has no place on a wire.
     """
     if type(value) is list and max_depth > 0 and len(value) < max_items and _LEAVES.issuperset(map(type, value)):
-        return _packed(_packb, value, max_bytes)  # as most messages are
+        return _packed(value, max_bytes)  # as most messages are
     if type(value) not in _LEAVES and _count(value, max_depth) > max_items:
         raise TooLargeError(f"a frame holds more than {max_items} values")
-    return _packed(_packb, value, max_bytes)
+    return _packed(value, max_bytes)
+
+
+def encode_trusted(value: Any, *, max_bytes: int) -> bytes:
+    """Return ``value``, known to be plain and within every other bound, as one document of at most ``max_bytes``.
+
+    For a worker, which copies a page for each function that it runs first; whoever reads it looks at all of it anyway.
+
+    Raises:
+        TooLargeError: Larger than allowed.
+        ProtocolError: It is not plain.
+    """
+    return _packed(value, max_bytes)
 
 
 class RowEncoder:
@@ -80,7 +92,7 @@ class RowEncoder:
         for place in self._maps:
             if values[place]:
                 _count(values[place], limits.MAX_DEPTH - 1)
-        return _packed(_packb, values, max_bytes)
+        return _packed(values, max_bytes)
 
 
 def _packer() -> msgpack.Packer:
@@ -90,25 +102,21 @@ def _packer() -> msgpack.Packer:
 _kept = [_packer()]  # those that nobody uses at the moment; to make one takes longer than to use it
 
 
-def _packb(value: Any) -> bytes:
+def _packed(value: Any, max_bytes: int) -> bytes:
     """Return an exact plain value packed, by a packer that nobody else has meanwhile, on whatever thread."""
     try:
         packer = _kept.pop()
     except IndexError:
         packer = _packer()
-    data = bytes(packer.pack(value))  # one that failed is not kept
-    if len(data) <= MAX_KEPT_BYTES:
-        _kept.append(packer)
-    return data
-
-
-def _packed(pack: Callable[[Any], bytes], value: Any, max_bytes: int) -> bytes:
     try:
-        data = pack(value)
+        data: bytes = packer.pack(value)
     except (ValueError, OverflowError) as error:  # an int over 64 bits, a lone surrogate in a text
-        raise ProtocolError(f"a value cannot be sent: {error}") from None
-    if len(data) > max_bytes:
-        raise TooLargeError(f"a frame of {len(data)} bytes is over the limit of {max_bytes}")
+        raise ProtocolError(f"a value cannot be sent: {error}") from None  # the packer that failed is not kept
+    size = len(data)
+    if size <= MAX_KEPT_BYTES:
+        _kept.append(packer)
+    if size > max_bytes:
+        raise TooLargeError(f"a frame of {size} bytes is over the limit of {max_bytes}")
     return data
 
 

@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 
 from protocol.columns import Columns, rows_of
 from protocol.errors import OutriderError, ProtocolError, TooLargeError
-from protocol.frames import LengthPrefixed, decode, decode_trusted, encode
+from protocol.frames import LengthPrefixed, decode, decode_trusted, encode, encode_trusted
 from protocol.limits import MAX_BUNDLE_BYTES, MAX_CHANNEL_FRAME_BYTES
 from sandbox.modules import NONE, Libraries
 from sandbox.runtimes import NO_CODES, CallError, Codes, Remote, Taken
@@ -81,8 +81,8 @@ class Channel:
         ahead: Whether nobody waits at the other end yet.
         take: Receives from that very descriptor, up to so many bytes and with these flags of recv(2). If given, the
             channel listens for an answer before it sleeps for it; for hosts that have another processor for the gate.
-        lingers: Whether :meth:`finish` does what :meth:`linger` does. What lies between the two else, the gate may wait
-            for: a processor goes on with who it has before it turns to who was woken.
+        lingers: Whether :meth:`finish` waits for the end. It does so itself, as the gate may wait for what is done
+            between the two: a processor goes on with who it has before it turns to who was woken.
     """
 
     def __init__(
@@ -153,23 +153,19 @@ class Channel:
         self._send([OUTPUT, data])
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
-        """Send the one result.
+        """Send the one result; if the channel lingers, wait for the end: the gate first looks at what was used.
 
         Raises:
             TooLargeError: It fits no frame; nothing was sent.
         """
-        data = framed(encode([RESULT, outcome], max_bytes=MAX_CHANNEL_FRAME_BYTES))
-        self._write(data)
+        body = encode_trusted([RESULT, outcome], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+        self._write(len(body).to_bytes(4, "big") + body)
         if self._lingers:
-            self.linger()
-
-    def linger(self) -> None:
-        """Wait, after the result, until the gate closes the channel or kills: it first looks at what was used."""
-        try:
-            while os.read(self._descriptor, READ_BYTES):
-                continue
-        except OSError:  # reset: closed all the same
-            pass
+            try:
+                while os.read(self._descriptor, READ_BYTES):
+                    continue
+            except OSError:  # reset: closed all the same
+                pass
 
     def _send(self, message: list[Any]) -> None:
         self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))

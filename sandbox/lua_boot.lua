@@ -13,6 +13,7 @@
 --   * At the end the real globals, package.loaded and package.preload are empty.
 
 local host_call, host_pull, host_release, host_print, host_limit, bindings = ...
+local limit -- of memory while the script runs, in bytes; of the run
 
 local type, next, rawget, rawset, select, error, pcall, xpcall = type, next, rawget, rawset, select, error, pcall, xpcall
 local raw_load, raw_tostring, raw_getmetatable, raw_setmetatable = load, tostring, getmetatable, setmetatable
@@ -76,7 +77,7 @@ end
 
 -- `passed` is false only when the bridge itself failed (memory): its error is a live host object and goes no further.
 local function settle(passed, done, value, message, ...) -- a failure: false, code, message, parameter, path, target
-  host_limit(true)
+  host_limit(limit)
   if not passed then
     error(failure("internal", "the call could not be carried out (out of memory?)"), 0)
   end
@@ -86,8 +87,8 @@ local function settle(passed, done, value, message, ...) -- a failure: false, co
   return value, message, ...
 end
 
--- Fails while the limit still holds if the stack is almost full: an overflow after host_limit(false) would leave the
--- memory unlimited for the rest of the run. It asks for more room than everything up to host_limit(true) needs.
+-- Fails while the limit still holds if the stack is almost full: an overflow after host_limit(0) would leave the
+-- memory unlimited for the rest of the run. It asks for more room than everything up to host_limit(limit) needs.
 local function headroom()
   local
     a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15,
@@ -116,9 +117,9 @@ local function release(object)
   if about.is_over then return end
   about.is_over = true
   headroom()
-  host_limit(false)
+  host_limit(0)
   local passed = pcall(host_release, about.number)
-  host_limit(true)
+  host_limit(limit)
   if not passed then
     error(failure("internal", "the handle could not be released (out of memory?)"), 0)
   end
@@ -178,7 +179,7 @@ end
 
 local function take(about)
   headroom()
-  host_limit(false)
+  host_limit(0)
   about.is_over = true -- if it fails, the gate has let it go
   local items, count, is_end, summary, are_blocks = settle(pcall(host_pull, about.number))
   about.is_over, about.summary = is_end, summary
@@ -252,7 +253,7 @@ local function bind(name)
       error(failure("invalid_argument", "a call takes at most " .. MAX_ARGUMENTS .. " arguments"), 0)
     end
     headroom()
-    host_limit(false)
+    host_limit(0)
     local value, number, kind, fields = settle(pcall(host_call, name, ...))
     if number == nil then return value end
     local object = handle(number, kind, fields)
@@ -310,9 +311,9 @@ local function own_print(...)
   end
   local line = sub(concat(parts, "\t"), 1, MAX_PRINT) .. "\n"
   headroom()
-  host_limit(false)
+  host_limit(0)
   local passed = pcall(host_print, line)
-  host_limit(true)
+  host_limit(limit)
   if not passed then
     error(failure("internal", "the output could not be sent (out of memory?)"), 0)
   end
@@ -539,7 +540,7 @@ end
 requirer = function(unit)
   return function(name)
     headroom()
-    host_limit(false)
+    host_limit(0)
     local found = settle(pcall(host_call, "=find", unit, name))
     local key = found[1] .. "\0" .. found[2]
     local known = loaded_modules[key]
@@ -596,12 +597,12 @@ end
 
 -- The host calls with the limit lifted, and reads what is returned with the limit lifted.
 -- This state may have been built before the run began, once for many of them; what is random is of the run.
-return function(source, name, first_seed, second_seed)
-  seed_a, seed_b = first_seed, second_seed
+return function(source, name, first_seed, second_seed, memory_bytes)
+  seed_a, seed_b, limit = first_seed, second_seed, memory_bytes
   raw_randomseed(seed_a, seed_b)
-  host_limit(true)
+  host_limit(limit)
   return (function(...)
-    host_limit(false)
+    host_limit(0)
     return ...
   end)(execute(source, name))
 end

@@ -48,6 +48,7 @@ from sandbox.values import ARGUMENT, CALL_CAPS, LOCAL_CAPS, RESULT_CAPS, Budget,
 BOOT_FILE = Path(__file__).with_name("lua_boot.lua")
 
 _PLACE = re.compile(r"^(?P<where>[^\s:]+:[0-9]+): (?P<message>.*)$", re.DOTALL)
+_COUNTS_NOTHING = frozenset({bool, int})  # an integer of Lua has 64 bits
 MAX_NAME_BYTES = 64  # of a key that is named in a refusal
 FLAVOURS = tuple(MODULES)  # Lua 5.4, LuaJIT 2.1
 FIND = "=find"  # what the boot chunk calls for ``require``; no call of a script can have this name
@@ -141,8 +142,8 @@ class LuaRuntime:
         rows = [[binding.family.encode(), binding.member.encode(), binding.is_method] for binding in bindings]
         table = self._state.table_from([self._state.table_from(row) for row in rows])
         run: Callable[..., Any] = self._state.execute(
-            boot, self._host_call, self._host_pull, self._host_release, self._host_print, self._host_limit, table,
-            name=b"=outrider",
+            boot, self._host_call, self._host_pull, self._host_release, self._host_print, self._state.set_max_memory,
+            table, name=b"=outrider",
         )  # fmt: skip
         return run
 
@@ -171,7 +172,7 @@ class LuaRuntime:
         if len(source) > MAX_SOURCE_BYTES:
             return failed(f"the file is larger than {MAX_SOURCE_BYTES} bytes", main)
         try:
-            outcome = self._run(source, main.encode("utf-8"), *self._seeds)
+            outcome = self._run(source, main.encode("utf-8"), *self._seeds, self._memory_bytes)
         except (self._error, MemoryError):  # outside every protected call: only memory can do this
             return failed("not enough memory", main)
         return self._result(outcome, main, source)
@@ -180,6 +181,8 @@ class LuaRuntime:
         parts = outcome if isinstance(outcome, tuple) else (outcome,)
         kind, value, where, code = (*parts, None, None, None)[:4]
         if kind == b"ok":
+            if value is None or type(value) in _COUNTS_NOTHING:  # as most programs give; the other way has many steps
+                return Result(ok=True, value=value)
             try:
                 return Result(ok=True, value=from_lua(value, self._table_type, RESULT_CAPS.budget("the result")))
             except (ValueRefused, MemoryError) as error:
@@ -191,9 +194,6 @@ class LuaRuntime:
             return failed(message, place or _only_tail_call(source, self._failed_call, main), _readable(code))
         told = _PLACE.match(message)
         return failed(told["message"], told["where"]) if told else failed(message, place)
-
-    def _host_limit(self, applies: bool) -> None:
-        self._state.set_max_memory(self._memory_bytes if applies else 0)
 
     def _host_print(self, line: bytes) -> None:
         self._channel.output(line)

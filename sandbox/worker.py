@@ -73,10 +73,7 @@ class WorkerChannel(ChannelLike, Protocol):
         """Return the start frame: ``main``, ``files``, ``parameters`` and ``limits``. Blocks until it is there."""
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
-        """Send the one result. ``TooLargeError`` if it does not fit a frame."""
-
-    def linger(self) -> None:
-        """Wait until the gate closes the channel."""
+        """Send the one result, and wait until the gate closes the channel. ``TooLargeError`` if it fits no frame."""
 
 
 def preload() -> None:
@@ -203,7 +200,6 @@ def _live(
         os._exit(EXIT_NOT_LOCKED)
     try:
         serve(channel, meter, runtime)
-        channel.linger()
     except BaseException:  # noqa: BLE001 - anything here means that the channel is gone or broken; nobody is left to tell
         os._exit(EXIT_CHANNEL_LOST)
     os._exit(EXIT_DONE)
@@ -232,21 +228,14 @@ def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Run
 
 def send(channel: WorkerChannel, meter: OutputMeter, result: Result) -> None:
     """Send the result, or why it cannot be sent."""
+    error = None
+    if not result.ok:
+        error = {"message": result.error_message, "where": result.error_where, "code": result.error_code}
+    status = "ok" if result.ok else "error"
     try:
-        channel.finish(as_plain(result, meter))
+        channel.finish({"status": status, "result": result.value, "error": error, "output_bytes": meter.offered_bytes})
     except TooLargeError:
-        channel.finish(as_plain(failed("the result does not fit into one frame"), meter))
-
-
-def as_plain(result: Result, meter: OutputMeter) -> dict[str, Any]:
-    """Return the body of the result frame."""
-    error = {"message": result.error_message, "where": result.error_where, "code": result.error_code}
-    return {
-        "status": "ok" if result.ok else "error",
-        "result": result.value,
-        "error": None if result.ok else error,
-        "output_bytes": meter.offered_bytes,
-    }
+        send(channel, meter, failed("the result does not fit into one frame"))
 
 
 class OutputMeter:

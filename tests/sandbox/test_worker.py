@@ -55,9 +55,6 @@ class PipeChannel:
             raise TooLargeError("frame")
         self.note("finish", outcome)
 
-    def linger(self) -> None:
-        self.note("linger", None)
-
 
 def start(source: str, name: str = "main.lua", **limits: Any) -> dict[str, Any]:
     return {"main": name, "files": {name: source.encode()}, "parameters": {"p": 7}, "limits": limits}
@@ -71,7 +68,7 @@ def run(
     *,
     ahead: bool = False,
 ) -> tuple[list[Any], int]:
-    """Return the events and the wait status of one forked worker; that it lingers after its result is held here."""
+    """Return the events and the wait status of one forked worker; that nothing follows its result is held here."""
     worker.preload()
     reading, writing = os.pipe()
     pid = os.fork()
@@ -92,7 +89,6 @@ def run(
         events = [json.loads(line) for line in lines]
     status = os.waitpid(pid, 0)[1]
     if status == worker.EXIT_DONE:
-        assert events.pop() == ["linger", None]
         assert events[-1][0] == "finish"
     return events, status
 
@@ -310,7 +306,13 @@ def test_arguments_that_fit_no_frame_are_an_error_of_the_script() -> None:
 
 def test_a_failed_result_keeps_its_place_and_code() -> None:
     """The body of the result frame, in full."""
-    body = worker.as_plain(failed("no", "main.lua:4", "denied"), worker.OutputMeter(RecordingChannel()))
+    reading, writing = os.pipe()
+    meter = worker.OutputMeter(RecordingChannel())
+    worker.send(PipeChannel(writing, {}), meter, failed("no", "main.lua:4", "denied"))
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        ((kind, body),) = [json.loads(line) for line in lines]
+    assert kind == "finish"
     assert body == {
         "status": "error",
         "result": None,
