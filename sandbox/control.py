@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from protocol.errors import ProtocolError
@@ -130,14 +132,13 @@ def pack(message: Message) -> bytes:
     return _PACKETS.pack(message)
 
 
-def put_forked(packet: Any, run: int) -> None:
-    """Put what :func:`pack` gives for ``Forked`` into a buffer of ``FORKED_BYTES``."""
-    _FORKED_LAYOUT.pack_into(packet, 0, _FORKED, run)
+def forked_into(packet: Any) -> Callable[[int], None]:
+    """Return what puts what :func:`pack` gives for ``Forked`` of a run into ``packet``, of ``FORKED_BYTES``."""
+    return partial(_FORKED_LAYOUT.pack_into, packet, 0, _FORKED)
 
 
-def ended_packet(run: int, status: int, cpu_us: int, peak_bytes: int) -> bytes:
-    """Return what :func:`pack` gives for ``Ended`` of these."""
-    return _ENDED_LAYOUT.pack(_ENDED, run, status, cpu_us, peak_bytes)
+#: Returns what :func:`pack` gives for ``Ended`` of these. No function of Python, of which a zygote would copy pages.
+ended_packet: Final[Callable[[int, int, int, int], bytes]] = partial(_ENDED_LAYOUT.pack, _ENDED)
 
 
 def unpack(packet: bytes) -> Message:

@@ -43,8 +43,8 @@ from sandbox.control import (
     Setup,
     ended_packet,
     fork_request,
+    forked_into,
     pack,
-    put_forked,
     run_and_kind,
     unpack,
 )
@@ -179,6 +179,7 @@ class Zygote:
         self._makings: dict[tuple[bytes, int], _Making] = {}  # most workers are alike
         self._runs: dict[int, int] = {}  # pid -> run
         self._herald = births.Herald(FORKED_BYTES)
+        self._put_run = forked_into(self._herald.packet)
         self._ends = births.hear_children()
         self._poller = select.poll()
         self._poller.register(self._ends, select.POLLIN)
@@ -217,7 +218,7 @@ class Zygote:
         (channel,) = _DESCRIPTOR.unpack(beside[0][2])
         try:
             making = self._makings.get((kind, channel)) or self._make(packet, kind, channel)
-            put_forked(self._herald.packet, run)
+            self._put_run(run)
             pid = self._herald.fork(self._control.fileno())
         except OSError as error:
             self._say(pack(NotForked(run, f"the host cannot start a process: {error.strerror or error}")))
@@ -263,7 +264,10 @@ class Zygote:
             pid, status, cpu_us, peak_bytes = reaped
             run = self._runs.pop(pid, None)
             if run is not None:
-                self._say(ended_packet(run, status, cpu_us, peak_bytes))
+                try:
+                    self._control.send(ended_packet(run, status, cpu_us, peak_bytes))
+                except (BrokenPipeError, ConnectionResetError):
+                    return  # the agent is gone; the next look at the control socket says so and ends everything
 
     def _say(self, packet: bytes) -> None:
         try:

@@ -22,8 +22,8 @@ from sandbox.control import (
     Setup,
     ended_packet,
     fork_request,
+    forked_into,
     pack,
-    put_forked,
     run_and_kind,
     unpack,
 )
@@ -131,7 +131,7 @@ def test_what_is_said_for_each_worker_is_the_same_by_the_short_way() -> None:
     """To the byte, whatever the buffer held before."""
     packet = bytearray(b"x" * FORKED_BYTES)
     for run in (0, 7, 2**63 - 1):
-        put_forked(packet, run)
+        forked_into(packet)(run)
         assert packet == pack(Forked(run))
     assert ended_packet(7, 9, 1000, 2**20) == pack(Ended(7, 9, 1000, 2**20))
 
