@@ -30,7 +30,7 @@ from typing import Any, Final, NoReturn
 import kernel
 from kernel import births, offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox import heap, immortal, stack
+from sandbox import code_pages, heap, immortal, stack
 from sandbox.channel import Channel
 from sandbox.control import (
     FORKED_BYTES,
@@ -75,6 +75,7 @@ def main() -> NoReturn:
         prepare = getattr(entry, "prepare", None)  # a test's own worker has none
         if prepare is not None:
             prepare(setup.bindings)
+        code_pages.join()
         builder = Builder(setup.walls_off, Identity(setup.uid, setup.gid))
         has_namespace = builder.outer()
     except (OutriderError, OSError, ImportError) as error:
