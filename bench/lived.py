@@ -30,8 +30,8 @@ def preload() -> None:
     """Do as the worker, and put the notes in the place of the call."""
     worker.preload()
     PURE[CALL] = _notes
-    setattr(births.Herald, "fork", _noting_births(births.Herald.fork))
-    setattr(kernel, "reap", _noting_ends(kernel.reap))
+    births.Herald.fork = _noting_births(births.Herald.fork)  # type: ignore[assignment, method-assign]  # noted is what it does
+    kernel.reap = _noting_ends(kernel.reap)
 
 
 def _notes(*_given: Any) -> list[int]:

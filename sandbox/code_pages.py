@@ -78,14 +78,11 @@ def join() -> int:
     """
     try:
         with open(_MAPS, encoding="utf-8", errors="surrogateescape") as file:
-            code = code_around(mappings(file.read(_MAX_MAPS_BYTES)), _address(ctypes.pythonapi.PyEval_EvalCode))
+            listed = mappings(file.read(_MAX_MAPS_BYTES))
     except (OSError, ValueError):
         return 0
+    code = code_around(listed, ctypes.cast(ctypes.pythonapi.PyEval_EvalCode, ctypes.c_void_p).value or 0)
     return 0 if code is None else _replaced(code.begin, code.end - code.begin)
-
-
-def _address(function: object) -> int:
-    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
 def _replaced(begin: int, size: int) -> int:
