@@ -149,7 +149,7 @@ def _arguments_by_index(world: World) -> None:
         "local asked = ...\n"
         "    if type(asked) == 'table' then\n"
         "      if asked.path ~= '/allowed' then error('denied', 0) end\n"
-        "      host_limit(true)\n"
+        "      host_limit(limit)\n"
         "      return 'opened ' .. asked.path\n"
         "    end\n"
         "    local value, number, kind, fields = settle(pcall(host_call, name, ...))",
