@@ -3,6 +3,7 @@
 # real: harmless: null
 # weakened: decided on what was opened
 # proof: canary
+# limits: calls=10000
 
 import contextlib
 
@@ -21,7 +22,7 @@ def arrange(place):
 
 
 def attack(worker):
-    for _ in range(900):
+    for _ in range(9900):
         with contextlib.suppress(Exception):  # whatever is said of a name that flickers
             found = worker.call("fs.read", worker.open + "/link")
             if found not in ("good", None):
