@@ -3,7 +3,7 @@
 # real: harmless: null
 # weakened: decided on what was opened
 # proof: canary
-# limits: calls=10000
+# limits: calls=3000
 
 import contextlib
 
@@ -22,7 +22,7 @@ def arrange(place):
 
 
 def attack(worker):
-    for _ in range(9900):
+    for _ in range(2900):
         with contextlib.suppress(Exception):  # whatever is said of a name that flickers
             found = worker.call("fs.read", worker.open + "/link")
             if found not in ("good", None):
