@@ -6,6 +6,8 @@
 - It is a question. Whoever types says yes or no, sees which file it is, and opens it with rights of their own, through
   a gate like anybody else. Here nothing is read or written.
 - One question at a time, and not more than one in a second: a program that asks without end gets no more than that.
+- The name is everybody's to connect to, and nothing keeps other users of the host from it. So they are taken one at a
+  time, and after each the socket is left alone for a moment: a flood waits in the kernel, for a few looks a second.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ MAX_PATH_CHARACTERS: Final = 4_096
 LINE_S: Final = 5.0  # for the question to come, once somebody has connected
 PAUSE_S: Final = 1.0  # between two questions
 MAX_CONNECTIONS: Final = 4
+BACKLOG: Final = 16
+STRANGER_S: Final = 0.1  # for which nobody is taken after one who is none of the session's own
+TOLD_EVERY_S: Final = 60.0  # between two lines of the log about those
 _UCRED: Final = struct.Struct("3i")  # struct ucred, unix(7)
 
 
@@ -51,7 +56,10 @@ class Wishes:
         self._root = 0
         self._tell: Callable[[dict[str, Any]], None] = lambda _: None
         self._is_heard: Callable[[], bool] = lambda: False
-        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # that listens; None while none does
+        self._resting: asyncio.TimerHandle | None = None
+        self._strangers = 0  # since they were told of last
+        self._tells_from_s = 0.0
         self._open: set[asyncio.Task[None]] = set()
         self._number = 0
         self._answer: asyncio.Future[str] | None = None  # of the question that is open
@@ -67,14 +75,20 @@ class Wishes:
         """
         self._root, self._tell, self._is_heard = root, tell, is_heard
         try:
-            self._server = await asyncio.start_unix_server(self._connected, sock=self._socket, limit=MAX_LINE_BYTES)
+            self._socket.listen(BACKLOG)
         except OSError as error:  # a terminal is worth more than this
             LOG.error("session %s: its programs can ask for nothing: %s", self._session, error)
+            return
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._take)
 
     def close(self) -> None:
         """Listen no more; who still asks is left alone. Idempotent."""
-        if self._server is not None:
-            self._server.close()
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop = None
+        if self._resting is not None:
+            self._resting.cancel()
         self._socket.close()
         for task in self._open:
             task.cancel()
@@ -84,17 +98,55 @@ class Wishes:
         if number == self._number and self._answer is not None and not self._answer.done():
             self._answer.set_result(outcome)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        pid = _UCRED.unpack(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    def _take(self) -> None:
+        """Take one who connects, if it is one of the session's own."""
         try:
-            if task is None or len(self._open) >= MAX_CONNECTIONS:
-                return
-            if not is_below(pid, self._root):
-                LOG.warning("session %s: process %d is none of its own and asked for something", self._session, pid)
-                return
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+            connection, _ = self._socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left, say
+            LOG.warning("session %s: who asks cannot be heard: %s", self._session, error)
+            self._rest()
+            return
+        pid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+        is_own = is_below(pid, self._root)
+        if not is_own or len(self._open) >= MAX_CONNECTIONS:
+            connection.close()
+            if not is_own:
+                self._note_stranger(pid)
+            self._rest()
+            return
+        connection.setblocking(False)
+        task = asyncio.ensure_future(self._talk(connection))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    def _note_stranger(self, pid: int) -> None:
+        self._strangers += 1
+        now_s = time.monotonic()
+        if now_s >= self._tells_from_s:
+            self._tells_from_s = now_s + TOLD_EVERY_S
+            told = f", the last of {self._strangers}" if self._strangers > 1 else ""
+            LOG.warning("session %s: process %d is none of its own and asked for something%s", self._session, pid, told)
+            self._strangers = 0
+
+    def _rest(self) -> None:
+        """Take nobody for a moment."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._resting = self._loop.call_later(STRANGER_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._loop is not None:
+            self._loop.add_reader(self._socket.fileno(), self._take)
+
+    async def _talk(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_LINE_BYTES)
+        except BaseException:
+            connection.close()
+            raise
+        try:
             with suppress(ConnectionError, TimeoutError, asyncio.CancelledError):  # the last by our own close
                 await self._serve(reader, writer)
         finally:

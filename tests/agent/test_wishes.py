@@ -8,13 +8,14 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from premises import until
 
-from agent.wishes import PAUSE_S, Wishes, asked_path, is_below, name_of
+from agent.wishes import PAUSE_S, STRANGER_S, Wishes, asked_path, is_below, name_of
 
 
 class Asked:
@@ -55,7 +56,7 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
     """Closed without a word, be it that what was said was not read."""
     try:
         return await reader.read() == b""
-    except ConnectionResetError:
+    except ConnectionError:
         return True
 
 
@@ -115,6 +116,31 @@ async def test_a_process_of_nobody_here_is_sent_away_unheard() -> None:
         finally:
             asked.wishes.close()
             root.kill()
+
+
+async def test_strangers_without_end_cost_a_few_looks_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    """Any user of the host may connect: two of them kept the agent from all else, and filled its log."""
+    with subprocess.Popen(["sleep", "1000"]) as root:
+        asked = Asked(root.pid)
+        await asked.serve()
+        began_s = time.monotonic()
+        try:
+            for _ in range(4):
+                reader, writer = await asked.connect()
+                assert await is_closed(reader)
+                writer.close()
+        finally:
+            asked.wishes.close()
+            root.kill()
+    assert time.monotonic() - began_s >= 3 * STRANGER_S
+    assert caplog.text.count("none of its own") == 1
+
+
+async def test_the_sessions_own_are_heard_after_strangers(asked: Asked) -> None:
+    asked.wishes._rest()
+    reader, writer = await asked.ask()
+    assert await line(reader) == {"asked": "/etc/motd"}
+    writer.close()
 
 
 async def test_orphans_and_grandchildren_are_of_the_session(asked: Asked) -> None:
