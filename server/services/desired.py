@@ -22,11 +22,12 @@ from sqlalchemy import Connection, func, insert, select, update
 from protocol.errors import OutriderError, TrustError
 from protocol.roster import parse
 from protocol.signing import Envelope, peek
+from server import clock
 from server.core import Core
 from server.endpoint.links import LiveLink
 from server.limits import REQUEST_TIMEOUT_S, WITHDRAWALS_PART_BYTES
 from server.services.targets import Target
-from server.store.tables import agents, approvals, meta, revocations, rosters, schedules, secrets, withdrawals
+from server.store.tables import agents, approvals, grants, meta, revocations, rosters, schedules, secrets, withdrawals
 
 LOG = structlog.get_logger()
 _VERSION = "schedules_version"
@@ -49,10 +50,20 @@ def changed(connection: Connection) -> None:
 def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
     """Return the body of ``schedules.set`` for an agent."""
     row = connection.execute(select(agents).where(agents.c.id == agent)).one()
+    now_us = clock.now_us()
+    granted = {
+        each.id: (each.expires_us is None or each.expires_us > now_us)
+        and Target.parse(each.target).matches(row.id, row.name, row.labels)
+        for each in connection.execute(select(grants.c.id, grants.c.target, grants.c.expires_us))
+    }
     wanted = [
         {**each.spec, "order": None if each.order is None else json.loads(each.order)}
         for each in connection.execute(select(schedules).order_by(schedules.c.id))
-        if each.spec.get("enabled", True) and Target.parse(each.target).matches(row.id, row.name, row.labels)
+        if each.spec.get("enabled", True)
+        and Target.parse(each.target).matches(row.id, row.name, row.labels)
+        # One under a grant stays within that: hosts get other labels, and names other hosts. Where a grant is taken
+        # away its schedules are paused, and somebody who may schedule by themselves lets them go on or not.
+        and granted.get(each.permit, True)
     ]
     return {"version": version(connection), "schedules": wanted}
 

@@ -11,7 +11,7 @@ from world import NOW
 from protocol.signing import sign
 from protocol.timestamps import stamp
 from server import access
-from server.services import grants
+from server.services import desired, grants
 
 SERVICE = "parameters: {service: {type: string, default: nginx}, n: {type: integer}}\n"
 GRANT = {"who": "@help", "scripts": "checks/disk", "target": "role=web", "parameters": {"service": ["nginx", "php"]}}
@@ -176,3 +176,31 @@ async def test_they_are_kept(granted: Headquarters) -> None:
     identity = await give(granted)
     async with headquarters(granted.directory, granted.world, granted.clock) as again:
         assert [item["id"] for item in await again.pages("/grants")] == [identity]
+
+
+async def test_what_was_scheduled_under_a_grant_stays_within_it(granted: Headquarters) -> None:
+    """On one host of it, which is taken out of it later; and on its name, which then is that of another host."""
+    identity = await give(granted, actions=["schedule"], parameters={})
+    asked = {"script": "checks/disk", "on": "web-1", "every": "1m"}
+    expect(await granted.ask("POST", "/schedules", asked, role="hal"), 201)
+    first = (await granted.get("/agents/web-1"))["id"]
+
+    def sent(agent: str) -> int:
+        told = granted.core.database.read_now(lambda c: desired.schedules_for(c, agent))
+        return len(told["schedules"])
+
+    async def relabel(**labels: str) -> None:
+        expect(await granted.ask("PATCH", "/agents/web-1", {"labels": labels}), 200)
+
+    assert sent(first) == 1
+    await relabel(role="db")
+    assert sent(first) == 0
+    await relabel(role="web")
+    assert sent(first) == 1
+    expect(await granted.ask("DELETE", "/agents/web-1"), 204)
+    other = await granted.add_agent("web-1", role="db")
+    assert sent(other) == 0
+    await relabel(role="web")
+    assert sent(other) == 1
+    granted.tamper("UPDATE grants SET expires_us = 1 WHERE id = :of", of=identity)
+    assert sent(other) == 0, "it has ended, though nobody has looked yet"
