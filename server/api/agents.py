@@ -14,7 +14,7 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.core import Core
 from server.limits import DEFAULT_PAGE
-from server.services import agents, desired
+from server.services import access_grants, agents, desired
 from server.services.targets import Target
 from server.store.tables import agents as table
 
@@ -45,7 +45,7 @@ async def show(core: CoreOf, _: Reader, reference: str) -> dict[str, Any]:
 
 @router.patch("/agents/{reference}")
 async def change(request: Request, core: CoreOf, caller: Admin, reference: str, body: AgentChange) -> dict[str, Any]:
-    """Rename or relabel a host; schedules follow at once."""
+    """Rename or relabel a host; schedules follow at once, and sessions whose grant is not for it any more end."""
     about(request, agent=reference)
 
     def store(connection: Connection) -> dict[str, Any]:
@@ -55,6 +55,8 @@ async def change(request: Request, core: CoreOf, caller: Admin, reference: str, 
 
     answer = await core.database.write(store)
     desired.push_all(core)
+    core.access_changed.ring()  # a grant may be for this host no more
+    await access_grants.end_unfounded(core, answer["id"])
     return answer
 
 

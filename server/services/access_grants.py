@@ -12,7 +12,7 @@ import asyncio
 import json
 import secrets
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,7 +28,7 @@ from server.core import Core
 from server.services import access_rules
 from server.services import agents as agent_service
 from server.services.access_rules import AccessGrant, Asked, guarded_targets, named_users, read_new_scope
-from server.store.tables import access_grants, sessions
+from server.store.tables import access_grants, agents, sessions
 
 LOG = structlog.get_logger()
 LOOK_EVERY_S: Final = 30.0  # at the latest; the next end is waited for exactly
@@ -112,15 +112,38 @@ def check(connection: Connection, session: Row[Any]) -> None:
     """Return if the grant that a session stands on holds now.
 
     Raises:
-        DeniedError: It was revoked, or is over.
+        DeniedError: It was revoked, or is over, or is not for the session's host any more.
     """
     if session.access is None:  # opened before there were grants
         return
-    row = connection.execute(select(access_grants).where(access_grants.c.id == session.access)).first()
-    if row is None or not access_rules.read(row).is_in_force(clock.now_us()):
+    query = _WITH_HOST.join_from(access_grants, agents, agents.c.id == session.agent)
+    row = connection.execute(query.where(access_grants.c.id == session.access)).first()
+    objection = None if row is None else _objection(row, clock.now_us())
+    if row is None or objection is not None:
         raise DeniedError(
-            f"the access grant {session.access} that session {session.id} stands on is over", rule="access: over"
+            f"the access grant {session.access} that session {session.id} stands on {objection or 'is over'}",
+            rule="access: over",
         )
+
+
+_WITH_HOST: Final = select(
+    access_grants, agents.c.id.label("host_id"), agents.c.name.label("host_name"), agents.c.labels.label("host_labels")
+)
+
+
+def _objection(row: Row[Any], now_us: int) -> str | None:
+    """Return why a grant lets nobody be on a host now; None if it may.
+
+    Args:
+        row: The grant, with the host.
+        now_us: Of this server's clock.
+    """
+    grant = access_rules.read(row)
+    if not grant.is_in_force(now_us):
+        return "is over"
+    if not grant.scope.target.matches(row.host_id, row.host_name, row.host_labels):
+        return f"is for {grant.scope.target.text}, which {row.host_name} is not now"
+    return None
 
 
 def check_joining(connection: Connection, caller: Caller, session: Row[Any], user: str) -> None:
@@ -249,28 +272,28 @@ def _next_end_s(connection: Connection) -> float:
 async def end_unfounded(core: Core, agent: str | None = None) -> None:
     """Close every session whose grant does not hold any more; on one agent, or on all that are connected."""
     found = await core.database.read(lambda connection: _unfounded(connection, agent))
-    await asyncio.gather(*(_end(core, row) for row in found if row.agent in core.links))
+    await asyncio.gather(*(_end(core, row, why) for row, why in found if row.agent in core.links))
 
 
-def _unfounded(connection: Connection, agent: str | None) -> Sequence[Any]:
+def _unfounded(connection: Connection, agent: str | None) -> list[tuple[Row[Any], str]]:
     query = (
-        select(sessions.c.id, sessions.c.agent, sessions.c.access)
-        .join(access_grants, access_grants.c.id == sessions.c.access)
-        .where(
-            sessions.c.status.in_(LIVE),
-            access_grants.c.revoked_us.is_not(None) | (access_grants.c.expires_us <= clock.now_us()),
-        )
+        _WITH_HOST.add_columns(sessions.c.id.label("session"), agents.c.id.label("agent"))
+        .join_from(sessions, access_grants, access_grants.c.id == sessions.c.access)
+        .join(agents, agents.c.id == sessions.c.agent)
+        .where(sessions.c.status.in_(LIVE))
     )
-    return connection.execute(query if agent is None else query.where(sessions.c.agent == agent)).all()
+    rows = connection.execute(query if agent is None else query.where(sessions.c.agent == agent))
+    now_us = clock.now_us()
+    return [(row, why) for row in rows if (why := _objection(row, now_us)) is not None]
 
 
-async def _end(core: Core, row: Any) -> None:
+async def _end(core: Core, row: Any, why: str) -> None:
     from server.services.live import close_session  # which asks this module when one opens
 
     try:
-        await close_session(core, row.id, f"the access grant {row.access} is over", "outrider-server")
+        await close_session(core, row.session, f"the access grant {row.id} {why}", "outrider-server")
     except OutriderError as error:  # looked at again when the host is back
-        LOG.warning("a session without its grant could not be closed", session=row.id, why=str(error))
+        LOG.warning("a session without its grant could not be closed", session=row.session, why=str(error))
 
 
 # looking -------------------------------------------------------------------------------------------------------------

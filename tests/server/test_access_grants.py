@@ -186,6 +186,25 @@ async def test_a_grant_that_ends_between_opening_and_use_lets_nothing_through(se
     assert not [b for method, b in peer.asked if method == "session.call"]
 
 
+@pytest.mark.parametrize("change", [{"labels": {"role": "db"}}, {"name": "db-9"}])
+async def test_a_session_ends_when_its_host_is_none_of_the_grant_any_more(
+    server: Headquarters, peer: Peer, change: dict[str, Any]
+) -> None:
+    """Taken out of it by another label or name; who opened one went on in it, as long as they liked."""
+    await without_defaults(server)
+    await server.ask("PATCH", "/agents/web-1", {"labels": {"role": "web"}})
+    await grant(server, target="web-*" if "name" in change else "role=web")
+    session = (await open_(server)).json()["id"]
+    body = {"call": "fs.stat", "arguments": {"path": "/etc"}}
+    assert (await server.ask("PATCH", "/agents/web-1", {"labels": {"role": "web", "env": "prod"}})).status_code == 200
+    assert (await server.get(f"/sessions/{session}"))["status"] == "open"
+    assert (await server.ask("PATCH", "/agents/web-1", change)).status_code == 200
+    await closed(peer, session)
+    answer = refused(await server.ask("POST", f"/sessions/{session}/calls", body, role="support"), 403, "denied")
+    assert "which" in answer["detail"]
+    assert not [b for method, b in peer.asked if method == "session.call"]
+
+
 async def test_a_host_that_was_away_is_told_when_it_is_back(server: Headquarters, peer: Peer) -> None:
     made = await grant(server)
     await server.ask("DELETE", "/access/default-support")
