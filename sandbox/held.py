@@ -95,7 +95,7 @@ class Holder:
     def __init__(self) -> None:
         self._held: dict[int, Held] = {}
         self._newest = 0
-        self._is_closed = False
+        self.is_closed = False  # the run has ended
         self._lock = threading.Lock()
 
     def add(self, held: Held) -> None:
@@ -105,7 +105,7 @@ class Holder:
             DeadlineError: The run has ended; it is not held, and to be closed.
         """
         with self._lock:
-            if self._is_closed:
+            if self.is_closed:
                 raise DeadlineError(f"{held.call} was cut short")
             self._newest += 1
             held.number = self._newest
@@ -133,7 +133,7 @@ class Holder:
     def shut(self) -> list[Held]:
         """Take nothing more, and return what is to be closed, newest first."""
         with self._lock:
-            self._is_closed = True
+            self.is_closed = True
             rest = list(self._held.values())[::-1]
             self._held.clear()
         return rest

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from policies.model import Facts
     from protocol.tiers import Tier
     from sandbox.passage import Passage
+
+VALUE: Final = "value"  # what most calls give: nothing that is held
 
 
 class PreparedCall(Protocol):

@@ -309,7 +309,7 @@ class Run:
         worker.ended.add_done_callback(partial(_cancel, late))
 
     def _outcome(self, worker: Worker, finished: Finished | None, ended: Ended | None) -> Outcome:
-        facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.denial)
+        facts = Facts(self._stopped, finished, ended, worker.not_started, self._gate.decisions.denial)
         status, reason = judge(facts, self._limits)
         where = finished.where if finished is not None else None
         output = bytes(self._output)
@@ -321,7 +321,7 @@ class Run:
             output_truncated=finished is not None and finished.output_bytes > len(output),
             usage=self._usage(ended),
             where=where,
-            calls=self._gate.summaries,
+            calls=self._gate.records.summaries,
             walls=self._zygote.walls,
         )
 

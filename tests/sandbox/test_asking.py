@@ -11,7 +11,8 @@ from arena import LIMITS, Entry, Records, Table
 
 from policies.model import Effect, Facts, Verdict
 from sandbox.budget import Budget
-from sandbox.gate import MAX_QUESTIONS, Gate
+from sandbox.decisions import MAX_QUESTIONS
+from sandbox.gate import Gate
 from sandbox.parties import Answer, Session
 
 ASK = Verdict(Effect.ASK, "test.yaml:3 ask *", "test wants somebody asked")

@@ -19,11 +19,10 @@ from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.frames import decode
 from protocol.limits import MAX_CHANNEL_FRAME_BYTES
-from sandbox import attempts
-from sandbox import gate as gate_module
+from sandbox import attempts, call_records, decisions
 from sandbox.gate import Gate
 from sandbox.held import CLOSE_TIMEOUT_S
-from sandbox.parties import CallSummary
+from sandbox.parties import CallEntry, CallSummary, CallTable
 
 
 def raising(error: BaseException) -> Any:
@@ -88,7 +87,7 @@ async def test_a_denied_call_is_not_performed(is_blocking: bool) -> None:
     assert [(kept["verdict"], kept["outcome"], kept["rule"]) for kept in records.kept] == [
         ("deny", "denied", DENY.rule)
     ]
-    assert one.denial is reply.error
+    assert one.decisions.denial is reply.error
 
 
 async def test_a_question_is_denied_as_nobody_can_be_asked() -> None:
@@ -169,7 +168,7 @@ async def test_a_name_that_is_no_text_does_not_hide_a_call(decision: Verdict) ->
     assert not reply.ok
     assert b"udcff" in reply.body or decision is DENY
     assert [kept["outcome"] for kept in records.kept] == [reply.error.code if reply.error else ""]
-    str(one.denial).encode()  # it becomes the reason of the run, which is recorded and sent
+    str(one.decisions.denial).encode()  # it becomes the reason of the run, which is recorded and sent
 
 
 async def test_an_unexpected_error_keeps_its_text_on_our_side(caplog: pytest.LogCaptureFixture) -> None:
@@ -357,30 +356,30 @@ async def test_the_list_of_calls_of_a_run() -> None:
     one = gate(table(a=Entry(value)))
     await one.call("t.a", [], {})
     await one.call("t.b", [], {})
-    assert [(each.call, each.verdict, each.rule) for each in one.summaries] == [
+    assert [(each.call, each.verdict, each.rule) for each in one.records.summaries] == [
         ("t.a", "allow", ALLOW.rule),
         ("t.b", "deny", attempts.RULE_UNKNOWN),
     ]
-    assert all(isinstance(each, CallSummary) and each.ms >= 0 for each in one.summaries)
+    assert all(isinstance(each, CallSummary) and each.ms >= 0 for each in one.records.summaries)
 
 
 async def test_the_list_of_calls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of millions of calls must not fill the agent's memory."""
-    monkeypatch.setattr(gate_module, "MAX_SUMMARIES", 2)
-    monkeypatch.setattr(gate_module, "MAX_CACHED_VERDICTS", 2)
+    monkeypatch.setattr(call_records, "MAX_SUMMARIES", 2)
+    monkeypatch.setattr(decisions, "MAX_CACHED_VERDICTS", 2)
     entry = Entry(value)
     one = gate(table(a=entry))
     for number in range(5):
         entry.facts = Facts(path=f"/{number}")
         await one.call("t.a", [], {})
-    assert len(one.summaries) == 2
-    assert len(one._verdicts) == 2
+    assert len(one.records.summaries) == 2
+    assert len(one.decisions._verdicts) == 2
 
 
 def test_the_double_of_the_table_is_what_the_gate_asks_for() -> None:
     """The tests above prove nothing if it is not."""
-    entry: gate_module.CallEntry = Entry()
-    calls: gate_module.CallTable = Table({"a": entry})  # type: ignore[dict-item] # a double of it
+    entry: CallEntry = Entry()
+    calls: CallTable = Table({"a": entry})  # type: ignore[dict-item] # a double of it
     assert calls.find("a") is entry
     assert issubclass(OutriderError, Exception)
     assert isinstance(gate(), Gate)
@@ -417,7 +416,7 @@ async def test_nothing_is_opened_for_what_is_never_allowed() -> None:
         ("t.a", "deny", "tier: no rule"), ("t.b", "allow", ALLOW.rule),
     ]  # fmt: skip
     assert asked == ["t.a", "t.b", "t.a"], "what may be allowed is asked about once"
-    assert one.denial is not None
+    assert one.decisions.denial is not None
 
 
 class Taker:
@@ -556,7 +555,7 @@ async def test_what_is_denied_at_once_is_not_done() -> None:
     records, entry = Records(), AtOnce()
     one = gate(table(a=entry.tried(raising(AssertionError("performed")))), records, decide=lambda *_: DENY)
     reply = await one.call("t.a", [], {})
-    assert (one.denial, entry.events) == (reply.error, ["try", "leave"])
+    assert (one.decisions.denial, entry.events) == (reply.error, ["try", "leave"])
     assert [(kept["verdict"], kept["rule"]) for kept in records.kept] == [("deny", DENY.rule)]
 
 
