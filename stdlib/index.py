@@ -22,7 +22,7 @@ _MODULE = "module"  # the key of a row that workers do not see
 
 
 class Index:
-    """All calls by name; ``sandbox.gate.CallTable``."""
+    """All calls by name; ``sandbox.parties.CallTable``."""
 
     def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
         self._bindings = [dict(row) for row in rows]

@@ -20,7 +20,9 @@ from fuzz.streams import ERROR, MAX_FRAME, NAMES, NEVER_ANSWERED, OK, Answered, 
 from policies.model import Facts
 from sandbox import runs
 from sandbox.budget import Budget
+from sandbox.call_records import CallRecords
 from sandbox.channel import Conversation
+from sandbox.decisions import Decisions
 from sandbox.launch import Options, Sandbox
 from sandbox.parties import Session
 from sandbox.replies import Reply
@@ -226,34 +228,62 @@ async def test_the_agent_holds_little_for_a_hostile_worker(flood: Attack) -> Non
 # The rig itself -------------------------------------------------------------------------------------------------------
 
 
-class Forgetful(CountingGate):
-    """Leaves no record."""
-
-    def _record(self, *args: Any, **named: Any) -> None:
+class NoRecord(CallRecords):
+    def call(self, *args: Any, **named: Any) -> None:
         del args, named
 
 
-class Twice(CountingGate):
-    """Leaves two records."""
-
-    def _record(self, *args: Any, **named: Any) -> None:
-        super()._record(*args, **named)
-        super()._record(*args, **named)
+class TwoRecords(CallRecords):
+    def call(self, *args: Any, **named: Any) -> None:
+        super().call(*args, **named)
+        super().call(*args, **named)
 
 
-class Generous(CountingGate):
-    """Performs what the policy denies."""
+class NoIntent(CallRecords):
+    async def intend(self, attempt: Any) -> None:
+        del attempt
 
-    def _allow(self, entry: Any, attempt: Any, facts: tuple[Facts, ...]) -> tuple[str, ...]:
+
+class Yes(Decisions):
+    def allow(self, entry: Any, attempt: Any, facts: tuple[Facts, ...]) -> tuple[str, ...]:
         del entry, attempt, facts
         return ()
 
 
-class Hasty(CountingGate):
+class Tampered(CountingGate):
+    """A gate one of whose parts does something else than it should."""
+
+    its_records: type[CallRecords] = CallRecords
+    its_decisions: type[Decisions] = Decisions
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.records.__class__ = self.its_records
+        self.decisions.__class__ = self.its_decisions
+
+
+class Forgetful(Tampered):
+    """Leaves no record."""
+
+    its_records = NoRecord
+
+
+class Twice(Tampered):
+    """Leaves two records."""
+
+    its_records = TwoRecords
+
+
+class Generous(Tampered):
+    """Performs what the policy denies."""
+
+    its_decisions = Yes
+
+
+class Hasty(Tampered):
     """Performs before it has written the intent."""
 
-    async def _intend(self, attempt: Any) -> None:
-        del attempt
+    its_records = NoIntent
 
 
 class Confused(CountingGate):
@@ -273,7 +303,7 @@ class Credulous(CountingGate):
     """Believes what the arguments say about whose call it is."""
 
     async def call(self, *args: Any, **named: Any) -> Reply:
-        self._session = replace(self._session, run="run-1")
+        self.records._session = replace(self.records._session, run="run-1")
         return await super().call(*args, **named)
 
 
