@@ -243,7 +243,7 @@ async def control(
     """Ask for a restart under a policy with these rules; a person, if there is one, gives this answer."""
     policy = Policy("x", Tier.OPERATE, (*rules, ALLOWED), Limits())
     allowing, asked = gate(Tier.OPERATE, kept, made.host, policy=policy, is_dry=is_dry), Asked(answer)
-    allowing._asker = asked if answer is not None else None
+    allowing.decisions._asker = asked if answer is not None else None
     reply = await allowing.call("sys.service_control", [name, "restart"], {})
     await allowing.close()
     return reply, asked

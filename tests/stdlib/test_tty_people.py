@@ -34,4 +34,4 @@ async def test_what_is_wrong_is_refused(call: str, args: list[str], parameter: s
 async def test_below_admin_a_script_sees_who_is_here_and_says_nothing(tier: Tier, may: list[str]) -> None:
     door = gate(tier)
     calls = ["tty.sessions", "tty.notice", "tty.client"]
-    assert [call for call in calls if door.verdict(call, Facts()).allowed] == may
+    assert [call for call in calls if door.decisions.verdict(call, Facts()).allowed] == may
