@@ -6,7 +6,8 @@
 - A program that was over before we could look has no argv any more; it is told by the file that was opened to be run.
 - Whose a change is, is known because forks are heard of before whatever the child does. What was lost because too much
   happened is told as lost, and processes are looked at anew.
-- A host on which much happens costs a bounded part of our time: what is above it is lost, and told so.
+- A host on which much happens costs a bounded part of our time (``SHARE``): when that is used up, nothing is heard for
+  a while, what comes meanwhile is heard together, and what is more than waits for us is lost, and told so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from agent.allotment import Allotment
 from agent.lineage import Lineage
 from agent.logs import LOG
 from agent.offshoots import Offshoots
@@ -29,8 +31,12 @@ if TYPE_CHECKING:
     from agent.changed_files import ChangedFiles
 
 MAX_TOLD_PER_S: Final = 100  # of one session; what is above is counted
-MAX_EVENTS: Final = 512  # of processes, between two times that others get their turn
-MAX_ROUNDS: Final = 16  # of them at once, before changes of files are looked at
+MAX_EVENTS: Final = 64  # of processes, read at once
+TURN_S: Final = 0.002  # of hearing of processes, and then others get their turn
+SHARE: Final = 0.05  # of one processor, for hearing of processes
+BURST_S: Final = 0.02  # of it at once, such as for a build with some hundred programs
+REST_S: Final = 0.02  # that is rested at least once that is used up
+WAKE_S: Final = 0.00004  # that it takes to be woken, beside what is done then: as measured, with cold caches
 GATHER_S: Final = 0.1  # that changes of files wait, so that a host that writes much costs us little
 
 Tell = Callable[[dict[str, Any]], bool]
@@ -53,6 +59,7 @@ class Followed:
         self._witness = witness
         self._tell = tell
         self._window_s, self._told, self._untold = time.monotonic(), 0, 0
+        self._was_lossy = False  # whether something was lost within this window
 
     def happened(self, about: dict[str, Any] | None) -> None:
         """Tell of something, unless too much happens."""
@@ -67,7 +74,8 @@ class Followed:
     def _turn(self) -> None:
         now_s = time.monotonic()
         if now_s - self._window_s >= 1.0:
-            self._window_s, self._told = now_s, 0
+            self._untold += self._was_lossy
+            self._window_s, self._told, self._was_lossy = now_s, 0, False
             if self._untold and self._tell({"what": "untold", "count": self._untold}):
                 self._untold = 0
 
@@ -82,8 +90,8 @@ class Followed:
         self._turn()
 
     def lost(self) -> None:
-        """Some changes of files were lost, perhaps of this session."""
-        self._untold += 1
+        """Something was lost, perhaps of this session; it counts once a second, as nobody knows how much it was."""
+        self._was_lossy = True
 
     def end(self) -> None:
         """Tell what has happened until now, and hear of no more."""
@@ -103,6 +111,8 @@ class Witness:
         self._files: ChangedFiles | None = None
         self._why_not: dict[str, str] = {}
         self._later: asyncio.TimerHandle | None = None
+        self._allotment = Allotment(SHARE, BURST_S, REST_S)
+        self._rest: asyncio.TimerHandle | None = None  # until processes are heard of again
         self._waiting: list[tuple[Followed, dict[str, Any] | None]] = []  # told once the first has its name
         self._ran: dict[int, list[str]] = {}  # files that processes were about to run, not told yet
 
@@ -181,12 +191,13 @@ class Witness:
 
     def _listen(self, *, is_wanted: bool) -> None:
         loop = asyncio.get_running_loop()
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
+        for timer in (self._later, self._rest):
+            if timer is not None:
+                timer.cancel()
+        self._later = self._rest = None
         heard: list[tuple[int, Callable[[], Any]]] = []
         if self._processes is not None:
-            heard.append((self._processes.fileno(), self._hear_processes))
+            heard.append((self._processes.fileno(), self._processes_wait))
         if self._files is not None:
             heard.append((self._files.descriptor, self._files_wait))
         for descriptor, hear in heard:
@@ -204,8 +215,29 @@ class Witness:
             self._files.close()
             self._files = None
 
+    def _processes_wait(self) -> None:
+        pause_s = self._hear_for_a_turn()[1]
+        if pause_s and self._processes is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._processes.fileno())
+            self._rest = loop.call_later(pause_s, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        if self._processes is not None:
+            asyncio.get_running_loop().add_reader(self._processes.fileno(), self._processes_wait)
+
+    def _hear_for_a_turn(self) -> tuple[bool, float]:
+        """Take what the kernel says of processes; tell whether there may be more, and for how long to rest now."""
+        began_s = now_s = time.perf_counter()
+        is_more = True
+        while is_more and now_s - began_s < TURN_S:
+            is_more = self._hear_processes()
+            now_s = time.perf_counter()
+        return is_more, self._allotment.took(now_s - began_s + WAKE_S, now_s)
+
     def _hear_processes(self) -> bool:
-        """Take what the kernel says of processes; tell whether there may be more."""
+        """Take some of what the kernel says of processes; tell whether there may be more."""
         if self._processes is None:
             return False
         try:
@@ -219,6 +251,7 @@ class Witness:
                 self._processes = None
             for followed in self._followed.values():
                 followed.must_look = True
+                followed.lost()
             return self._processes is not None
         for event in events:
             self._process(event)
@@ -280,9 +313,12 @@ class Witness:
             asyncio.get_running_loop().add_reader(self._files.descriptor, self._files_wait)
 
     def _look_at_files(self) -> None:
-        for _ in range(MAX_ROUNDS):  # whoever was born before the change is known then
-            if not self._hear_processes():
-                break
+        is_more, pause_s = True, 0.0
+        while is_more and not pause_s:  # whoever was born before the change is known then
+            is_more, pause_s = self._hear_for_a_turn()
+        if is_more:  # nobody knows whose some changes are
+            for each in self._followed.values():
+                each.lost()
         if self._files is None:
             return
         files: list[tuple[Followed, dict[str, Any]]] = []

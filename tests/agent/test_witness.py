@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from premises import until
 
 from agent import witness as module
 from agent.changed_files import ChangedFiles
-from agent.witness import MAX_TOLD_PER_S, Witness
+from agent.witness import BURST_S, MAX_EVENTS, MAX_TOLD_PER_S, REST_S, SHARE, TURN_S, Witness
 from kernel import proc_events
 
 
@@ -193,6 +194,76 @@ async def test_processes_that_were_lost_are_looked_for(monkeypatch: pytest.Monke
     assert "sleep" in [os.path.basename(about["argv"][0]) for about in one.of("ended")]
 
 
+class Storm:
+    """A kernel that tells of strangers without end, and a clock that only they move."""
+
+    EACH_S = 0.00001  # to hear of one
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = self.heard_s = 0.0
+        self.is_over = False
+        self.ours, self._theirs = socket.socketpair()
+        self._theirs.send(b"there is always more")
+        monkeypatch.setattr(module.proc_events, "listen", lambda: self.ours)
+        monkeypatch.setattr(module.proc_events, "read", self.read)
+        monkeypatch.setattr("agent.witness.time.perf_counter", lambda: self.now_s)
+
+    def read(self, _: socket.socket, most: int) -> list[proc_events.Event]:
+        if self.is_over:
+            return []
+        self.now_s += most * self.EACH_S
+        self.heard_s += most * self.EACH_S
+        return [proc_events.Event(proc_events.FORK, 10**6 + number, 1, 0) for number in range(most)]
+
+    def end(self) -> None:
+        self._theirs.close()
+
+
+async def test_a_stranger_who_forks_without_end_costs_a_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has an account on the host could have the agent do little else while a terminal is followed."""
+    storm = Storm(monkeypatch)
+    monkeypatch.setattr("kernel.fanotify.start", refuse)
+    rests: list[float] = []
+    loop = asyncio.get_running_loop()
+
+    def rested(delay_s: float, callback: Any) -> asyncio.Handle:
+        rests.append(delay_s)
+        storm.now_s += delay_s
+        return loop.call_soon(callback)
+
+    witness = Witness()
+    one = Following(await shell(), witness)
+    monkeypatch.setattr(loop, "call_later", rested)
+    turns = []
+    while storm.now_s < 20.0:
+        before_s = storm.heard_s
+        await asyncio.sleep(0)
+        turns.append(storm.heard_s - before_s)
+    assert storm.heard_s <= SHARE * storm.now_s + BURST_S + TURN_S
+    assert storm.heard_s >= SHARE * storm.now_s / 2, "and it is heard all the same"
+    assert max(turns) <= TURN_S + MAX_EVENTS * Storm.EACH_S, "and others get their turn between"
+    assert min(rests) >= REST_S
+    storm.is_over = True
+    await one.end()
+    storm.end()
+
+
+@needs_fanotify
+async def test_what_was_lost_is_told_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    witness = Witness()
+    one = Following(await shell(), witness)
+
+    def lose(*_: Any) -> list[Any]:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    monkeypatch.setattr(module.proc_events, "read", lose)
+    for _ in range(50):
+        witness._look_at_files()
+    monkeypatch.undo()
+    await one.end()
+    assert [about["count"] for about in one.of("untold")] in ([1], [1, 1])
+
+
 @needs_fanotify
 async def test_a_program_that_was_over_too_soon_is_told_by_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.offshoots._argv", lambda _: [])
@@ -205,13 +276,13 @@ async def test_a_program_that_was_over_too_soon_is_told_by_its_file(monkeypatch:
     assert one.of("ended")[0]["argv"] == names[0]
 
 
+def refuse() -> Any:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
 @pytest.fixture
 def mute(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that tells nothing, as it tells a user who is not root."""
-
-    def refuse() -> Any:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
     monkeypatch.setattr(module.proc_events, "listen", refuse)
     monkeypatch.setattr("kernel.fanotify.start", refuse)
 
@@ -235,9 +306,6 @@ async def test_where_the_kernel_tells_nothing_it_is_looked_and_said() -> None:
 async def test_without_word_of_processes_files_go_to_who_is_above_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def refuse() -> Any:
-        raise OSError(errno.EPERM, "Operation not permitted")
-
     monkeypatch.setattr(module.proc_events, "listen", refuse)
     witness = Witness()
     one = Following(await shell(), witness)

@@ -70,6 +70,14 @@ def test_what_nobody_read_in_time_is_an_error_and_then_it_goes_on() -> None:
         assert [event.what for event in told(listening) if event.pid == child.pid] == [FORK, EXEC, EXIT]
 
 
+@needs_events
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has more than the host's bound for everybody")
+def test_some_thousand_may_wait_whatever_the_host_gives_others() -> None:
+    """The usual bound holds three hundred: a host that forks much fills it in milliseconds."""
+    with proc_events.listen() as listening:
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 << 20, "the kernel doubles it"
+
+
 @pytest.mark.parametrize("data", [b"", b"x" * 20, bytes(52), bytes(200)])
 def test_what_is_no_event_is_none(data: bytes) -> None:
     assert proc_events._event(data) is None
