@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from cli.failures import from_problem
 from cli.http_client import Answer, Bytes, Http, HttpError, NoConnectionError, SilenceError
@@ -206,7 +206,7 @@ class Api:
         try:
             answer = self._http.ask(method, target, sent, silent_s, body=body, pieces=pieces)
         except NoConnectionError as error:
-            raise UnreachableError(f"no server answers at {self.context.server}", detail=str(error)) from None
+            raise UnreachableError(_silent(self.context), detail=str(error)) from None
         except SilenceError:
             raise DeadlineError(f"{self.context.server} did not answer in time") from None
         except HttpError as error:
@@ -265,6 +265,15 @@ class Reader:
             return self._answer.part(most)
         except HttpError as error:
             raise UnreachableError(f"{self._server} broke off its answer: {error}") from None
+
+
+def _silent(context: Context) -> str:
+    """Return what to say of a server that is not there, and what may help."""
+    told = f"no server answers at {context.server}"
+    if context.is_demo:
+        port = urlsplit(context.server).port
+        return f"{told}: the demo of this folder has ended (outrider demo --port {port} goes on with it)"
+    return f"{told}, which {context.origin} names" if context.origin not in ("", "--server") else told
 
 
 def _roots() -> ssl.SSLContext:

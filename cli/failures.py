@@ -121,6 +121,8 @@ def _hint(error: OutriderError) -> str:
     missing = _NONE_OF.match(error.message) if isinstance(error, NotFoundError) else None
     if missing is not None and missing[1] in LISTS:
         return f"  (see: outrider {LISTS[missing[1]]})"
+    if error.message.startswith(("no host is meant by ", "no host matches ")):
+        return f"  (see: outrider {LISTS['agent']})"
     if getattr(error, "reason", None) == "not_approved":
         return "  (what waits for review: outrider review ls)"
     if isinstance(error, UnauthenticatedError) and not error.where:  # a place is a token's, given a moment ago

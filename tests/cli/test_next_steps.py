@@ -85,3 +85,25 @@ def test_a_secret_that_cannot_be_read_makes_no_host_known(outrider: Outrider, ho
         )
     assert (called.status, called.err) == (2, "no: cannot be read: No such file or directory\n")
     assert not list(home.rglob("known-agents.json"))
+
+
+def test_a_server_that_is_not_there_is_told_with_who_named_it(
+    outrider: Outrider, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = home / "work" / ".demo"
+    demo.mkdir()
+    (demo / "context.yaml").write_text("server: http://127.0.0.1:9\ntoken: ort_x\n")
+    (demo / "context.yaml").chmod(0o600)
+    ended = outrider("agent", "ls")
+    assert "the demo of this folder has ended (outrider demo --port 9 goes on with it)" in ended.err
+    monkeypatch.setenv("OUTRIDER_SERVER", "http://127.0.0.1:9")
+    assert outrider("agent", "ls").err == "no server answers at http://127.0.0.1:9, which OUTRIDER_SERVER names\n"
+    named = outrider("--server", "http://127.0.0.1:9", "agent", "ls")
+    assert named.err == "no server answers at http://127.0.0.1:9\n"
+
+
+def test_a_target_that_means_nobody_is_followed_by_where_to_look(outrider: Outrider) -> None:
+    told = problem(409, code="conflict", detail="no host is meant by w*")
+    with loopback(lambda _asked: told) as server:
+        called = outrider("--server", server.url, "run", "w*", "checks/a")
+    assert called.err == "no host is meant by w*  (see: outrider agent ls)\n"
