@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from kernel.visits import begun_apart
 from protocol.errors import UnavailableError
 from sandbox.compiled import MAX_PARTS, Compiled, Part, Text
 from sandbox.compiling import compiled_apart
 from sandbox.control import Setup
 from sandbox.gate import Gate
 from sandbox.jail.builder import NOBODY, Identity
+from sandbox.jail.identity import unshared
 from sandbox.jail.walls import Wall, missing
 from sandbox.modules import modules
 from sandbox.nursery import START_TIMEOUT_S, Zygote
@@ -48,7 +51,7 @@ class Options:
 
     python: str = sys.executable
     required: frozenset[str] = frozenset()  # names of walls without which nothing runs
-    identity: Identity = NOBODY  # who workers are if the agent is root
+    identity: Identity | None = None  # who workers are if the agent is root; None: a user that nobody else is
     runs_per_zygote: int = RUNS_PER_ZYGOTE
     spares: int = SPARES
     start_timeout_s: float = START_TIMEOUT_S  # for a zygote to be ready, above 0; then there is no sandbox for now
@@ -62,13 +65,14 @@ class Sandbox:
 
     def __init__(self, bindings: Sequence[Mapping[str, Any]], options: Options) -> None:
         self._options = options
+        identity = options.identity or NOBODY
         self._setup = Setup(
             bindings=[dict(row) for row in bindings],
             walls_off=sorted(options.walls_off),
             entry=options.entry,
             import_path=list(options.import_path),
-            uid=options.identity.uid,
-            gid=options.identity.gid,
+            uid=identity.uid,
+            gid=identity.gid,
         )
         self._zygote: Zygote | None = None  # the one that takes runs; may have died
         self._spares: Spares | None = None  # its own
@@ -104,6 +108,8 @@ class Sandbox:
         """
         if options is None:
             options = Options(python=python, walls_off=frozenset(walls_off), required=frozenset(required))
+        if options.identity is None and os.geteuid() == 0:
+            options = replace(options, identity=await begun_apart(unshared))
         sandbox = cls(bindings, options)
         sandbox._use(await sandbox._fresh_zygote())  # not through a task: whoever starts it hears why not
         return sandbox

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from arena import attack, errno_behind, only
 
-from sandbox.jail.builder import DEFAULT_ID
+from sandbox.jail.builder import DEFAULT_ID, NOBODY
+from sandbox.jail.identity import unshared
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import PRIVILEGES
 
@@ -70,12 +72,14 @@ async def test_the_kernel_says_the_same() -> None:
 
 
 @pytest.mark.needs_root
-async def test_the_identity_is_nobody_in_every_place() -> None:
+async def test_the_identity_is_one_that_nobody_has_in_every_place() -> None:
     """Real, effective and saved ids, and no supplementary group."""
-    told = (await attack(only(PRIVILEGES), "identity")).result["value"]
-    assert told["uid"] == [DEFAULT_ID] * 3
-    assert told["gid"] == [DEFAULT_ID] * 3
-    assert told["groups"] == []
+    for wanted, number in ((None, unshared().uid), (NOBODY, DEFAULT_ID)):
+        options = replace(only(PRIVILEGES), identity=wanted)
+        told = (await attack(options, "identity")).result["value"]
+        assert told["uid"] == [number] * 3
+        assert told["gid"] == [number] * 3
+        assert told["groups"] == []
     assert (await attack(only(), "identity")).result["value"]["uid"] == [0, 0, 0]
 
 
