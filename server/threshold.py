@@ -18,7 +18,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from server import limits
 from server.http_protocol import strangers_of
@@ -56,11 +56,11 @@ class Threshold(asyncio.Protocol):
         self._socket: socket.socket | None = None  # from when the connection is there
         self._agreeing: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a socket, always
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and begin."""
         peer = transport.get_extra_info("peername")
         held = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        transport.abort()  # of this descriptor; the connection has another one now
+        cast("asyncio.Transport", transport).abort()  # of this descriptor; the connection has another one now
         held.setblocking(False)
         self._socket = held
         self._strangers.came(self, str(peer[0]) if isinstance(peer, tuple) and peer else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -77,12 +78,12 @@ def test_what_is_not_matched_in_linear_time_or_not_read_alike_is_refused(pattern
 
 
 @pytest.mark.parametrize("read", [load_policy, load_ceiling])
-def test_the_refusal_names_file_rule_and_pattern(read: object) -> None:
+def test_the_refusal_names_file_rule_and_pattern(read: Callable[[str, str], object]) -> None:
     """An owner whose policy of before is refused must find the line."""
     head = "tier: operate\n" if read is load_policy else "highest_tier: operate\n"
     text = head + "allow:\n  - call: fs.stat\n  - call: proc.command\n    arguments: [ok, '(?!-)x+']\n"
     with pytest.raises(DocumentError) as caught:
-        read(text, "old.yaml")  # type: ignore[operator]
+        read(text, "old.yaml")
     assert str(caught.value).startswith("old.yaml:5: allow[1].arguments: '(?!-)x+' cannot be matched in linear time")
 
 

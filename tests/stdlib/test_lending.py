@@ -58,6 +58,17 @@ def held_in(directory: Path) -> set[int]:
     return {number for number, name in shown.items() if name.startswith(str(directory))}
 
 
+async def cut_short(calling: asyncio.Task[Any], directory: Path) -> set[int]:
+    """Cut a call short and return which descriptors in a directory it closed by that."""
+    before = held_in(directory)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    closed = before - held_in(directory)
+    assert closed, "the call closes what it holds"
+    return closed
+
+
 def take_over(numbers: set[int], path: Path, closing: ExitStack, flags: int = os.O_RDONLY | os.O_DIRECTORY) -> None:
     """Open a path until it has each of these numbers, as an unlucky or a patient process would."""
     while numbers:
@@ -91,12 +102,7 @@ async def test_what_a_thread_writes_after_its_call_lies_where_it_was_decided(
     given: dict[str, Any] = {"blob_hash": await blobs.keep(draft, ""), parameter: str(mine / "new")}
     calling = asyncio.create_task(perform(call, run=RunContext(blobs=blobs), host=Host(), passage=passage, **given))
     assert await asyncio.to_thread(passage.is_there.wait, PATIENCE_S)
-    before = held_in(mine)
-    calling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await calling
-    closed = before - held_in(mine)
-    assert closed, "the call closes what it holds"
+    closed = await cut_short(calling, mine)
     with ExitStack() as closing:
         take_over(closed, other, closing)
         passage.goes_on.set()
@@ -178,12 +184,7 @@ async def test_what_a_thread_archives_after_its_call_is_what_was_decided(tmp_pat
     given: dict[str, Any] = {"paths": [str(mine)], "format": "zip"}
     calling = asyncio.create_task(perform("fs.archive", run=RunContext(blobs=blobs), passage=passage, **given))
     assert await asyncio.to_thread(passage.is_there.wait, PATIENCE_S)
-    before = held_in(mine)
-    calling.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await calling
-    closed = before - held_in(mine)
-    assert closed, "the call closes what it holds"
+    closed = await cut_short(calling, mine)
     with ExitStack() as closing:
         take_over(closed, other, closing)
         passage.goes_on.set()
@@ -209,12 +210,7 @@ async def test_what_a_thread_uploads_after_its_call_is_what_was_decided(
         given: dict[str, Any] = {"run": RunContext(blobs=blobs), "passage": passage, "path": str(mine)}
         calling = asyncio.create_task(perform("fs.upload", **given))
         await until(lambda: len(held_in(mine)) == 2, "the call did not open its file, or no copy was made")
-        before = held_in(mine)
-        calling.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await calling
-        closed = before - held_in(mine)
-        assert closed, "the call closes what it holds"
+        closed = await cut_short(calling, mine)
         take_over(closed, other, closing, os.O_RDONLY)
         goes_on.set()
         assert await busy
