@@ -24,6 +24,14 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def of_ms(ms: object) -> str:
+    """Return a moment in milliseconds since 1970 UTC as :func:`rfc3339`; what is no date comes back as it is."""
+    try:
+        return rfc3339(datetime.fromtimestamp(ms / 1000, UTC)) if isinstance(ms, int) else str(ms)
+    except (OverflowError, ValueError, OSError):  # beyond the year 9999
+        return str(ms)
+
+
 def since(text: object, now: datetime | None = None) -> str:
     """Return the age of an RFC 3339 text, such as ``2 h ago``; ``-`` if there is none."""
     moment = parse_time(text) if isinstance(text, str) else None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.nouns.run import METRICS
+from cli.nouns.run import metrics_columns
 from cli.output import Column, Output, counted, encodable
 from cli.output import field as column
 
@@ -82,7 +82,7 @@ def show(output: Output, ran: Ran, *, verbose: bool) -> None:
     if ran.output:
         output.raw(ran.output if ran.output.endswith("\n") else ran.output + "\n")
     if ran.metrics:
-        output.table(ran.metrics, METRICS)
+        output.table(ran.metrics, metrics_columns(ran.timestamp_ms))
     for row in ran.rows:
         output.row(row)
     if ran.result is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli import exits, proving
-from cli.ages import since
+from cli.ages import of_ms, since
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.output import Column, Output, counted, field, plain
@@ -190,7 +190,7 @@ def show_one(output: Output, run: dict[str, Any]) -> None:
     if run.get("output"):
         output.raw(str(run["output"]))
     if run.get("metrics"):
-        output.table(run["metrics"], METRICS)
+        output.table(run["metrics"], metrics_columns(run.get("timestamp_ms")))
     for row in run.get("rows") or ():
         output.row(row)
     if run.get("result") is not None:
@@ -210,12 +210,17 @@ def last_line(run: dict[str, Any]) -> str:
     return "  ".join(str(part) for part in parts if part)
 
 
-METRICS = (
+_METRICS = (
     Column("metric", lambda item: f"{item['dimension']}.{item['name']}" if item.get("dimension") else item.get("name")),
     Column("value", lambda item: item.get("value"), is_number=True),
     field("unit", "unit"),
     field("type", "type"),
 )
+
+
+def metrics_columns(timestamp_ms: object) -> tuple[Column, ...]:
+    """Return the columns of a table of metrics; with when they were taken, if the script told (``check.timestamp``)."""
+    return _METRICS if timestamp_ms is None else (*_METRICS, Column("taken", lambda _: of_ms(timestamp_ms)))
 
 
 def _cost(run: dict[str, Any]) -> str:

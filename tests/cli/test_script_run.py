@@ -136,6 +136,23 @@ def test_when_values_were_taken_is_told_if_the_script_says_it(outrider: Callable
     assert "timestamp_ms" not in ran(outrider, bare(home, "b.lua", "return 1\n"))[1]
 
 
+@pytest.mark.parametrize(
+    ("source", "titles", "last"),
+    [
+        ("check.timestamp(1700000000000)\n", ["METRIC", "VALUE", "UNIT", "TYPE", "TAKEN"], "2023-11-14T22:13:20Z"),
+        ("check.timestamp(9007199254740992)\n", ["METRIC", "VALUE", "UNIT", "TYPE", "TAKEN"], "9007199254740992"),
+        ("", ["METRIC", "VALUE", "UNIT", "TYPE"], "uint32"),
+    ],
+)
+def test_the_table_says_when_values_were_taken_if_it_was_not_just_now(
+    outrider: Callable[..., Any], home: Path, source: str, titles: list[str], last: str
+) -> None:
+    path = bare(home, "a.lua", f'check.metric("n", "uint32", 4, "pieces")\n{source}')
+    called = outrider("script", "run", str(path))
+    head, row = called.out.splitlines()
+    assert (called.status, head.split(), row.split()[-1]) == (0, titles, last), called.err
+
+
 def test_tier_of_a_bare_file_is_observe_unless_given(outrider: Callable[..., Any], home: Path) -> None:
     path = bare(home, "t.lua", 'local text = fs.read("/etc/hostname")\nreturn #text > 0')
     assert ran(outrider, path)[0] == 3

@@ -58,8 +58,8 @@ def test_result_on_stdout_and_how_it_went_on_stderr(at_work: Shell) -> None:
     assert called.status == 0
     printed, titles, metric, *result = called.out.splitlines()
     assert printed == "hello from the script"
-    assert titles.split() == ["METRIC", "VALUE", "UNIT", "TYPE"]
-    assert metric.split() == ["load", "1234567.125", "jobs", "double"]
+    assert titles.split() == ["METRIC", "VALUE", "UNIT", "TYPE", "TAKEN"]
+    assert metric.split() == ["load", "1234567.125", "jobs", "double", "2023-11-14T22:13:20Z"]
     assert "".join(result).replace(" ", "") == '{"a":1}'
     assert re.fullmatch(
         r"ok  host-1  checks/run-talker  2 jobs wait  [\d.]+ ms, [\d.]+ ms cpu, \d calls\n", called.err
