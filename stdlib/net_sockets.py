@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
-from stdlib import accounts, socket_tables, trees
+from stdlib import accounts, socket_tables, trees, unix_sockets
 from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds
@@ -39,12 +39,12 @@ def listeners(
 
     Each is ``protocol``, ``family`` (ipv4 or ipv6), ``local_address``, ``local_port``, ``receive_queue`` (waiting
     connections of TCP, waiting bytes of UDP), ``uid``, ``user``, ``inode``; of unix ``protocol``, ``type``, ``path``,
-    ``inode``. Whose process it is, net.socket_owners tells. Source: /proc/net.
+    ``inode``. Whose process it is, net.socket_owners tells. Source: /proc/net; of unix sock_diag(7).
     """
     if proto == "unix":
         rows: Iterator[dict[str, Any]] = (
             {name: row[name] for name in ("protocol", "type", "path", "inode")}
-            for row in socket_tables.local(_text(host, "unix"))
+            for row in _local(host)
             if row["state"] == "listen"
         )
         return _page("listeners", rows, int(limit))
@@ -91,10 +91,10 @@ def sockets(
     Each is ``protocol``, ``family`` (ipv4 or ipv6), ``state``, ``local_address``, ``local_port``, ``remote_address``,
     ``remote_port``, ``send_queue``, ``receive_queue`` (bytes), ``uid``, ``user``, ``inode``; of unix ``protocol``,
     ``type``, ``state``, ``path``, ``inode``, whatever state is asked for. Whose process it is, net.socket_owners tells.
-    Source: /proc/net.
+    Source: /proc/net; of unix sock_diag(7).
     """
     if proto == "unix":
-        found = list(socket_tables.local(_text(host, "unix")))
+        found = list(_local(host))
     else:
         kinds = ("tcp", "udp") if proto == "inet" else (proto,)
         found = [row for kind in kinds for row in _inet(host, kind, None if state == "all" else (state,))]
@@ -109,6 +109,11 @@ def _inet(host: Host, kind: str, states: tuple[str, ...] | None) -> Iterator[dic
     tables = [_text(host, file, may_lack=file != kind) for file in _TABLES[kind]]  # no IPv6, no UDP-Lite
     for text in tables:
         yield from socket_tables.inet(text, kind, states)
+
+
+def _local(host: Host) -> Iterable[dict[str, Any]]:
+    told = unix_sockets.told() if host.proc == Host.proc else None
+    return socket_tables.local(_text(host, "unix")) if told is None else told
 
 
 def _text(host: Host, file: str, *, may_lack: bool = False) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made import Made, make
@@ -15,6 +18,7 @@ from running import gate, perform
 from protocol.errors import UnavailableError
 from protocol.tiers import Tier
 from sandbox.channel import value_body
+from stdlib import rtnetlink, socket_tables, unix_sockets
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the numbers are those of a little-endian machine")
 
@@ -140,3 +144,54 @@ async def test_owners_that_cannot_be_looked_into_are_said(tmp_path: Path) -> Non
     assert told["more"]
     told = await perform("net.socket_owners", 102, host=made.host)
     assert told == {"owners": [{"inode": 102, "pid": 5, "process": "proxy"}], "more": False, "unread": 1}
+
+
+def table() -> list[dict[str, Any]]:
+    return list(socket_tables.local(Path("/proc/net/unix").read_text("utf-8", "replace")))
+
+
+async def test_no_name_of_a_socket_is_another_socket(tmp_path: Path) -> None:
+    """Any user of the host could have a check believe that a database listens."""
+    forged = "/run/mysqld/forged.sock"
+    line = f"0000000000000000: 00000002 00000000 00010000 0001 01 4242 {forged}"
+    with socket.socket(socket.AF_UNIX) as abstract, socket.socket(socket.AF_UNIX) as named:
+        abstract.bind(f"\0outrider-test-{os.getpid()}\n{line}")
+        named.bind(str(tmp_path / "s\udcff"))
+        for each in (abstract, named):
+            each.listen()
+        assert forged in {row["path"] for row in table()}
+        for call, name in (("net.listeners", "listeners"), ("net.sockets", "sockets")):
+            found = {row["path"]: row for row in (await perform(call, "unix", limit=5000))[name]}
+            assert forged not in found
+            assert f"@outrider-test-{os.getpid()}\n{line}" in found
+            own = found[str(tmp_path / "s\udcff")]
+            assert (own["type"], own["inode"], own.get("state", "listen")) == (
+                "stream", os.fstat(named.fileno()).st_ino, "listen"
+            )  # fmt: skip
+
+
+def test_what_the_kernel_tells_is_what_its_table_has() -> None:
+    told = unix_sockets.told()
+    if told is None:
+        pytest.skip("this kernel tells of no Unix sockets but by its table")
+    one, other = socket.socketpair()
+    with one, other, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as alone:
+        inodes = {os.fstat(each.fileno()).st_ino for each in (one, other, alone)}
+        found = [
+            sorted((row["inode"], row["type"], row["state"], row["path"]) for row in rows if row["inode"] in inodes)
+            for rows in (unix_sockets.told() or [], table())
+        ]
+    assert len(found[0]) == 3
+    assert found[0] == found[1]
+
+
+def test_a_kernel_that_tells_nothing_is_asked_for_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One without that part answers with an error; any other error is one."""
+    for number, answer in ((errno.ENOENT, None), (errno.EPERM, "EPERM")):
+        body = struct.pack("=IHHIIi", 20, rtnetlink.ERROR, 0, 1, 0, -number)
+        monkeypatch.setattr(rtnetlink, "dump", lambda *_, body=body: [body])
+        if answer is None:
+            assert unix_sockets.told() is None
+        else:
+            with pytest.raises(UnavailableError, match=answer):
+                unix_sockets.told()
