@@ -2262,7 +2262,7 @@ function net.listen(address, port) end
 ---
 --- Each is `protocol`, `family` (ipv4 or ipv6), `local_address`, `local_port`, `receive_queue` (waiting
 --- connections of TCP, waiting bytes of UDP), `uid`, `user`, `inode`; of unix `protocol`, `type`, `path`,
---- `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net.
+--- `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net; of unix sock_diag(7).
 ---@param proto? "inet"|"tcp"|"udp"|"raw"|"unix"
 ---@param limit? integer whole number from 1 to 5000
 ---@overload fun(named: {proto?: "inet"|"tcp"|"udp"|"raw"|"unix", limit?: integer}): outrider.NetListeners
@@ -2401,7 +2401,7 @@ function net.socket_owners(inode, limit) end
 --- Each is `protocol`, `family` (ipv4 or ipv6), `state`, `local_address`, `local_port`, `remote_address`,
 --- `remote_port`, `send_queue`, `receive_queue` (bytes), `uid`, `user`, `inode`; of unix `protocol`,
 --- `type`, `state`, `path`, `inode`, whatever state is asked for. Whose process it is, net.socket_owners tells.
---- Source: /proc/net.
+--- Source: /proc/net; of unix sock_diag(7).
 ---@param proto? "inet"|"tcp"|"udp"|"raw"|"unix"
 ---@param state? "all"|"established"|"syn_sent"|"syn_recv"|"fin_wait1"|"fin_wait2"|"time_wait"|"close"|"close_wait"|"last_ack"|"listen"|"closing"|"new_syn_recv"
 ---@param offset? integer whole number from 0 to 1000000

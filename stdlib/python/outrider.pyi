@@ -2116,7 +2116,7 @@ class net:
 
         Each is `protocol`, `family` (ipv4 or ipv6), `local_address`, `local_port`, `receive_queue` (waiting
         connections of TCP, waiting bytes of UDP), `uid`, `user`, `inode`; of unix `protocol`, `type`, `path`,
-        `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net.
+        `inode`. Whose process it is, net.socket_owners tells. Source: /proc/net; of unix sock_diag(7).
         """
 
     @staticmethod
@@ -2270,7 +2270,7 @@ class net:
         Each is `protocol`, `family` (ipv4 or ipv6), `state`, `local_address`, `local_port`, `remote_address`,
         `remote_port`, `send_queue`, `receive_queue` (bytes), `uid`, `user`, `inode`; of unix `protocol`, `type`,
         `state`, `path`, `inode`, whatever state is asked for. Whose process it is, net.socket_owners tells. Source:
-        /proc/net.
+        /proc/net; of unix sock_diag(7).
         """
 
     @staticmethod
