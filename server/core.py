@@ -20,6 +20,7 @@ from server.endpoint.links import Links
 from server.fair import Fair
 from server.ledger import OwnLedger
 from server.metrics import Metrics
+from server.paced import Paced
 from server.probe import Probe
 from server.questions import Pending
 from server.refused import Refused
@@ -55,6 +56,7 @@ class Core:
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held from looking for a place until it is taken
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
+    noted: Paced = field(default_factory=Paced)  # looks that are on record
     looks: Fair = field(default_factory=lambda: Fair(lambda: limits.MAX_LOOKS_OF_ONE))  # through all records or runs
     refused: Refused = field(default_factory=Refused)
     under_way: UnderWay = field(default_factory=lambda: UnderWay("requests", lambda: limits.MAX_REQUESTS_OF_ONE))

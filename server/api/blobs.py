@@ -60,6 +60,7 @@ async def get(
     """Send a blob, or one range of it. It keeps the blob longer, and is on record."""
     wanted = blob_hash(blob, parameter="blob")
     about(request, blob=wanted)
+    core.noted.take(caller.principal)
     size = await core.database.write(lambda connection: blobs.fetched(core, connection, wanted, caller.principal))
     is_part = request.headers.get("if-range", _tag(wanted)) == _tag(wanted)
     found = read_range(range if is_part else None, size)

@@ -16,6 +16,7 @@ from server import limits
 from server.access import Caller
 from server.api.asking import CoreOf, Watcher, about
 from server.api.pages import Cursor, Page, make_cursor, read_cursor
+from server.core import Core
 from server.services import live, recordings
 from server.sessions import hall
 from server.store.tables import sessions as table
@@ -109,7 +110,9 @@ async def events(
     return Page(items=items, next=following)
 
 
-async def _note(core: Any, call: str, principal: str, told: dict[str, Any]) -> None:
+async def _note(core: Core, call: str, principal: str, told: dict[str, Any]) -> None:
+    core.noted.take(principal)
+
     def store(connection: Connection) -> None:
         core.ledger.append(connection, call=call, principal=principal, arguments=told)
 
