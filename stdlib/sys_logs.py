@@ -116,11 +116,19 @@ def _entry(told: dict[str, Any]) -> dict[str, Any]:
     return {
         "time": int(told.get("__REALTIME_TIMESTAMP", 0)) / 1e6,
         "level": _PRIORITIES[int(priority)] if priority in tuple("01234567") else None,
-        "unit": _plain(told.get("UNIT")) or _plain(told.get("_SYSTEMD_UNIT")),
+        "unit": _unit(told, pid),
         "identifier": _plain(told.get("SYSLOG_IDENTIFIER")) or _plain(told.get("_COMM")),
         "pid": int(pid) if pid and pid.isdecimal() else None,
         "message": _message(_plain(told.get("MESSAGE")) or "", told.get("_TRANSPORT") == "kernel"),
     }  # fmt: skip
+
+
+def _unit(told: dict[str, Any], pid: str | None) -> str | None:
+    """Return the unit of an entry. What it is about is believed of systemd itself only, as journalctl does: anybody may
+    write a field whose name begins with no underscore. Source: systemd.journal-fields(7).
+    """
+    about = _plain(told.get("UNIT")) if pid == "1" else None
+    return about or _plain(told.get("_SYSTEMD_UNIT"))
 
 
 def _plain(value: Any) -> str | None:

@@ -28,16 +28,28 @@ def entry(number: int, message: Any, **more: Any) -> str:
 async def test_entries(made: Made) -> None:
     made.tool(
         "journalctl",
-        entry(1, "one", _SYSTEMD_UNIT="a.service", _PID="5", _COMM="a") + entry(2, "two", UNIT="b.service"),
+        entry(1, "one", _SYSTEMD_UNIT="a.service", _PID="5", _COMM="a")
+        + entry(2, "two", UNIT="b.service", _PID="1", _SYSTEMD_UNIT="init.scope"),
     )
     told = await perform("sys.journal", host=made.host)
     assert told == {
         "cursor": "s=a;i=2", "more": False,
         "entries": [
             {"time": 1.0, "level": "info", "unit": "a.service", "identifier": "a", "pid": 5, "message": "one"},
-            {"time": 2.0, "level": "info", "unit": "b.service", "identifier": None, "pid": None, "message": "two"},
+            {"time": 2.0, "level": "info", "unit": "b.service", "identifier": None, "pid": 1, "message": "two"},
         ],
     }  # fmt: skip
+
+
+async def test_nobody_writes_in_the_name_of_a_unit(made: Made) -> None:
+    """Any user of the host may send the journal a field UNIT; only systemd's own says what an entry is about."""
+    made.tool(
+        "journalctl",
+        entry(1, "failed", UNIT="mysql.service", _PID="77", _SYSTEMD_UNIT="user@1000.service")
+        + entry(2, "failed", UNIT="mysql.service", _PID="11") + entry(3, "failed", UNIT="mysql.service"),
+    )  # fmt: skip
+    told = await perform("sys.journal", host=made.host)
+    assert [row["unit"] for row in told["entries"]] == ["user@1000.service", None, None]
 
 
 async def test_what_is_asked_for_reaches_journalctl_as_fixed_options(made: Made) -> None:
