@@ -132,6 +132,7 @@ def _token(given: argparse.Namespace) -> str:
 
 def _run(given: argparse.Namespace) -> int:
     from agent.config import load_config
+    from agent.descriptors import allow_many
     from agent.logs import start_logging
     from agent.loop import loop_factory
     from agent.memory import give_back, keep_what_is_loaded
@@ -144,6 +145,7 @@ def _run(given: argparse.Namespace) -> int:
     with state.locked():
         config = load_config(state)
         start_logging(config.settings.log_level)
+        allow_many()
 
         async def work() -> None:
             supervisor = Supervisor(state, config, notifier, end_when_refused=given.once_refused)

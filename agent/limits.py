@@ -74,6 +74,8 @@ STREAM_STALL_S: Final = 60.0  # without any sign on a stream before it is given 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
 MAX_CONCURRENT_RUNS: Final = 8  # workers at the same time; each may hold 64 MiB. Not measured.
+#: Of the whole agent. 8 runs at tier admin hold up to 1,000 each, 64 sessions at inspect up to 100.
+MAX_DESCRIPTORS: Final = 65_536
 MAX_WAITING_RUNS: Final = 256  # accepted and waiting for a place; more are refused as busy
 MAX_SPENT_IN_MEMORY: Final = 1000  # nonces of orders, before those that the disk knows are let go. Not measured.
 MAX_OLD_NONCES: Final = 20_000  # of orders, kept however old the clock says they are; 1 MB on disk

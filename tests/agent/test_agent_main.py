@@ -118,3 +118,19 @@ def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture
         run([])
     assert caught.value.code == 2
     assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(256, None), (256, 300), (1024, 1024)])
+def test_the_agent_takes_as_many_descriptors_as_it_may_have(soft: int, hard: int | None) -> None:
+    """With the 1,024 that a shell gives, what a few runs or sessions hold open would leave none for the others."""
+    text = (
+        "import resource, sys\nfrom agent.descriptors import allow_many\n"
+        "kind, soft, hard = resource.RLIMIT_NOFILE, *map(int, sys.argv[1:])\n"
+        "hard = min(hard, resource.getrlimit(kind)[1]) if hard else resource.getrlimit(kind)[1]\n"
+        "resource.setrlimit(kind, (soft, hard))\nassert allow_many() == resource.getrlimit(kind)[0]\n"
+        "print(resource.getrlimit(kind)[0] == min(hard, 65536), resource.getrlimit(kind)[1] == hard)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text, str(soft), str(hard or 0)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")
