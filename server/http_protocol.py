@@ -162,14 +162,21 @@ class BoundedProtocol(HttpToolsProtocol):
     # what goes -------------------------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """Wait until what was sent is read: for a stranger not for ever; a file may go as slowly as a person reads."""
+        """Wait until what was sent is read: for a stranger not for ever; a file may go as slowly as a person reads.
+
+        What somebody who is known does not read is bounded in bytes (:class:`server.strangers.Unread`).
+        """
         super().pause_writing()
-        if not self.is_known:
+        if self.is_known:
+            caller = self._answered.scope["state"]["caller"]
+            self._strangers.unread.add(self, caller.principal, self.transport.get_write_buffer_size())
+        else:
             self._abort_later()
 
     def resume_writing(self) -> None:
         """It was read."""
         super().resume_writing()
+        self._strangers.unread.forget(self)
         if not self.transport.is_closing():
             self._abort_no_more()
 
@@ -208,6 +215,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Tell whoever is answered, and nobody else of those who waited."""
         self._strangers.forget(self)
         self._strangers.resting.forget(self)
+        self._strangers.unread.forget(self)
         self._wait_no_more()
         self._abort_no_more()
         self.pipeline.clear()

@@ -58,10 +58,45 @@ class Resting:
                 del self._of[whose]
 
 
+class Unread:
+    """Answers that people who are known do not read: so many bytes of each person, and who has waited longest goes.
+
+    An answer is in memory until it is read, and may have megabytes: a bundle, a page of records.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[Hashable, dict[Connection, int]] = {}  # by person, the longest unread first: bytes
+        self._whose: dict[Connection, Hashable] = {}
+
+    def __len__(self) -> int:
+        return len(self._whose)
+
+    def add(self, connection: Connection, whose: Hashable, size: int) -> None:
+        """What was sent on one waits to be read, ``size`` bytes of it."""
+        self.forget(connection)
+        theirs = self._of.setdefault(whose, {})
+        theirs[connection] = size
+        self._whose[connection] = whose
+        while len(theirs) > 1 and sum(theirs.values()) > limits.MAX_UNREAD_BYTES_OF_ONE:
+            oldest = next(iter(theirs))
+            self.forget(oldest)
+            oldest.end()
+
+    def forget(self, connection: Connection) -> None:
+        """It was read, or the connection is over."""
+        whose = self._whose.pop(connection, None)
+        if whose is not None:
+            theirs = self._of[whose]
+            del theirs[connection]
+            if not theirs:
+                del self._of[whose]
+
+
 class Strangers:
     """Those of one server."""
 
     def __init__(self) -> None:
+        self.unread = Unread()  # of who is no stranger any more
         self.resting = Resting()  # who is no stranger any more
         self._all: dict[Connection, Hashable] = {}  # oldest first, each with where it is from
         self._of: dict[Hashable, dict[Connection, None]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,17 @@ class Told:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while part := await self.reader.read(1 << 16):
+                    got += part
+        except ConnectionError:
+            pass
+        return got
+
+    async def all_of(self, size: int) -> bytearray:
+        """Return what comes until there is so much of it, or the server closes."""
+        got = bytearray()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while len(got) < size and (part := await self.reader.read(1 << 20)):
                     got += part
         except ConnectionError:
             pass
@@ -401,12 +413,36 @@ async def test_a_stranger_who_does_not_read_is_cut_off() -> None:
 @pytest.mark.usefixtures("hasty")
 async def test_one_who_is_known_may_take_their_time() -> None:
     ended = asyncio.Event()
-    async with served(endless(ended, {"caller": "mia"})) as made:
+    async with served(endless(ended, {"caller": SimpleNamespace(principal="mia")})) as made:
         async with made.open(LIVEZ):
             await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=5 * limits.UNREAD_TIMEOUT_S)
             assert not ended.is_set()
         async with asyncio.timeout(DEADLINE_S):
             await ended.wait()
+
+
+async def test_so_much_of_one_person_lies_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred requests for a large answer, none of which is read, were a gigabyte for as long as somebody liked."""
+    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES_OF_ONE", 4 << 20)
+    size = 16 << 20
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["caller"] = SimpleNamespace(principal=scope["path"])
+        head = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]}
+        await send(head)
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    def asked(who: bytes) -> bytes:
+        return b"GET /" + who + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async with served(app) as made, AsyncExitStack() as there:
+        told = []
+        for who in (b"ann", b"mia", b"mia", b"mia"):
+            told.append(await there.enter_async_context(made.open(asked(who))))
+            assert await told[-1].reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+        got = [len(await each.all_of(size)) for each in told]
+    assert max(got[1:3]) < size, "they made way"
+    assert min(got[0], got[3]) >= size, "one may be larger, and somebody else has no part in it"
 
 
 UPGRADE = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from server import limits
-from server.strangers import Resting, Strangers
+from server.strangers import Resting, Strangers, Unread
 
 
 @dataclass(eq=False)
@@ -101,3 +101,20 @@ def test_of_one_person_so_many_rest_and_the_oldest_goes(monkeypatch: pytest.Monk
     for each in (first, second, third, other):
         resting.forget(each)
     assert len(resting) == 0
+
+
+def test_of_one_person_so_many_bytes_lie_unread_and_who_waited_longest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES_OF_ONE", 10)
+    unread = Unread()
+    first, second, third, other, large = (Seen() for _ in range(5))
+    unread.add(other, "ann", 9)
+    unread.add(first, "mia", 4)
+    unread.add(second, "mia", 4)
+    unread.add(first, "mia", 4)  # something was read meanwhile, so another one has waited longest
+    unread.add(third, "mia", 4)
+    assert [each.is_over for each in (first, second, third, other)] == [False, True, False, False]
+    unread.add(large, "mia", 11)
+    assert [each.is_over for each in (first, third, large, other)] == [True, True, False, False], "one may be larger"
+    for each in (large, other):
+        unread.forget(each)
+    assert len(unread) == 0
