@@ -25,6 +25,8 @@ def test_list_of_nothing_says_so_on_stderr(outrider: Shell) -> None:
 
 
 def test_show_tells_state_and_walls(outrider: Shell) -> None:
+    # A host that has just connected tells of itself a moment later.
+    outrider.fleet.wait_for("its walls", lambda: "seccomp" in outrider("agent", "show", "host-1").out)
     shown = outrider("agent", "show", "host-1")
     assert shown.status == 0
     assert shown.out.splitlines()[0].split() == ["name", "host-1"]
