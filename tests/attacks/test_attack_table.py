@@ -9,7 +9,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TABLE = HERE.parents[1] / "docs" / "trust.md"
 #: Where who is attacked is no host: the server by a client, people by the server. Only what the table names is meant.
-ELSEWHERE = (HERE.parent / "server" / "test_push.py", HERE.parent / "cli" / "test_proving.py")
+ELSEWHERE = tuple(
+    HERE.parent / name for name in ("server/test_push.py", "server/test_clock_set_back.py", "cli/test_proving.py")
+)
 
 
 def told() -> set[str]:
