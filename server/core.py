@@ -29,7 +29,7 @@ from server.services.editing import Editing
 from server.services.open_pipes import OpenPipes
 from server.signals import Bell, Endings
 from server.store.database import Database
-from server.under_way import UnderWay
+from server.under_way import HeldBytes, UnderWay
 from server.views import Views
 from server.waiting import Waiting
 
@@ -56,6 +56,7 @@ class Core:
     publishing: asyncio.Lock = field(default_factory=asyncio.Lock)  # held from looking for a place until it is taken
     access_changed: Bell = field(default_factory=Bell)
     consents: Pending = field(default_factory=Pending)  # what the owners of hosts are asked
+    bodies: HeldBytes = field(default_factory=HeldBytes)  # of requests that are coming in
     noted: Paced = field(default_factory=Paced)  # looks that are on record
     looks: Fair = field(default_factory=lambda: Fair(lambda: limits.MAX_LOOKS_OF_ONE))  # through all records or runs
     refused: Refused = field(default_factory=Refused)

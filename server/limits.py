@@ -17,6 +17,7 @@ MAX_LOOKS_OF_ONE = 2  # lists of records or runs of one person that are read at 
 NOTED_LOOKS_OF_ONE = 1_000  # of one person at blobs and recordings, at once: each is a record
 NOTED_LOOKS_OF_ONE_PER_S = 5.0  # and in the long run: 432,000 records a day at most
 MAX_UNREAD_BYTES_OF_ONE = 256 << 20  # of answers to one person; 500 hosts that print to somebody who looks away
+MAX_BODY_BYTES_OF_ONE = 128 << 20  # of bodies of one person that are held until they are whole: ten large scripts
 MAX_RESTING_OF_ONE = 512  # connections of one person on which nothing is asked now; clients keep some for the next
 MAX_PIPELINED = 64  # requests of one connection behind the one that is answered; each holds a head and a piece of body
 MAX_PAGE = 500  # items of one page

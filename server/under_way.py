@@ -1,4 +1,4 @@
-"""What is under way for each person, counted: requests that are answered, and streams of records that are followed.
+"""What is under way for each person, counted: requests that are answered, bodies that come, records that are followed.
 
 Each holds a descriptor and some hundred kilobytes for as long as who asked likes, and whoever follows is looked for
 with every record that comes. So a token that opens no more than looking could use up what the server may have open,
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from protocol.errors import RateError
+from server import limits
 
 
 class UnderWay:
@@ -55,3 +56,38 @@ class UnderWay:
             yield
         finally:
             self.leave(principal)
+
+
+class HeldBytes:
+    """Bytes of bodies that are held in memory until they are whole, counted for each person."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, int] = {}  # by principal
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def held(self, principal: str) -> int:
+        """Return how many bytes are held of a person's."""
+        return self._of.get(principal, 0)
+
+    def take(self, principal: str, size: int) -> None:
+        """So many bytes more of a person's came.
+
+        Raises:
+            RateError: It is more than may be held of theirs; nothing is counted then.
+        """
+        held = self._of.get(principal, 0) + size
+        if held > limits.MAX_BODY_BYTES_OF_ONE:
+            raise RateError(
+                f"the requests of {principal} that are coming in are over {limits.MAX_BODY_BYTES_OF_ONE} bytes"
+            )
+        self._of[principal] = held
+
+    def give_back(self, principal: str, size: int) -> None:
+        """A request of theirs is over, of which so many bytes were counted."""
+        left = self._of.get(principal, 0) - size
+        if left > 0:
+            self._of[principal] = left
+        else:
+            self._of.pop(principal, None)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,6 +35,7 @@ _STREAMED = re.compile(r"/api/v1/sessions/[^/]+/(?:file|uploads/[0-9]+|commands/
 _SCRIPTS = "/api/v1/scripts"
 _CALLS = re.compile(r"/api/v1/sessions/[^/]+/(?:calls|stream|command|editing)")
 _GIT = "/git/"
+_BLOBS = "/api/v1/blobs/"
 #: What may be as large as a bundle, and the permission that it takes.
 _LARGE = {("POST", _SCRIPTS): PUBLISH, ("POST", "/api/v1/secrets"): ADMIN}
 
@@ -67,11 +70,13 @@ class Door:
                 message["headers"] = [*others, (b"x-request-id", request_id.encode())]
             await send(message)
 
+        bounded: _Bounded | None = None
         try:
             await self._admit(scope)
             is_streamed = scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
-            bounded = receive if is_streamed else _Bounded(receive, _declared_bytes(scope), *self._most(scope))
-            await self._app(scope, bounded, sending)
+            if not is_streamed:
+                bounded = _Bounded(receive, _declared_bytes(scope), *self._most(scope), self._counting(scope))
+            await self._app(scope, receive if bounded is None else bounded, sending)
         except OutriderError as error:
             status = problem(error, request_id).status_code
             self._core.metrics.refusals.labels(error.code).inc()
@@ -80,6 +85,8 @@ class Door:
             self._measure(scope, status, time.perf_counter() - began, request_id)
             if "caller" in state:
                 self._core.under_way.leave(state["caller"].principal)
+                if bounded is not None and bounded.counted:
+                    self._core.bodies.give_back(state["caller"].principal, bounded.counted)
 
     async def _admit(self, scope: Scope) -> None:
         """Note who asks.
@@ -103,7 +110,7 @@ class Door:
     def _most(self, scope: Scope) -> tuple[int, int | None]:
         """Return how many bytes, and values, a body may have: a blob goes to the disk as it comes, a push to git."""
         method, path, caller = scope["method"], scope["path"], scope["state"].get("caller")
-        if method == "PUT" and path.startswith("/api/v1/blobs/"):
+        if method == "PUT" and path.startswith(_BLOBS):
             return self._core.config.blob_limits.max_bytes, None
         if path.startswith(_GIT):
             return limits.MAX_BODY_BYTES, None
@@ -113,6 +120,13 @@ class Door:
         if _CALLS.fullmatch(path) and caller is not None and caller.may(SESSION):
             return limits.MAX_CALL_BODY_BYTES, None
         return limits.MAX_SMALL_BODY_BYTES, None
+
+    def _counting(self, scope: Scope) -> Callable[[int], None] | None:
+        """Return what counts the bytes of a body as its sender's; None where they are not held in memory."""
+        caller = scope["state"].get("caller")
+        if caller is None or (scope["method"] == "PUT" and scope["path"].startswith(_BLOBS)):
+            return None
+        return partial(self._core.bodies.take, caller.principal)
 
     def _measure(self, scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
         metrics, method = self._core.metrics, scope["method"]
@@ -144,9 +158,16 @@ def _declared_bytes(scope: Scope) -> int:
 
 
 class _Bounded:
-    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not, or holds more values."""
+    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not, or holds more values.
 
-    def __init__(self, receive: Receive, declared: int, most: int, most_values: int | None) -> None:
+    What is held of it until it is whole is counted as its sender's.
+    """
+
+    def __init__(
+        self, receive: Receive, declared: int, most: int, most_values: int | None, count: Callable[[int], None] | None
+    ) -> None:
+        self._count = count
+        self.counted = 0  # bytes
         self._receive = receive
         self._declared = declared
         self._most = most
@@ -161,6 +182,9 @@ class _Bounded:
         self._size += len(body)
         if self._size > self._most:
             raise _too_large(self._most)
+        if body and self._count is not None:
+            self._count(len(body))
+            self.counted += len(body)
         if self._values_left is not None:
             self._values_left -= body.count(b",")
             if self._values_left < 0:

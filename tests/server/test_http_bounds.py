@@ -188,6 +188,34 @@ async def test_a_clone_is_a_request_of_somebody_too(
         assert await _is_let_in(http, asking(server, "/me"))
 
 
+async def test_so_many_bytes_of_bodies_of_one_person(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty bodies of 12 MiB whose last bytes never came were 700 MiB for as long as somebody liked."""
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES_OF_ONE", 3 << 20)
+    body = b'{"bundle":"' + b"A" * (1 << 20)
+    head = b"Content-Type: application/json\r\nContent-Length: 4000000\r\n\r\n"
+
+    def publishing(role: str) -> bytes:
+        return asking(server, "/scripts", role).replace(b"GET ", b"POST ")[:-2] + head + body
+
+    async with AsyncExitStack() as there:
+        for _ in range(2):
+            await there.enter_async_context(http.open(publishing("author")))
+        async with asyncio.timeout(DEADLINE_S):
+            while server.core.bodies.held("author") < 2 << 20:
+                await asyncio.sleep(0)
+        async with http.open(publishing("author")) as one_more:
+            told = await one_more.reader.readuntil(b'"}')
+        assert told.startswith(b"HTTP/1.1 429 ")
+        assert b"the requests of author that are coming in are over" in told
+        async with http.open(asking(server, "/me", "author")) as small:
+            assert await small.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+    async with asyncio.timeout(DEADLINE_S):
+        while len(server.core.bodies):
+            await asyncio.sleep(0)
+
+
 async def test_so_many_connections_of_one_person_on_which_nothing_is_asked(
     http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
