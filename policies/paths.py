@@ -14,6 +14,7 @@ from protocol.errors import ArgumentError
 MAX_PATTERN_CHARACTERS = 1024
 MAX_WILDCARDS = 16  # of one pattern
 _WILDCARD = re.compile(r"/\*\*|[*?[]")  # with the slash, as ** may stand for nothing
+_NOT_LITERAL = re.compile(r"\*|\?|\[.[^]]*\]")  # within a segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class PathPattern:
     text: str
     _segments: tuple[re.Pattern[str] | None, ...] = field(repr=False, compare=False)  # None stands for **
     _start: str = field(repr=False, compare=False)  # what every path begins with that fits; most paths do not
+    _inside: str = field(repr=False, compare=False)  # what is somewhere in every path that fits; seldom in others
 
     @classmethod
     def parse(cls, text: str, *, where: str | None = None) -> PathPattern:
@@ -41,11 +43,11 @@ class PathPattern:
         if sum(text.count(mark) for mark in "*?[") > MAX_WILDCARDS:
             raise ArgumentError(f"{text!r:.80} has more than {MAX_WILDCARDS} wildcards", where=where)
         segments = tuple(None if part == "**" else _segment(part, text, where) for part in parts)
-        return cls(text, segments, _WILDCARD.split(text, maxsplit=1)[0])
+        return cls(text, segments, _WILDCARD.split(text, maxsplit=1)[0], _inside(parts))
 
     def matches(self, path: str) -> bool:
         """Tell whether the absolute, resolved ``path`` fits. Anything that is not such a path does not."""
-        return path.startswith(self._start) and len(self._segments) in self._after(path)
+        return path.startswith(self._start) and self._inside in path and len(self._segments) in self._after(path)
 
     def below(self, directory: str) -> bool | None:
         """Tell whether everything (True) or nothing (False) below a real directory fits; None if it depends."""
@@ -87,6 +89,21 @@ class PathPattern:
                 state += 1
                 states.add(state)
         return states
+
+
+def _inside(parts: list[str]) -> str:
+    """Return the longest text behind the first wildcard that every path has which fits; empty if there is none."""
+    found = ""
+    is_behind = False
+    for part in parts:
+        pieces = [] if part == "**" else _NOT_LITERAL.split(part)
+        is_wild = len(pieces) != 1
+        if is_behind and not is_wild:
+            pieces = [f"/{part}"]
+        is_behind = is_behind or is_wild
+        if is_behind:
+            found = max([found, *pieces], key=len)
+    return found
 
 
 def _segment(part: str, text: str, where: str | None) -> re.Pattern[str]:
