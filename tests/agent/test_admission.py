@@ -448,8 +448,9 @@ async def test_a_bundle_that_nobody_has(works: Works) -> None:
 
 async def test_a_server_that_sends_no_list_of_approvals(works: Works) -> None:
     entry = approved(works.world, script())
-    for odd in (None, "all of them", [7], [{}] * 65):
-        works.repository.held[entry.bundle.digest] = Fetched(entry.bundle.pack(), entry.publication.to_plain(), odd)  # type: ignore[arg-type]
+    odds: tuple[Any, ...] = (None, "all of them", [7], [{}] * 65)
+    for odd in odds:
+        works.repository.held[entry.bundle.digest] = Fetched(entry.bundle.pack(), entry.publication.to_plain(), odd)
         record = await works.refusal(entry.bundle.digest, run_id=f"run_{odd!r:.20}".replace(" ", ""))
         assert record.outcome in {"protocol", "invalid_argument"}
 

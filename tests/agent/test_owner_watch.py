@@ -95,7 +95,7 @@ async def test_a_terminal_is_seen_as_it_is_and_may_be_ended(room: Room) -> None:
 
 
 @pytest.mark.parametrize("said", [b'{"end": 5}\n', b'{"type": "x"}\n', b'{"end": "s_1", "more": 1}\n'])
-async def test_what_means_nothing_ends_the_watching_and_not_the_session(room: Room, said: bytes) -> None:  # noqa: F811
+async def test_what_means_nothing_ends_the_watching_and_not_the_session(room: Room, said: bytes) -> None:  # noqa: F811 - so
     owner = Owner(room.premises, room)
     await owner.control.start()
     try:

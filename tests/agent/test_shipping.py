@@ -32,7 +32,7 @@ def back(agent: Link, server: Link, ours: Shipper) -> None:
     """Carry the acknowledgements to the agent."""
     for frame in server.take():
         for event in agent.receive(frame):
-            ours.acknowledged(event.through)  # type: ignore[union-attr]
+            ours.acknowledged(event.through)  # type: ignore[union-attr]  # there is nothing else
 
 
 async def test_records_go_out_in_order_and_once(premises: Premises) -> None:

@@ -265,7 +265,7 @@ async def test_a_clock_that_differs_is_told(rig: Rig, caplog: pytest.LogCaptureF
     at_the_server = rig.premises.clock.time_us() + 600_000_000
     rig.server.premises = type(
         "Later", (), {"key": rig.key, "clock": type("C", (), {"time_us": lambda: at_the_server})}
-    )  # type: ignore[assignment]
+    )  # type: ignore[assignment]  # a double
     rig.start()
     await rig.connected()
     assert rig.uplink.state.skew_s == 600.0

@@ -167,7 +167,8 @@ async def test_where_there_is_no_room_it_is_counted_too(tmp_path: Path) -> None:
     one = Following(await shell(), witness)
     one.has_room = False
     one.say(f": >{tmp_path}/a; : >{tmp_path}/b")
-    one.shell.stdin.close()  # type: ignore[union-attr]
+    assert one.shell.stdin is not None
+    one.shell.stdin.close()
     await one.shell.wait()
     await until(lambda: one.followed._untold >= 2)  # more if one is told of in two parts
     one.has_room = True

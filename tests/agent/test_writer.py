@@ -36,7 +36,7 @@ class Disk(sqlite3.Connection):
                 error.sqlite_errorcode = sqlite3.SQLITE_IOERR
                 raise error
             self.commits += 1
-        return super().execute(sql, *values)  # type: ignore[arg-type]
+        return super().execute(sql, *values)  # type: ignore[arg-type]  # handed on
 
 
 class Rig:

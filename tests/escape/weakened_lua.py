@@ -79,7 +79,7 @@ def _kept_globals(world: World) -> None:
 
 @lua("own tostring")
 def _raw_tostring(world: World) -> None:
-    world.patch('if method == nil then return kind end -- and not its address', "if method == nil then return raw_tostring(value) end")  # fmt: skip  # noqa: E501
+    world.patch('if method == nil then return kind end -- and not its address', "if method == nil then return raw_tostring(value) end")  # fmt: skip  # noqa: E501 - a line of the boot
 
 
 @lua("own format")

@@ -43,7 +43,9 @@ def test_each_fork_is_told_with_the_child_s_pidfd(ends: tuple[socket.socket, soc
         assert told == packet
         assert len(pidfds) == 1
         assert kernel.pid_of(pidfds[0]) == pid
-        assert os.waitid(os.P_PIDFD, pidfds[0], os.WEXITED).si_status == status  # type: ignore[union-attr]
+        ended = os.waitid(os.P_PIDFD, pidfds[0], os.WEXITED)
+        assert ended is not None
+        assert ended.si_status == status
         os.close(pidfds[0])
     assert set(os.listdir("/proc/self/fd")) == before
 

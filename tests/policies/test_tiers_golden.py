@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from policies.decide import Effective, Layer, decide, decide_effective, explain
@@ -354,8 +356,8 @@ def test_the_limits_grow_with_the_tier(lower: Tier) -> None:
     assert narrowed == builtin(lower).limits
 
 
-def rule(effect: Effect, call: str = "*", origin: str = "x.yaml:1", **more: object) -> Rule:
-    return Rule(effect, call, origin, **more)  # type: ignore[arg-type]
+def rule(effect: Effect, call: str = "*", origin: str = "x.yaml:1", **more: Any) -> Rule:
+    return Rule(effect, call, origin, **more)
 
 
 ALLOW, DENY, ASK = (Layer(effect.value, (rule(effect),)) for effect in (Effect.ALLOW, Effect.DENY, Effect.ASK))

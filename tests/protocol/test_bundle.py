@@ -73,7 +73,7 @@ def test_a_bundle_never_changes() -> None:
     assert made.files["main.lua"] == BASE["main.lua"]
     assert made.digest == digest
     with pytest.raises(TypeError):
-        made.files["main.lua"] = b"evil"  # type: ignore[index]
+        made.files["main.lua"] = b"evil"  # type: ignore[index]  # the attempt
 
 
 # paths ----------------------------------------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ async def test_short_messages_are_handed_on_as_all_others(both: Both) -> None:
     """In the short way: whole, several in a frame, cut anywhere; credit is given for them, and nothing overtakes."""
     ours, theirs = both.open()
     got: list[Any] = []
-    receiving = asyncio.ensure_future(theirs.receive_each(lambda message: got.append(message) or message != b"end"))  # type: ignore[func-returns-value]
+    receiving = asyncio.ensure_future(theirs.receive_each(lambda message: got.append(message) or message != b"end"))  # type: ignore[func-returns-value]  # none, so false
     await asyncio.sleep(0)
     sent: list[Any] = [bytes(size) for size in range(300)] * 40 + [b"x" * 5000, b"y", b"end"]
     wire = b"".join(prefixed(encode(message)) for message in sent)

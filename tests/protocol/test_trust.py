@@ -259,7 +259,8 @@ def test_the_manifest_must_say_what_was_signed(world: World) -> None:
     proved = judge(world)
     right = replace(implied("main.lua", Tier.OBSERVE), name="checks/disk", version="1.2.0")
     check_manifest(proved, right)
-    for change in ({"name": "checks/other"}, {"version": "1.2.1"}):
+    changes: tuple[dict[str, Any], ...] = ({"name": "checks/other"}, {"version": "1.2.1"})
+    for change in changes:
         with pytest.raises(TrustError) as caught:
-            check_manifest(proved, replace(right, **change))  # type: ignore[arg-type]
+            check_manifest(proved, replace(right, **change))
         assert caught.value.reason == "mix_and_match"

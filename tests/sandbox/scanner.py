@@ -53,7 +53,10 @@ def mappings() -> list[tuple[int, int, str, str]]:
     """Return start, end, permissions and name of each mapping."""
     with open("/proc/self/maps", encoding="ascii") as lines:
         parts = [line.split(maxsplit=5) for line in lines]
-    return [(*(int(edge, 16) for edge in part[0].split("-")), part[1], part[5:]) for part in parts]  # type: ignore[misc]
+    return [
+        (int(begin, 16), int(end, 16), part[1], "".join(part[5:]))
+        for part in parts for begin, end in [part[0].split("-")]
+    ]  # fmt: skip
 
 
 def scan(wanted: dict[str, Any]) -> dict[str, Any]:

@@ -128,7 +128,7 @@ async def test_nobody_is_asked_about_what_is_denied_anyway() -> None:
         return ASK if facts.path == "/asked" else Verdict(Effect.DENY, "rule", "no")
 
     gate = asking(entry, person, Records(), decide)
-    entry.prepare = lambda *_: _Context(Ready())  # type: ignore[method-assign,assignment,return-value]
+    entry.prepare = lambda *_: _Context(Ready())  # type: ignore[method-assign,assignment,return-value]  # a double
     assert not (await gate.call("t.a", [], {})).ok
     assert person.asked == []
 

@@ -243,7 +243,7 @@ async def test_a_loop_that_is_left_early_gives_the_stream_back(sandbox: Sandbox,
     """And the source was never asked for more than a batch ahead."""
     ground = Ground()
     make = ground.make_gate()()
-    make.decisions._table["t.add"] = Entry(_add)  # type: ignore[index]
+    make.decisions._table["t.add"] = Entry(_add)  # type: ignore[index]  # this one is a dict
     outcome = await sandbox.run(program, make, LIMITS)
     assert (outcome.status, outcome.result) == ("ok", 3)
     assert ground.ended.is_set()

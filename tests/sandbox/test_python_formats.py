@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from languages import alone, plainly, python
 
@@ -37,7 +39,7 @@ SAME = [
 ]
 
 
-def _lists(value: object) -> object:
+def _lists(value: Any) -> Any:
     return [_lists(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -47,7 +49,7 @@ def test_it_gives_what_the_library_gives(expression: str) -> None:
     head = "import base64, csv, hashlib, json, textwrap\nfrom collections import Counter, OrderedDict\n"
     expected = _lists(plainly(f"{head}result = {expression}"))
     if expression.startswith("[dict(x)"):  # the key of surplus values is None by default, which cannot cross
-        expected = [{str(key): item for key, item in row.items()} for row in expected]  # type: ignore[attr-defined]
+        expected = [{str(key): item for key, item in row.items()} for row in expected]
         expression = f"[{{str(k): v for k, v in x.items()}} for x in {expression}]"
     assert python(f"{head}result = {expression}").value == expected
 

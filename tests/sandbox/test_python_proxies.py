@@ -10,12 +10,12 @@ from sandbox.python_proxies import MAX_ITEMS, integer_of, listed, module, plain_
 def test_a_module_is_frozen() -> None:
     """Not even we can change it by accident."""
     made = module("some", {"f": lambda: 5, "n": 1.5, "k": dict})
-    assert (made.f(), made.n, made.k) == (5, 1.5, dict)  # type: ignore[attr-defined]
+    assert (made.f(), made.n, made.k) == (5, 1.5, dict)  # type: ignore[attr-defined]  # made above
     assert not hasattr(made, "__dict__")
     with pytest.raises(AttributeError):
-        made.f = None  # type: ignore[attr-defined]
+        made.f = None  # type: ignore[attr-defined]  # made above
     with pytest.raises(AttributeError):
-        made.other = None  # type: ignore[attr-defined]
+        made.other = None  # type: ignore[attr-defined]  # made above
 
 
 class Text(str):

@@ -109,7 +109,7 @@ def test_nothing_in_a_module_is_a_module_or_can_be_changed() -> None:
         assert not hasattr(module, "__spec__")
         assert not hasattr(module, "__loader__")
         with pytest.raises(AttributeError):
-            module.x = 1  # type: ignore[attr-defined]
+            module.x = 1  # type: ignore[attr-defined]  # the attempt
         for name in python_surface.MODULES[type(module).__name__]:
             held = getattr(module, name)
             assert not isinstance(held, (ModuleType, list, dict, set, bytearray)), name

@@ -71,7 +71,7 @@ async def test_one_that_changed_between_decision_and_act_is_spared(stranger: int
     with pytest.raises(NotFoundError, match="has ended"):
         _check_same(Host(), victim)
     with pytest.raises(NotFoundError, match="has ended"):
-        send(Host(), victim, "KILL")  # type: ignore[arg-type]
+        send(Host(), victim, "KILL")  # type: ignore[arg-type]  # as if it was decided
     with pytest.raises(ArgumentError, match="not decided"):
         send(Host(), stranger, "KILL")
     assert await perform("proc.get", stranger) is not None

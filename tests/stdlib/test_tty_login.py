@@ -12,6 +12,7 @@ from running import gate
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, OutriderError
 from protocol.terminal import MAX_COLS, MAX_ROWS
 from protocol.tiers import Tier
+from stdlib.host import Host
 from stdlib.tty_login import login_facts
 from stdlib.tty_terminal import Terminal
 
@@ -43,10 +44,10 @@ async def test_a_login_shell_of_a_user_at_home_with_their_terminal_and_language(
 
 
 def test_the_shell_is_decided_on_as_what_it_is() -> None:
-    (facts,) = login_facts(None, {"user": ""}).facts  # type: ignore[arg-type]
+    (facts,) = login_facts(Host(), {"user": ""}).facts
     shell = pwd.getpwuid(os.getuid()).pw_shell
     assert (facts.program, facts.command, facts.arguments) == (os.path.realpath(shell), os.path.basename(shell), ())
-    chosen = login_facts(None, {"user": ""}).arguments["argv"]  # type: ignore[arg-type]
+    chosen = login_facts(Host(), {"user": ""}).arguments["argv"]
     assert chosen.arguments == (f"-{os.path.basename(shell)}",), "which is how a login shell is called"
 
 

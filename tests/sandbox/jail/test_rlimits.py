@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import signal
+from collections.abc import Callable
 
 import pytest
 from arena import LIMITS, attack, errno_behind, only
@@ -90,11 +91,11 @@ def test_what_is_no_limit_is_refused(memory_bytes: int) -> None:
 def test_a_lower_limit_of_the_host_is_kept() -> None:
     """An ordinary user cannot raise a hard limit, and need not."""
 
-    def lower(say: object) -> None:
+    def lower(say: Callable[[str], None]) -> None:
         resource.setrlimit(resource.RLIMIT_STACK, (2**20, 2**20))
         if os.geteuid() == 0:
             privileges.leave_root(DEFAULT_ID, DEFAULT_ID)
         kernel.make(rlimits.calls(WorkerLimits(64 * 2**20, 60, GIB)))
-        say(str(resource.getrlimit(resource.RLIMIT_STACK)))  # type: ignore[operator]
+        say(str(resource.getrlimit(resource.RLIMIT_STACK)))
 
     assert in_child(lower).told == [str((2**20, 2**20))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 from sandbox.jail.trial import in_child
 
@@ -11,9 +12,9 @@ from sandbox.jail.trial import in_child
 def test_lines_are_told_in_order() -> None:
     """Also those before an error."""
 
-    def work(say: object) -> None:
-        say("a")  # type: ignore[operator]
-        say("b\nc")  # type: ignore[operator]
+    def work(say: Callable[[str], None]) -> None:
+        say("a")
+        say("b\nc")
         raise OSError(1, "no way")
 
     assert in_child(work).told == ["a", "b c"]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from stdlib.processes.process import Process
 from stdlib.processes.start import Program
@@ -80,8 +81,8 @@ async def rest(process: Process) -> bytes:
     return kept
 
 
-def shell(script: str, **more: object) -> Program:
-    return Program("/bin/sh", ("sh", "-c", script), **more)  # type: ignore[arg-type]
+def shell(script: str, **more: Any) -> Program:
+    return Program("/bin/sh", ("sh", "-c", script), **more)
 
 
 def everybodys_python() -> str:
@@ -90,9 +91,9 @@ def everybodys_python() -> str:
     return str(system) if system.exists() else sys.executable
 
 
-def python(source: str, **more: object) -> Program:
+def python(source: str, **more: Any) -> Program:
     """A program in Python that starts quickly."""
-    return Program(everybodys_python(), ("python", "-I", "-S", "-c", source), **more)  # type: ignore[arg-type]
+    return Program(everybodys_python(), ("python", "-I", "-S", "-c", source), **more)
 
 
 def children(pid: int) -> list[int]:
