@@ -204,8 +204,13 @@ def find_context(asked: Asked, environment: Mapping[str, str] | None = None, *, 
         found = _from_files(asked.context or known.get("OUTRIDER_CONTEXT"), known, here or Path())
     if asked.token_file:
         found = replace(found, token=read_token(asked.token_file))
-    elif known.get("OUTRIDER_TOKEN") and not asked.context and not found.is_demo:
-        found = replace(found, token=known["OUTRIDER_TOKEN"].strip())
+    elif known.get("OUTRIDER_TOKEN") and not asked.context:
+        if not found.is_demo:
+            return replace(found, token=known["OUTRIDER_TOKEN"].strip())
+        # Else whoever set it would take it for what they speak with, and be somebody who may do everything.
+        found = replace(
+            found, origin=f"{found.origin}, with its own token: OUTRIDER_TOKEN goes to OUTRIDER_SERVER alone"
+        )
     return found
 
 

@@ -140,6 +140,8 @@ def test_a_demo_found_here_gets_no_token_but_its_own(environment: dict[str, str]
     demo_file(tmp_path)
     found = find_context(Asked(), {**environment, "OUTRIDER_TOKEN": "ort_env"}, here=tmp_path)
     assert found.token == "ort_demo"
+    assert "OUTRIDER_TOKEN goes to OUTRIDER_SERVER alone" in found.origin, "outrider status says so"
+    assert "OUTRIDER_TOKEN" not in find_context(Asked(), environment, here=tmp_path).origin
 
 
 def test_a_demo_on_another_machine_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
