@@ -51,6 +51,7 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     while data := await reader.read(1 << 16):
         writer.write(data)
         await writer.drain()
+    writer.close()  # from Python 3.12.1 on, a server that is left waits for its connections
 
 
 async def run(sandbox: Sandbox, language: str, source: str, kept: Kept | None = None, **parameters: Any) -> Outcome:
