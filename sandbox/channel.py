@@ -1,8 +1,9 @@
 """The frames between one worker and its gate, and the rules of their conversation.
 
 Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``[1, call, [arguments], {named}]``,
-``[2, output]``, ``[3, {status, result, error, output_bytes}]``, ``[4, stream]`` (a pull: asks for what comes next),
-``[5, handle]`` (a release, which is not answered). Gate to worker: ``[0, {the program}]``, ``[1, value]``,
+``[2, output]``, ``[3, value, error, output_bytes]`` (the result; ``error`` is nil or ``[message, where, code]``),
+``[4, stream]`` (a pull: asks for what comes next), ``[5, handle]`` (a release, which is not answered). Gate to worker:
+``[0, [main, {files}, {parameters}, output_bytes, libraries, codes]]`` or ``[6, [main, source]]`` once, ``[1, value]``,
 ``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end, summary]]``, ``[5,
 [[blocks], is it the end, summary]]`` (of ``protocol.columns``), or, as the next of a stream of bytes, one frame that is
 no MessagePack: ``RAW`` and the bytes, so that they are only copied.
@@ -21,11 +22,12 @@ The conversation, for which :class:`Conversation` is the judge:
 
 from __future__ import annotations
 
-import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import read, write
 from typing import Any, Final, NamedTuple
 
 from protocol.columns import Columns, rows_of
@@ -42,7 +44,11 @@ OUTPUT, ERROR = 2, 2
 RESULT, HANDLE = 3, 3
 PULL, BATCH = 4, 4
 RELEASE, BLOCKS = 5, 5
+COMPILE: Final = 6
 RAW: Final = b"\xc1"  # the one byte that begins no MessagePack value
+
+_STARTS: Final = {START: 6, COMPILE: 2}  # what begins a conversation -> how many values its body has
+_ERROR_PARTS: Final = ("message", "where", "code")
 
 MAX_CODE_BYTES: Final = 512 * 1024  # of what one text was compiled to; the code of a line takes about 60 bytes
 MAX_CODES_BYTES: Final = 1024 * 1024  # of what the files of one program were compiled to, together
@@ -58,6 +64,8 @@ READ_BYTES: Final = 64 * 1024  # at once; more needs a fresh mapping for each re
 #: it. So a worker listens for a moment first. Measured.
 LISTEN_NS: Final = 80_000
 _DONT_WAIT: Final = int(socket.MSG_DONTWAIT)  # a plain number: the enumeration's is looked into at each use
+#: The length before a frame, as a tuple of one number. ``int.from_bytes`` has a worker copy eight pages.
+_length_of: Final = struct.Struct(">I").unpack_from
 MAX_REST: Final = 64  # answers that are slept for, after many moments in vain: calls are slow, or the host is busy
 
 
@@ -68,7 +76,8 @@ def framed(body: bytes) -> bytes:
 
 def _cut(splitter: LengthPrefixed, data: bytes) -> list[bytes]:
     """Return the frames that ``data`` completes; the usual case, exactly one of them, is not copied about."""
-    if not splitter.pending and len(data) == int.from_bytes(data[:4], "big") + 4:
+    size = len(data) - 4
+    if size >= 0 and _length_of(data) == (size,) and not splitter.pending:
         return [data[4:]]  # under every limit: no more than READ_BYTES are read at once
     return splitter.feed(data)
 
@@ -103,17 +112,18 @@ class Channel:
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
         self._frames: list[bytes] = []  # whole, not yet looked at
 
-    def receive_start(self) -> Mapping[str, Any]:
-        """Return the program. Blocks until it is there.
+    def receive_start(self) -> tuple[int, list[Any]]:
+        """Return what to do and with what: ``START`` or ``COMPILE``, and the body of that frame. Blocks until it comes.
 
         Raises:
             EOFError: The gate is gone.
-            ProtocolError: It was no start frame.
+            ProtocolError: It was no such frame.
         """
-        kind, body = self._receive(MAX_START_FRAME_BYTES)
-        if kind != START or type(body) is not dict:
+        start = self._receive(MAX_START_FRAME_BYTES)
+        kind, body = start
+        if type(body) is not list or len(body) != _STARTS.get(kind):
             raise ProtocolError("the first frame is no start frame")
-        return body
+        return start
 
     def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
         """Make one call and return its value, or the ``Remote`` that stands for what it gave.
@@ -152,17 +162,22 @@ class Channel:
         """Send what the script printed."""
         self._send([OUTPUT, data])
 
-    def finish(self, outcome: Mapping[str, Any]) -> None:
+    def finish(self, value: Any, error: list[str | None] | None = None, output_bytes: int = 0) -> None:
         """Send the one result; if the channel lingers, wait for the end: the gate first looks at what was used.
+
+        Args:
+            value: Of the program; None if it failed.
+            error: Message, place and code, each None if there is none, of a program that failed.
+            output_bytes: What was printed, sent or not.
 
         Raises:
             TooLargeError: It fits no frame; nothing was sent.
         """
-        body = encode_trusted([RESULT, outcome], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+        body = encode_trusted([RESULT, value, error, output_bytes], max_bytes=MAX_CHANNEL_FRAME_BYTES)
         self._write(len(body).to_bytes(4, "big") + body)
         if self._lingers:
             try:
-                while os.read(self._descriptor, READ_BYTES):
+                while read(self._descriptor, READ_BYTES):
                     continue
             except OSError:  # reset: closed all the same
                 pass
@@ -171,12 +186,12 @@ class Channel:
         self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))
 
     def _write(self, data: bytes) -> None:
-        sent = os.write(self._descriptor, data)
+        sent = write(self._descriptor, data)
         while sent < len(data):
-            sent += os.write(self._descriptor, memoryview(data)[sent:])
+            sent += write(self._descriptor, memoryview(data)[sent:])
 
     def _read(self) -> bytes:
-        return os.read(self._descriptor, READ_BYTES)
+        return read(self._descriptor, READ_BYTES)
 
     def _answer(self) -> tuple[int, Any]:
         """Return what the gate answers."""
@@ -350,8 +365,8 @@ class Conversation:
                 return Released(handle)
             case [2, bytes() as data] if data:
                 return Printed(data)
-            case [3, dict() as body]:
-                finished = _finished(body)
+            case [3, value, error, int() as output_bytes]:
+                finished = _finished(value, error, output_bytes)
                 self.is_over = True
                 return finished
         raise ProtocolError(f"a frame of kind {message[0]} is unknown or malformed")
@@ -371,23 +386,14 @@ def start_frame(
     Raises:
         TooLargeError: The files, with those of its libraries, are more than a bundle may hold.
     """
-    body: dict[str, Any] = {
-        "main": main,
-        "files": dict(files),
-        "parameters": dict(parameters),
-        "limits": {"output_bytes": output_bytes},
-    }
-    if libraries.requires:
-        body["libraries"] = libraries.to_plain()
-    if codes:
-        body["codes"] = codes
+    held = libraries.to_plain() if libraries.requires else None
+    body = [main, dict(files), dict(parameters), output_bytes, held, codes or None]
     return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
 
 
 def compile_frame(main: str, source: bytes) -> bytes:
     """Return the bytes that have a worker compile one text, run nothing, and give the code as its result."""
-    body: dict[str, Any] = {"main": main, "files": {main: source}, "compile": True}
-    return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
+    return framed(encode([COMPILE, [main, source]], max_bytes=MAX_START_FRAME_BYTES))
 
 
 def value_body(value: Any) -> bytes:
@@ -502,20 +508,15 @@ def error_body(code: str, message: str, **fields: str) -> bytes:
     return encode([ERROR, {"code": code, **cut}], max_bytes=MAX_CHANNEL_FRAME_BYTES)
 
 
-_RESULT_KEYS: Final = {"status", "result", "error", "output_bytes"}
-_ERROR_KEYS: Final = {"message", "where", "code"}
-
-
-def _finished(body: dict[str, Any]) -> Finished:
-    if set(body) != _RESULT_KEYS or type(body["output_bytes"]) is not int or body["output_bytes"] < 0:
+def _finished(value: Any, error: Any, output_bytes: int) -> Finished:
+    if type(output_bytes) is not int or output_bytes < 0:  # True is an int as well
         raise ProtocolError("the result is malformed")
-    if body["status"] == "ok" and body["error"] is None:
-        return Finished(True, body["result"], None, None, None, body["output_bytes"])
-    error = body["error"]
-    if body["status"] != "error" or body["result"] is not None or type(error) is not dict or set(error) != _ERROR_KEYS:
+    if error is None:
+        return Finished(True, value, None, None, None, output_bytes)
+    if value is not None or type(error) is not list or len(error) != len(_ERROR_PARTS):
         raise ProtocolError("the result is malformed")
-    message, where, code = _short(error["message"]), _short(error["where"]), _short(error["code"])
-    return Finished(False, None, message or "the script failed", where, code, body["output_bytes"])
+    message, where, code = map(_short, error)
+    return Finished(False, None, message or "the script failed", where, code, output_bytes)
 
 
 def _short(text: Any) -> str | None:

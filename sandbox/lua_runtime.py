@@ -182,7 +182,7 @@ class LuaRuntime:
         kind, value, where, code = (*parts, None, None, None)[:4]
         if kind == b"ok":
             if value is None or type(value) in _COUNTS_NOTHING:  # as most programs give; the other way has many steps
-                return Result(ok=True, value=value)
+                return Result(True, value)
             try:
                 return Result(ok=True, value=from_lua(value, self._table_type, RESULT_CAPS.budget("the result")))
             except (ValueRefused, MemoryError) as error:

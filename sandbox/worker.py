@@ -21,7 +21,7 @@ from typing import Any, NoReturn, Protocol
 from protocol.errors import ArgumentError, OutriderError, TooLargeError
 from protocol.frames import encode
 from sandbox import lua_runtime, python_runtime
-from sandbox.channel import VALUE, Channel, Loopback, framed, start_frame
+from sandbox.channel import COMPILE, VALUE, Channel, Loopback, framed, start_frame
 from sandbox.modules import NONE, Libraries
 from sandbox.runtimes import (
     NO_CODES,
@@ -40,7 +40,7 @@ EXIT_DONE = 0
 EXIT_NOT_LOCKED = 71  # a wall did not stand; nothing was received, nothing ran
 EXIT_CHANNEL_LOST = 70  # sysexits.h has no better word than "internal software error"; the gate is gone anyway
 MAX_OUTPUT_FRAME_BYTES = 64 * 1024  # of one output frame, so that a huge print cannot hold up the channel
-DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; used only when the start frame names no limit
+DEFAULT_OUTPUT_BYTES = 256 * 1024  # as the policies; of rehearsals, and until the program is there
 #: Of each language that this version runs, a program that makes a call and leaves no name behind.
 REHEARSED = {
     "lua": b"return pcall(function() return log.info('') end)",
@@ -69,10 +69,10 @@ class WorkerChannel(ChannelLike, Protocol):
     def ahead(self) -> bool:
         """Whether nobody waits for this worker yet."""
 
-    def receive_start(self) -> Mapping[str, Any]:
-        """Return the start frame: ``main``, ``files``, ``parameters`` and ``limits``. Blocks until it is there."""
+    def receive_start(self) -> tuple[int, list[Any]]:
+        """Return what to do and with what, as :class:`Channel`. Blocks until it is there."""
 
-    def finish(self, outcome: Mapping[str, Any]) -> None:
+    def finish(self, value: Any, error: list[str | None] | None = None, output_bytes: int = 0) -> None:
         """Send the one result, and wait until the gate closes the channel. ``TooLargeError`` if it fits no frame."""
 
 
@@ -193,7 +193,8 @@ def _live(
             attach = runtime.attach
         randomness = urandom(16)
         lock()
-        for _ in range(rehearsals):
+        while rehearsals:
+            rehearsals -= 1
             rehearse(language, runtime)
         attach(meter, limits, randomness)
     except BaseException:  # noqa: BLE001 - whatever went wrong: a worker that is not locked must not go on
@@ -207,16 +208,15 @@ def _live(
 
 def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
     """Receive the program, run it and send what came of it. Raises what the channel raises."""
-    start = channel.receive_start()
-    if "compile" in start:
-        send(channel, meter, runtime.compiled(start["main"], start["files"]))
+    kind, start = channel.receive_start()
+    if kind == COMPILE:
+        main, source = start
+        send(channel, meter, runtime.compiled(main, {main: source}))
         return
     channel.gives_bytes = runtime.takes_bytes
-    meter.max_bytes = start["limits"].get("output_bytes", DEFAULT_OUTPUT_BYTES)
-    told = start.get("libraries")
-    libraries = NONE if told is None else Libraries.from_plain(told)
-    codes = start.get("codes", NO_CODES)
-    send(channel, meter, runtime.execute(start["main"], start["files"], start["parameters"], libraries, codes))
+    main, files, parameters, meter.max_bytes, held, codes = start
+    libraries = NONE if held is None else Libraries.from_plain(held)
+    send(channel, meter, runtime.execute(main, files, parameters, libraries, NO_CODES if codes is None else codes))
 
 
 def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Runtime:
@@ -228,12 +228,9 @@ def _make_or_refuse(language: str, bindings: Sequence[Mapping[str, Any]]) -> Run
 
 def send(channel: WorkerChannel, meter: OutputMeter, result: Result) -> None:
     """Send the result, or why it cannot be sent."""
-    error = None
-    if not result.ok:
-        error = {"message": result.error_message, "where": result.error_where, "code": result.error_code}
-    status = "ok" if result.ok else "error"
+    error = None if result.ok else [result.error_message, result.error_where, result.error_code]
     try:
-        channel.finish({"status": status, "result": result.value, "error": error, "output_bytes": meter.offered_bytes})
+        channel.finish(result.value, error, meter.offered_bytes)
     except TooLargeError:
         send(channel, meter, failed("the result does not fit into one frame"))
 

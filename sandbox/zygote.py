@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import kernel
-from kernel import births, offspring
+from kernel import births, make_batch, offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox import code_pages, heap, immortal, stack
 from sandbox.channel import Channel
@@ -310,9 +310,8 @@ def _receiver() -> Callable[[int, int], bytes]:
 def _or_tell(calls: kernel.Batch) -> None:
     """Raise walls; if one does not stand, tell the gate why, and raise the error again, which ends the worker."""
     try:
-        kernel.make_batch(calls)
+        make_batch(calls)
     except OSError as error:
         message = f"the worker could not be locked in, so it received nothing: {error}"
-        told = {"message": message, "where": None, "code": UnavailableError.code}
-        Channel(descriptors.CHANNEL).finish({"status": "error", "result": None, "error": told, "output_bytes": 0})
+        Channel(descriptors.CHANNEL).finish(None, [message, None, UnavailableError.code])
         raise

@@ -96,7 +96,7 @@ class Worker:
 
     def finish(self, value: Any) -> None:
         """Tell the result, as an honest worker does at its end."""
-        self.channel.finish({"status": "ok", "result": value, "error": None, "output_bytes": 0})
+        self.channel.finish(value)
 
 
 def _as_word(value: Any) -> Any:
@@ -110,15 +110,14 @@ def perform(channel: Channel, descriptor: int, source: str, parameters: dict[str
     names: dict[str, Any] = {"__name__": "attack"}
     exec(compile(source, "attack.py", "exec"), names)
     attack: Callable[[Worker], Any] = names["attack"]
-    outcome: dict[str, Any] = {"status": "ok", "result": None, "error": None, "output_bytes": 0}
+    value, told = None, None
     try:
-        outcome["result"] = attack(Worker(channel, descriptor, parameters))
+        value = attack(Worker(channel, descriptor, parameters))
     except CallError as error:
-        told = {"message": error.message, "where": None, "code": error.code}
-        outcome |= {"status": "error", "error": told}
+        told = [error.message, None, error.code]
     except OSError as error:
-        outcome["result"] = {"errno": errno.errorcode.get(error.errno or 0, str(error.errno))}
-    channel.finish(outcome)
+        value = {"errno": errno.errorcode.get(error.errno or 0, str(error.errno))}
+    channel.finish(value, told)
 
 
 def preload() -> None:
@@ -133,8 +132,8 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
     except BaseException:  # noqa: BLE001 - as the real worker
         os._exit(71)
     try:
-        start = channel.receive_start()
-        perform(channel, 3, start["files"]["attack.py"].decode(), start["parameters"])
+        _, (_, files, parameters, *_) = channel.receive_start()
+        perform(channel, 3, files["attack.py"].decode(), parameters)
     except BaseException as error:  # noqa: BLE001 - a worker ends here, whatever happened
         channel.output(f"{type(error).__name__}: {error}".encode())
         os._exit(70)

@@ -189,9 +189,8 @@ class Battery:
         if process.returncode != 0:
             return Seen("killed", f"the gate ended: {wrong[-500:]!r}", None, place.token, technique.cpu_s)
         result = json.loads(told.decode().splitlines()[-1])
-        error = result["error"] or {}
         return Seen(
-            result["status"], error.get("message"), result["result"], place.token, technique.cpu_s,
+            result["status"], result["error"], result["result"], place.token, technique.cpu_s,
             touched=place.touched.exists(), said=result["said"],
         )  # fmt: skip
 

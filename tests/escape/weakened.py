@@ -74,8 +74,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
         _bound()
         _quieten()
         lock()
-        start = channel.receive_start()
-        parameters: dict[str, Any] = dict(start["parameters"])
+        _, (main_file, files, parameters, *_) = channel.receive_start()
         names, token = parameters.pop("weakened"), parameters.pop("token")
         meter = worker.OutputMeter(channel)
         world = World(language, meter, memory_bytes, token, parameters, Binding.from_plain(bindings))
@@ -86,7 +85,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
             if name != "walls":
                 table[name](world)
         run = run_python if language == "python" else run_lua
-        worker.send(channel, meter, run(world, start["files"][start["main"]]))
+        worker.send(channel, meter, run(world, files[main_file]))
     except BaseException:  # noqa: BLE001 - a worker ends here, whatever happened
         channel.output(_told().encode())  # a traceback with its lines would open files
         os._exit(70)

@@ -28,8 +28,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
         lock()
     except BaseException:  # noqa: BLE001 - as the real worker
         os._exit(71)
-    start = channel.receive_start()
-    wanted = start["parameters"]
+    _, (_, _, wanted, *_) = channel.receive_start()
     try:
         value = ATTACKS[wanted["attack"]](channel, *wanted["args"])
         result = {"errno": 0, "value": value}
@@ -37,7 +36,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
         result = {"errno": error.errno}
     except MemoryError:
         result = {"errno": errno.ENOMEM}
-    channel.finish({"status": "ok", "result": result, "error": None, "output_bytes": 0})
+    channel.finish(result)
     os._exit(0)
 
 
@@ -207,7 +206,7 @@ def send_and_stay(_channel: Any, data: bytes) -> None:
 
 def finish_and_spin(channel: Any) -> None:
     """Tell a result and go on as if the run were not over."""
-    channel.finish({"status": "ok", "result": "told", "error": None, "output_bytes": 0})
+    channel.finish("told")
     while True:
         pass
 

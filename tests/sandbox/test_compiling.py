@@ -13,7 +13,7 @@ from arena import LIMITS, Table, gate, lua, python, table
 from test_launch import until
 
 from protocol.frames import decode, encode
-from sandbox.channel import CALL, MAX_CODE_BYTES, OUTPUT, RESULT, START, compile_frame, framed
+from sandbox.channel import CALL, COMPILE, MAX_CODE_BYTES, OUTPUT, RESULT, compile_frame, framed
 from sandbox.compiled import MAX_PARTS, Text
 from sandbox.compiling import answered, compiled_apart
 from sandbox.launch import Program, Sandbox, _parts_of
@@ -21,7 +21,7 @@ from sandbox.modules import Libraries, Library
 from sandbox.spares import Started
 
 TEXT = Text("main.py", b"result = 1")
-ERROR = {"message": "no", "where": None, "code": None}
+ERROR = ["no", None, None]
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ async def requiring() -> AsyncIterator[Sandbox]:
         await made.close()
 
 
-def result(value: Any, status: str = "ok", error: Any = None) -> bytes:
-    return framed(encode([RESULT, {"status": status, "result": value, "error": error, "output_bytes": 0}]))
+def result(value: Any, error: Any = None) -> bytes:
+    return framed(encode([RESULT, value, error, 0]))
 
 
 class Killed:
@@ -65,8 +65,8 @@ async def kept_of(sandbox: Sandbox, program: Program) -> bytes:
 def test_the_worker_is_told_the_text_and_nothing_else() -> None:
     """So nothing else can be in what it gives."""
     kind, body = decode(compile_frame(*TEXT)[4:])
-    assert kind == START
-    assert body == {"main": "main.py", "files": {"main.py": b"result = 1"}, "compile": True}
+    assert kind == COMPILE
+    assert body == ["main.py", b"result = 1"]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_worker_is_told_the_text_and_nothing_else() -> None:
         (result("code"), None),
         (result(None), None),
         (result([b"code"]), None),
-        (result(None, "error", ERROR), None),
+        (result(None, ERROR), None),
         (result(bytes(MAX_CODE_BYTES + 1)), None),
         (framed(encode([CALL, "fs.read", ["/etc/passwd"], {}])) + result(b"code"), None),
         (framed(encode([OUTPUT, b"x"])) + result(b"code"), None),

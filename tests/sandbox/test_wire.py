@@ -19,7 +19,7 @@ from sandbox.wire import Wire
 CALL = framed(encode([1, "a", [], {}]))
 PRINT = framed(encode([2, b"x"]))
 RELEASE = framed(encode([5, 1]))
-RESULT = framed(encode([3, {"status": "ok", "result": 1, "error": None, "output_bytes": 0}]))
+RESULT = framed(encode([3, 1, None, 0]))
 
 
 class Ends:

@@ -15,6 +15,7 @@ from languages import RecordingChannel
 
 from protocol.errors import TooLargeError
 from sandbox import lua_runtime, lua_syntax, python_runtime, worker
+from sandbox.channel import START
 from sandbox.runtimes import Binding, CallError, RuntimeLimits, failed
 
 ROWS = [
@@ -26,7 +27,7 @@ ROWS = [
 class PipeChannel:
     """A worker's channel that writes every event as a line of JSON to a pipe."""
 
-    def __init__(self, out: int, start: dict[str, Any] | Exception, answer: Any = 5, *, ahead: bool = False) -> None:
+    def __init__(self, out: int, start: Any, answer: Any = 5, *, ahead: bool = False) -> None:
         self._out = out
         self.ahead = ahead
         self._start = start
@@ -35,11 +36,11 @@ class PipeChannel:
     def note(self, kind: str, value: Any = None) -> None:
         os.write(self._out, (json.dumps([kind, value]) + "\n").encode())
 
-    def receive_start(self) -> dict[str, Any]:
+    def receive_start(self) -> tuple[int, list[Any]]:
         self.note("start")
         if isinstance(self._start, Exception):
             raise self._start
-        return self._start
+        return START, self._start
 
     def call(self, name: str, args: list[Any], named: dict[str, Any]) -> Any:
         self.note("call", [name, args, named])
@@ -50,18 +51,18 @@ class PipeChannel:
     def output(self, data: bytes) -> None:
         self.note("output", data.decode())
 
-    def finish(self, outcome: Any) -> None:
-        if outcome["result"] == "too large":
+    def finish(self, value: Any, error: list[str | None] | None = None, output_bytes: int = 0) -> None:
+        if value == "too large":
             raise TooLargeError("frame")
-        self.note("finish", outcome)
+        self.note("finish", {"value": value, "error": error, "output_bytes": output_bytes})
 
 
-def start(source: str, name: str = "main.lua", **limits: Any) -> dict[str, Any]:
-    return {"main": name, "files": {name: source.encode()}, "parameters": {"p": 7}, "limits": limits}
+def start(source: str, name: str = "main.lua") -> list[Any]:
+    return [name, {name: source.encode()}, {"p": 7}, 2**18, None, None]
 
 
 def run(
-    program: dict[str, Any] | Exception,
+    program: Any,
     language: str = "lua",
     lock: Callable[[], None] | None = None,
     answer: Any = 5,
@@ -97,7 +98,7 @@ def test_the_lock_comes_before_the_program() -> None:
     """Not one byte of a script is in the process before it is shut in."""
     events, status = run(start("print(1) return fs.space('/') + param('p')"))
     assert [kind for kind, _ in events] == ["lock", "start", "output", "call", "finish"]
-    assert events[-1][1] == {"status": "ok", "result": 12, "error": None, "output_bytes": 2}
+    assert events[-1][1] == {"value": 12, "error": None, "output_bytes": 2}
     assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
 
 
@@ -119,7 +120,7 @@ def test_a_lock_that_fails_ends_the_worker_before_anything_is_received() -> None
     assert os.waitstatus_to_exitcode(status) == worker.EXIT_NOT_LOCKED
 
 
-@pytest.mark.parametrize("lost", [EOFError(), OSError("gone"), {"main": "x"}])
+@pytest.mark.parametrize("lost", [EOFError(), OSError("gone"), ["x"]])
 def test_a_channel_that_is_lost_or_broken_at_the_start_ends_the_worker(lost: Any) -> None:
     """There is nobody left to work for."""
     events, status = run(lost)
@@ -137,20 +138,20 @@ def test_a_channel_that_is_lost_in_a_call_ends_the_worker() -> None:
 def test_a_refusal_reaches_the_script() -> None:
     """And is reported with its code if nobody catches it."""
     events, _ = run(start("\nfs.space('/')"), answer=CallError("denied", "no rule"))
-    assert events[-1][1]["error"] == {"message": "no rule", "where": "main.lua:2", "code": "denied"}
+    assert events[-1][1]["error"] == ["no rule", "main.lua:2", "denied"]
 
 
 def test_a_result_that_fits_no_frame_is_an_error() -> None:
     """The answer is never silence."""
     events, status = run(start("return 'too large'"))
-    assert events[-1][1]["error"]["message"] == "the result does not fit into one frame"
+    assert events[-1][1]["error"][0] == "the result does not fit into one frame"
     assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
 
 
 def test_a_language_that_cannot_run_is_told_through_the_usual_way() -> None:
     """The launcher shows the reason like any other error of a run."""
     events, _ = run(start("return 1"), "perl")
-    assert events[-1][1]["error"]["code"] == "invalid_argument"
+    assert events[-1][1]["error"][2] == "invalid_argument"
 
 
 def test_a_build_without_luajit_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,10 +159,10 @@ def test_a_build_without_luajit_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(lua_runtime, "_boots", {})
     monkeypatch.setitem(lua_syntax.MODULES, "luajit", "lupa.nowhere")
     events, _ = run(start("return 1"), "luajit")
-    assert events[-1][1]["error"]["code"] == "unavailable"
-    assert "use lua" in events[-1][1]["error"]["message"]
+    assert events[-1][1]["error"][2] == "unavailable"
+    assert "use lua" in events[-1][1]["error"][0]
     events, _ = run(start("return 1"))
-    assert events[-1][1]["result"] == 1
+    assert events[-1][1]["value"] == 1
 
 
 def test_a_rehearsal_leaves_nothing_in_lua() -> None:
@@ -195,7 +196,7 @@ def test_a_worker_that_nobody_waits_for_rehearses_behind_its_lock(language: str)
     source = {"lua": "print(1) return 2", "python": "print(1)\nresult = 2"}[language]
     events, status = run(start(source), language, ahead=True)
     assert [kind for kind, _ in events] == ["lock", "start", "output", "finish"]
-    assert events[-1][1]["result"] == 2
+    assert events[-1][1]["value"] == 2
     assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE
 
 
@@ -268,9 +269,9 @@ def test_both_languages_need_no_other_system_call(language: str, source: str, wo
     assert os.waitstatus_to_exitcode(status) == worker.EXIT_DONE, events
     outcome = events[-1][1]
     if words is None:
-        assert outcome["status"] == "ok", outcome
+        assert outcome["error"] is None, outcome
     else:
-        assert words in outcome["error"]["message"]
+        assert words in outcome["error"][0]
 
 
 def test_output_over_the_limit_is_counted_and_not_sent() -> None:
@@ -313,9 +314,4 @@ def test_a_failed_result_keeps_its_place_and_code() -> None:
     with os.fdopen(reading) as lines:
         ((kind, body),) = [json.loads(line) for line in lines]
     assert kind == "finish"
-    assert body == {
-        "status": "error",
-        "result": None,
-        "error": {"message": "no", "where": "main.lua:4", "code": "denied"},
-        "output_bytes": 0,
-    }
+    assert body == {"value": None, "error": ["no", "main.lua:4", "denied"], "output_bytes": 0}

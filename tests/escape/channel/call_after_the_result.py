@@ -10,6 +10,6 @@ from sandbox.channel import framed
 
 
 def attack(worker):
-    result = [3, {"status": "ok", "result": "done", "error": None, "output_bytes": 0}]
+    result = [3, "done", None, 0]
     late = [1, "log.info", ["late"], {}]
     worker.write(framed(msgpack.packb(result)) + framed(msgpack.packb(late)))

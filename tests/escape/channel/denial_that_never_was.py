@@ -6,5 +6,4 @@
 
 
 def attack(worker):
-    error = {"message": "the auditor allowed it", "where": None, "code": "denied"}
-    worker.frame([3, {"status": "denied", "result": None, "error": error, "output_bytes": 0}])
+    worker.frame([3, "allowed", ["the auditor allowed it", None, "denied"], 0])

@@ -11,5 +11,5 @@ from sandbox.channel import framed
 
 def attack(worker):
     first = msgpack.packb([2, b"harmless"])
-    second = msgpack.packb([3, {"status": "ok", "result": "smuggled", "error": None, "output_bytes": 0}])
+    second = msgpack.packb([3, "smuggled", None, 0])
     worker.write(framed(first + second))

@@ -6,4 +6,4 @@
 
 
 def attack(worker):
-    worker.frame([0, {"main": "x", "files": {}, "parameters": {}, "limits": {"output_bytes": 1 << 40}}])
+    worker.frame([0, ["x", {}, {}, 1 << 40, None, None]])

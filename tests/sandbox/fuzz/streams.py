@@ -25,8 +25,8 @@ STRANGE_NAMES: Final = (
 )  # fmt: skip
 FORGED: Final = ("run-1", "run-2", "session-run-1", "r1", "s1", "root", "agent", "outrider")
 MAX_FRAME: Final = 1 << 20
-OK: Final = {"status": "ok", "result": 1, "error": None, "output_bytes": 0}
-ERROR: Final = {"message": "m", "where": "main.lua:1", "code": None}
+OK: Final = [3, 1, None, 0]
+ERROR: Final = ["m", "main.lua:1", None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Source:
                 steps += self._cut(self._one(self._hostile))
         if rng.random() < 0.5:
             frames += 1
-            steps += self._cut(frame(packed([3, OK])))
+            steps += self._cut(frame(packed(OK)))
         if rng.random() < 0.02:
             steps += [Send(self._call(NEVER_ANSWERED)), Answered()]
         stays = rng.random() < 0.02
@@ -177,7 +177,7 @@ class Source:
                 [1, name, [], {}, "run-2"], [1, name, {}, []], [1, name, [], []], [1, name.encode(), [], {}],
                 [1, self._one_of(STRANGE_NAMES), [self.plain(2)], {}], [1, name, ["a\udcffb"], {}],
                 [1, name, [1] * 50, {}], [1, name, [], {"": 1, "n\0": 2}], [[1, name, [], {}]],
-                [0, {"main": "x", "files": {}, "parameters": {}, "limits": {"output_bytes": 2**62}}],
+                [0, ["x", {}, {}, 2**62, None, None]], [6, ["x", b""]],
                 [rng.choice((-1, 4, 5, 127, 2**40)), name, [], {}], [2, "text"], [2], [2, b""], [2, b"x", 1],
                 [2, [b"x"]],
                 [1, "x" * rng.choice((127, 128, 129, 70_000)), [], {}], [1, name, [b"x" * 200_000], {}],
@@ -198,24 +198,22 @@ class Source:
         return frame(packed(message))
 
     def _wrong_result(self) -> bytes:
-        body: Any = self._one_of(
+        message, where, code = ERROR
+        rest: Any = self._one_of(
             (
-                1, {}, OK, {**OK, "output_bytes": -1}, {**OK, "output_bytes": True}, {**OK, "output_bytes": 2**63},
-                {**OK, "status": "denied"}, {**OK, "status": "killed"}, {**OK, "error": ERROR}, {**OK, "run": "run-1"},
-                {**OK, "status": "error", "result": None, "error": ERROR}, {**OK, "status": "error", "error": ERROR},
-                {**OK, "status": "error", "result": None, "error": {**ERROR, "code": "denied"}},
-                {**OK, "status": "error", "result": None, "error": {**ERROR, "code": "x" * 5000}},
-                {**OK, "status": "error", "result": None, "error": {**ERROR, "message": "MemoryError"}},
-                {**OK, "status": "error", "result": None, "error": {**ERROR, "where": 7}},
-                {**OK, "status": "error", "result": None, "error": {"message": None}}, {**OK, "result": [[]] * 5000},
+                [], [1], [{}], [1, None], [1, None, -1], [1, None, True], [1, None, 2**63], [1, None, "0"],
+                [1, None, 0, 0], [1, False, 0], [1, {}, 0], [1, "denied", 0], [1, ERROR, 0], [1, None, 0, "run-1"],
+                [None, ERROR, 0], [None, [message, where, "denied"], 0], [None, [message, where, "x" * 5000], 0],
+                [None, ["MemoryError", where, code], 0], [None, [message, 7, code], 0], [None, [None], 0],
+                [None, [None, None, None], 0], [[[]] * 5000, None, 0], [{"status": "ok", "result": 1, "error": None}],
             )
         )  # fmt: skip
-        return frame(packed([3, body]))
+        return frame(packed([3, *rest]))
 
     def _mutated(self) -> bytes:
         """Return an honest frame with a few bytes changed, put in, taken away or moved."""
         rng = self.random
-        data = bytearray(self._polite()[0] if rng.random() < 0.8 else frame(packed([3, OK])))
+        data = bytearray(self._polite()[0] if rng.random() < 0.8 else frame(packed(OK)))
         is_framed = rng.random() < 0.5  # whether the length is made true again
         if is_framed:
             del data[:4]
@@ -243,7 +241,7 @@ class Source:
         return self._call(self._one_of(NAMES)) + self._call(self._one_of(NAMES))
 
     def _after_the_result(self) -> bytes:
-        return frame(packed([3, OK])) + self._one((*self._hostile[:4], (4, lambda: self._call("log.info"))))
+        return frame(packed(OK)) + self._one((*self._hostile[:4], (4, lambda: self._call("log.info"))))
 
     def _flood(self) -> bytes:
         rng = self.random
