@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import kernel
-from kernel import births
-from sandbox import worker
+from kernel import births, reap
+from sandbox import worker, zygote
 from sandbox.pure import PURE
 
 CALL: Final = "hex.encode"  # the one that tells the notes, whatever it is given
@@ -30,8 +29,8 @@ def preload() -> None:
     """Do as the worker, and put the notes in the place of the call."""
     worker.preload()
     PURE[CALL] = _notes
-    births.Herald.fork = _noting_births(births.Herald.fork)  # type: ignore[assignment, method-assign]  # noted is what it does
-    kernel.reap = _noting_ends(kernel.reap)
+    births.Herald.fork = _noting_births(births.Herald.fork)  # type: ignore[assignment, method-assign]  # as it notes it
+    vars(zygote)["reap"] = _noting_ends(reap)  # the name by which it calls it
 
 
 def _notes(*_given: Any) -> list[int]:

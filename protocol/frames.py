@@ -53,22 +53,10 @@ def encode(
         ProtocolError: It holds something that has no place on a wire.
     """
     if type(value) is list and max_depth > 0 and len(value) < max_items and _LEAVES.issuperset(map(type, value)):
-        return _packed(value, max_bytes)  # as most messages are
+        return encode_trusted(value, max_bytes)  # as most messages are
     if type(value) not in _LEAVES and _count(value, max_depth) > max_items:
         raise TooLargeError(f"a frame holds more than {max_items} values")
-    return _packed(value, max_bytes)
-
-
-def encode_trusted(value: Any, *, max_bytes: int) -> bytes:
-    """Return ``value``, known to be plain and within every other bound, as one document of at most ``max_bytes``.
-
-    For a worker, which copies a page for each function that it runs first; whoever reads it looks at all of it anyway.
-
-    Raises:
-        TooLargeError: Larger than allowed.
-        ProtocolError: It is not plain.
-    """
-    return _packed(value, max_bytes)
+    return encode_trusted(value, max_bytes)
 
 
 class RowEncoder:
@@ -92,7 +80,7 @@ class RowEncoder:
         for place in self._maps:
             if values[place]:
                 _count(values[place], limits.MAX_DEPTH - 1)
-        return _packed(values, max_bytes)
+        return encode_trusted(values, max_bytes)
 
 
 def _packer() -> msgpack.Packer:
@@ -102,8 +90,15 @@ def _packer() -> msgpack.Packer:
 _kept = [_packer()]  # those that nobody uses at the moment; to make one takes longer than to use it
 
 
-def _packed(value: Any, max_bytes: int) -> bytes:
-    """Return an exact plain value packed, by a packer that nobody else has meanwhile, on whatever thread."""
+def encode_trusted(value: Any, max_bytes: int) -> bytes:
+    """Return ``value``, known to be plain and within every other bound, as one document of at most ``max_bytes``.
+
+    By a packer that nobody else has meanwhile, on whatever thread.
+
+    Raises:
+        TooLargeError: Larger than allowed.
+        ProtocolError: It is not plain after all.
+    """
     try:
         packer = _kept.pop()
     except IndexError:

@@ -3,10 +3,10 @@
 Every frame is a length of 4 bytes and one MessagePack array. Worker to gate: ``[1, call, [arguments], {named}]``,
 ``[2, output]``, ``[3, value, error, output_bytes]`` (the result; ``error`` is nil or ``[message, where, code]``),
 ``[4, stream]`` (a pull: asks for what comes next), ``[5, handle]`` (a release, which is not answered). Gate to worker:
-``[0, [main, {files}, {parameters}, output_bytes, libraries, codes]]`` or ``[6, [main, source]]`` once, ``[1, value]``,
-``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end, summary]]``, ``[5,
-[[blocks], is it the end, summary]]`` (of ``protocol.columns``), or, as the next of a stream of bytes, one frame that is
-no MessagePack: ``RAW`` and the bytes, so that they are only copied.
+once ``[0, [main, [[path, file], ...], {parameters}, output_bytes, libraries, codes]]`` or ``[6, [main, source]]``, then
+``[1, value]``, ``[2, {code, message, ...}]``, ``[3, [handle, kind, {fields}]]``, ``[4, [[items], is it the end,
+summary]]``, ``[5, [[blocks], is it the end, summary]]`` (of ``protocol.columns``), or, as the next of a stream of
+bytes, one frame that is no MessagePack: ``RAW`` and the bytes, so that they are only copied.
 
 The conversation, for which :class:`Conversation` is the judge:
 
@@ -173,7 +173,7 @@ class Channel:
         Raises:
             TooLargeError: It fits no frame; nothing was sent.
         """
-        body = encode_trusted([RESULT, value, error, output_bytes], max_bytes=MAX_CHANNEL_FRAME_BYTES)
+        body = encode_trusted([RESULT, value, error, output_bytes], MAX_CHANNEL_FRAME_BYTES)
         self._write(len(body).to_bytes(4, "big") + body)
         if self._lingers:
             try:
@@ -387,7 +387,7 @@ def start_frame(
         TooLargeError: The files, with those of its libraries, are more than a bundle may hold.
     """
     held = libraries.to_plain() if libraries.requires else None
-    body = [main, dict(files), dict(parameters), output_bytes, held, codes or None]
+    body = [main, [*map(list, files.items())], dict(parameters), output_bytes, held, codes or None]
     return framed(encode([START, body], max_bytes=MAX_START_FRAME_BYTES))
 
 

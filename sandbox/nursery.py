@@ -60,8 +60,10 @@ class Worker:
         self._is_doomed = True
         if self._pidfd >= 0 and not self._is_killed:
             self._is_killed = True
-            with suppress(ProcessLookupError):  # it has just ended by itself
+            try:  # noqa: SIM105 - ``suppress`` is two calls more, while somebody waits
                 signal.pidfd_send_signal(self._pidfd, _KILL)
+            except ProcessLookupError:  # it has just ended by itself
+                pass
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
@@ -104,11 +106,10 @@ class Worker:
             return
         if pid is None:
             return
-        with suppress(OSError):  # it has just ended by itself
-            self._cpu_clock = _cpu_clock(pid)
+        self._cpu_clock = _cpu_clock(pid)
+        try:
             # Now, and not when its result is there, for which somebody waits. An object for the file takes longer.
             self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
             signal.pidfd_send_signal(pidfd, 0)
         except OSError:  # it is reaped, so its number may have meant another process already
             self._forget_status()
@@ -273,7 +274,14 @@ class Zygote:
         message = unpack(packet)
         if len(received) != isinstance(message, (Forked, Born)):
             raise ProtocolError("a control packet came with the wrong number of descriptors")
-        match message:
+        match message:  # what is said of each worker first
+            case Forked():
+                self._worker(message.run).born(received[0])
+            case Ended():
+                worker, status = self._worker(message.run), _exit_code(message.status)
+                del self._workers[message.run]
+                self.is_suspect = self.is_suspect or status in _SUSPECT
+                worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
             case Born():
                 self._check_starts()
                 if len(self._held) != 1 or not _is_child(received[0]):
@@ -286,18 +294,11 @@ class Zygote:
             case Failed():
                 self._check_starts()
                 self._fail(f"the sandbox cannot work here: {message.reason}")
-            case Forked():
-                self._worker(message.run).born(received[0])
             case NotForked():
                 worker = self._worker(message.run)
                 worker.not_started = message.reason
                 del self._workers[message.run]
                 worker.gone(None)
-            case Ended():
-                worker, status = self._worker(message.run), _exit_code(message.status)
-                del self._workers[message.run]
-                self.is_suspect = self.is_suspect or status in _SUSPECT
-                worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
             case _:
                 raise ProtocolError("a control packet of the wrong direction")
 

@@ -215,6 +215,7 @@ def serve(channel: WorkerChannel, meter: OutputMeter, runtime: Runtime) -> None:
         return
     channel.gives_bytes = runtime.takes_bytes
     main, files, parameters, meter.max_bytes, held, codes = start
+    files = dict(files)  # what was a map on the way would have its keys looked up among all texts of the interpreter
     libraries = NONE if held is None else Libraries.from_plain(held)
     send(channel, meter, runtime.execute(main, files, parameters, libraries, NO_CODES if codes is None else codes))
 

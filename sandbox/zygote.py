@@ -28,7 +28,8 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import kernel
-from kernel import births, make_batch, offspring
+from kernel import births, make_batch, offspring, reap
+from kernel.births import heard
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox import code_pages, heap, immortal, stack
 from sandbox.channel import Channel
@@ -260,8 +261,8 @@ class Zygote:
 
         Heard first: what ends after the last look is then told anew.
         """
-        births.heard(self._ends)
-        while (reaped := kernel.reap()) is not None:
+        heard(self._ends)
+        while (reaped := reap()) is not None:
             pid, status, cpu_us, peak_bytes = reaped
             run = self._runs.pop(pid, None)
             if run is not None:

@@ -133,7 +133,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
         os._exit(71)
     try:
         _, (_, files, parameters, *_) = channel.receive_start()
-        perform(channel, 3, files["attack.py"].decode(), parameters)
+        perform(channel, 3, dict(files)["attack.py"].decode(), parameters)
     except BaseException as error:  # noqa: BLE001 - a worker ends here, whatever happened
         channel.output(f"{type(error).__name__}: {error}".encode())
         os._exit(70)

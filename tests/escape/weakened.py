@@ -85,7 +85,7 @@ def main(channel: Any, *, language: str, bindings: list[Any], memory_bytes: int,
             if name != "walls":
                 table[name](world)
         run = run_python if language == "python" else run_lua
-        worker.send(channel, meter, run(world, files[main_file]))
+        worker.send(channel, meter, run(world, dict(files)[main_file]))
     except BaseException:  # noqa: BLE001 - a worker ends here, whatever happened
         channel.output(_told().encode())  # a traceback with its lines would open files
         os._exit(70)

@@ -128,7 +128,7 @@ def test_nothing_is_seen_after_the_end() -> None:
         [3, None, ["m", b"w", None], 0],
         [3, None, ["m", None, "c" * 5000], 0], [3, None, ["m", None, None], -1], [3, 1, None, 0, 0],
         [3, {"status": "ok", "result": 1, "error": None, "output_bytes": 0}],
-        [0, ["m", {}, {}, 7, None, None]], [6, ["m", b""]],
+        [0, ["m", [], {}, 7, None, None]], [6, ["m", b""]],
     ],
 )  # fmt: skip
 def test_a_malformed_frame_is_a_violation(message: Any) -> None:
@@ -226,7 +226,7 @@ def test_the_worker_starts_with_the_program() -> None:
     big = b"x" * (2 * MAX_CHANNEL_FRAME_BYTES)
     start = start_frame(main="m", files={"m": big}, parameters={"p": 1}, output_bytes=7)
     came, _ = talk(lambda channel: channel.receive_start(), [start])
-    assert came == (0, ["m", {"m": big}, {"p": 1}, 7, None, None])
+    assert came == (0, ["m", [["m", big]], {"p": 1}, 7, None, None])
 
 
 def test_the_worker_s_call_and_its_answers() -> None:

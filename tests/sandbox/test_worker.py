@@ -58,7 +58,7 @@ class PipeChannel:
 
 
 def start(source: str, name: str = "main.lua") -> list[Any]:
-    return [name, {name: source.encode()}, {"p": 7}, 2**18, None, None]
+    return [name, [[name, source.encode()]], {"p": 7}, 2**18, None, None]
 
 
 def run(
