@@ -60,7 +60,7 @@ class Worker:
         self._is_doomed = True
         if self._pidfd >= 0 and not self._is_killed:
             self._is_killed = True
-            try:  # noqa: SIM105 - ``suppress`` is two calls more, while somebody waits
+            try:  # noqa: SIM105 - a context manager is two calls more, while somebody waits
                 signal.pidfd_send_signal(self._pidfd, _KILL)
             except ProcessLookupError:  # it has just ended by itself
                 pass
