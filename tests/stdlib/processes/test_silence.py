@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from living import Watched, children, everybodys_python, lines, python
+from living import Watched, children, everybodys_python, lines, python, shell
 
 from protocol.errors import UnavailableError
 from stdlib.proc_run import run
+from stdlib.processes import spawning, start
 from stdlib.processes.process import Process
 from stdlib.processes.start import Processes, Program, Stream
 
@@ -42,6 +43,13 @@ THE_SPAWNER = """
 spawner = int(open(f"/proc/{parent}/stat").read().rpartition(")")[2].split()[1])
 os.kill(spawner, signal.SIGSTOP)
 """
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows when nobody answers follows soon."""
+    monkeypatch.setattr(start, "DROP_S", 0.3)
+    monkeypatch.setattr(spawning, "STOP_TIMEOUT_S", 0.5)
 
 
 def is_stopped(pid: int) -> bool:
@@ -100,15 +108,15 @@ async def test_nor_does_it_help_to_stop_the_spawner_too(descriptors_kept: None, 
 
 async def test_a_time_out_is_one_also_if_who_looks_after_it_is_stopped(impatient: Processes) -> None:
     """As of ``proc.command`` and ``proc.exec``."""
-    program = python("import os, signal, time; input(); os.kill(os.getppid(), signal.SIGSTOP); time.sleep(300)")
+    program = shell("read go; kill -STOP $PPID; sleep 300")
     async with asyncio.timeout(BOUND_S):
         with pytest.raises(UnavailableError, match="did not answer and was killed"):
-            await run(impatient, program, 0.5, b"go\n", 100)
+            await run(impatient, program, 2.0, b"go\n", 100)
 
 
-async def test_one_that_is_stopped_while_it_waits_for_a_command_is_replaced() -> None:
+async def test_one_that_is_stopped_while_it_waits_for_a_command_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next command hears that it did not start; none after it does, and what was stopped is gone."""
-    async with Processes(start_timeout_s=1.0, patience_s=0.2) as processes:
+    async with Processes(patience_s=0.2) as processes:
         process = await processes.start(Program("/bin/true", ("true",)))
         await process.wait()
         await process.close()
@@ -117,8 +125,10 @@ async def test_one_that_is_stopped_while_it_waits_for_a_command_is_replaced() ->
         (minder,) = children(spawner)
         watched = Watched([minder])
         os.kill(minder, signal.SIGSTOP)
-        with pytest.raises(UnavailableError, match="did not start"):
-            await processes.start(Program("/bin/true", ("true",)))
+        with monkeypatch.context() as hasty:
+            hasty.setattr(processes, "_start_timeout_s", 0.2)
+            with pytest.raises(UnavailableError, match="did not start"):
+                await processes.start(Program("/bin/true", ("true",)))
         assert not await asyncio.to_thread(watched.wait)  # while the loop goes on
         again = await processes.start(Program("/bin/true", ("true",)))
         assert (await again.wait()).code == 0
@@ -126,16 +136,18 @@ async def test_one_that_is_stopped_while_it_waits_for_a_command_is_replaced() ->
         assert processes.spawner_pid == spawner
 
 
-async def test_a_spawner_that_is_stopped_is_replaced() -> None:
+async def test_a_spawner_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it has forked who would look after a program."""
-    async with Processes(start_timeout_s=3.0, patience_s=0.2) as processes:
+    async with Processes(patience_s=0.2) as processes:
         process = await processes.start(Program("/bin/sleep", ("sleep", "300")))
         spawner = processes.spawner_pid
         assert spawner is not None
         watched = Watched([process.pid, spawner, *children(spawner)])
         os.kill(spawner, signal.SIGSTOP)
-        with pytest.raises(UnavailableError, match="did not start"):
-            await processes.start(Program("/bin/true", ("true",)))
+        with monkeypatch.context() as hasty:
+            hasty.setattr(processes, "_start_timeout_s", 0.2)
+            with pytest.raises(UnavailableError, match="did not start"):
+                await processes.start(Program("/bin/true", ("true",)))
         with pytest.raises(UnavailableError):
             await process.wait()
         assert not await asyncio.to_thread(watched.wait)
