@@ -16,10 +16,11 @@ a call gave makes every later call on it a dry one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kernel.visits import VISITS
 from protocol.errors import DeadlineError
@@ -37,6 +38,7 @@ from sandbox.runtimes import HANDLE_KEY, STREAM
 if TYPE_CHECKING:
     from policies.model import Facts
 
+T = TypeVar("T")
 _AT_ONCE: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})  # of a value that nobody waits for
 
 
@@ -216,7 +218,7 @@ class Performer:
         dry_run = self._dry_run
         is_dry = dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts)
         if entry.changes and not is_dry:  # the recorder lives on the loop, and must have it on disk first
-            asyncio.run_coroutine_threadsafe(self._records.intend(attempt), loop).result()
+            sent_to(loop, self._records.intend(attempt)).result()
         attempt.check_goes_on()
         if dry_run is not None and is_dry:
             return dry_run.result(entry, prepared)
@@ -230,7 +232,7 @@ class Performer:
             self._holder.add(held)
         except DeadlineError:  # the run ended while a thread was still at it
             self._budget.release(held.budget)
-            asyncio.run_coroutine_threadsafe(held.close(), loop)
+            sent_to(loop, held.close())
             raise
         return held
 
@@ -253,3 +255,16 @@ def _leave(preparing: asyncio.Future[tuple[PreparedCall, ExitStack]]) -> None:
     """Close what was opened for a call that nobody waits for any more."""
     if not preparing.cancelled() and preparing.exception() is None:
         VISITS.begin(preparing.result()[1].close)
+
+
+def sent_to(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Have ``loop`` run ``coroutine``, from another thread.
+
+    Raises:
+        RuntimeError: The loop is closed, as the agent ends. Then nothing of it was done, and nothing is left of it.
+    """
+    try:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop)
+    except RuntimeError:
+        coroutine.close()
+        raise
