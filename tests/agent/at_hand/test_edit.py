@@ -74,6 +74,8 @@ def test_a_relative_path_is_that_of_the_working_directory(agents: list[Agent], t
     [
         ([{"asked": "x"}, {"outcome": "declined"}], "outrider-edit: declined\n"),
         ([{"error": "nobody"}], "outrider-edit: nobody\n"),
+        ([{"error": "a\x1b]0;b\x07\nc\u202ed"}], "outrider-edit: a\\x1b]0;b\\x07\\x0ac\\x202ed\n"),
+        ([{"outcome": "\x9b2J"}], "outrider-edit: \\x9b2J\n"),
         ([], "outrider-edit: the terminal has ended\n"),
     ],
 )
@@ -94,3 +96,55 @@ def test_outside_of_a_session() -> None:
     assert run("/etc/motd", session="s_none") == (
         3, "outrider-edit: the agent does not listen here: Connection refused\n",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b"7", b"[" * 10_000, b"\xff"])
+def test_what_is_no_answer_is_not_taken_for_one(line: bytes) -> None:
+    """It is told in a word, and nothing of it is shown."""
+    session = f"s_{os.urandom(6).hex()}"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(name_of(session))
+        listening.listen(1)
+        answering = threading.Thread(target=_answer, args=(listening, line + b"\n"))
+        answering.start()
+        status, said = run("file", session=session)
+        answering.join(30)
+    assert (status, said) == (1, "outrider-edit: what answers here is not the agent\n")
+
+
+def _answer(listening: socket.socket, line: bytes) -> None:
+    connected, _ = listening.accept()
+    with connected:
+        connected.recv(65536)
+        connected.sendall(line)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_a_stranger_who_took_the_name_is_asked_nothing() -> None:
+    """Once a session has ended, anybody may listen to its name: what is to be edited is then none of theirs."""
+    session = f"s_{os.urandom(6).hex()}"
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(name_of(session))
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(65_534)
+        os.setuid(65_534)
+        listening.listen(1)
+        connected, _ = listening.accept()
+        heard = connected.recv(65536)
+        os._exit(1 if heard else 0)
+    try:
+        while b"00010000" not in _unix_sockets(session):  # it accepts connections; net/unix/af_unix.c
+            os.sched_yield()
+        status, said = run("file", session=session)
+    finally:
+        listening.close()
+        _, ended = os.waitpid(pid, 0)
+    assert (status, said) == (3, "outrider-edit: user 65534 listens here, who is neither root nor you: asked nothing\n")
+    assert os.waitstatus_to_exitcode(ended) == 0
+
+
+def _unix_sockets(session: str) -> bytes:
+    lines = Path("/proc/net/unix").read_bytes().splitlines()
+    return next((line for line in lines if line.endswith(name_of(session).removeprefix("\0").encode())), b"")
