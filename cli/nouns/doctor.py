@@ -32,6 +32,7 @@ KNOWN_FAULTS = (
     ((3, 13, 8), (3, 13, 13), "endless recursion may crash a worker (cpython#145008)"),
 )
 CHECKS = (field("check", "name"), field("state", "state"), field("what was found", "detail"))
+HARD_LINKS = Path("/proc/sys/fs/protected_hardlinks")
 SQLITE_FIXED = ((3, 44, 6), (3, 50, 7), (3, 51, 3))  # the releases that got the repair of the WAL-reset race
 
 
@@ -62,7 +63,7 @@ def noun(invocation: Invocation) -> None:
     """
     walls, problem = asyncio.run(_walls())
     missing = [wall["name"] for wall in walls if wall["state"] != "up"]
-    checks = [_python(), _sqlite(), _key(invocation), _server(invocation)]
+    checks = [_python(), _sqlite(), hard_links(), _key(invocation), _server(invocation)]
     if problem:
         checks.insert(0, Check("sandbox", "error", problem))
     is_ok = not missing and all(check.state != "error" for check in checks)
@@ -136,6 +137,26 @@ def _sqlite() -> Check:
     is_fixed = found >= same_line[0] if same_line else found > SQLITE_FIXED[-1]
     note = "" if is_fixed else ", before the repair of the WAL-reset race; one connection writes and checkpoints"
     return Check("sqlite", "ok", f"{sqlite3.sqlite_version}{note}")
+
+
+def hard_links(switch: Path = HARD_LINKS) -> Check:
+    """Tell whether anybody here may give a file of somebody else a second name, which no denial of a path knows.
+
+    Source:
+        proc_sys_fs(5): ``protected_hardlinks``; 0 unless somebody, mostly systemd, sets it.
+    """
+    try:
+        is_protected = switch.read_bytes().strip() == b"1"
+    except OSError as error:
+        return Check("hard links", "off", f"cannot tell: {switch}: {error.strerror}")
+    if is_protected:
+        return Check("hard links", "ok", "only to files of one's own, so a denial of a path holds for the file")
+    return Check(
+        "hard links",
+        "off",
+        "anybody with an account here may link to any file of the same file system, and so go around what a policy "
+        "denies by its path: sysctl fs.protected_hardlinks=1",
+    )
 
 
 def _key(invocation: Invocation) -> Check:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.nouns.doctor import faults, is_movable
+from cli.nouns.doctor import HARD_LINKS, faults, hard_links, is_movable
 
 
 def elf(kind: int, order: str = "<") -> bytes:
@@ -56,3 +56,21 @@ def test_what_is_wrong_with_a_release_is_said_with_the_one_that_mends_it(
     told = faults(version)
     assert len(told) == len(words)
     assert all(each.endswith(word) for each, word in zip(told, words, strict=True)), told
+
+
+@pytest.mark.parametrize(("told", "state"), [("1\n", "ok"), ("0\n", "off"), ("2\n", "off"), ("", "off")])
+def test_whether_anybody_may_link_to_any_file(tmp_path: Path, told: str, state: str) -> None:
+    """Whatever is not what the kernel says of a switch that is on is off, with what to do."""
+    switch = tmp_path / "switch"
+    switch.write_text(told)
+    check = hard_links(switch)
+    assert check.state == state
+    assert ("sysctl fs.protected_hardlinks=1" in check.detail) is (state == "off")
+
+
+def test_where_the_switch_is_not_there_nothing_is_said_of_it(tmp_path: Path) -> None:
+    """But that, and why."""
+    check = hard_links(tmp_path / "none")
+    assert (check.state, check.detail) == ("off", f"cannot tell: {tmp_path}/none: No such file or directory")
+    assert hard_links().state in {"ok", "off"}
+    assert str(HARD_LINKS).startswith("/proc/sys/")
