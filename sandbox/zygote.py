@@ -31,7 +31,7 @@ import kernel
 from kernel import births, make_batch, offspring, reap
 from kernel.births import heard
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox import code_pages, heap, immortal, stack
+from sandbox import heap, immortal, stack
 from sandbox.channel import Channel
 from sandbox.control import (
     FORKED_BYTES,
@@ -76,7 +76,6 @@ def main() -> NoReturn:
         prepare = getattr(entry, "prepare", None)  # a test's own worker has none
         if prepare is not None:
             prepare(setup.bindings)
-        code_pages.join()
         builder = Builder(setup.walls_off, Identity(setup.uid, setup.gid))
         has_namespace = builder.outer()
     except (OutriderError, OSError, ImportError) as error:
