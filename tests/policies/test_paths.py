@@ -37,18 +37,27 @@ def test_what_is_no_pattern(text: str) -> None:
 def test_a_hostile_path_costs_little() -> None:
     """A pattern that backtracks would hold up the agent for every script on the host."""
     pattern = PathPattern.parse("/" + "/".join(["**", "a*"] * 5))
-    started = time.perf_counter()
-    assert not pattern.matches("/" + "/".join(["aa"] * 1300) + "/b")
-    assert time.perf_counter() - started < 1.0
+    assert misses_in(pattern, "/" + "/".join(["aa"] * 1300) + "/b") < 1.0
 
 
 @pytest.mark.parametrize("name", ["*a" * 4 + "b", "*?" * 8 + "b", "*a?" * 5 + "b", "*[ab]" * 5 + "c"])
 def test_a_hostile_name_costs_little(name: str) -> None:
     """Manifests have patterns too: no script may hold up the agent, or the server that looks at what one covers."""
     pattern = PathPattern.parse(f"/{name}")
-    started = time.perf_counter()
-    assert not pattern.matches("/" + "a" * 255)
-    assert time.perf_counter() - started < 0.5
+    assert misses_in(pattern, "/" + "a" * 255) < 0.5
+
+
+def misses_in(pattern: PathPattern, path: str) -> float:
+    """Return the seconds of processor time that it takes to see that a path does not fit.
+
+    The least of three: the collector may walk through all that the tests hold in one of them.
+    """
+    took_s = []
+    for _ in range(3):
+        started = time.process_time()
+        assert not pattern.matches(path)
+        took_s.append(time.process_time() - started)
+    return min(took_s)
 
 
 def naive(pattern: str, path: str) -> bool:
