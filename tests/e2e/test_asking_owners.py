@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -149,11 +150,12 @@ def test_the_servers_freeze_ends_a_session_within_a_second(hosts: Fleet) -> None
     hosts.wait_for("the question", lambda: on_host(hosts, "host-2", "consent", "ls"))
     on_host(hosts, "host-2", "consent", "grant")
     ended_as(hosts, session, "open")
+    gc.collect()  # or it may come in between, which takes as long as all that is measured
     began = time.monotonic()
     expect(hosts.api.post("/api/v1/agents/host-2/freeze", json={"frozen": True, "reason": "odd"}), 200)
     try:
         ended_as(hosts, session, "killed")
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 1.0
     finally:
         expect(hosts.api.post("/api/v1/agents/host-2/freeze", json={"frozen": False}), 200)
 
