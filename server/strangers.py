@@ -2,11 +2,13 @@
 
 Who connects can hold a descriptor and the beginning of a request without a token, a thousand times over. One more than
 there may be ends the oldest of its address, or of all: who has something to ask asks at once, so honest callers stay
-while somebody floods. On which of them somebody is known is only looked at then. No I/O.
+while somebody floods. On which of them somebody is known is only looked at then. Who is known is bounded by what each
+person holds. No I/O.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
@@ -27,69 +29,66 @@ class Connection(Protocol):
         """Let it go."""
 
 
-class Resting:
-    """Connections of people who are known, on which nothing is asked now: so many of each, and the oldest goes."""
+class OfPeople(ABC):
+    """Connections of people who are known, of each so much at once; the oldest of somebody who has more goes.
 
-    def __init__(self) -> None:
-        self._of: dict[Hashable, dict[Connection, None]] = {}  # by person, oldest first
-        self._whose: dict[Connection, Hashable] = {}
-
-    def __len__(self) -> int:
-        return len(self._whose)
-
-    def add(self, connection: Connection, whose: Hashable) -> None:
-        """What was asked on one is answered."""
-        self.forget(connection)
-        theirs = self._of.setdefault(whose, {})
-        theirs[connection] = None
-        self._whose[connection] = whose
-        if len(theirs) > limits.MAX_RESTING_OF_ONE:
-            oldest = next(iter(theirs))
-            self.forget(oldest)
-            oldest.end()
-
-    def forget(self, connection: Connection) -> None:
-        """Something is asked on one, or it is over."""
-        whose = self._whose.pop(connection, None)
-        if whose is not None:
-            theirs = self._of[whose]
-            del theirs[connection]
-            if not theirs:
-                del self._of[whose]
-
-
-class Unread:
-    """Answers that people who are known do not read: so many bytes of each person, and who has waited longest goes.
-
-    An answer is in memory until it is read, and may have megabytes: a bundle, a page of records.
+    The last one of a person stays, however much it is.
     """
 
     def __init__(self) -> None:
-        self._of: dict[Hashable, dict[Connection, int]] = {}  # by person, the longest unread first: bytes
+        self._of: dict[Hashable, dict[Connection, int]] = {}  # by person, oldest first: how much each counts for
         self._whose: dict[Connection, Hashable] = {}
+        self._total: dict[Hashable, int] = {}  # by person
 
     def __len__(self) -> int:
         return len(self._whose)
 
-    def add(self, connection: Connection, whose: Hashable, size: int) -> None:
-        """What was sent on one waits to be read, ``size`` bytes of it."""
+    @property
+    @abstractmethod
+    def most(self) -> int:
+        """How much all of one person may count for together."""
+
+    def add(self, connection: Connection, whose: Hashable, size: int = 1) -> None:
+        """One is to be counted from now on, for ``size``; as the newest, if it was already."""
         self.forget(connection)
         theirs = self._of.setdefault(whose, {})
         theirs[connection] = size
         self._whose[connection] = whose
-        while len(theirs) > 1 and sum(theirs.values()) > limits.MAX_UNREAD_BYTES_OF_ONE:
+        self._total[whose] = self._total.get(whose, 0) + size
+        while len(theirs) > 1 and self._total[whose] > self.most:
             oldest = next(iter(theirs))
             self.forget(oldest)
             oldest.end()
 
     def forget(self, connection: Connection) -> None:
-        """It was read, or the connection is over."""
+        """It is over, or counts for nothing now."""
         whose = self._whose.pop(connection, None)
         if whose is not None:
             theirs = self._of[whose]
-            del theirs[connection]
+            self._total[whose] -= theirs.pop(connection)
             if not theirs:
-                del self._of[whose]
+                del self._of[whose], self._total[whose]
+
+
+class Resting(OfPeople):
+    """Those on which nothing is asked now: what was asked is answered."""
+
+    @property
+    def most(self) -> int:
+        """Connections."""
+        return limits.MAX_RESTING_OF_ONE
+
+
+class Unread(OfPeople):
+    """Those whose answer is not read: bytes that wait.
+
+    An answer is in memory until it is read, and may have megabytes: a bundle, a page of records.
+    """
+
+    @property
+    def most(self) -> int:
+        """Bytes."""
+        return limits.MAX_UNREAD_BYTES_OF_ONE
 
 
 class Strangers:
