@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli import exits
-from cli.ages import clock, moment
+from cli.ages import clock, day, moment
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -148,10 +148,14 @@ def show(invocation: Invocation, host: str, sequence: int) -> None:
 
 
 @noun.command("verify", cls=ServerCommand)
-@click.option("--host", metavar="AGENT", help="Only this host.")
+@click.option("--host", metavar="AGENT", help="Only this host; `server` is the server's own ledger.")
+@click.option("--since", metavar="TIME", help="Only what is not older (2h, 13:00, 2026-11-01, or RFC 3339).")
 @pass_invocation
-def verify(invocation: Invocation, host: str | None) -> None:
+def verify(invocation: Invocation, host: str | None, since: str | None) -> None:
     """Check every chain of records again, from its stored bytes, and the tree over all of them.
+
+    With --since a chain is checked from the first record that is not older to its end, on from the last signed
+    checkpoint before it; the tree over all is checked as a whole.
 
     The tree's head is compared with the last one that was seen here: the server proves that what was recorded by then
     is still there, unchanged. What was seen is kept in $XDG_STATE_HOME/outrider/tree-heads.json.
@@ -159,9 +163,11 @@ def verify(invocation: Invocation, host: str | None) -> None:
     \b
     Examples:
       outrider record verify
+      outrider record verify --host web-3 --since 2026-11-01
       outrider record verify --host web-1 --json
     """
-    found = invocation.api.get("records/verify", agent=host)
+    start = None if since is None else moment(since, where="--since")
+    found = invocation.api.get("records/verify", agent=host, since=start)
     agents = found.get("agents")
     if not isinstance(agents, list):
         raise ArgumentError("the server's answer names no agents")
@@ -171,7 +177,7 @@ def verify(invocation: Invocation, host: str | None) -> None:
         invocation.output.data(found)
     else:
         for agent in agents:
-            invocation.output.line(verified(agent))
+            invocation.output.line(verified(agent, start))
         tree = found.get("tree") or {}
         if tree.get("error"):
             invocation.output.line(f"error tree: {tree['error']}")
@@ -200,10 +206,11 @@ def compared(head: dict[str, Any]) -> str:
     return f"ok tree head {head['size']} consistent with {head['compared_with']}"
 
 
-def verified(agent: dict[str, Any]) -> str:
-    """Return what is known of one chain as one line."""
+def verified(agent: dict[str, Any], start: str | None = None) -> str:
+    """Return what is known of one chain as one line; ``start`` is what was not to be older, RFC 3339."""
     name = agent.get("agent")
     if agent.get("error"):
         return f"error {name}: {agent['error']}"
     records = counted(agent.get("records") or 0, "record")
+    records += "" if start is None else f" since {day(start)}"
     return f"ok {name}: {records}, chain whole, {counted(agent.get('checkpoints') or 0, 'signed checkpoint')}"

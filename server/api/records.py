@@ -21,7 +21,7 @@ from server.access import Caller
 from server.api.asking import CoreOf, RecordReader
 from server.api.pages import Cursor, Limit, Order, Page, page
 from server.core import Core
-from server.services import records, tree
+from server.services import proving, records, tree
 from server.services.discretion import towards
 from server.signals import wait_for_any
 from server.store.tables import records as table
@@ -34,6 +34,7 @@ Sorting = Annotated[Literal["oldest", "newest"], Query(description="Which record
 From = Annotated[int, Query(alias="from", ge=1, le=MAX_SEQUENCE)]
 To = Annotated[int, Query(alias="to", ge=1, le=MAX_SEQUENCE)]
 Sequence = Annotated[int, Query(ge=1, le=MAX_SEQUENCE)]
+Since = Annotated[str | None, Query(max_length=MAX_FILTER, description="RFC 3339; older records are not proved.")]
 _POSITION = re.compile(r"[0-9]{1,18}")  # what a 64-bit column can be compared with
 
 
@@ -120,16 +121,18 @@ def is_valid(connection: Connection, token_id: str) -> bool:
 
 
 @router.get("/verify")
-async def verify(core: CoreOf, _: RecordReader, agent: str | None = None) -> dict[str, Any]:
+async def verify(core: CoreOf, _: RecordReader, agent: str | None = None, since: Since = None) -> dict[str, Any]:
     """Prove chains again from their stored bytes and signed checkpoints; without ``agent`` also the tree over all.
 
-    One at a time: it may take minutes, and there are few readers of the database.
+    With ``since``, not yet to come, chains are proved on from the last checkpoint before it; the tree always is, whole.
+    One proof at a time: it may take minutes, and there are few readers of the database.
     """
+    since_us = None if since is None else records.moment_us(since, "since")
 
     def prove(connection: Connection) -> dict[str, Any]:
-        told = records.verify(core, connection, agent)
+        told = proving.verify(core, connection, agent, since_us)
         over_all = tree.verify(core, connection) if agent is None else None
-        return {"ok": told["ok"] and not (over_all and over_all["error"]), "agents": told["agents"], "tree": over_all}
+        return told | {"ok": told["ok"] and not (over_all and over_all["error"]), "tree": over_all}
 
     try:
         async with asyncio.timeout(limits.MAX_WAIT_S):

@@ -1,28 +1,18 @@
-"""Looking at records, following them, and proving again that every chain is whole."""
+"""Looking at records, and following them; what proves them is :mod:`server.services.proving`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, LargeBinary, Row, bindparam, func, select, type_coerce
-from sqlalchemy.types import NullType
+from sqlalchemy import Connection, LargeBinary, Row, bindparam, func, select
 
-from protocol.errors import ArgumentError, LedgerError, NotFoundError, OutriderError
-from protocol.ledger import GENESIS, decode_record, verify_checkpoint
-from protocol.signing import Envelope, PublicKey
+from protocol.errors import ArgumentError, NotFoundError
+from protocol.ledger import decode_record
 from server import clock
-from server.core import Core
-from server.ledger import SERVER, check_own_end, plain, read_batch, record_row
-from server.limits import CHECKPOINT_RECORDS
+from server.ledger import SERVER, plain
 from server.services import agents as agent_service
 from server.store.tables import agents, records
-
-_VERIFY_PAGE = 2_000  # records in memory at once while a chain is proved
-#: Without what the driver would make of a value of another type than its column has, which is to fail.
-_AS_STORED = [type_coerce(column, NullType()).label(column.name) for column in records.c]
-_BEFORE_ALL = -(1 << 63)  # a record of sequence 0 or less would be shown in lists, so it must not be passed over here
 
 
 def view(row: Row[Any], names: dict[str, str]) -> dict[str, Any]:
@@ -84,9 +74,9 @@ def query(
         holds_it = func.instr(records.c.blob, bindparam("name", principal.encode(), LargeBinary)) > 0
         found = found.where(holds_it, func.principal_of(records.c.blob) == principal)
     if since is not None:
-        found = found.where(records.c.time_us >= _moment(since, "since"))
+        found = found.where(records.c.time_us >= moment_us(since, "since"))
     if until is not None:
-        found = found.where(records.c.time_us < _moment(until, "until"))
+        found = found.where(records.c.time_us < moment_us(until, "until"))
     return found if after_seq is None else found.where(records.c.sequence > after_seq)
 
 
@@ -95,7 +85,12 @@ def _glob(pattern: str) -> str:
     return "".join(f"[{character}]" if character in "[?" else character for character in pattern)
 
 
-def _moment(text: str, name: str) -> int:
+def moment_us(text: str, name: str) -> int:
+    """Return a moment in RFC 3339 in microseconds since 1970 UTC.
+
+    Raises:
+        ArgumentError: It is none; names the parameter ``name``.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -145,105 +140,3 @@ def after(connection: Connection, position: int, agent: str | None, count: int) 
         found = found.where(records.c.agent == agent)
     rows = list(connection.execute(found.order_by(records.c.position).limit(count)))
     return list(zip((row.position for row in rows), views(connection, rows), strict=True))
-
-
-# proving -------------------------------------------------------------------------------------------------------------
-
-
-def verify(core: Core, connection: Connection, reference: str | None) -> dict[str, Any]:
-    """Prove chains again from their stored bytes and signed checkpoints; of one ledger, or of all."""
-    if reference is not None:
-        wanted = [ledger_of(connection, reference)]
-    else:
-        wanted = [*connection.execute(select(agents.c.id).order_by(agents.c.name)).scalars(), SERVER]
-        # A ledger of nobody is shown in lists like any other, so it must not pass here.
-        strange = select(records.c.agent).distinct().where(records.c.agent.not_in([*wanted, SERVER]))
-        wanted += connection.execute(strange).scalars()
-    told = [_verify_one(core, connection, agent) for agent in wanted]
-    return {"ok": all(each["error"] is None for each in told), "agents": told}
-
-
-def _verify_one(core: Core, connection: Connection, agent: str) -> dict[str, Any]:
-    row = connection.execute(select(agents).where(agents.c.id == agent)).first()
-    told: dict[str, Any] = {
-        "agent": agent if row is None else row.name, "agent_id": agent, "records": 0, "head": None, "checkpoints": 0,
-        "error": None,
-    }  # fmt: skip
-    try:
-        if agent == SERVER:
-            sequence, digest = _prove(connection, agent, core.key.public, told)
-            check_own_end(connection, sequence, digest)
-        elif row is None:
-            raise LedgerError("there are records, but no such agent was ever enrolled", sequence=1)
-        else:
-            end = _prove(connection, agent, PublicKey.from_text(row.public_key, where="the agent's key"), told)
-            _check_end(row, *end)
-    except OutriderError as error:
-        told["error"] = str(error)
-    return told
-
-
-def _prove(connection: Connection, agent: str, key: PublicKey, told: dict[str, Any]) -> tuple[int, bytes]:
-    """Go through one chain, counting in ``told``; return where it ends."""
-    hashes: dict[int, bytes] = {}  # of the records since the last checkpoint
-    signed, digest = 0, GENESIS  # up to where a checkpoint was seen
-    for record, digest in _chain(connection, agent):
-        told["records"], told["head"] = record.sequence, digest.hex()
-        hashes[record.sequence] = digest
-        if record.kind == "checkpoint":
-            _check(record.data.get("envelope"), key, agent, hashes, record.sequence)
-            told["checkpoints"] += 1
-            signed, hashes = record.sequence, {record.sequence: digest}
-        elif agent == SERVER and record.sequence - signed > CHECKPOINT_RECORDS:
-            # Else somebody without the key could write the whole chain anew and just leave the checkpoints out.
-            raise LedgerError(f"there is no checkpoint at record {record.sequence}", sequence=record.sequence)
-    return told["records"], digest
-
-
-def _check_end(row: Row[Any], sequence: int, digest: bytes) -> None:
-    if row.last_sequence != sequence:
-        raise LedgerError(
-            f"the ledger ends at {sequence}, {row.last_sequence} were acknowledged", sequence=sequence + 1
-        )
-    if sequence and bytes(row.last_hash) != digest:
-        raise LedgerError(f"record {sequence} is not the one that was acknowledged", sequence=sequence)
-
-
-def _chain(connection: Connection, agent: str) -> Iterator[tuple[Any, bytes]]:
-    """Yield each record and its hash, computed from the stored bytes; all else that is stored must follow from them."""
-    sequence, previous = 1, GENESIS
-    place = _BEFORE_ALL
-    while True:
-        query = select(*_AS_STORED).where(records.c.agent == agent, records.c.sequence > place)
-        rows = connection.execute(query.order_by(records.c.sequence).limit(_VERIFY_PAGE)).all()
-        if not rows:
-            return
-        batch = read_batch(list(_blobs(rows, sequence)), sequence, previous)
-        for row, (record, blob, digest) in zip(rows, batch, strict=True):
-            for name, value in record_row(agent, record, blob, digest).items():
-                if row._mapping[name] != value:  # by which a record is found, or not found any more
-                    raise LedgerError(
-                        f"the stored {name} of record {record.sequence} is not its own", sequence=record.sequence
-                    )
-            yield record, digest
-            previous = digest
-        sequence, place = sequence + len(rows), rows[-1].sequence
-
-
-def _blobs(rows: Sequence[Any], first: int) -> Iterator[bytes]:
-    """Yield the stored bytes. SQLite keeps whatever somebody writes into a column, of any type."""
-    for at, row in enumerate(rows, first):
-        if not isinstance(row.blob, bytes):
-            raise LedgerError(f"what is stored in the place of record {at} is not bytes", sequence=at)
-        yield row.blob
-
-
-def _check(text: Any, key: PublicKey, agent: str, hashes: dict[int, bytes], at: int) -> None:
-    if not isinstance(text, str):
-        raise LedgerError(f"the checkpoint in record {at} is none", sequence=at)
-    try:
-        sequence, digest = verify_checkpoint(Envelope.from_json(text), key, agent)
-    except OutriderError as error:
-        raise LedgerError(f"the checkpoint in record {at} proves nothing: {error.message}", sequence=at) from None
-    if hashes.get(sequence) != digest:
-        raise LedgerError(f"the checkpoint in record {at} is about another chain", sequence=at)

@@ -104,6 +104,8 @@ def test_the_newest_come_first_unless_the_oldest_are_asked_for(at_work: Shell) -
         (["show", "nobody", "1"], 1, "there is no agent 'nobody'"),
         (["show", "../agents", "1"], 2, "neither a name nor an id"),
         (["verify", "--host", "nobody"], 1, "there is no agent 'nobody'"),
+        (["verify", "--since", "yesterday"], 2, "'yesterday' is not a time"),
+        (["verify", "--since", "9999-12-31"], 2, "is yet to come: nothing would be proved"),
     ],
 )
 def test_bad_words(at_work: Shell, words: list[str], status: int, said: str) -> None:
@@ -178,6 +180,21 @@ def test_verify_what_is_whole(at_work: Shell) -> None:
     one = at_work("record", "verify", "--host", "server", "--json").data
     assert one["ok"] is True
     assert [agent["agent"] for agent in one["agents"]] == ["server"]
+
+
+def test_verify_only_what_came_since(at_work: Shell) -> None:
+    verified = at_work("record", "verify", "--host", "host-1", "--since", "2026-01-01")
+    assert (verified.status, verified.err) == (0, "")
+    line, head = verified.out.splitlines()
+    form = r"ok host-1: [\d,]+ records since 2026-01-01 00:00, chain whole, \d+ signed checkpoints?"
+    assert re.fullmatch(form, line), line
+    assert head.startswith("ok tree head ")
+    everything = at_work("record", "verify", "--host", "host-1", "--json").data["agents"][0]
+    (last,) = at_work("record", "ls", "--host", "host-1", "--limit", "1", "--json").data
+    told = at_work("record", "verify", "--host", "host-1", "--since", last["time"], "--json").data
+    assert told["ok"] is True
+    assert 1 <= told["agents"][0]["records"] < everything["records"]
+    assert told["agents"][0]["first"] > 1
 
 
 def change_a_byte(database: sqlite3.Connection, agent: str, sequence: int) -> None:

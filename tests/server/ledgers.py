@@ -31,8 +31,8 @@ def records(server: Headquarters, agent: str = SERVER) -> list[Record]:
     return [decode_record(blob) for _, blob in stored(server, agent)]
 
 
-async def verified(server: Headquarters, agent: str = SERVER) -> dict[str, Any]:
-    answer = await server.get("/records/verify", agent=agent)
+async def verified(server: Headquarters, agent: str = SERVER, **query: str) -> dict[str, Any]:
+    answer = await server.get("/records/verify", agent=agent, **query)
     (told,) = answer["agents"]
     assert answer["ok"] is (told["error"] is None)
     return dict(told)

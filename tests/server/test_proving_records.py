@@ -8,15 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from headquarters import Headquarters
+from headquarters import Headquarters, refused
 from ledgers import add_row, agent_with, broken, chain_of, note, stored, take_in, verified
-from tampering import TAMPERING, remove
+from tampering import TAMPERING, remove, touched, write
 from world import NOW
 
-from protocol.ledger import Chain, decode_record, make_checkpoint
+from protocol.ledger import Chain, decode_record, make_checkpoint, record_hash
 from protocol.signing import PrivateKey
 from server.ledger import SERVER
-from server.services import records
+from server.services import proving
 from server.store.database import READERS
 
 
@@ -46,7 +46,7 @@ async def test_tampering_with_an_agents_ledger_is_found_with_its_place(bare: Hea
 
 async def test_the_chain_is_read_in_pages(bare: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chain is whole across the borders of what is held in memory at once, and broken ones are seen there."""
-    monkeypatch.setattr("server.services.records._VERIFY_PAGE", 2)
+    monkeypatch.setattr("server.services.proving._VERIFY_PAGE", 2)
     agent, _, _ = await agent_with(bare, 7)
     assert (await verified(bare, agent))["records"] == 7
     await broken(bare, agent, remove(bare, agent))
@@ -69,10 +69,10 @@ async def test_the_ledger_of_a_removed_agent_is_still_proved(bare: Headquarters)
     await broken(bare, agent, remove(bare, agent))
 
 
-def checkpoint(chain: Chain, agent: str, key: PrivateKey, **changes: Any) -> bytes:
+def checkpoint(chain: Chain, agent: str, key: PrivateKey, at_us: int = 1, **changes: Any) -> bytes:
     at = {"sequence": chain.next_sequence - 1, "hash": chain.previous} | changes
     envelope = make_checkpoint(agent=agent, issued=NOW, key=key, **at)
-    return chain.append(kind="checkpoint", time_us=1, mono_us=1, data={"envelope": envelope.to_json()})[1]
+    return chain.append(kind="checkpoint", time_us=at_us, mono_us=1, data={"envelope": envelope.to_json()})[1]
 
 
 async def test_checkpoints_are_proved_and_counted(bare: Headquarters) -> None:
@@ -108,7 +108,7 @@ async def test_a_chain_written_anew_without_its_checkpoints_is_found(
     bare: Headquarters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who can write the database but has not the key can make a chain that is whole; signatures are what he lacks."""
-    for module in ("server.limits", "server.services.records"):
+    for module in ("server.limits", "server.services.proving"):
         monkeypatch.setattr(f"{module}.CHECKPOINT_RECORDS", 5)
     note(bare, 17)
     assert (await verified(bare))["error"] is None
@@ -124,6 +124,83 @@ async def test_a_chain_written_anew_without_its_checkpoints_is_found(
     await broken(bare, SERVER, "there is no checkpoint at record 6")
 
 
+# only what came since a moment ------------------------------------------------------------------------------------
+
+SINCE = "1970-01-01T00:00:00.000100Z"
+OLD = 7  # microseconds since 1970, before SINCE
+UNSEEN = ("remove_the_first", "insert_before_all")  # which change only what is older
+
+
+async def lately(bare: Headquarters, name: str = "web-1") -> str:
+    """Return an agent with an old record, an old checkpoint, and four, a checkpoint and two that came since."""
+    key, chain = PrivateKey.generate(), Chain()
+    agent = await bare.add_agent(name, key)
+    blobs = [*chain_of(1, chain), checkpoint(chain, agent, key), *since(4, chain)]
+    take_in(bare, agent, [*blobs, checkpoint(chain, agent, key, at_us=200), *since(2, chain)])
+    return agent
+
+
+def since(count: int, chain: Chain) -> list[bytes]:
+    return [chain.append(kind="event", time_us=100 + n, mono_us=n, call=f"c{n}")[1] for n in range(count)]
+
+
+async def test_what_came_since_is_counted_from_the_first_that_is_not_older(bare: Headquarters) -> None:
+    agent = await lately(bare)
+    everything, some = await verified(bare, agent), await verified(bare, agent, since=SINCE)
+    assert (everything["first"], everything["records"], everything["checkpoints"]) == (1, 9, 2)
+    assert (some["first"], some["records"], some["checkpoints"], some["error"]) == (3, 7, 1, None)
+    assert some["head"] == everything["head"]
+    later = await verified(bare, agent, since="1970-01-01T00:00:00.001Z")
+    assert (later["first"], later["records"], later["head"]) == (None, 0, some["head"])
+    all_of_them = await bare.get("/records/verify", since=SINCE)
+    assert (all_of_them["ok"], all_of_them["since"], all_of_them["tree"]["error"]) == (True, SINCE, None)
+    assert (await bare.get("/records/verify"))["since"] is None
+
+
+async def test_tampering_with_what_came_since_is_found_with_its_place(bare: Headquarters) -> None:
+    for number, tamper in enumerate(TAMPERING):
+        agent = await lately(bare, f"web-{number}")
+        place = tamper(bare, agent)
+        told = await verified(bare, agent, since=SINCE)
+        if tamper.__name__ in UNSEEN:
+            assert told["error"] is None
+            assert (await verified(bare, agent))["error"] is not None
+        else:
+            assert place in str(told["error"]), tamper.__name__
+
+
+@pytest.mark.parametrize("through", [3, 4, 6, 7, 8, 9])
+async def test_stored_times_that_are_changed_hide_nothing(bare: Headquarters, through: int) -> None:
+    """Where to begin is looked up by them; a record that was changed must not come to lie before it."""
+    agent = await lately(bare)
+    write(bare, agent, 3, touched(dict(stored(bare, agent))[3], principal="innocent"))
+    bare.tamper("UPDATE records SET time_us = :t WHERE agent = :a AND sequence <= :s", t=OLD, a=agent, s=through)
+    assert (await verified(bare, agent, since=SINCE))["error"] is not None
+
+
+async def test_checkpoints_that_are_hidden_or_forged_are_no_beginning(bare: Headquarters) -> None:
+    for what in ("hidden", "garbage", "another agent's"):
+        agent = await lately(bare, f"web-{what[:2]}")
+        if what == "hidden":
+            bare.tamper("UPDATE records SET kind = 'event' WHERE agent = :a AND sequence = 2", a=agent)
+        elif what == "garbage":
+            bare.tamper("UPDATE records SET blob = x'c0ff' WHERE agent = :a AND sequence = 2", a=agent)
+        else:
+            forged = checkpoint(Chain(2, record_hash(stored(bare, agent)[0][1])), "other", PrivateKey.generate())
+            write(bare, agent, 2, forged)
+        assert "record 2" in str((await verified(bare, agent, since=SINCE))["error"]), what
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("yesterday", "is not a moment"), ("2026-01-01", "is not a moment"), ("9999-12-31T00:00:00Z", "is yet to come")],
+)
+async def test_a_moment_that_is_none_or_yet_to_come_is_refused(bare: Headquarters, text: str, said: str) -> None:
+    """That nothing was broken among no records at all would read as if all were well."""
+    told = refused(await bare.ask("GET", "/records/verify", since=text), 422, "invalid_argument", parameter="since")
+    assert said in told["detail"]
+
+
 async def test_a_changed_key_of_an_agent_shows_as_its_broken_ledger(bare: Headquarters) -> None:
     """And does not keep the ledgers of the others from being proved."""
     agent, key, chain = await agent_with(bare)
@@ -137,13 +214,13 @@ async def test_a_changed_key_of_an_agent_shows_as_its_broken_ledger(bare: Headqu
 async def test_proofs_take_no_reader_from_others(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may take minutes; more of them at once than there are readers hold up nothing else."""
     goes_on = threading.Event()
-    real = records.verify
+    real = proving.verify
 
     def slow(*given: Any) -> Any:
         assert goes_on.wait(30)
         return real(*given)
 
-    monkeypatch.setattr(records, "verify", slow)
+    monkeypatch.setattr(proving, "verify", slow)
     proofs = [asyncio.create_task(server.get("/records/verify")) for _ in range(2 * READERS)]
     try:
         for _ in range(2 * READERS):

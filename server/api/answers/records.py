@@ -39,8 +39,9 @@ class ProvedLedger(Answer):
 
     agent: str
     agent_id: str
+    first: int | None = Field(description="Sequence of the first record that was proved; null if there is none.")
     records: int
-    head: str | None
+    head: str | None = Field(description="Hash of the newest record.")
     checkpoints: int
     error: str | None = Field(description="What is wrong and where; null if nothing is.")
 
@@ -57,6 +58,7 @@ class Proof(Answer):
     """What proving ledgers found."""
 
     ok: bool
+    since: Moment | None = Field(description="Older records were not proved; null if all were.")
     agents: list[ProvedLedger]
     tree: ProvedTree | None = Field(description="Of the tree over all records; null where one ledger was asked for.")
 
