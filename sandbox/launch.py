@@ -1,8 +1,10 @@
 """Runs programs: keeps one zygote warm and replaces it when it is worn, suspect or dead.
 
-Every fork of one zygote shares its address layout and hash seeds. So a zygote serves a few hundred runs only, and none
-after a worker crashed in a way that looks like an attempt to find out that layout. Runs that have begun end in peace on
-the old one. A wall that is required and missing means that no zygote starts, so nothing runs.
+Every fork of one zygote shares its address layout and hash seeds. So a zygote serves a few hundred runs only, and fewer
+after workers crashed as those do that try to find out that layout: after a few such crashes the next zygote is started,
+beside the runs, and after some more, or one that only somebody can have made who has got further, no run begins until
+it is there. Runs that have begun end in peace on the old one. A wall that is required and missing means that no zygote
+starts, so nothing runs.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from sandbox.jail.builder import NOBODY, Identity
 from sandbox.jail.identity import unshared
 from sandbox.jail.walls import Wall, missing
 from sandbox.modules import modules
-from sandbox.nursery import START_TIMEOUT_S, Zygote
+from sandbox.nursery import START_TIMEOUT_S, WEARING_CRASHES, Zygote
 from sandbox.outcome import Outcome, Usage
 from sandbox.runs import Program, Run
 from sandbox.spares import Kind, Spares, start
@@ -275,8 +277,11 @@ class Sandbox:
                 stopping = asyncio.get_running_loop().create_task(zygote.stop())
                 self._stopping.add(stopping)
                 stopping.add_done_callback(self._stopping.discard)
-        elif not zygote.is_alive or zygote.is_suspect or zygote.runs >= self._options.runs_per_zygote:
+        elif not zygote.is_alive or zygote.is_suspect or self._is_worn(zygote):
             self._replacement()
+
+    def _is_worn(self, zygote: Zygote) -> bool:
+        return zygote.runs >= self._options.runs_per_zygote or zygote.crashes >= WEARING_CRASHES
 
 
 def _parts_of(program: Program) -> list[Part]:

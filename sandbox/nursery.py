@@ -37,9 +37,17 @@ _KILL: Final = int(signal.SIGKILL)
 _CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _STATUS_BYTES: Final = 8192  # more than there is; 1.5 KB, and two numbers for each processor
 _HIGH_WATER: Final = re.compile(rb"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
+# Ends that no script comes to by what its language lets it do: somebody has found more than that.
 _SUSPECT: Final = frozenset(
-    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
+    -number for number in (signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
 )
+# An end that any script can come to: deep nests overflow the interpreter's stack, which looks as a probe does.
+_CRASHED: Final = -int(signal.SIGSEGV)
+#: Of that many workers of one zygote: the next zygote is started, and this one takes runs until that is there.
+WEARING_CRASHES: Final = 8
+#: Of that many it takes no run any more. Who has to guess 28 bits, a byte at a time, finds them so in one of 70,000
+#: zygotes, and each of these crashes is on record; docs/decisions/0045-crashes-are-counted.md.
+MAX_CRASHES: Final = 16
 _log = logging.getLogger("outrider.sandbox.zygote")
 
 
@@ -160,7 +168,8 @@ class Zygote:
         self.walls: tuple[Wall, ...] = ()  # how they stand in every worker; known when started
         self.runs = 0  # workers asked for so far
         self.is_alive = True
-        self.is_suspect = False  # a worker crashed in a way that may have been an attempt to learn the address layout
+        self.crashes = 0  # workers that ended as deep nests make them end, and as probes of the address layout do
+        self.is_suspect = False  # that layout may be known: too many crashes, or an end that no honest worker comes to
         self._loop = loop
         self._process = process
         self._control = control
@@ -280,7 +289,8 @@ class Zygote:
             case Ended():
                 worker, status = self._worker(message.run), _exit_code(message.status)
                 del self._workers[message.run]
-                self.is_suspect = self.is_suspect or status in _SUSPECT
+                self.crashes += status == _CRASHED
+                self.is_suspect = self.is_suspect or status in _SUSPECT or self.crashes >= MAX_CRASHES
                 worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
             case Born():
                 self._check_starts()
