@@ -2,9 +2,8 @@
 
 Every fork of one zygote shares its address layout and hash seeds. So a zygote serves a few hundred runs only, and fewer
 after workers crashed as those do that try to find out that layout: after a few such crashes the next zygote is started,
-beside the runs, and after some more, or one that only somebody can have made who has got further, no run begins until
-it is there. Runs that have begun end in peace on the old one. A wall that is required and missing means that no zygote
-starts, so nothing runs.
+beside the runs, and after some more no run begins until it is there. Runs that have begun end in peace on the old one.
+A wall that is required and missing means that no zygote starts, so nothing runs.
 """
 
 from __future__ import annotations

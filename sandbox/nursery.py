@@ -37,12 +37,11 @@ _KILL: Final = int(signal.SIGKILL)
 _CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _STATUS_BYTES: Final = 8192  # more than there is; 1.5 KB, and two numbers for each processor
 _HIGH_WATER: Final = re.compile(rb"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
-# Ends that no script comes to by what its language lets it do: somebody has found more than that.
-_SUSPECT: Final = frozenset(
-    -number for number in (signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
+# Ends as probes of the address layout have them. Any script can come to them: deep nests overflow the interpreter's
+# stack, and some releases abort where they notice, which the jail takes for a forbidden system call.
+_CRASHES: Final = frozenset(
+    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
 )
-# An end that any script can come to: deep nests overflow the interpreter's stack, which looks as a probe does.
-_CRASHED: Final = -int(signal.SIGSEGV)
 #: Of that many workers of one zygote: the next zygote is started, and this one takes runs until that is there.
 WEARING_CRASHES: Final = 8
 #: Of that many it takes no run any more. Who has to guess 28 bits, a byte at a time, finds them so in one of 70,000
@@ -168,8 +167,8 @@ class Zygote:
         self.walls: tuple[Wall, ...] = ()  # how they stand in every worker; known when started
         self.runs = 0  # workers asked for so far
         self.is_alive = True
-        self.crashes = 0  # workers that ended as deep nests make them end, and as probes of the address layout do
-        self.is_suspect = False  # that layout may be known: too many crashes, or an end that no honest worker comes to
+        self.crashes = 0  # workers that ended as deep nests make them, and as probes of the address layout do
+        self.is_suspect = False  # so many that somebody may be about to find that layout
         self._loop = loop
         self._process = process
         self._control = control
@@ -289,8 +288,8 @@ class Zygote:
             case Ended():
                 worker, status = self._worker(message.run), _exit_code(message.status)
                 del self._workers[message.run]
-                self.crashes += status == _CRASHED
-                self.is_suspect = self.is_suspect or status in _SUSPECT or self.crashes >= MAX_CRASHES
+                self.crashes += status in _CRASHES
+                self.is_suspect = self.crashes >= MAX_CRASHES
                 worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
             case Born():
                 self._check_starts()
