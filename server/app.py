@@ -62,9 +62,9 @@ from server.api.problems import problem
 from server.core import Core
 from server.endpoint import joining
 from server.services import access_grants as access_service
+from server.services import awaited, live, namespace, open_pipes, roster, standing, time_kept
 from server.services import blobs as blob_service
 from server.services import grants as grant_service
-from server.services import live, namespace, open_pipes, roster, standing, time_kept
 from server.services import runs as run_service
 from server.services import scripts as scripts_service
 from server.services import webhooks as webhook_service
@@ -154,6 +154,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     core.background(access_service.watch(core))
     core.background(open_pipes.watch(core))
     core.background(grant_service.watch(core))
+    core.background(awaited.watch(core))
     core.background(courier.run(core))
     core.background(standing.look_ahead(core))
     core.background(blob_service.tidy_up(core))

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from cli import exits, proving
-from cli.ages import of_ms, since
+from cli.ages import day, of_ms, since
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.output import Column, Output, counted, field, plain
@@ -17,11 +17,15 @@ from protocol import limits
 from protocol.errors import NotConnectedError, OutriderError
 
 MAX_WAIT_S = 60.0  # the server's bound
+WITHIN = "7d"  # that a run waits for its host unless it is said otherwise
+MIN_WITHIN_S, MAX_WITHIN_S = 1.0, 30 * 86_400.0  # the latter is the server's bound
 UNDER_WAY = frozenset({"queued", "running"})
 
 
 def summary(run: dict[str, Any]) -> str:
-    """Return the few words that say how a run ended."""
+    """Return the few words that say how a run ended, or until when it waits for its host."""
+    if run.get("waits_until"):
+        return waits(run)
     if run.get("status") != "ok":
         return str(run.get("reason") or "")
     if run.get("status_text"):
@@ -30,6 +34,11 @@ def summary(run: dict[str, Any]) -> str:
     if metrics:
         return metric(metrics[0])
     return "" if run.get("result") is None else plain(run["result"])
+
+
+def waits(run: dict[str, Any]) -> str:
+    """Return until when a run waits for its host, in local time."""
+    return f"waits for its host until {day(run['waits_until'])}"
 
 
 COLUMNS = (
@@ -63,10 +72,13 @@ def metric(item: dict[str, Any]) -> str:
 @click.option("--no-wait", is_flag=True, help="Only start it, and print the run's id.")
 @click.option("--dry-run", is_flag=True, help="Decide and record what would change anything, and do not do it.")
 @click.option("--sign", is_flag=True, help="Sign the order with your key, for hosts that want it.")
+@click.option("--when-back", is_flag=True, help="Queue it for hosts that are away: it runs there once they are back.")
+@click.option("--within", metavar="DURATION", help=f"With --when-back: give it up after this long ({WITHIN}).")
 @pass_invocation
 def noun(
     invocation: Invocation, words: tuple[str, ...], label: str | None, given: tuple[str, ...], version: str | None,
-    reason: str, timeout: str | None, wait: str, no_wait: bool, dry_run: bool, sign: bool,
+    reason: str, timeout: str | None, wait: str, no_wait: bool, dry_run: bool, sign: bool, when_back: bool,
+    within: str | None,
 ) -> None:  # fmt: skip
     """Run SCRIPT on TARGET (a name, a glob, or -l labels) and show what came back.
 
@@ -76,7 +88,10 @@ def noun(
       outrider run 'web-*' checks/disk --arg device=sda
       outrider run -l role=mail checks/queue --json
       outrider run web-3 fix/log-rotate --dry-run
+      outrider run web-9 checks/queue --when-back --within 2d
     """
+    if within is not None and not when_back:
+        raise click.UsageError("--within says how long --when-back waits; give both.")
     target, script = target_and_script(words, label)
     body: dict[str, Any] = {
         "target": target,
@@ -89,6 +104,8 @@ def noun(
     if timeout is not None:
         body["timeout_s"] = bounded(timeout, limits.MIN_TIMEOUT_S, limits.MAX_TIMEOUT_S, where="--timeout")
     body.update({"dry_run": True} if dry_run else {})
+    if when_back:
+        body["when_back_s"] = bounded(within or WITHIN, MIN_WITHIN_S, MAX_WITHIN_S, where="--within")
     if sign:
         body["order"] = _signed(invocation, body)
     runs = _start(invocation, body)
@@ -101,7 +118,9 @@ def noun(
             invocation.output.say(
                 f"dry run: what was not done has the outcome dry in: outrider record ls --run {run['id']}"
             )
-    invocation.exit(exits.of_runs([(str(run.get("status")), run.get("code")) for run in runs]))
+    # What waits for its host is done as far as it was asked for.
+    ended = [("ok" if run.get("waits_until") else str(run.get("status")), run.get("code")) for run in runs]
+    invocation.exit(exits.of_runs(ended))
 
 
 def _start(invocation: Invocation, body: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,7 +140,8 @@ def _away(invocation: Invocation, target: str, message: str) -> str:
     except OutriderError:  # what the server said is enough then
         return message
     seen = f"last seen {since(agent['last_seen'])}" if agent.get("last_seen") else "never seen"
-    return f"{agent['name']} is not connected ({seen}), see: outrider agent show {agent['name']}"
+    name = agent["name"]
+    return f"{name} is not connected ({seen}). Queue it with --when-back, or see: outrider agent show {name}"
 
 
 def target_and_script(words: Sequence[str], label: str | None) -> tuple[str, str]:
@@ -158,8 +178,9 @@ def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
     body["version"] = bundle.manifest.version
     agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["target"])]
     return run_order(
-        invocation.signing_key(), agents, bundle.digest, body["parameters"], dry_run=body.get("dry_run", False)
-    )
+        invocation.signing_key(), agents, bundle.digest, body["parameters"], dry_run=body.get("dry_run", False),
+        waits_s=body.get("when_back_s", 0.0),
+    )  # fmt: skip
 
 
 def show(invocation: Invocation, runs: list[dict[str, Any]]) -> None:
@@ -205,7 +226,8 @@ def last_line(run: dict[str, Any]) -> str:
     status = str(run.get("status"))
     text = str(run.get("reason") or run.get("status_text") or "")
     if status in UNDER_WAY:
-        text = text or f"see: outrider runs show {run.get('id')}"
+        about = f"{waits(run)}; " if run.get("waits_until") else ""
+        text = text or f"{about}see: outrider runs show {run.get('id')}"
     parts = (status, run.get("agent"), run.get("script"), text, _cost(run))
     return "  ".join(str(part) for part in parts if part)
 

@@ -12,7 +12,7 @@ from cli.ages import since
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
-from cli.nouns.run import UNDER_WAY, show_one, summary
+from cli.nouns.run import UNDER_WAY, last_line, show_one, summary
 from cli.output import Column, field
 from cli.values import segment
 from protocol.units import parse_duration
@@ -89,7 +89,7 @@ def _ended(invocation: Invocation, run: str, wait_s: float) -> dict[str, Any]:
 @click.argument("run")
 @pass_invocation
 def cancel(invocation: Invocation, run: str) -> None:
-    """End a run that is under way.
+    """End a run that is under way, or waits for its host to be back.
 
     \b
     Example:
@@ -99,4 +99,6 @@ def cancel(invocation: Invocation, run: str) -> None:
     if invocation.as_json:
         invocation.output.data(answer)
     else:
-        invocation.output.say(f"told {answer.get('agent')} to end {run}")
+        is_under_way = answer.get("status") in UNDER_WAY
+        told = f"told {answer.get('agent')} to end {run}" if is_under_way else last_line(answer)
+        invocation.output.say(told)

@@ -14,7 +14,7 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.core import Core
 from server.limits import DEFAULT_PAGE
-from server.services import access_grants, agents, desired
+from server.services import access_grants, agents, awaited, desired
 from server.services.targets import Target
 from server.store.tables import agents as table
 
@@ -67,6 +67,7 @@ async def remove(request: Request, core: CoreOf, caller: Admin, reference: str) 
 
     def store(connection: Connection) -> str:
         row = agents.remove(connection, reference)
+        awaited.host_removed(core, connection, row.id)
         _note(core, connection, "agent.remove", caller, row.id, name=row.name)
         return str(row.id)
 

@@ -190,6 +190,15 @@ class NewRun(Body):
     timeout_s: Annotated[float, Field(gt=0, le=wire.MAX_TIMEOUT_S)] | None = None
     order: Envelope | None = None
     dry_run: Annotated[bool, Field(description="Decide and record what changes anything, and do not do it.")] = False
+    when_back_s: (
+        Annotated[
+            float,
+            Field(
+                gt=0, le=limits.MAX_WHEN_BACK_S, description="For hosts that are away: run it there once they are back."
+            ),
+        ]
+        | None
+    ) = None
 
 
 class NewSession(Body):

@@ -2,6 +2,7 @@
 
 - A run is written down before the agent hears of it, so that no answer can be lost.
 - Is the agent away, or does it refuse, the run ends here with that reason; the agent's own record of a refusal follows.
+  Who says so has it wait for an agent that is away (:mod:`server.services.awaited`).
 - If the link breaks before the agent has answered, nobody knows whether the run began: it is ``lost`` until the agent's
   records say more.
 - The end of a run may be told while it is being written down (:mod:`server.endpoint.ahead`). So a server that starts
@@ -28,13 +29,14 @@ from server.core import Core
 from server.endpoint.links import LiveLink
 from server.ledger import ENDED, TOLD
 from server.services import agents as agent_service
-from server.services import grants, namespace, permits
+from server.services import awaited, grants, namespace, permits
 from server.services import scripts as script_service
+from server.services.run_ends import not_begun
 from server.services.targets import Target
 from server.services.visibility import EVERYTHING, Viewer
 from server.signals import Shown
 from server.store.prepared import Prepared
-from server.store.tables import agents, runs
+from server.store.tables import agents, awaited_runs, runs
 
 LOG = structlog.get_logger()
 Note = Callable[[Connection, list[str]], None]
@@ -65,12 +67,14 @@ async def start(
     """
     target = Target.parse(asked["target"])
 
-    def plan(connection: Connection) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-        planned, body = _plan(core, connection, asked, target, caller, version)
-        note(connection, [run for run, _ in planned])
-        return planned, body
+    def plan(connection: Connection) -> tuple[list[tuple[str, str]], dict[str, Any], set[str]]:
+        made = _plan(core, connection, asked, target, caller, version)
+        note(connection, [run for run, _ in made[0]])
+        return made
 
-    planned, body = await core.database.write(plan)
+    every, body, waiting = await core.database.write(plan)
+    planned = [(run, agent) for run, agent in every if run not in waiting]
+    awaited.send_soon(core, [agent for run, agent in every if run in waiting])
     wait_s = asked.get("wait_s") or 0.0
     watches = {run: core.endings.watch(run) for run, _ in planned}
     # In the background, so that a caller who waits no longer, or is gone, leaves no run without its end.
@@ -87,7 +91,7 @@ async def start(
     finally:
         for run, watch in watches.items():
             core.endings.forget(run, watch)
-    return {"runs": await _shown(core, [run for run, _ in planned], watches), "warnings": body["warnings"]}
+    return {"runs": await _shown(core, [run for run, _ in every], watches), "warnings": body["warnings"]}
 
 
 def check_sendable(parameters: dict[str, Any]) -> None:
@@ -108,7 +112,7 @@ async def again(core: Core, identities: list[str], wait_s: float) -> list[dict[s
     try:
         found = await _shown(core, identities, {})
         async with asyncio.timeout(wait_s):
-            await _all([watches[run["id"]] for run in found if run["status"] not in ENDED])
+            await _all([watches[run["id"]] for run in found if run["status"] not in ENDED and not run["waits_until"]])
     except TimeoutError:
         pass  # as above
     finally:
@@ -136,8 +140,8 @@ async def _shown(core: Core, identities: list[str], watches: Mapping[str, Watch]
 def _plan(
     core: Core, connection: Connection, asked: dict[str, Any], target: Target, caller: Caller,
     version: Version | None,
-) -> tuple[list[tuple[str, str]], dict[str, Any]]:  # fmt: skip
-    """Write the runs down; return run and agent of each, and what all of them are told."""
+) -> tuple[list[tuple[str, str]], dict[str, Any], set[str]]:  # fmt: skip
+    """Write the runs down; return run and agent of each, what all are told, and which runs wait for their agent."""
     principal = caller.principal
     permitted = None if version else grants.candidates(connection, caller, permits.RUN, asked["script"])
     if version is not None:
@@ -158,7 +162,8 @@ def _plan(
         asked.get("parameters") or {},
     )  # fmt: skip
     permit = grants.choose(permitted, wanted)
-    if target.is_exact and meant[0].id not in core.links:
+    when_back_s = asked.get("when_back_s")
+    if target.is_exact and meant[0].id not in core.links and when_back_s is None:
         seen = clock.text(meant[0].last_seen_us)
         raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
     now_us = clock.now_us()
@@ -173,6 +178,15 @@ def _plan(
             for run, agent in planned
         ],
     )  # fmt: skip
+    body = {
+        "digest": row.digest, "parameters": parameters, "principal": principal, "reason": asked["reason"],
+        "timeout_s": asked.get("timeout_s"), "order": asked.get("order"),
+        **({"dry_run": True} if asked.get("dry_run") else {}),
+    }  # fmt: skip
+    waiting: set[str] = set()
+    if when_back_s is not None:
+        hosts = {run: agent for (run, _), agent in zip(planned, meant, strict=True)}
+        waiting = awaited.keep(core, connection, caller, hosts, body, permit, when_back_s)
     core.ledger.append(
         connection, call="run.start", principal=principal,
         arguments={
@@ -180,14 +194,10 @@ def _plan(
             "runs": len(planned), "first": planned[0][0], "reason": asked["reason"],
             **({} if permit is None else {"grant": permit}),
             **({"dry_run": True} if asked.get("dry_run") else {}),
+            **({"waiting": len(waiting)} if waiting else {}),
         },
     )  # fmt: skip
-    return planned, {
-        "digest": row.digest, "parameters": parameters, "principal": principal, "reason": asked["reason"],
-        "timeout_s": asked.get("timeout_s"), "order": asked.get("order"),
-        **({"dry_run": True} if asked.get("dry_run") else {}),
-        "warnings": namespace.warnings(connection, row.name, row.version),
-    }  # fmt: skip
+    return planned, body | {"warnings": namespace.warnings(connection, row.name, row.version)}, waiting
 
 
 async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
@@ -204,24 +214,16 @@ async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
         reason, code = error.message, error.code
     else:
         return
-    await core.database.write(lambda connection: _not_begun(connection, run, ended, reason, code))
+    await core.database.write(lambda connection: not_begun(connection, run, ended, reason, code))
     core.endings.ended(run)
-
-
-def _not_begun(connection: Connection, run: str, status: str, reason: str, code: str) -> None:
-    connection.execute(
-        update(runs)
-        .where(runs.c.id == run, runs.c.started_us.is_(None), runs.c.finished_us.is_(None))
-        .values(
-            status=status, reason=reason[: limits.MAX_RESULT_TEXT], finished_us=clock.now_us(), ending={"code": code}
-        )
-    )
 
 
 def unanswered(connection: Connection) -> dict[str, list[str]]:
     """At start: return the runs of each agent of which it is not known whether it has taken them up."""
     found: dict[str, list[str]] = {}
-    for row in connection.execute(select(runs.c.agent, runs.c.id).where(runs.c.status == "queued")):
+    waiting = select(awaited_runs.c.run)
+    query = select(runs.c.agent, runs.c.id).where(runs.c.status == "queued", runs.c.id.not_in(waiting))
+    for row in connection.execute(query):
         found.setdefault(row.agent, []).append(row.id)
     return found
 
@@ -259,21 +261,30 @@ def _never_begun(connection: Connection, lost: list[str]) -> None:
 
 
 async def cancel(core: Core, identity: str, principal: str) -> dict[str, Any]:
-    """End a run that is under way.
+    """End a run that is under way, or waits for its agent.
 
     Raises:
         ConflictError: It has ended.
-        NotConnectedError: Its agent is away.
+        NotConnectedError: Its agent is away, and it does not wait for it.
     """
     row = await core.database.read(lambda connection: find(connection, identity))
     if row.status in ENDED:
         raise ConflictError(f"run {identity} has ended already: {row.status}")
-    await core.links.get(row.agent).request("run.cancel", {"run_id": identity}, limits.REQUEST_TIMEOUT_S)
 
-    def store(connection: Connection) -> None:
+    def note(connection: Connection) -> None:
         core.ledger.append(connection, call="run.cancel", principal=principal, arguments={"run": identity})
 
-    await core.database.write(store)
+    def end(connection: Connection) -> bool:
+        is_ended = awaited.cancel(core, connection, identity, principal)
+        if is_ended:
+            note(connection)
+        return is_ended
+
+    if await core.database.write(end):
+        core.endings.ended(identity)
+    else:
+        await core.links.get(row.agent).request("run.cancel", {"run_id": identity}, limits.REQUEST_TIMEOUT_S)
+        await core.database.write(note)
     return await core.database.read(lambda connection: _views(connection, [identity])[0])
 
 
@@ -365,6 +376,7 @@ def view(row: Row[Any]) -> dict[str, Any]:
         "purpose": row.purpose, "schedule": row.schedule, "fire_time": clock.text(row.fire_us),
         "created": clock.text(row.created_us), "started": clock.text(row.started_us),
         "finished": clock.text(row.finished_us),
+        "waits_until": clock.text(row.waits_until_us) if row.status == "queued" else None,
         "code": _code(ending) if row.started_us is None else None, **{name: ending.get(name) for name in told},
     }  # fmt: skip
 

@@ -315,9 +315,24 @@ runs = Table(
     Column("started_us", BigInteger),
     Column("finished_us", BigInteger),
     Column("ending", JSON),  # data of the record run.end
+    Column("waits_until_us", BigInteger),  # for its host to be back; None if it does not wait
     Index("runs_of_agent", "agent", "position"),
     Index("runs_by_status", "status", "position"),
     Index("runs_of_schedule", "schedule", "position"),
+)
+
+awaited_runs = Table(
+    "awaited_runs",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("agent", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("body", JSON, nullable=False),  # of the request run.start, without the run's id
+    Column("until_us", BigInteger, nullable=False),
+    Column("token", String, nullable=False),  # id of the one with which it was asked for
+    Column("permit", String),  # the grant that allows it; None if a role does
+    Column("tried_us", BigInteger),  # when it was sent, if nobody knows whether it arrived
+    Index("awaited_runs_of_agent", "agent", "digest"),
 )
 
 sessions = Table(

@@ -124,6 +124,9 @@ def test_parameters_have_their_types(at_work: Shell) -> None:
         (["--arg", "n=1", "--timeout", "2d"], "--timeout: 2d is out of range"),
         (["--arg", "n=1", "--wait", "5m"], "--wait: 5m is out of range (at most 1m)"),
         (["--arg", "n=1", "--key", "nowhere", "--sign"], "nowhere: there is no such key"),
+        (["--arg", "n=1", "--within", "1h"], "--within says how long --when-back waits"),
+        (["--arg", "n=1", "--when-back", "--within", "soon"], "--within: 'soon' is not a duration"),
+        (["--arg", "n=1", "--when-back", "--within", "31d"], "--within: 31d is out of range (1s to 30d)"),
     ],
 )
 def test_bad_words(at_work: Shell, words: list[str], said: str) -> None:
@@ -160,11 +163,44 @@ def test_host_that_is_away(at_work: Shell) -> None:
     called = at_work("run", "gone-1", "checks/run-quiet")
     assert (called.status, called.out) == (6, "")
     assert re.fullmatch(
-        r"gone-1 is not connected \(last seen (\d+ \w+ ago|now)\), see: outrider agent show gone-1\n", called.err
+        r"gone-1 is not connected \(last seen (\d+ \w+ ago|now)\)\. Queue it with --when-back,"
+        r" or see: outrider agent show gone-1\n",
+        called.err,
     ), called.err
     told = run(at_work, "gone-1", "checks/run-quiet", "--json")
     assert (told.status, told.out) == (6, "")
     assert told.error["code"] == "not_connected"
+
+
+def test_queued_for_a_host_that_is_away(at_work: Shell) -> None:
+    called = run(at_work, "gone-1", "checks/run-quiet", "--when-back")
+    assert (called.status, called.out) == (0, "")
+    match = re.fullmatch(
+        r"queued  gone-1  checks/run-quiet  waits for its host until [\d-]+ [\d:]+;"
+        r" see: outrider runs show ([0-9a-f]{16})\n",
+        called.err,
+    )
+    assert match, called.err
+    listed = at_work("runs", "ls", "--host", "gone-1", "--status", "queued")
+    (row,) = [row for row in listed.rows if row[0] == match[1]]
+    assert row[5:] == ["queued", row[6]]
+    assert row[6].startswith("waits for its host until ")
+    cancelled = at_work("runs", "cancel", match[1])
+    assert (cancelled.status, cancelled.out) == (0, "")
+    assert "cancelled by admin before its host was back" in cancelled.err
+    assert at_work("runs", "show", match[1]).status == 5
+
+
+def test_of_several_hosts_those_that_are_away_are_queued(at_work: Shell) -> None:
+    called = run(at_work, "-l", "role=runner", "checks/run-talker", "--when-back", "--within", "1h", "--json")
+    assert called.status == 0, called.err
+    told = {item["agent"]: item for item in called.data["runs"]}
+    assert told["host-1"]["status"] == "ok"
+    assert (told["gone-1"]["status"], bool(told["gone-1"]["waits_until"])) == ("queued", True)
+    assert at_work("runs", "cancel", told["gone-1"]["id"]).status == 0
+    started = at_work("run", "gone-1", "checks/run-quiet", "--when-back", "--no-wait")
+    assert started.status == 0
+    assert at_work("runs", "cancel", started.out.strip()).status == 0
 
 
 @pytest.mark.parametrize("target", [["*-1"], ["-l", "role=runner"], ["-l", "role=runner,env!=test"]])

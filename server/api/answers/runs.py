@@ -26,6 +26,7 @@ class Run(Answer):
     schedule: str | None
     fire_time: Moment | None
     created: Moment
+    waits_until: Moment | None = Field(description="It waits for its host to be back, no longer than this; else null.")
     started: Moment | None
     finished: Moment | None
     result: Any
