@@ -160,7 +160,7 @@ class Soak:
     def __init__(self, sandbox: Sandbox, seed: int) -> None:
         self._sandbox = sandbox
         self._random = random.Random(seed)
-        self._own = children_of(os.getpid())
+        self._own = children_of(os.getpid()) - {sandbox.zygote_pid}
         self.report = Report()
 
     async def many(self, runs: int) -> None:
