@@ -2,9 +2,10 @@
 
 The order: flags win over the environment (OUTRIDER_SERVER, OUTRIDER_TOKEN, OUTRIDER_KEY, OUTRIDER_CONTEXT), which
 wins over the context chosen in ``$XDG_CONFIG_HOME/outrider/config.yaml``; with nothing of these, ``.demo/context.yaml``
-of the working directory is used, if it is this user's own and on loopback, so that a demo can be talked to at once.
+of the working directory, or of the nearest one above it that has one, is used, if it is this user's own and on
+loopback, so that a demo can be talked to at once.
 A server never gets the token of another: one named by flag or environment comes with a token named the same way, or
-none, and a demo found in the working directory is sent its own token only.
+none, and a demo found so is sent its own token only.
 A file that holds tokens must not be readable by others; ``http`` is accepted on loopback only.
 """
 
@@ -37,7 +38,7 @@ class Context:
     token: str | None = field(default=None, repr=False)
     key: Path | None = None  # private key that signs publications, approvals and orders
     origin: str = ""  # where it was found, for ``outrider status``
-    is_demo: bool = False  # found in the working directory, not chosen by anybody
+    is_demo: bool = False  # found in the working directory or above it, not chosen by anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,13 +238,27 @@ def _from_files(name: str | None, environment: Mapping[str, str], here: Path) ->
             known = ", ".join(contexts.contexts) or "none"
             raise ArgumentError(f"there is no context {chosen!r} in {path} (known: {known})")
         return contexts.contexts[chosen]
-    return _from_demo(here / DEMO_CONTEXT)
+    return _from_demo(_nearest_demo(here.resolve()))
+
+
+def _nearest_demo(here: Path) -> Path:
+    """Return the file of a demo in a directory or the nearest one above it: only this user's own file, and no link.
+
+    Raises:
+        UnauthenticatedError: There is none.
+    """
+    for folder in (here, *here.parents):
+        path = folder / DEMO_CONTEXT
+        try:
+            if path.is_file() and not path.is_symlink() and path.stat().st_uid == os.getuid():
+                return path
+        except OSError:  # a directory above that is closed to this user
+            continue
+    raise UnauthenticatedError("no server is known")
 
 
 def _from_demo(path: Path) -> Context:
-    """The context of a demo in the working directory: only this user's own file, and only on loopback."""
-    if not path.is_file() or path.is_symlink() or path.stat().st_uid != os.getuid():
-        raise UnauthenticatedError("no server is known")
+    """Return the context of a demo, which is only on loopback."""
     from protocol.document import Reader, load  # as in load_contexts
 
     document = load(read_private(path, MAX_CONFIG_BYTES), str(path), max_bytes=MAX_CONFIG_BYTES)

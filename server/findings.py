@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from policies.reached import tier_of_paths
 from protocol.bundle import Bundle
 from protocol.manifest import Need as Asked
 from protocol.tiers import Tier
@@ -64,7 +65,9 @@ def find(
 
 def _plain(needs: tuple[Asked, ...], found: Analysis, missing: Sequence[str]) -> dict[str, Any]:
     dynamic = [*(f"manifest.yaml: requires {told}" for told in missing), *found.dynamic]
-    tier = max(Tier) if missing else found.tier
+    named = [_need(need) for need in found.needs]
+    reached = tier_of_paths((need["call"], need.get("paths", ())) for need in named)
+    tier = max(Tier) if missing else max(found.tier, reached)
     unknown = {**found.unknown, **{".".join(names): places for names, places in found.absent.items()}}
     said = [
         {
@@ -82,7 +85,7 @@ def _plain(needs: tuple[Asked, ...], found: Analysis, missing: Sequence[str]) ->
             {"call": each.name, "tier": each.tier.label, "places": few(each.places, MAX_PLACES)}
             for each in found.calls.values()
         ],
-        "needs": [_need(need) for need in found.needs],
+        "needs": named,
         "dynamic": few(dynamic),
         "unknown": few(f"{name} ({', '.join(few(places, 5))})" for name, places in sorted(unknown.items())),
         "wrong": few(f"{place}: {message}" for place, message in (*found.syntax_errors, *found.wrong)),

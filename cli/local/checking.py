@@ -16,6 +16,7 @@ from cli.local.declared_results import misfits
 from cli.local.folder import Script
 from cli.local.shelf import Shelf
 from policies.paths import PathPattern
+from policies.reached import tier_of_paths
 from protocol import document
 from protocol.bundle import MANIFEST
 from protocol.errors import ArgumentError, OutriderError
@@ -84,7 +85,7 @@ def read(script: Script, tables: Sequence[Mapping[str, Any]], shelf: Shelf | Non
     )  # fmt: skip
     _code(findings, analysis)
     if not analysis.syntax_errors:
-        findings.inferred_tier = analysis.tier
+        findings.inferred_tier = _reached(analysis)
     if analysis.is_complete:
         _tier(findings, script, analysis)
         _needs(findings, manifest, analysis, known)
@@ -135,9 +136,14 @@ def _tier(findings: Findings, script: Script, analysis: Analysis) -> None:
         where = script.manifest.main if script.is_bare else f"{MANIFEST}: tier"
         message = f"its calls need {analysis.tier.label}, it states {stated.label}"
         findings.problems.append(Finding(where, message))
-    elif analysis.tier < stated and not script.is_bare:
-        message = f"its calls need {analysis.tier.label} only, it states {stated.label}"
-        findings.remarks.append(Finding(f"{MANIFEST}: tier", message))
+    elif not script.is_bare and (reached := _reached(analysis)) != stated:
+        needed = f"{reached.label} only" if reached < stated else f"{reached.label} where they reach"
+        findings.remarks.append(Finding(f"{MANIFEST}: tier", f"its calls need {needed}, it states {stated.label}"))
+
+
+def _reached(analysis: Analysis) -> Tier:
+    """Return the lowest tier that covers the calls and lets them reach the paths that the code names."""
+    return max(analysis.tier, tier_of_paths((need.call, need.paths) for need in analysis.needs))
 
 
 def _needs(findings: Findings, manifest: Manifest, analysis: Analysis, known: Mapping[str, Tier]) -> None:

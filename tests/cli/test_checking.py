@@ -61,6 +61,21 @@ def test_needs_are_compared_with_what_is_called(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("tier", "said"),
+    [
+        ("observe", ["manifest.yaml: tier: its calls need inspect where they reach, it states observe"]),
+        ("inspect", []),
+        ("operate", ["manifest.yaml: tier: its calls need inspect only, it states operate"]),
+    ],
+)
+def test_the_tier_is_also_that_of_the_paths(tmp_path: Path, tier: str, said: list[str]) -> None:
+    """What a trace has raised must not be called too high. It may do without: so it is a remark, and no problem."""
+    found = check(tmp_path, "fs.list('/var/spool/postfix')", tier=tier, more="needs: [{call: fs.list}]\n")
+    assert (problems(found), [str(remark) for remark in found.remarks]) == ([], said)
+    assert found.inferred_tier is Tier.INSPECT
+
+
 def test_the_tier_of_something_dynamic_is_what_it_may_be(tmp_path: Path) -> None:
     found = check(tmp_path, "return fs[param('x')]('/')")
     assert found.inferred_tier is not None

@@ -144,6 +144,28 @@ def test_a_demo_found_here_gets_no_token_but_its_own(environment: dict[str, str]
     assert "OUTRIDER_TOKEN" not in find_context(Asked(), environment, here=tmp_path).origin
 
 
+def test_a_demo_is_found_from_the_directories_below_it(environment: dict[str, str], tmp_path: Path) -> None:
+    """A script that is written beside a demo is published from its own folder. The nearest demo is the one meant."""
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    demo_file(tmp_path)
+    assert find_context(Asked(), environment, here=below).server == "http://127.0.0.1:7443"
+    demo_file(tmp_path / "a", "http://127.0.0.1:7444")
+    assert find_context(Asked(), environment, here=below).server == "http://127.0.0.1:7444"
+
+
+def test_a_demo_of_somebody_else_above_is_not_used(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may put a directory into /tmp, above what others work on there."""
+    below = tmp_path / "a"
+    below.mkdir()
+    demo_file(tmp_path)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    with pytest.raises(UnauthenticatedError):
+        find_context(Asked(), environment, here=below)
+
+
 def test_a_demo_on_another_machine_is_refused(environment: dict[str, str], tmp_path: Path) -> None:
     """A directory that somebody else prepared must not make us talk to his server."""
     demo_file(tmp_path, "https://evil.example")

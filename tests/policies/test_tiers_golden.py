@@ -44,6 +44,10 @@ TABLE: list[tuple[str, Facts, str]] = [
     ("fs.list", Facts(path="/etc/ssh"), ". -observe -observe -observe -observe"),
     ("fs.list", Facts(path="/root"), ". -observe -observe -observe -observe"),
     ("fs.list", Facts(path="/var/spool/cron"), ". -observe -observe -observe -observe"),
+    ("fs.list", Facts(path="/var/spool"), ". . +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/var/spool/postfix"), ". . +inspect +inspect +admin"),
+    ("fs.list", Facts(path="/var/spool/at"), ". -observe -observe -observe -observe"),
+    ("fs.list", Facts(path="/var/spool/anacron"), ". -observe -observe -observe -observe"),
     ("fs.list", Facts(path="/run/secrets"), ". -observe -inspect -inspect -inspect"),
     *(
         (call, Facts(path=path), verdicts)
@@ -62,6 +66,7 @@ TABLE: list[tuple[str, Facts, str]] = [
             ("/home/mia", ". . +inspect +inspect +admin"),
             ("/etc/ssh", ". -observe -observe -observe -observe"),
             ("/root", ". -observe -observe -observe -observe"),
+            ("/var/spool/postfix", ". . +inspect +inspect +admin"),
             ("/var/spool/cron", ". -observe -observe -observe -observe"),
         )
     ),
