@@ -31,7 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out one command line and return its exit status, which is that of ``outrider`` for the same error."""
     given = _parser().parse_args(arguments)
     try:
-        return int(given.action(given))
+        status = int(given.action(given))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # What is still buffered for the reader that went away must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141  # 128 + SIGPIPE, as shells have it
     except OutriderError as error:
         sys.stderr.write(f"outrider-agent: {safe(str(error))}\n")
         return DOORS[error.code].exit_status

@@ -120,7 +120,7 @@ class RemoteSession:
         if self.about["status"] != "open":
             why = self.about.get("reason") or f"the session is {self.about['status']}"
             raise DeniedError(str(why), rule="consent")
-        say("granted")
+        say(f"granted by {self.about['consented']}" if self.about.get("consented") else "granted")
 
     def is_open(self) -> bool:
         """Tell whether the server holds it for open."""

@@ -28,6 +28,17 @@ COLUMNS = (
 )
 
 
+class Times(click.FloatRange):
+    """A number that may be written as how many times: ``2x``."""
+
+    name = "times"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; click.BadParameter if it is none, or out of range."""
+        number: Any = value.removesuffix("x") if isinstance(value, str) else value  # click's types have only the latter
+        return super().convert(number, param, ctx)
+
+
 @click.group(cls=Group)
 def noun() -> None:
     """Sessions of people on hosts: watch them, join them, end them, play them back."""
@@ -169,7 +180,7 @@ def end(invocation: Invocation, session: str, reason: str) -> None:
 
 @noun.command(cls=ServerCommand)
 @click.argument("session", metavar="SESSION")
-@click.option("--speed", type=click.FloatRange(0.05, 1000), default=1.0, show_default=True, help="Times as fast.")
+@click.option("--speed", type=Times(0.05, 1000), default="1x", show_default=True, help="Times as fast: 2, 2x, 0.5x.")
 @click.option("--skip-idle", is_flag=True, help="Cut pauses to 2 s.")
 @click.option("--from", "begin", metavar="DURATION", help="Begin there; what was before is shown at once.")
 @click.option(
@@ -185,7 +196,7 @@ def play(invocation: Invocation, session: str, speed: float, skip_idle: bool, be
 
     \b
     Examples:
-      outrider session play s_5f3c --skip-idle --speed 2
+      outrider session play s_5f3c --skip-idle --speed 2x
       outrider session play s_5f3c --from 20m
       outrider session play s_5f3c --format text | less
     """

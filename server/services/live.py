@@ -40,6 +40,7 @@ from server.store.tables import agents, sessions
 KINDS: Final = ("terminal", "command", "files", "forward")
 PURPOSE: Final = "session"  # of the streams that carry what happens in sessions
 OVER: Final = ("ended", "killed", "lost", "refused")
+_MAX_TOLD_CHARACTERS: Final = 200  # of who consented: a name of a person or of a user of the host, and where
 _MAX_TOLD_S: Final = 1e9  # of a time that a host tells; no owner means 30 years
 
 
@@ -261,8 +262,14 @@ def view(row: Any) -> dict[str, Any]:
         "reason": row.reason, "created": clock.text(row.created_us), "opened": clock.text(row.opened_us),
         "ended": clock.text(row.ended_us), "longest_s": seconds(about, "longest_s"),
         "idle_s": seconds(about, "idle_s"), "calls": calls if type(calls) is int and calls >= 0 else None,
-        "access": row.access,
+        "access": row.access, "consented": _consented(about),
     }  # fmt: skip
+
+
+def _consented(about: Mapping[str, Any]) -> str | None:
+    """Return who said yes, as the host told it; None if nobody was asked, or the session is over."""
+    told = about.get("consented")
+    return told[:_MAX_TOLD_CHARACTERS] if isinstance(told, str) and told else None
 
 
 def seconds(about: Mapping[str, Any], name: str) -> float | None:

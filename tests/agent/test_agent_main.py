@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,18 @@ def test_a_second_process_in_one_directory_is_refused(enrolled: Premises) -> Non
         assert first.wait(30) == 0
     enrolled.open()
     assert enrolled.spool.head.sequence >= 3
+
+
+def test_a_reader_that_went_away_is_no_failure_of_ours(enrolled: Premises) -> None:
+    """As of ``outrider``: what shells call it, and nothing on standard error."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", *at(enrolled, "status")], cwd=ROOT, stdout=write, stderr=subprocess.PIPE,
+        text=True, timeout=60,
+    )  # fmt: skip
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -56,9 +57,20 @@ def test_the_owner_on_the_host_says_yes(hosts: Fleet) -> None:
     (question,) = hosts.wait_for("the question", lambda: on_host(hosts, "host-1", "consent", "ls"))
     assert (question["session"], question["about"]) == (session, "session")
     on_host(hosts, "host-1", "consent", "grant", question["id"])
-    ended_as(hosts, session, "open")
+    assert "on the host" in ended_as(hosts, session, "open")["consented"]
     opened = [each for each in hosts.records("host-1", kind="session.open") if each["session"] == session]
     assert "on the host" in opened[0]["data"]["consented"]
+
+
+def test_who_opens_a_session_is_told_who_said_yes(hosts: Fleet, tmp_path: Path) -> None:
+    mine = Shell(tmp_path, hosts)
+    with ThreadPoolExecutor() as beside:
+        listing = beside.submit(mine.program, "file", "ls", "host-1:/etc", "--tier", "observe", "--reason", "T-8")
+        hosts.wait_for("the question", lambda: on_host(hosts, "host-1", "consent", "ls"))
+        on_host(hosts, "host-1", "consent", "grant")
+        told = listing.result()
+    assert told.status == 0, told.err
+    assert re.match(r"host-1 asks its owner \.\.\.\ngranted by \S+ \(on the host\)\n", told.err), told.err
 
 
 def test_the_owner_on_the_host_says_no(hosts: Fleet) -> None:

@@ -195,7 +195,7 @@ def test_played_as_text_with_what_happened_between(desk: Shell, recorded: str) -
 
 def test_played_as_it_was_seen(desk: Shell, recorded: str) -> None:
     began = time.monotonic()
-    called = desk.program("session", "play", recorded, "--speed", "1000", "--skip-idle")
+    called = desk.program("session", "play", recorded, "--speed", "1000x", "--skip-idle")
     assert called.status == 0
     assert "a-rare-Word" in called.out
     assert time.monotonic() - began < DEADLINE_S

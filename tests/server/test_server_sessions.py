@@ -81,10 +81,10 @@ async def test_another_agents_record_changes_nothing(server: Headquarters, peer:
 async def test_what_an_agent_tells_that_can_be_no_time_is_none(server: Headquarters, peer: Peer, wrong: Any) -> None:
     """It is reckoned with when somebody joins, and stands in lists that all read."""
     session, chain = await opened(server), Chain()
-    said = {"longest_s": wrong, "idle_s": wrong, "calls": wrong}
+    said = {"longest_s": wrong, "idle_s": wrong, "calls": wrong, "consented": [wrong]}
     await peer.send_records(1, [told(chain, "session.open", session["id"], data=said)])
     (shown,) = (await server.get("/sessions"))["items"]
-    assert (shown["status"], shown["longest_s"], shown["idle_s"]) == ("open", None, None)
+    assert (shown["status"], shown["longest_s"], shown["idle_s"], shown["consented"]) == ("open", None, None, None)
     assert shown["calls"] is None or shown["calls"] == 1 << 63
 
 

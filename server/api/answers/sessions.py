@@ -29,6 +29,7 @@ class Session(Answer):
     idle_s: float | None
     calls: int | None
     access: str | None = Field(description="The access grant that it stands on.")
+    consented: str | None = Field(description="Who said yes when the host's owner was asked, while it is open.")
 
 
 class CallValue(Answer):
