@@ -4,7 +4,9 @@ In the state directory lie the owner's ceiling and freeze, which no server can l
 host is. A call of tier ``admin`` may write any file, so the ceiling would be as high as whoever may write it; and a
 server on whose word such calls are made could raise it. What is denied:
 
-- every call with a path in the state directory, its control socket included, by the name that its way there really has;
+- every call with a path in the state directory, its control socket included, by the name that its way there really has,
+  and by those that mounts give it beside (:mod:`agent.other_names`), as they are when a run or a session begins;
+- whatever other names a file of it has, hard links, when a call opens one (:mod:`stdlib.kept_objects`);
 - to move, remove or change what that way goes through, links as well: the directory would have another name then, or
   an agent that is started anew would find another directory, with another ceiling, under the name that it is told.
 
@@ -14,6 +16,7 @@ Programs are not held by it: whoever may start one as the agent's user is the ag
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +25,7 @@ from policies.ceiling import Ceiling
 from policies.decide import Layer
 from policies.model import Effect, Rule
 from policies.paths import PathPattern
+from stdlib.kept_objects import KeptObjects
 
 NAME: Final = "this host's agent"
 _ORIGIN: Final = "the agent's own files:"
@@ -32,14 +36,21 @@ _WILD: Final = frozenset("*?[")
 _MAX_LINKS: Final = 40  # that the kernel follows; path_resolution(7)
 
 
-def guarded(ceiling: Ceiling, state: Path) -> Ceiling:
+def kept_objects(state: Path) -> KeptObjects:
+    """Return what no call may reach by another name than its own."""
+    return KeptObjects(os.path.realpath(state))
+
+
+def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = ()) -> Ceiling:
     """Return a ceiling under which nothing reaches the files of an agent.
 
     Args:
         ceiling: As its owner wrote it.
         state: The agent's directory.
+        others: Other paths below which mounts show it or a part of it.
     """
-    denied = _rules(os.path.realpath(state), _way(str(state)))
+    ways = dict.fromkeys(each for path in (str(state), *others) for each in _way(path))
+    denied = _rules([os.path.realpath(state), *others], list(ways))
     layer = ceiling.layer
     if layer is None:
         return replace(
@@ -48,8 +59,8 @@ def guarded(ceiling: Ceiling, state: Path) -> Ceiling:
     return replace(ceiling, layer=replace(layer, rules=(*denied, *layer.rules)))
 
 
-def _rules(path: str, way: list[str]) -> tuple[Rule, ...]:
-    within = (PathPattern.parse(f"{_literal(path)}/**"),)
+def _rules(paths: list[str], way: list[str]) -> tuple[Rule, ...]:
+    within = tuple(PathPattern.parse(f"{_literal(path)}/**") for path in paths)
     through = tuple(PathPattern.parse(_literal(each)) for each in way)
     moves = [Rule(Effect.DENY, call, _ORIGIN, paths=through) for call in _MOVES]
     return (Rule(Effect.DENY, "*", _ORIGIN, paths=within), *moves)

@@ -38,6 +38,7 @@ from agent.live import LiveSessions
 from agent.live_acts import ACTS, terminal_act
 from agent.nesting import Nesting
 from agent.nonces import Nonces
+from agent.own_files import kept_objects
 from agent.owner_watch import OwnerWatch
 from agent.people_here import People as PeopleHere
 from agent.recorder import Recorder
@@ -166,7 +167,12 @@ def _place(ground: Ground, ears: Ears) -> Place:
     processes = Processes(start_timeout_s=ground.config.settings.sandbox_start_timeout_s)
     people = PeopleHere(ground.clock)
     return Place(
-        host=Host(journal=Journal(ground.state.journal), processes=processes, people=people),
+        host=Host(
+            journal=Journal(ground.state.journal),
+            processes=processes,
+            people=people,
+            kept=kept_objects(ground.state.path),
+        ),
         processes=processes,
         script_state=script_state(ground.state, lambda what: ears.call_soon(partial(_damaged, ground.recorder, what))),
         consents=Consents(ground.trust.ceiling, ground.recorder, ground.clock),

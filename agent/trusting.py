@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from agent import approvals, limits, owner_freeze, withdrawn
 from agent.cache import Entry
 from agent.config import AgentConfig
 from agent.files import read_bounded, write_durably
+from agent.other_names import OtherNames
 from agent.own_files import guarded
 from agent.statedir import StateDir
 from policies.ceiling import DEFAULT, Ceiling, load_ceiling
@@ -61,6 +63,8 @@ class Trust:
         self._rosters = _stored_roster(state, config, now)
         self._withdrawn = withdrawn.load(state.withdrawals)
         self._proofs = Proofs()
+        self._other_names = OtherNames(os.path.realpath(state.path))  # of the agent's own files
+        self._others: tuple[str, ...] = ()  # as they were when the next two were made
         self._unwritten = guarded(DEFAULT, state.path)  # where the owner has said nothing
         self._ceiling = self._unwritten
         self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
@@ -199,8 +203,13 @@ class Trust:
 
         Raises:
             DocumentError: It is wrong at a named place: nothing may run.
-            UnavailableError: It cannot be read, or others could write it: nothing may run.
+            UnavailableError: It cannot be read, or others could write it, or it cannot be told at which other places
+                mounts show the agent's files: nothing may run.
         """
+        others = self._other_names.now()
+        if others is not self._others:
+            self._others, self._ceiling_stamp = others, None
+            self._unwritten = guarded(DEFAULT, self._state.path, others)
         ceiling = self._written_ceiling()
         if ceiling.frozen or not self._state.owner_freeze.exists():
             return ceiling
@@ -226,7 +235,7 @@ class Trust:
         if stamp != self._ceiling_stamp:
             content = read_bounded(path, _MAX_CEILING_BYTES)
             written = load_ceiling(content.decode("utf-8", "replace"), path.name)
-            self._ceiling = guarded(written, self._state.path)
+            self._ceiling = guarded(written, self._state.path, self._others)
             self._ceiling_stamp = stamp
         return self._ceiling
 

@@ -17,6 +17,7 @@ from kernel.files import open_cached
 from kernel.mounts import Mounts
 from kernel.visits import begun_apart
 from protocol.errors import OutriderError
+from stdlib.kept_objects import KeptObjects
 from stdlib.paths import DELETED, Target, named
 
 _mounts = Mounts()
@@ -31,10 +32,11 @@ def learn() -> None:
 class Opening:
     """One path that is opened on the event loop, and let go of there; :class:`stdlib.paths.Held`."""
 
-    __slots__ = ("_fd", "_flags", "path")
+    __slots__ = ("_fd", "_flags", "_kept", "path")
 
-    def __init__(self, path: str, *, follow: bool = True) -> None:
+    def __init__(self, path: str, *, follow: bool = True, kept: KeptObjects | None = None) -> None:
         self.path = path  # as the script wrote it
+        self._kept = kept  # what is to be decided on by another name, which takes a thread
         self._flags = 0 if follow else os.O_NOFOLLOW
         self._fd = -1  # owned; none
 
@@ -72,7 +74,8 @@ class Opening:
         """Return what was opened is, and close it: one look tells both. None if that was done.
 
         Raises:
-            BlockingIOError: It cannot be told, such as of a file system that was shut down after an error of its disk.
+            BlockingIOError: It cannot be told, such as of a file system that was shut down after an error of its disk,
+                or as it has to be looked for among what is kept from all calls.
         """
         fd, self._fd = self._fd, -1
         if fd < 0:
@@ -82,8 +85,12 @@ class Opening:
         except OSError:
             _close_apart(fd)
             raise BlockingIOError from None
-        if status.st_nlink:
+        if status.st_nlink == 1:
             os.close(fd)
+        elif status.st_nlink:
+            os.close(fd)
+            if self._kept is not None and self._kept.may_be(status):
+                raise BlockingIOError
         else:  # the last to let go of an object without a name frees all that it holds, on the disk as well
             _close_apart(fd)
         return status

@@ -19,6 +19,7 @@ from stdlib import at_once
 from stdlib.handles import Handle, Private
 from stdlib.host import Command, Host, RunContext, declared_command
 from stdlib.identities import identify, own_user
+from stdlib.kept_objects import KeptObjects
 from stdlib.parameters import HANDLE_KEY, LIST_OF_PATHS, REQUIRED, Parameter
 from stdlib.paths import Target, resolve
 from stdlib.places import Place, place
@@ -234,7 +235,7 @@ class CallSpec:
         self, host: Host, run: RunContext, bound: dict[str, Any], passage: Passage
     ) -> AbstractContextManager[Prepared | _LookedAt]:
         if self._is_of_one_path and self.implementation is not None:
-            return _LookedAt(self.implementation, bound[self._names[0]], follow=self.follows)
+            return _LookedAt(self.implementation, bound[self._names[0]], follow=self.follows, kept=host.kept)
         return _Opened(self, host, run, passage, dict(bound), [], at_once.resolve_at_once)
 
     def _target_of(self, bound: Mapping[str, Any]) -> str | None:
@@ -387,8 +388,10 @@ class _LookedAt(at_once.Opening):
 
     __slots__ = ("_implementation", "_target", "facts")
 
-    def __init__(self, implementation: Callable[..., Any], path: str, *, follow: bool) -> None:
-        super().__init__(path, follow=follow)
+    def __init__(
+        self, implementation: Callable[..., Any], path: str, *, follow: bool, kept: KeptObjects | None
+    ) -> None:
+        super().__init__(path, follow=follow, kept=kept)
         self._implementation = implementation
         self._target: Target
         self.facts: tuple[Facts, ...]
@@ -458,16 +461,20 @@ class _Opened:
             error.path = self._asked[0]
 
     def _open(self, item: Parameter, path: str) -> Target | Place:
-        opening: Callable[..., AbstractContextManager[Target | Place]] = place if item.is_place else self._resolve
         self._asked.append(path)
-        context = opening(path, follow=self._spec.follows)
+        context: AbstractContextManager[Target | Place]
+        if item.is_place:
+            context = place(path, follow=self._spec.follows, kept=self._host.kept)
+        else:
+            context = self._resolve(path, follow=self._spec.follows)
         try:
             target = context.__enter__()
         except ArgumentError as error:  # who opens knows a path, not which parameter it is
             told = error.message.removeprefix(f"{PATH}: ")
             raise ArgumentError(f"{item.name}: {told}", parameter=item.name) from None
         self._contexts.append(context)
-        self._facts.append(Facts(path=target.real, bytes=self._arguments.get("length")))
+        kept = None if self._host.kept is None else _kept_name(self._host.kept, target)
+        self._facts.append(Facts(path=kept or target.real, bytes=self._arguments.get("length")))
         return target
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
@@ -486,6 +493,23 @@ class _Opened:
                 failed = error
         if failed is not None:
             raise failed
+
+
+def _kept_name(kept: KeptObjects, target: Target | Place) -> str | None:
+    """Return the name by which a call is decided on whose object is kept from all calls; None if it is not.
+
+    Raises:
+        BlockingIOError: On the event loop, where it has to be looked for.
+    """
+    if isinstance(target, Place):
+        status = None if target.directory < 0 else target.status()
+    else:
+        status = target.status_if_any()
+    if status is None or not kept.may_be(status):
+        return None
+    if isinstance(target, Target) and target.is_at_once:
+        raise BlockingIOError
+    return kept.name_of(status)
 
 
 def add(spec: CallSpec) -> None:

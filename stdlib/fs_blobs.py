@@ -32,6 +32,7 @@ from stdlib.dry import CHANGED
 from stdlib.fs_content import opened_file
 from stdlib.fs_tree import Directory, Tree, Waiting, listed
 from stdlib.host import Host, RunContext
+from stdlib.kept_objects import is_permitted
 from stdlib.lending import on_thread
 from stdlib.parameters import Bounds, FileMode, Form, Length
 from stdlib.paths import Target, failure, open_beneath
@@ -114,6 +115,7 @@ def check_goes_on(permit: Permit, name: str) -> None:
     python='blob = fs.archive(["/etc/apt"], "tar.gz", skip=["/etc/apt/auth.conf*"])',
 )  # fmt: skip
 async def archive(
+    host: Host,
     run: RunContext,
     permit: Permit,
     paths: list[Target],
@@ -143,7 +145,7 @@ async def archive(
         draft = blobs.draft(int(max))
         made = begin(format, draft.write, lambda: check_goes_on(permit, "fs.archive"))
         try:
-            packing = _Packing(made, permit, patterns, int(max_entries))
+            packing = _Packing(host, made, permit, patterns, int(max_entries))
             for target in own:
                 packing.add(target)
             packing.check()
@@ -163,6 +165,7 @@ async def archive(
 class _Packing:
     """What is put into one archive, and what could not be."""
 
+    host: Host
     archive: Archive
     permit: Permit
     skip: list[PathPattern]
@@ -279,6 +282,9 @@ class _Packing:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):  # it was swapped between the look and the opening
             self.odd.append(f"{real} ({_kind(status.st_mode)})")
+            return
+        if not is_permitted(self.host.kept, self.permit, status):
+            self._refuse(self.denied, real)
             return
         self._count()
         self.archive.add_file(real.lstrip("/"), status, fd)

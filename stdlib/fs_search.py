@@ -24,6 +24,8 @@ from stdlib.fs_magic import HEAD_BYTES, is_binary
 from stdlib.fs_matches import Rows, short
 from stdlib.fs_tree import LOOKED_AT, MAX_DEPTH, MAX_ERRORS, Directory, Tree, Waiting, kind_of, listed
 from stdlib.fs_walk import MAX_ENTRIES, Depth, directories, matcher
+from stdlib.host import Host
+from stdlib.kept_objects import is_permitted
 from stdlib.parameters import Bounds, Length
 from stdlib.paths import Gone, Target, open_beneath, real_of
 
@@ -84,6 +86,7 @@ class _Account:
     'for found in fs.grep(["/etc/default"], "=", recursive=True, depth=2):\n    print(found["path"], found["line"])',
 )
 def grep(
+    host: Host,
     permit: Permit,
     paths: list[Target],
     regex: Annotated[str, Length(2000)],
@@ -112,7 +115,7 @@ def grep(
     ``seen`` (entries looked at), ``denied`` (of them, left out by the policy), ``deeper`` (directories not entered for
     their depth), ``failed``, and ``errors``, the first of those, each with ``code`` and ``message``.
     """
-    search = _Search(permit, of_parameter(regex, "regex"), int(max), int(before), int(after))
+    search = _Search(host, permit, of_parameter(regex, "regex"), int(max), int(before), int(after))
     fits = matcher(match)
     if not recursive:
         return _grep(search, paths, None)
@@ -123,6 +126,7 @@ def grep(
 class _Search:
     """What is looked for, and how much of it is given."""
 
+    host: Host
     permit: Permit
     regex: Regex
     most: int  # matches
@@ -193,7 +197,7 @@ def _grep_entry(
 ) -> Generator[list[dict[str, Any]], None, None]:
     shown = directory.shown + name
     try:
-        with _held(tree, directory, name) as file:
+        with _held(search, tree, directory, name) as file:
             if file is not None:
                 yield from _grep_file(search, file)
     except (FileNotFoundError, Gone):  # since it was listed, as if it had been gone before
@@ -205,7 +209,7 @@ def _grep_entry(
 
 
 @contextmanager
-def _held(tree: Tree, directory: Directory, name: str) -> Iterator[Target | None]:
+def _held(search: _Search, tree: Tree, directory: Directory, name: str) -> Iterator[Target | None]:
     """Yield a regular file of a directory, held and decided on where it is; None if it is not to be searched.
 
     Raises:
@@ -213,12 +217,13 @@ def _held(tree: Tree, directory: Directory, name: str) -> Iterator[Target | None
     """
     fd = open_beneath(directory.fd, name, os.O_PATH | os.O_NOFOLLOW)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):  # it was swapped between the listing and the opening
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):  # it was swapped between the listing and the opening
             yield None
             return
         real = real_of(fd)
         is_decided = directory.is_free and real == directory.real + name
-        if is_decided or tree.permits(real):
+        if (is_decided or tree.permits(real)) and is_permitted(search.host.kept, search.permit, status):
             yield Target(directory.shown + name, real, fd)
         else:
             tree.account.denied += 1

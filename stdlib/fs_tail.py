@@ -21,6 +21,8 @@ from stdlib.call_specs import Permit
 from stdlib.declaring import call
 from stdlib.fs_content import opened_file, read_at
 from stdlib.fs_lines import MAX_LINE_BYTES, Line, whole_line
+from stdlib.host import Host
+from stdlib.kept_objects import is_permitted
 from stdlib.parameters import Bounds, Length
 from stdlib.paths import Target, open_beneath, real_of, resolve
 
@@ -96,6 +98,7 @@ class _Taken:
     python='tail = fs.tail("/etc/passwd", start="beginning")\nprint(len(tail["lines"]), tail["cursor"])',
 )
 def tail(
+    host: Host,
     permit: Permit,
     path: Target,
     cursor: Annotated[str, Length(100)] | None = None,
@@ -118,7 +121,7 @@ def tail(
         if cursor is None:
             offset = 0 if start == "beginning" else _end(fd, path.asked)
             return _answer(fd, path, offset, _Taken(int(limit), []))
-        return _go_on(permit, path, fd, Cursor.parse(cursor), _Taken(int(limit), []))
+        return _go_on(host, permit, path, fd, Cursor.parse(cursor), _Taken(int(limit), []))
 
 
 def _end(fd: int, shown: str) -> int:
@@ -129,12 +132,12 @@ def _end(fd: int, shown: str) -> int:
     return first + end + 1 if end >= 0 else (size if first else 0)
 
 
-def _go_on(permit: Permit, path: Target, fd: int, cursor: Cursor, taken: _Taken) -> dict[str, Any]:
+def _go_on(host: Host, permit: Permit, path: Target, fd: int, cursor: Cursor, taken: _Taken) -> dict[str, Any]:
     if cursor.names(os.fstat(fd)):
         if cursor.is_continued_by(fd, path.asked):
             return _answer(fd, path, cursor.offset, taken)
         return _answer(fd, path, 0, taken, rotated=True, missed=True)
-    before = _take_renamed(permit, path, cursor, taken)
+    before = _take_renamed(host, permit, path, cursor, taken)
     if before is not None and taken.is_more:
         return _told(before, taken, rotated=False, missed=False)
     return _answer(fd, path, 0, taken, rotated=True, missed=before is None)
@@ -177,7 +180,7 @@ def _take(fd: int, shown: str, offset: int, taken: _Taken, *, is_finished: bool)
     return offset + begin
 
 
-def _take_renamed(permit: Permit, path: Target, cursor: Cursor, taken: _Taken) -> Cursor | None:
+def _take_renamed(host: Host, permit: Permit, path: Target, cursor: Cursor, taken: _Taken) -> Cursor | None:
     """Gather what is left of the file that was read before, if it is still in the directory, under whatever name."""
     directory, _, name = path.real.rpartition("/")
     try:
@@ -186,7 +189,7 @@ def _take_renamed(permit: Permit, path: Target, cursor: Cursor, taken: _Taken) -
             if old is None:
                 return None
             try:
-                if not permit.permits(Facts(path=old.real)):
+                if not (permit.permits(Facts(path=old.real)) and is_permitted(host.kept, permit, old.status())):
                     return None
                 with opened_file(old) as fd:
                     if not cursor.is_continued_by(fd, old.asked):

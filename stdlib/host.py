@@ -14,6 +14,7 @@ from policies.model import Facts, Limits
 from protocol.errors import BudgetError, UnavailableError
 from protocol.redaction import Redactor
 from stdlib.journal import Entry, Journal
+from stdlib.kept_objects import KeptObjects
 from stdlib.store import KeyValue
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Host:
     scripts: Mapping[str, str] = field(default_factory=dict)  # what the manifest pins in requires: name -> digest
     processes: Processes | None = None  # what starts programs; None: nothing does
     people: PeopleHere | None = None  # who have sessions here; None: nobody can
+    kept: KeptObjects | None = None  # what no call reaches by any name, as the policy keeps it; None: nothing
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kernel.files import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, open_at
-from protocol.errors import ArgumentError, NotFoundError
-from stdlib.paths import failure, real_of, resolve
+from protocol.errors import ArgumentError, DeniedError, NotFoundError
+from stdlib.kept_objects import KeptObjects
+from stdlib.paths import about, failure, real_of, resolve
 
 MAX_NAME_BYTES = 255  # NAME_MAX, linux/limits.h; every file system that we know of has this or less
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
@@ -29,6 +30,7 @@ class Place:
     real: str  # the real path of the directory, and the name
     name: str  # never empty, ``.`` or ``..``
     directory: int  # O_PATH descriptor; -1 if there is no such directory
+    kept: KeptObjects | None = None  # what the entry must not be when it is opened
 
     def held(self) -> Place:
         """Return self.
@@ -73,6 +75,7 @@ class Place:
 
         Raises:
             NotFoundError: There is none.
+            DeniedError: It is kept from all calls: it came here after the call was decided on.
             OutriderError: As ``stdlib.paths.failure``.
         """
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -81,6 +84,8 @@ class Place:
         except OSError as error:
             raise failure(error, self.asked) from None
         try:
+            if self.kept is not None and self.kept.name_of(os.fstat(fd)) is not None:
+                raise about(self.asked, DeniedError(f"{self.asked} is kept from all calls", rule="kept objects"))
             yield fd
         finally:
             os.close(fd)
@@ -95,12 +100,13 @@ class Place:
 
 
 @contextmanager
-def place(path: str, *, follow: bool) -> Iterator[Place]:
+def place(path: str, *, follow: bool, kept: KeptObjects | None = None) -> Iterator[Place]:
     """Yield the place that ``path`` names; closes its directory at the end.
 
     Args:
         path: Absolute.
         follow: Whether a last symlink stands for what it leads to.
+        kept: What it must not be when it is opened.
 
     Raises:
         ArgumentError: It names a directory by ``.``, ``..`` or a last slash, leads in a circle or through a magic link,
@@ -109,7 +115,7 @@ def place(path: str, *, follow: bool) -> Iterator[Place]:
     """
     found = _place(path, follow)
     try:
-        yield found
+        yield found if kept is None else replace(found, kept=kept)
     finally:
         if found.directory >= 0:
             os.close(found.directory)

@@ -15,8 +15,11 @@ from world import DIGEST, NOW, OTHER_DIGEST, World
 
 from agent import trusting, withdrawn
 from agent.config import AgentConfig
+from agent.other_names import OtherNames
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.ceiling import DEFAULT, Ceiling
+from policies.decide import Effective, decide_effective
+from policies.model import Facts
 from protocol.errors import DeniedError, DocumentError, OutriderError, TooLargeError, TrustError, UnavailableError
 from protocol.limits import MAX_ENVELOPE_BYTES
 from protocol.signing import Envelope, sign
@@ -338,6 +341,22 @@ def test_the_ceiling_is_read_again_when_its_file_changes(premises: Premises) -> 
         os.utime(fresh, ns=(7, 7))  # an editor that keeps times, and replaces the file
         fresh.replace(premises.state.ceiling)
         assert premises.trust.ceiling().highest_tier is tier
+
+
+def test_where_mounts_show_the_agents_files_they_are_denied_from_then_on(
+    premises: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also under a ceiling that was read before, and where there is none; and no longer than they are shown there."""
+    others: list[tuple[str, ...]] = [(), ("/mnt/again",), ("/mnt/again",), ()]
+    for is_written in (False, True):
+        if is_written:
+            premises.allow("highest_tier: admin\n")
+        for names in others:
+            monkeypatch.setattr(OtherNames, "now", lambda _, names=names: names)
+            layer = premises.trust.ceiling().layer
+            assert layer is not None
+            verdict = decide_effective(Effective((layer,)), "fs.read", Facts(path="/mnt/again/identity.key"))
+            assert verdict.rule.startswith("the agent's own files") == bool(names)
 
 
 @pytest.mark.parametrize("text", ["highest_teir: admin\n", "frozen: {\n", "frozen: maybe\n"])

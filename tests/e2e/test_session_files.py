@@ -235,6 +235,10 @@ def test_the_agents_own_files_are_out_of_reach_at_every_tier(host: Fleet, kind: 
     for path in (*before, tmp_path / "way" / "ceiling.yaml", state / "frozen.json"):
         assert get(host, session, path).status_code == 403, path
         assert put(host, session, path, b"highest_tier: admin").status_code == 403, path
+    for number, path in enumerate(before):  # anybody may have made those, on a host that lets everybody link
+        (tmp_path / f"hard-{number}").hardlink_to(path)
+        assert get(host, session, tmp_path / f"hard-{number}").status_code == 403, path
+        assert put(host, session, tmp_path / f"hard-{number}", b"highest_tier: admin").status_code == 403, path
     away = str(state.parent) + "-2"
     for call, arguments in (
         ("fs.rename", {"source": str(state), "path": away}),

@@ -33,13 +33,15 @@ def listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [given]
 
 
-def streamed(name: str, *args: Any, passage: AllPermitted | None = None, **named: Any) -> tuple[list[Any], Any]:
+def streamed(
+    name: str, *args: Any, passage: AllPermitted | None = None, host: Host | None = None, **named: Any
+) -> tuple[list[Any], Any]:
     """Carry out a call that gives a stream; return its items and its summary."""
     spec = load().find(name)
     assert spec is not None
     with ExitStack() as targets:
         prepared = targets.enter_context(
-            spec.prepare(Host(), RunContext(), spec.bind(list(args), named), passage or AllPermitted())
+            spec.prepare(host or Host(), RunContext(), spec.bind(list(args), named), passage or AllPermitted())
         )
         source = prepared.perform()
         items: list[Any] = []
