@@ -18,6 +18,7 @@ from server.blobs import BlobFiles
 from server.config import Config
 from server.endpoint.links import Links
 from server.fair import Fair
+from server.handing import Handing
 from server.ledger import OwnLedger
 from server.metrics import Metrics
 from server.paced import Paced
@@ -70,6 +71,7 @@ class Core:
     proofs: Proofs = field(default_factory=Proofs)
     unanswered: dict[str, list[str]] = field(default_factory=dict)  # runs that an earlier server left, by agent
     probe: Probe = field(default_factory=Probe)
+    handing: Handing = field(default_factory=Handing)  # bundles to hosts
     editing: Editing = field(default_factory=Editing)
     open_pipes: OpenPipes = field(default_factory=OpenPipes)
     terminals: dict[str, Any] = field(default_factory=dict)  # that are open, by session; server.sessions.hall's

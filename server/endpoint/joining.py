@@ -40,7 +40,7 @@ from server import clock, limits, refusals
 from server.core import Core
 from server.endpoint.ahead import Held
 from server.endpoint.session import AgentSession
-from server.services import access_grants, agents, awaited, consents, desired, runs, scripts
+from server.services import access_grants, agents, awaited, bundles, consents, desired, runs, scripts
 from server.services import secrets as secret_service
 from server.store.tables import agents as table
 from server.strangers import place_of
@@ -205,6 +205,7 @@ def _seen(connection: Connection, agent: str) -> None:
 def _handler(core: Core) -> Any:
     async def handle(agent: str, method: str, body: dict[str, Any]) -> tuple[dict[str, Any], bytes | None]:
         if method == "bundle.get":
+            await bundles.require_for(core, agent, body["digest"])
             return await core.database.read(lambda connection: _bundle(core, connection, body))
         if method == "status":
             await core.database.write(lambda connection: _status(connection, agent, body))

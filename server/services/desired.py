@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from protocol.errors import OutriderError, TrustError
 from protocol.roster import parse
@@ -49,15 +49,33 @@ def changed(connection: Connection) -> None:
 
 def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
     """Return the body of ``schedules.set`` for an agent."""
+    rows, _ = _scheduled(connection, agent)
+    wanted = [{**each.spec, "order": None if each.order is None else json.loads(each.order)} for each in rows]
+    return {"version": version(connection), "schedules": wanted}
+
+
+def scheduled_digests(connection: Connection, agent: str) -> tuple[frozenset[str], int | None]:
+    """Return the digests that the schedules of an agent name.
+
+    Returns:
+        They, and the moment at which time alone may change that, in microseconds since 1970 UTC; None if it cannot.
+    """
+    rows, until_us = _scheduled(connection, agent)
+    return frozenset(str(each.spec["digest"]) for each in rows), until_us
+
+
+def _scheduled(connection: Connection, agent: str) -> tuple[list[Row[Any]], int | None]:
+    """Return the schedules of an agent, and when the next grant ends."""
     row = connection.execute(select(agents).where(agents.c.id == agent)).one()
     now_us = clock.now_us()
+    held = connection.execute(select(grants.c.id, grants.c.target, grants.c.expires_us)).all()
     granted = {
         each.id: (each.expires_us is None or each.expires_us > now_us)
         and Target.parse(each.target).matches(row.id, row.name, row.labels)
-        for each in connection.execute(select(grants.c.id, grants.c.target, grants.c.expires_us))
+        for each in held
     }
     wanted = [
-        {**each.spec, "order": None if each.order is None else json.loads(each.order)}
+        each
         for each in connection.execute(select(schedules).order_by(schedules.c.id))
         if each.spec.get("enabled", True)
         and Target.parse(each.target).matches(row.id, row.name, row.labels)
@@ -65,7 +83,8 @@ def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
         # away its schedules are paused, and somebody who may schedule by themselves lets them go on or not.
         and granted.get(each.permit, True)
     ]
-    return {"version": version(connection), "schedules": wanted}
+    ends = [each.expires_us for each in held if each.expires_us is not None and each.expires_us > now_us]
+    return wanted, min(ends, default=None)
 
 
 def secrets_for(connection: Connection, agent: str) -> dict[str, Any]:

@@ -174,6 +174,7 @@ def _plan(
             {
                 "id": run, "agent": agent, "script": row.name, "version": row.version, "digest": row.digest,
                 "status": "queued", "principal": principal, "purpose": asked["reason"], "created_us": now_us,
+                "ordered": True,
             }
             for run, agent in planned
         ],
@@ -309,8 +310,9 @@ def _joined() -> Any:
 
 _BY_ID = Prepared(_joined().where(runs.c.id == bindparam("run")))
 _ADD = Prepared(
-    insert(runs), "id", "agent", "script", "version", "digest", "status", "principal", "purpose", "created_us"
-)
+    insert(runs), "id", "agent", "script", "version", "digest", "status", "principal", "purpose", "created_us",
+    "ordered",
+)  # fmt: skip
 
 
 def query(

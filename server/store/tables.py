@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -316,9 +317,16 @@ runs = Table(
     Column("finished_us", BigInteger),
     Column("ending", JSON),  # data of the record run.end
     Column("waits_until_us", BigInteger),  # for its host to be back; None if it does not wait
+    Column("ordered", Boolean),  # by this server; None of what an agent alone tells of, by schedule or not
     Index("runs_of_agent", "agent", "position"),
     Index("runs_by_status", "status", "position"),
     Index("runs_of_schedule", "schedule", "position"),
+    Index(
+        "runs_ordered",
+        "agent",
+        "digest",
+        sqlite_where=text("ordered = 1 AND status IN ('queued', 'running', 'lost')"),
+    ),
 )
 
 awaited_runs = Table(

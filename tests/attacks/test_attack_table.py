@@ -10,7 +10,13 @@ HERE = Path(__file__).resolve().parent
 TABLE = HERE.parents[1] / "docs" / "trust.md"
 #: Where who is attacked is no host: the server by a client, people by the server. Only what the table names is meant.
 ELSEWHERE = tuple(
-    HERE.parent / name for name in ("server/test_push.py", "server/test_clock_set_back.py", "cli/test_proving.py")
+    HERE.parent / name
+    for name in (
+        "server/test_push.py",
+        "server/test_clock_set_back.py",
+        "server/test_handing_out.py",
+        "cli/test_proving.py",
+    )
 )
 
 

@@ -382,6 +382,7 @@ async def test_an_agent_asks_only_what_agents_may_ask(server: Headquarters, peer
 
 async def test_a_bundle_is_sent_from_where_it_broke_off(server: Headquarters, peer: Peer) -> None:
     bundle = await server.bring_in(script("return 1\n"))
+    await server.post("/schedules", {"script": "checks/disk", "on": "*", "every": "1h"}, 201)
     await peer.connect()
     packed = bundle.pack()
     for offset, expected in ((None, packed), (0, packed), (100, packed[100:]), (len(packed), b"")):

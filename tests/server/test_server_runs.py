@@ -11,10 +11,8 @@ import pytest
 from headquarters import Headquarters, expect, headquarters, refused, script
 from peer import Message, Peer, join
 
-from protocol.bundle import Bundle
 from protocol.errors import TrustError
 from protocol.ledger import Chain
-from protocol.link import ResponseReceived, StreamData, StreamFinished
 from protocol.roster import TrustedRoster
 from protocol.signing import Envelope, sign
 from server import clock, limits
@@ -305,29 +303,6 @@ async def test_a_run_of_an_agent_that_is_away_cannot_be_cancelled(server: Headqu
 
 
 # what agents get ------------------------------------------------------------------------------------------------------
-
-
-async def fetched(peer: Peer, digest: str) -> Bundle:
-    answer = await peer.ask("bundle.get", {"digest": digest})
-    assert isinstance(answer, ResponseReceived)
-    assert set(answer.body) == {"publication", "approvals"}
-    packed = b""
-    while True:
-        event = await asyncio.wait_for(peer.seen.get(), 10)
-        if isinstance(event, StreamData):
-            packed += event.data
-            assert peer.link is not None
-            peer.link.grant(event.id, len(event.data))
-            await peer.flush()
-        elif isinstance(event, StreamFinished):
-            return Bundle.unpack(packed)
-
-
-async def test_an_agent_fetches_a_bundle_of_any_size(server: Headquarters, peer: Peer) -> None:
-    """Far more than the credit that a stream begins with."""
-    large = await server.bring_in(script(name="checks/large", files={"data": bytes(range(256)) * 8_000}))
-    for bundle in (DISK, large):
-        (await fetched(peer, bundle.digest)).verify(bundle.digest)
 
 
 async def test_an_agent_gets_all_that_is_wanted_when_it_connects(server: Headquarters, peer: Peer) -> None:
