@@ -7,7 +7,6 @@ answer of the resolver a moment later changes nothing.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from protocol.errors import OutriderError, UnavailableError
 from server import clock, standard_webhooks
 from server.core import Core
 from server.services import webhooks
+from server.webhook_addresses import addresses, check_url, require_allowed
 
 LOG = structlog.get_logger()
 LOOK_EVERY_S: Final = 1.0
@@ -74,7 +74,7 @@ async def _send(row: Row[Any], allowed: Sequence[TargetPattern]) -> int:
         ArgumentError: It may not go there.
         OSError, httpx2.HTTPError: It could not.
     """
-    target, is_tls = webhooks.check_url(row.url, allowed)
+    target, is_tls = check_url(row.url, allowed)
     address = await _address(target, allowed)
     parts = urlsplit(row.url)
     body = row.body.encode()
@@ -97,11 +97,7 @@ async def _send(row: Row[Any], allowed: Sequence[TargetPattern]) -> int:
 
 async def _address(target: NetTarget, allowed: Sequence[TargetPattern]) -> str:
     """Return an address of the target's host; every one that it has must be allowed."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    addresses = [str(each[4][0]) for each in found]
-    if not addresses:
-        raise UnavailableError(f"{target.host} has no address")
-    for address in addresses:
-        webhooks.require_allowed(target.at(address), allowed)
-    return addresses[0]
+    found = await addresses(target)
+    for address in found:
+        require_allowed(target.at(address), allowed)
+    return found[0]

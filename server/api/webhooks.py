@@ -15,6 +15,7 @@ from server.limits import DEFAULT_PAGE
 from server.services import webhooks
 from server.store.tables import deliveries
 from server.store.tables import webhooks as table
+from server.webhook_addresses import without_path
 
 router = APIRouter(prefix="/webhooks", tags=["webhooks"])
 _BY_AGE = Order((table.c.created_us, table.c.id))
@@ -35,7 +36,7 @@ async def ls(core: CoreOf, _: Admin, limit: Limit = DEFAULT_PAGE, cursor: Cursor
 @router.post("", status_code=201)
 async def create(request: Request, core: CoreOf, caller: Admin, body: NewWebhook) -> dict[str, Any]:
     """Make a webhook. The answer holds its secret, which is not told again, so it is not kept for a repeat either."""
-    about(request, url=webhooks.without_path(body.url))
+    about(request, url=without_path(body.url))
     return await webhooks.create(core, body.model_dump(), caller.principal)
 
 

@@ -2,8 +2,7 @@
 
 - A message is written down in the commit of what it tells about: there is no event without its message, and none that
   tells of what did not happen. The record makes it (``OwnLedger.append``), so no place can forget to.
-- Where it goes is looked at twice: the form of the address when the webhook is made, the addresses that its name has at
-  each attempt. Loopback, cloud metadata and the like need the server's configuration to name them.
+- Where it goes is looked at when the webhook is made and at each attempt (:mod:`server.webhook_addresses`).
 - Secrets lie in the database, which only the server reads; they are told once, when they are made. What stands behind
   the host in an address (``https://hooks.example.org/services/T0/B0/...``) is a secret too: only administrators read
   it, and records, which others read, do without.
@@ -13,17 +12,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from policies.targets import NetTarget, TargetPattern
 from protocol.errors import ArgumentError, ConflictError, NotFoundError
 from server import clock, standard_webhooks
 from server.core import Core
 from server.store.tables import deliveries, webhooks
+from server.webhook_addresses import check_now, without_path
 
 #: Call of a record -> event that is told.
 EVENTS: Final[Mapping[str, str]] = {
@@ -32,73 +30,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "script.deprecate": "script.deprecated",
 }  # fmt: skip
 MAX_WEBHOOKS: Final = 50
-MAX_URL_CHARACTERS: Final = 2_000
 KEEP_US: Final = 30 * 86_400 * 1_000_000  # that a message is kept after it was made
-
-
-# addresses -----------------------------------------------------------------------------------------------------------
-
-
-def check_url(url: str, allowed: Sequence[TargetPattern]) -> tuple[NetTarget, bool]:
-    """Return where an address leads, and whether by TLS.
-
-    Args:
-        url: The address.
-        allowed: Targets that the server's configuration names; only to them without TLS, or to what is guarded.
-
-    Raises:
-        ArgumentError: It is none, or would not be allowed whatever its name stands for.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        raise ArgumentError(
-            "a webhook goes to an address such as https://chat.example.org/hooks/7", parameter="url"
-        ) from None
-    if len(url) > MAX_URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
-        raise ArgumentError("a webhook goes to an address such as https://chat.example.org/hooks/7", parameter="url")
-    if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise ArgumentError("a webhook goes to an https:// address", parameter="url")
-    if parts.username is not None or parts.fragment:
-        raise ArgumentError("the address of a webhook holds no user and no fragment", parameter="url")
-    try:
-        target = NetTarget.of(parts.hostname, port)
-    except ArgumentError as error:
-        raise ArgumentError(error.message, parameter="url") from None
-    is_tls = parts.scheme == "https"
-    if not is_tls and not any(pattern.allows(target) for pattern in allowed):
-        raise ArgumentError(
-            f"a webhook goes to an https:// address; without TLS to {parts.hostname} only if webhook_targets of the"
-            " server's config.yaml names it",
-            parameter="url",
-        )
-    require_allowed(target, allowed)
-    return target, is_tls
-
-
-def without_path(url: str) -> str:
-    """Return where an address leads, without what stands behind its host: for many receivers that is the secret."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return "?"
-    place = f"[{host}]" if ":" in host else host
-    is_more = parts.path not in ("", "/") or parts.query or parts.fragment
-    return f"{parts.scheme}://{place}{'' if port is None else f':{port}'}/{'...' if is_more else ''}"
-
-
-def require_allowed(target: NetTarget, allowed: Sequence[TargetPattern]) -> None:
-    """Return if a webhook may go to a target; asked again with each address that a name was found to have.
-
-    Raises:
-        ArgumentError: It is guarded, and the configuration does not name it.
-    """
-    if target.guarded and not any(pattern.allows(target) for pattern in allowed):
-        raise ArgumentError(
-            f"{target} is {target.guarded}, which webhook_targets of the configuration must name", parameter="url"
-        )
 
 
 # messages ------------------------------------------------------------------------------------------------------------
@@ -175,10 +107,10 @@ async def create(core: Core, asked: dict[str, Any], principal: str) -> dict[str,
     """Make a webhook and return it with its secret, which cannot be had again.
 
     Raises:
-        ArgumentError: The address or an event is none.
+        ArgumentError: The address or an event is none, or every attempt to reach the address would be refused.
         ConflictError: There are too many.
     """
-    check_url(asked["url"], core.config.webhook_targets)
+    await check_now(asked["url"], core.config.webhook_targets)
     events = sorted(set(asked["events"]) or set(EVENTS.values()))
     unknown = sorted(set(events) - set(EVENTS.values()))
     if unknown:

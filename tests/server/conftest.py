@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -27,6 +30,19 @@ def plain_logs() -> None:
     structlog.configure(
         processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
     )
+
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody outside is asked for what a name stands for; addresses stand for themselves."""
+    real = asyncio.BaseEventLoop.getaddrinfo
+
+    async def getaddrinfo(loop: Any, host: str, *given: Any, **more: Any) -> list[Any]:
+        if host.endswith("example.org"):
+            raise socket.gaierror(socket.EAI_AGAIN, "no resolver here")
+        return list(await real(loop, host, *given, **more))
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
 
 
 @pytest.fixture(scope="session")

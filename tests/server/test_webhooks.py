@@ -14,8 +14,7 @@ from world import World
 
 from policies.targets import TargetPattern
 from protocol.errors import ArgumentError
-from server import courier, standard_webhooks
-from server.services import webhooks
+from server import courier, standard_webhooks, webhook_addresses
 
 
 class Receiver:
@@ -228,34 +227,79 @@ async def test_what_stands_behind_the_host_is_in_no_record(hooked: Headquarters,
         "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://metadata.google.internal/",
         "https://[::ffff:169.254.169.254]/", "https://0.0.0.0/", "https://2130706433/", "https://127.1/",
         "https://user:pw@example.org/", "https://example.org/#x", "https://example.org/a b", "https://ex\u00e4mple.org/",
+        "https://localhost/", "https://localhost:8443/x", "https://LOCALHOST./", "https://a.localhost/",
+        "https://example.org:0/", "https://chat.invalid/", "https://abcdefgh.onion/", "http://localhost:9000/",
         "https://example.org:99999/", "https://example.org/" + "a" * 2000, "https://a\nb/", "http://127.0.0.1/",
     ],
 )  # fmt: skip
 def test_addresses_that_are_refused(url: str) -> None:
     with pytest.raises(ArgumentError):
-        webhooks.check_url(url, ())
+        webhook_addresses.check_url(url, ())
 
 
 def test_what_the_configuration_names_is_allowed() -> None:
-    assert webhooks.check_url("http://127.0.0.1:9000/x", LOOPBACK)[1] is False
-    assert webhooks.check_url("https://example.org/x", ())[1] is True
+    assert webhook_addresses.check_url("http://127.0.0.1:9000/x", LOOPBACK)[1] is False
+    assert webhook_addresses.check_url("https://example.org/x", ())[1] is True
     with pytest.raises(ArgumentError):
-        webhooks.check_url("http://127.0.0.1:9000/x", [TargetPattern.parse("*")])
+        webhook_addresses.check_url("http://127.0.0.1:9000/x", [TargetPattern.parse("*")])
     with pytest.raises(ArgumentError):
-        webhooks.check_url("http://example.org/x", LOOPBACK)
+        webhook_addresses.check_url("http://example.org/x", LOOPBACK)
+    for pattern in ("localhost", "localhost:9000", "127.0.0.0/8", "[::1]"):
+        assert webhook_addresses.check_url("https://localhost:9000/x", [TargetPattern.parse(pattern)])[1] is True
+    for pattern in ("*", "localhost:9001", "10.0.0.0/8", "*.localhost"):
+        with pytest.raises(ArgumentError, match="localhost:9000 is loopback, which webhook_targets"):
+            webhook_addresses.check_url("https://localhost:9000/x", [TargetPattern.parse(pattern)])
+    with pytest.raises(ArgumentError):  # at each attempt only the word itself names loopback
+        webhook_addresses.check_url("https://a.localhost/x", [TargetPattern.parse("*.localhost")])
 
 
-@pytest.mark.parametrize("answer", ["169.254.169.254", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"])
+GUARDED = ["169.254.169.254", "127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> None:
+    """Have the resolver answer so from now on."""
+
+    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        return [(2, 1, 6, "", (answer, 443)) for answer in answers]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.parametrize("answer", GUARDED)
+async def test_a_name_that_means_what_is_guarded_already_makes_no_webhook(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Every attempt would be refused, and whoever made it would look for messages that never come."""
+    answering(monkeypatch, "192.0.2.7", answer)
+    answer_to = await server.ask("POST", "/webhooks", {"url": "https://hooks.example.org/x"})
+    told = refused(answer_to, 422, "invalid_argument", parameter="url")
+    assert told["detail"].startswith("hooks.example.org:443 (")
+    assert told["detail"].endswith("which webhook_targets of the configuration must name")
+    assert await server.pages("/webhooks") == []
+
+
+async def test_a_name_that_cannot_be_looked_up_now_makes_one(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resolver may be away, or slow; each attempt looks again."""
+    await server.post("/webhooks", {"url": "https://a.example.org/"}, 201)
+
+    async def never(*_: Any, **__: Any) -> list[Any]:
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", never)
+    monkeypatch.setattr(webhook_addresses, "LOOK_UP_S", 0.01)
+    await server.post("/webhooks", {"url": "https://b.example.org/"}, 201)
+
+
+@pytest.mark.parametrize("answer", GUARDED)
 async def test_a_name_that_comes_to_mean_what_is_guarded(
     server: Headquarters, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
     """The address was harmless when the webhook was made; whoever holds the name's zone changes that."""
     made = await server.post("/webhooks", {"url": "https://hooks.example.org/"}, 201)
 
-    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
-        return [(2, 1, 6, "", ("192.0.2.7", 443)), (2, 1, 6, "", (answer, 443))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    answering(monkeypatch, "192.0.2.7", answer)
     expect(await server.publish(script()), 201)
     await courier.carry(server.core)
     (item,) = await server.pages(f"/webhooks/{made['id']}/deliveries")
