@@ -5,7 +5,8 @@
   the run are one commit too. So after any crash the disk says which runs began, and those without an end get one that
   says ``lost`` at the next start.
 - A wish is decided about once: the same run id asked for again is answered as the first time and starts nothing.
-- At most ``concurrent`` workers run; what waits for a place is asked again whether it may before it begins.
+- At most ``concurrent`` workers run, of one script's schedules only so many (:mod:`agent.places`); what waits for a
+  place is asked again whether it may before it begins.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from agent.clock import Clock
 from agent.live import lost_record
 from agent.logs import LOG
 from agent.nonces import Nonces
+from agent.places import Places, claim_of
 from agent.recorder import Recorder
 from agent.results import About, Ending, end_data
 from agent.rows import FireState, Statement
@@ -80,7 +82,7 @@ class Sessions:
         self._recorder = recorder
         self._spool = spool
         self._clock = clock
-        self._places = asyncio.Semaphore(concurrent)
+        self._places = Places(concurrent)
         self._most = concurrent + limits.MAX_WAITING_RUNS
         self._active: dict[str, Active] = {}
         self._is_closing = False
@@ -184,6 +186,7 @@ class Sessions:
             admitted = await self._admission.admit(request)
             if active.stopped is not None:
                 raise DeniedError(f"stopped before it began: {active.stopped}", rule="run.cancel")
+            self._places.check_may_wait(claim_of(request, admitted.proved))
         except OutriderError as error:
             self._refuse(active, error, admitted)
             return
@@ -254,14 +257,18 @@ class Sessions:
 
     async def _when_durable(self, active: Active, admitted: Admitted, durable: asyncio.Future[None]) -> Ending:
         """Run it; a worker is made while the beginning goes to the disk, and gets the script once it is there."""
-        had_to_wait = self._places.locked()
+        places, claim = self._places, claim_of(active.request, admitted.proved)
+        had_to_wait = not places.has_one_for(claim)
         try:
-            async with self._places:
+            await places.take(claim)
+            try:
                 if had_to_wait:
                     await asyncio.shield(durable)
                     self._admission.check_still(active.request, admitted)
                 # Shielded: a run that is stopped must not take the answer to whoever asked with it.
                 return await self._worker.run(active.request, admitted, asyncio.shield(durable))
+            finally:
+                places.give_back(claim)
         except OutriderError:
             problem = _problem(durable)
             if problem is None:

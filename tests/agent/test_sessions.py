@@ -146,7 +146,7 @@ async def held_back(
 
     patch.setattr(works.premises.recorder, "begin", begin_late)
     asking = asyncio.create_task(works.ask(offered(works, source), **more))
-    await until(lambda: works.sessions._places._value < works.concurrent)
+    await until(lambda: works.sessions._places.free < works.concurrent)
     patch.setattr(works.premises.recorder, "begin", begin)
     await works.run(offered(works, 'fs.exists("/")\nreturn 2\n'), run_id="run_2")
     return asking, held
@@ -315,7 +315,7 @@ async def test_more_runs_than_places_wait_for_one(premises: Premises, confinemen
     slow, quick = offered(works, FOREVER), offered(works)
     await works.ask(slow)
     await works.ask(quick, run_id="run_2")
-    await until(lambda: works.sessions._places.locked())
+    await until(lambda: works.sessions._places.free == 0)
     assert await kinds(works, "run_2") == ["run.start"]
     works.sessions.cancel("run_1")
     assert (await works.end("run_2")).outcome == "ok"
@@ -332,6 +332,33 @@ async def test_what_waited_and_may_no_longer_run_says_so_in_its_end(
     works.sessions.cancel("run_1")
     end = await works.end("run_2")
     assert (end.outcome, "withdrawn" in end.data["reason"]) == ("denied", True)
+
+
+async def test_the_schedules_of_one_script_leave_room_for_others(
+    premises: Premises, confinement: Confinement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All begin and are on record; half of the places is the most that they get, and what they keep waiting is few."""
+    monkeypatch.setattr(limits, "MAX_WAITING_RUNS", 4)
+    works = await narrow(premises, confinement, 4)
+    greedy = offered(works, FOREVER, more="limits: {wall: 60s}\n")
+
+    def at(number: int) -> Fire:
+        return Fire(f"sch_{number}", FIRE_US, False, {"id": f"sch_{number}", "digest": greedy, "every_s": 60.0})
+
+    for number in range(4):
+        await works.ask(greedy, run_id=f"greedy_{number}", fire=at(number))
+    await until(lambda: works.sessions._places.free == 2)
+    assert (await works.run(offered(works), run_id="by_hand")).outcome == "ok"
+    other = approved(works.world, script("return 7\n", name="checks/other"))
+    works.repository.put(other)
+    assert (await works.run(other.bundle.digest, run_id="other", fire=at(9))).data["result"] == 7
+    with pytest.raises(RateError, match="2 runs for schedules of the script checks/disk wait"):
+        await works.ask(greedy, run_id="greedy_4", fire=at(4))
+    assert await kinds(works, "greedy_4") == ["refusal"]
+    works.sessions.stop_all("enough")
+    for number in range(4):
+        assert (await works.end(f"greedy_{number}")).outcome == "killed"
+    assert works.sessions._places.free == 4
 
 
 async def test_more_runs_than_may_wait_are_refused(
