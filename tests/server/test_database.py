@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import alembic.command
+import alembic.config
 import pytest
-from sqlalchemy import Connection, create_engine, insert, inspect, select
+from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 
 from protocol.errors import ConflictError, InternalError, UnavailableError
-from server import limits
-from server.store.database import Database
+from server import clock, limits
+from server.store.database import MIGRATIONS, Database
 from server.store.tables import meta, metadata
 
 
@@ -298,6 +300,48 @@ def test_the_steps_lead_to_the_tables_that_the_code_knows(database: Database) ->
         metadata.create_all(connection)
         assert made == look(connection)
     engine.dispose()
+
+
+def shipped(path: Path, steps: list[tuple[str, str]]) -> list[int]:
+    """Upgrade a database step by step, each followed by a statement; return the dates of the shipped grants."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        for revision, statement in steps:
+            alembic.command.upgrade(config, revision)
+            connection.execute(text(statement))
+        connection.commit()
+        query = "SELECT created_us FROM access_grants WHERE principal = 'outrider-server'"
+        found = list(connection.execute(text(query)).scalars())
+    engine.dispose()
+    return found
+
+
+def test_shipped_grants_have_the_date_of_a_new_database(tmp_path: Path) -> None:
+    before_us = clock.now_us()
+    dates = shipped(tmp_path / "new.sqlite", [("head", "SELECT 1")])
+    assert len(dates) == 3
+    assert all(before_us <= date <= clock.now_us() for date in dates)
+
+
+RECORD = (
+    "INSERT INTO records (agent, sequence, blob, hash, time_us, kind, call, run)"
+    " VALUES ('server', 1, x'00', x'00', 5000, 'event', 'x', '')"
+)
+GRANT = (
+    "INSERT INTO access_grants (id, who, scope, reason, principal, created_us)"
+    " VALUES ('a_1', 'tom', '{}', '', 'admin', 4000)"
+)
+
+
+@pytest.mark.parametrize(("statement", "date_us"), [(RECORD, 5000), (GRANT, 4000)])
+def test_shipped_grants_of_an_older_database_hold_from_its_beginning(
+    tmp_path: Path, statement: str, date_us: int
+) -> None:
+    """And stay the oldest, as lists have them."""
+    assert shipped(tmp_path / "old.sqlite", [("0017", statement), ("head", "SELECT 1")]) == [date_us] * 3
 
 
 # later ----------------------------------------------------------------------------------------------------------------
