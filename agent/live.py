@@ -28,11 +28,11 @@ from agent.orders import Nonce
 from agent.recorder import Recorder
 from agent.shares import Shares
 from agent.spool import Spool
+from agent.temporaries import Decided
 from agent.trusting import Freeze, Trust, check_not_frozen
 from kernel.visits import Account, count_for
 from policies.ceiling import Consent
-from policies.decide import decide_below, decide_effective, never
-from policies.model import Facts, Verdict
+from policies.decide import never
 from protocol.errors import (
     ArgumentError,
     ConflictError,
@@ -376,17 +376,15 @@ class LiveSessions:
             {}, principal=wish.principal, reason=wish.reason, ends_s=of_calls_s, left=budget.remaining, blobs=blobs,
             limits=opening.limits,
         )  # fmt: skip
-
-        def decide(call: str, facts: Facts) -> Verdict:
-            return decide_effective(effective, call, facts)
+        decided = Decided(effective, context)
 
         async def ask(call: str, what: str) -> Answer:
             text = f"{wish.principal} in a session ({wish.kind}): {what}"
             return await self._consents.ask(text, about=call, session=wish.session, principal=wish.principal)
 
         gate = Gate(
-            self._table, decide, self._recorder, Session(wish.session, "", wish.principal, wish.reason), budget,
-            host_of_run(self._host, context), context, decide_below=partial(decide_below, effective),
+            self._table, decided.decide, self._recorder, Session(wish.session, "", wish.principal, wish.reason), budget,
+            host_of_run(self._host, context), context, decide_below=decided.below,
             never=partial(never, effective),
             redactor=context.redactor, on_close=context.end, asker=ask,
         )  # fmt: skip

@@ -21,10 +21,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from agent import temporaries
 from policies.ceiling import Ceiling
 from policies.decide import Layer
 from policies.model import Effect, Rule
-from policies.paths import PathPattern
+from policies.paths import PathPattern, literal
 from stdlib.kept_objects import KeptObjects
 
 NAME: Final = "this host's agent"
@@ -32,7 +33,6 @@ _ORIGIN: Final = "the agent's own files:"
 _MOVES: Final = (
     "fs.rename", "fs.remove", "fs.rmdir", "fs.unlink", "fs.chmod", "fs.chown", "fs.undo",
 )  # fmt: skip
-_WILD: Final = frozenset("*?[")
 _MAX_LINKS: Final = 40  # that the kernel follows; path_resolution(7)
 
 
@@ -42,7 +42,7 @@ def kept_objects(state: Path) -> KeptObjects:
 
 
 def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = ()) -> Ceiling:
-    """Return a ceiling under which nothing reaches the files of an agent.
+    """Return a ceiling under which nothing reaches the files of an agent, nor what runs have as temporary.
 
     Args:
         ceiling: As its owner wrote it.
@@ -50,7 +50,7 @@ def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = ()) -> Ceilin
         others: Other paths below which mounts show it or a part of it.
     """
     ways = dict.fromkeys(each for path in (str(state), *others) for each in _way(path))
-    denied = _rules([os.path.realpath(state), *others], list(ways))
+    denied = (*_rules([os.path.realpath(state), *others], list(ways)), temporaries.rule())
     layer = ceiling.layer
     if layer is None:
         return replace(
@@ -60,8 +60,8 @@ def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = ()) -> Ceilin
 
 
 def _rules(paths: list[str], way: list[str]) -> tuple[Rule, ...]:
-    within = tuple(PathPattern.parse(f"{_literal(path)}/**") for path in paths)
-    through = tuple(PathPattern.parse(_literal(each)) for each in way)
+    within = tuple(PathPattern.parse(f"{literal(path)}/**") for path in paths)
+    through = tuple(PathPattern.parse(literal(each)) for each in way)
     moves = [Rule(Effect.DENY, call, _ORIGIN, paths=through) for call in _MOVES]
     return (Rule(Effect.DENY, "*", _ORIGIN, paths=within), *moves)
 
@@ -89,8 +89,3 @@ def _way(path: str) -> list[str]:
         here = "/" if target.startswith("/") else here
         ahead = target.split("/") + ahead
     return list(found)
-
-
-def _literal(path: str) -> str:
-    """Return a pattern that fits this path; also others of its form, where it has what a pattern cannot say plainly."""
-    return "".join("?" if each in _WILD else each for each in path)

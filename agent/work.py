@@ -19,10 +19,10 @@ from agent.results import Ending
 from agent.runs import RunRequest
 from agent.secrets import Secrets
 from agent.shares import Shares
+from agent.temporaries import Decided
 from kernel.visits import count_for
-from policies.decide import decide_below, decide_effective, never
+from policies.decide import never
 from policies.dry import only_reads
-from policies.model import Facts, Verdict
 from sandbox.budget import Budget
 from sandbox.gate import Gate
 from sandbox.launch import Outcome, Program
@@ -112,20 +112,18 @@ class Worker:
         asker = self._asker(request, name, durable)
         if asker is not None:
             context.ask = partial(asker, "consent.ask")
-
-        def decide(call: str, facts: Facts) -> Verdict:
-            return decide_effective(effective, call, facts)
+        decided = Decided(effective, context)
 
         def gate() -> Gate:  # made while the worker begins
             return Gate(
                 self._table,
-                decide,
+                decided.decide,
                 self._recorder,
                 Session(request.run_id, request.run_id, request.principal, request.reason),
                 budget,
                 host_of_run(self._host, context, commands=manifest.commands, scripts=pins(manifest)),
                 context,
-                decide_below=partial(decide_below, effective),
+                decide_below=decided.below,
                 never=partial(never, effective),
                 redactor=context.redactor,
                 on_close=context.end,

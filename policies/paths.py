@@ -14,6 +14,7 @@ from protocol.errors import ArgumentError
 MAX_PATTERN_CHARACTERS = 1024
 MAX_WILDCARDS = 16  # of one pattern
 _WILDCARD = re.compile(r"/\*\*|[*?[]")  # with the slash, as ** may stand for nothing
+_WILD = frozenset("*?[")
 _NOT_LITERAL = re.compile(r"\*|\?|\[.[^]]*\]")  # within a segment
 
 
@@ -89,6 +90,11 @@ class PathPattern:
                 state += 1
                 states.add(state)
         return states
+
+
+def literal(path: str) -> str:
+    """Return a pattern that fits this path; also others of its form, where it has what a pattern cannot say plainly."""
+    return "".join("?" if each in _WILD else each for each in path)
 
 
 def _inside(parts: list[str]) -> str:

@@ -17,6 +17,7 @@ from stdlib.host import RunContext
 from stdlib.parameters import Data
 
 MAX_TEMPORARIES = 100  # of one run
+PREFIX = "outrider-run-"  # of the directories, by which all others are kept from them (agent.temporaries)
 
 _log = logging.getLogger("outrider.stdlib")
 
@@ -44,13 +45,13 @@ def temporary_file(run: RunContext, data: Data = b"") -> str:
 
 
 def _fresh(run: RunContext) -> Path:
-    if run.temporaries >= MAX_TEMPORARIES:
+    if len(run.temporaries) >= MAX_TEMPORARIES:
         raise BudgetError(f"temporaries: a run has at most {MAX_TEMPORARIES}", budget="temporaries")
-    run.temporaries += 1
     try:
-        made = Path(tempfile.mkdtemp(prefix="outrider-"))
+        made = Path(tempfile.mkdtemp(prefix=PREFIX))
     except OSError as error:
         raise UnavailableError(f"a temporary directory cannot be made: {error.strerror}") from None
+    run.temporaries.append(os.path.realpath(made))
     status = made.lstat()
     run.on_end(partial(begun_apart, _remove, made, (status.st_dev, status.st_ino)))
     return made

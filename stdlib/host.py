@@ -154,7 +154,7 @@ class RunContext:
     status_text: str = ""
     timestamp_ms: int | None = None
     changes: list[Entry] = field(default_factory=list)  # of files, that the undo journal holds; oldest first
-    temporaries: int = 0  # files and directories that end with the run
+    temporaries: list[str] = field(default_factory=list)  # directories that it made and that end with it: real paths
     watches: int = 0  # open ones of ``fs.watch``
     store: KeyValue | None = None  # what this script keeps on this host; None if nothing is kept
     secrets: SecretSource | None = None  # what this script may use; None if there are none

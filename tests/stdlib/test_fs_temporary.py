@@ -52,7 +52,7 @@ async def test_what_a_script_moved_to_its_place_stays(tmp_path: Path, caplog: py
 
 
 async def test_bounded() -> None:
-    context = RunContext(temporaries=MAX_TEMPORARIES)
+    context = RunContext(temporaries=["/tmp/x"] * MAX_TEMPORARIES)
     with pytest.raises(BudgetError, match="temporaries"):
         await perform("fs.tempdir", run=context)
 
