@@ -1,7 +1,8 @@
 """``proc.signal`` and ``proc.renice``: one process, held so that no other with the same number is meant.
 
-What is decided on is the process as it was found: its name and its program. Between that and the act its start is
-compared again, on a descriptor that the kernel keeps for it.
+What is decided on is the process as it was found: its name and its program. Before the act a descriptor is opened that
+the kernel keeps for a process, whatever becomes of its number; only then its start, name and program are compared with
+those that were decided on, and a signal goes through the descriptor. So it reaches that process or none.
 
 Neither is done to what the agent consists of, at any tier: the agent, zygotes and their workers, the spawner and its
 minders. A script that could end, stop or slow those would do so to other runs and to sessions of people. What they
@@ -39,6 +40,7 @@ class Victim:
     pid: int
     started_ticks: int
     name: str
+    program: str | None
 
 
 def _victim(host: Host, arguments: Mapping[str, Any]) -> Decided:
@@ -46,8 +48,8 @@ def _victim(host: Host, arguments: Mapping[str, Any]) -> Decided:
     stat = stat_of(host, pid)
     if started is not None and abs(started_s(host, stat) - started) > SAME_START_S:
         raise ConflictError(f"process {pid} is not the one that was started then; its number was given again")
-    facts = Facts(command=stat.name, program=_program(host, pid))
-    return Decided((facts,), {"pid": Victim(pid, stat.started_ticks, stat.name)})
+    victim = Victim(pid, stat.started_ticks, stat.name, _program(host, pid))
+    return Decided((Facts(command=victim.name, program=victim.program),), {"pid": victim})
 
 
 def _program(host: Host, pid: int) -> str | None:
@@ -70,8 +72,12 @@ def _program(host: Host, pid: int) -> str | None:
 
 
 def _check_same(host: Host, victim: Victim) -> None:
-    if stat_of(host, victim.pid).started_ticks != victim.started_ticks:
+    stat = stat_of(host, victim.pid)
+    program = _program(host, victim.pid)
+    if stat.started_ticks != victim.started_ticks or (program is None and victim.program is not None):  # a zombie
         raise NotFoundError(f"process {victim.pid} has ended")
+    if (stat.name, program) != (victim.name, victim.program):
+        raise ConflictError(f"process {victim.pid} has become another program meanwhile: {stat.name}")
 
 
 def _held(victim: Victim) -> int:
@@ -160,7 +166,7 @@ def send(
 
     Raises:
         NotFoundError: There is no such process, or it has ended.
-        ConflictError: Another one has its number now.
+        ConflictError: Another one has its number now, or it has become another program meanwhile.
         DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
     """
     del started  # compared where it was decided
@@ -199,7 +205,7 @@ def renice(
 
     Raises:
         NotFoundError: There is no such process, or it has ended.
-        ConflictError: Another one has its number now.
+        ConflictError: Another one has its number now, or it has become another program meanwhile.
         DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
     """
     del started

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mounting import told
 from running import Kept, gate, perform
 
 from policies.load import load_policy
@@ -19,7 +20,7 @@ from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundE
 from protocol.tiers import Tier
 from stdlib import proc_control
 from stdlib.host import Host
-from stdlib.proc_control import Victim, _check_same, send
+from stdlib.proc_control import Victim, _check_same, _victim, renice, send
 from stdlib.processes.start import Processes, Program
 
 
@@ -67,7 +68,7 @@ async def test_another_one_with_the_same_number_is_spared(stranger: int) -> None
 
 async def test_one_that_changed_between_decision_and_act_is_spared(stranger: int) -> None:
     """The decision was on another process: its number alone means nothing."""
-    victim = Victim(stranger, 1, "sleep")
+    victim = Victim(stranger, 1, "sleep", "/usr/bin/sleep")
     with pytest.raises(NotFoundError, match="has ended"):
         _check_same(Host(), victim)
     with pytest.raises(NotFoundError, match="has ended"):
@@ -75,6 +76,26 @@ async def test_one_that_changed_between_decision_and_act_is_spared(stranger: int
     with pytest.raises(ArgumentError, match="not decided"):
         send(Host(), stranger, "KILL")
     assert await perform("proc.get", stranger) is not None
+
+
+async def test_one_that_has_become_another_program_is_spared(tmp_path: Path) -> None:
+    """Number and start are the same; what was decided about is what it was."""
+    waiter, go = tmp_path / "waiter", tmp_path / "go"
+    os.mkfifo(go)
+    waiter.write_text(f"#!/bin/sh\nread line < {go}\nexec sleep 300\n")
+    waiter.chmod(0o755)
+    pid = orphan(str(waiter))
+    try:
+        victim = _victim(Host(), {"pid": pid}).arguments["pid"]
+        go.write_text("on\n")
+        while Path(f"/proc/{pid}/comm").read_text() != "sleep\n":
+            os.sched_yield()
+        for name, argument in (("KILL", send), (19, renice)):
+            with pytest.raises(ConflictError, match="has become another program meanwhile: sleep"):
+                argument(Host(), victim, name)  # type: ignore[operator]  # as if it was decided
+        assert Path(f"/proc/{pid}").exists()
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 async def test_a_denial_of_a_program_holds_after_its_file_was_replaced(tmp_path: Path) -> None:
@@ -191,3 +212,72 @@ async def test_a_thread_is_no_process(name: str, argument: int | str) -> None:
     finally:
         may_end.set()
         thread.join()
+
+
+REUSED = """
+kernel.unshare(kernel.CLONE_NEWPID)
+if os.fork():
+    _, status = os.wait()
+    os._exit(os.waitstatus_to_exitcode(status))
+mount(sys.argv[1], "proc")  # the first process of a namespace of its own: whatever has no parent is its child
+asked, ask = os.pipe()
+told, tell = os.pipe()
+
+def sleeper():
+    child = os.fork()
+    if not child:
+        signal.pause()
+    return child
+
+def begin():
+    # Somebody who begins a sleeper and ends, so that it is a child of the first process and not of who signals.
+    beginner = os.fork()
+    if not beginner:
+        os._exit(0 if os.write(tell, str(sleeper()).encode()) else 1)
+    os.waitpid(beginner, 0)
+    return int(os.read(told, 16))
+
+signaller = os.fork()
+if not signaller:
+    sys.path.insert(0, os.getcwd())
+    from protocol.errors import OutriderError
+    from stdlib import proc_control
+    from stdlib.host import Host
+    host, victim = Host(proc=sys.argv[1]), int(os.read(told, 16))
+    decided = proc_control._victim(host, {"pid": victim}).arguments["pid"]
+    check = proc_control._spare_own
+
+    def last_look(*given):
+        check(*given)
+        os.write(ask, b"x")  # now it ends, and another one gets its number
+        assert int(os.read(told, 16)) == victim
+
+    proc_control._spare_own = last_look
+    try:
+        proc_control.send(host, decided, "KILL")
+        code = "sent"
+    except OutriderError as error:
+        code = error.code
+    print(json.dumps([code, os.path.exists(f"{sys.argv[1]}/{victim}")]), flush=True)
+    os._exit(0)
+
+victim = begin()
+os.write(tell, str(victim).encode())
+os.read(asked, 1)
+os.kill(victim, signal.SIGKILL)
+os.waitpid(victim, 0)
+with open(f"{sys.argv[1]}/sys/kernel/ns_last_pid", "w") as file:
+    file.write(str(victim - 1))
+again = sleeper()
+os.write(tell, str(again).encode())
+os.waitpid(signaller, 0)
+if os.waitpid(again, os.WNOHANG) != (0, 0):
+    os._exit(1)
+os.kill(again, signal.SIGKILL)
+os._exit(0)
+"""
+
+
+def test_who_gets_the_number_at_the_last_moment_is_spared(tmp_path: Path) -> None:
+    """After all that is compared: what is signalled is what the descriptor was opened for, and that has ended."""
+    assert told(REUSED, str(tmp_path / "proc")) == ["not_found", True]
