@@ -2697,7 +2697,7 @@ function proc.open_files(pid) end
 ---
 --- Raises:
 ---     NotFoundError: There is no such process, or it has ended.
----     ConflictError: Another one has its number now.
+---     ConflictError: Another one has its number now, or it has become another program meanwhile.
 ---     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
 ---@param pid integer whole number from 1 to 4194304
 ---@param nice integer whole number from -20 to 19
@@ -2719,7 +2719,7 @@ function proc.self() end
 ---
 --- Raises:
 ---     NotFoundError: There is no such process, or it has ended.
----     ConflictError: Another one has its number now.
+---     ConflictError: Another one has its number now, or it has become another program meanwhile.
 ---     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
 ---@param pid integer whole number from 1 to 4194304
 ---@param sig "HUP"|"INT"|"QUIT"|"KILL"|"USR1"|"USR2"|"TERM"|"CONT"|"STOP"|"WINCH"

@@ -2517,7 +2517,8 @@ class proc:
         after, and one that ended in between is told as an error.
 
         Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
-        number now.     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
+        number now, or it has become another program meanwhile.     DeniedError: The agent's user may not, or it is
+        the first, the agent or a part of it.
         """
 
     @staticmethod
@@ -2540,7 +2541,8 @@ class proc:
         signalled.
 
         Raises:     NotFoundError: There is no such process, or it has ended.     ConflictError: Another one has its
-        number now.     DeniedError: The agent's user may not, or it is the first, the agent or a part of it.
+        number now, or it has become another program meanwhile.     DeniedError: The agent's user may not, or it is
+        the first, the agent or a part of it.
         """
 
     @staticmethod
