@@ -74,6 +74,15 @@ class ArgumentPattern:
             return False
 
 
+def is_readable(argument: str) -> bool:
+    """Tell whether a pattern can be held against an argument: it can be written as UTF-8."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _translated(text: str) -> str:
     """Return what means to RE2 what ``text`` means to Python; ArgumentError if that is not sure."""
     return "".join(_token(found[0], text) for found in _TOKEN.finditer(text))

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import chain
 
-from policies.argument_patterns import ArgumentPattern
+from policies.argument_patterns import ArgumentPattern, is_readable
 from policies.model import UNKNOWN, Effect, Facts, Limits, Policy, Rule, Verdict
 from policies.paths import PathPattern
 from policies.targets import NetTarget, allowed_by
@@ -232,11 +233,6 @@ def _hint(facts: Facts) -> str:
     return f"; it is {guarded} and must be named" if guarded else "; is it among the targets of the manifest's needs?"
 
 
-def _fit(patterns: tuple[ArgumentPattern, ...], arguments: tuple[str, ...] | None) -> bool:
-    """Tell whether each argument is known and fits one of the patterns as a whole."""
-    return arguments is not None and all(any(p.fits(argument) for p in patterns) for argument in arguments)
-
-
 def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: bool = False) -> bool:
     """Tell whether the facts fall under the rule.
 
@@ -271,10 +267,19 @@ def _fits_command(rule: Rule, facts: Facts) -> bool:
 
 
 def _fits_arguments(rule: Rule, patterns: tuple[ArgumentPattern, ...], facts: Facts) -> bool:
-    """Tell whether the arguments fall under the rule: an allowance must have all of them as they were given."""
-    if _fit(patterns, facts.arguments):
-        return True
-    return rule.effect is not Effect.ALLOW and any(_fit(patterns, each) for each in facts.also)
+    """Tell whether the arguments fall under the rule: an allowance must have all of them as they were given.
+
+    What denies or asks is about each of them, whatever stands beside it: else one argument more would go around it. Of
+    one that no pattern can read the worst is held.
+    """
+    if facts.arguments is None:
+        return False
+    if rule.effect is Effect.ALLOW:
+        return all(any(pattern.fits(argument) for pattern in patterns) for argument in facts.arguments)
+    return any(
+        not is_readable(argument) or any(pattern.fits(argument) for pattern in patterns)
+        for argument in chain(facts.arguments, *facts.also)
+    )
 
 
 def _fits_program(rule: Rule, program: str | None) -> bool:

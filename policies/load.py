@@ -86,9 +86,11 @@ def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ..
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
         users_of(reader),
     )  # fmt: skip
-    for key in ("max_bytes", "arguments", "except", "declared"):
+    for key in ("max_bytes", "except", "declared"):
         if reader.has(key) and effect is not Effect.ALLOW:
             raise reader.fail(key, f"only a rule that allows can have {key}")
+    if rule.arguments == () and effect is not Effect.ALLOW:
+        raise reader.fail("arguments", f"names none, so that the rule would never {effect.value}")
     reader.finish()
     return tuple(replace(rule, call=name) for name in names)
 

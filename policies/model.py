@@ -84,7 +84,7 @@ class Rule:
     targets: tuple[TargetPattern, ...] = ()
     max_bytes: int | None = None  # allow only up to this much
     programs: tuple[PathPattern, ...] = ()  # what the command may stand for
-    arguments: tuple[ArgumentPattern, ...] | None = None  # allow only if each argument fits one of these as a whole
+    arguments: tuple[ArgumentPattern, ...] | None = None  # allow: each fits one as a whole; deny, ask: any does
     exceptions: tuple[PathPattern, ...] = ()  # of an allowance: paths that it is not about
     declared: bool = False  # allow only targets and names that the manifest's needs or an approval name
     named: tuple[str, ...] = ()  # patterns of ``protocol.names``: scripts that may be called, secrets that may be used
