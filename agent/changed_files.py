@@ -17,9 +17,9 @@ from kernel import fanotify
 MAX_READS: Final = 4  # of kernel/fanotify.READ_BYTES in one look: what is more waits, and is lost if it is too much
 MAX_PATH_CHARACTERS: Final = 1_000  # told
 _LOCAL: Final = frozenset({
-    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "overlay", "ramfs", "tmpfs", "vfat",
-    "xfs", "zfs",
-})  # fmt: skip
+    "bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "ntfs3", "overlay", "ramfs", "rootfs", "tmpfs",
+    "vfat", "xfs", "zfs",
+})  # fmt: skip  # rootfs: of a machine that goes on in the memory that it was started from; it tells as tmpfs does
 #: Of the kernel itself: nobody keeps files there.
 _NO_FILES: Final = frozenset({
     "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "efivarfs",

@@ -28,14 +28,21 @@ _FIRMWARE = ("sys_vendor", "product_name", "board_vendor", "bios_vendor", "chass
 
 def hypervisor(host: Host) -> str | None:
     """Return the kind of the hypervisor below, ``other`` if it is none we know, None if there is none."""
-    told = _firmware(host)
+    tree = f"{host.proc}/device-tree"  # what machines without such firmware have, ARM's above all
+    told = f"{_firmware(host)} {trees.value(f'{tree}/hypervisor/compatible') or ''}".lower()
     for words, name in _HYPERVISORS:
         if words in told:
             return name
     kind = trees.value(f"{host.sys}/hypervisor/type")
     if kind is not None:
         return kind
-    is_told = "hypervisor" in _cpu_flags(host) or os.path.exists(f"{host.proc}/device-tree/hypervisor")
+    if any(name.startswith("fw-cfg@") for name in trees.names(tree)):  # QEMU's own device
+        return "qemu"
+    is_told = (
+        "hypervisor" in _cpu_flags(host)
+        or os.path.exists(f"{tree}/hypervisor")
+        or trees.value(f"{tree}/compatible") == "linux,dummy-virt"  # a machine that is nothing but virtual devices
+    )
     return "other" if is_told else None
 
 

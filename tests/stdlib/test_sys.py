@@ -144,6 +144,22 @@ async def test_a_hypervisor_without_firmware(made: Made) -> None:
     assert (await perform("sys.host", host=made.host))["vm"] == "other"
 
 
+@pytest.mark.parametrize(
+    ("file", "told", "vm"),
+    [
+        ("hypervisor/compatible", "linux,kvm\0", "kvm"), ("hypervisor/compatible", "xen,xen-4.17\0xen,xen\0", "xen"),
+        ("hypervisor/compatible", "acme,visor\0", "other"), ("fw-cfg@9020000/compatible", "qemu,fw-cfg-mmio\0", "qemu"),
+        ("compatible", "linux,dummy-virt\0", "other"),
+        ("compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0", None),
+    ],
+)  # fmt: skip
+async def test_a_hypervisor_that_the_device_tree_tells(made: Made, file: str, told: str, vm: str | None) -> None:
+    """An emulated ARM machine was told to be none."""
+    made.put("proc/stat", "btime 1\n")
+    made.put(f"proc/device-tree/{file}", told)
+    assert (await perform("sys.host", host=made.host))["vm"] == vm
+
+
 async def test_containers_around_the_agent(made: Made) -> None:
     made.put("proc/stat", "btime 1\n")
     assert (await perform("sys.host", host=made.host))["container"] is None
