@@ -11,6 +11,7 @@ import pytest
 from arena import attack, errno_behind, only
 
 import kernel
+from kernel import files
 from sandbox.jail import seccomp
 from sandbox.jail.trial import in_child
 from sandbox.jail.walls import SECCOMP
@@ -135,10 +136,17 @@ def test_code_is_refused_on_both_processors(architecture: kernel.Architecture, n
         assert run(program, architecture.audit, architecture.calls[name], protection) == expected
 
 
-def test_calls_of_another_architecture_kill() -> None:
+# First of each what may stand beside it: 32-bit x86, whose calls any process can make, and 32-bit ARM.
+FOREIGN = [(X86_64, (0x40000003, AARCH64.audit, 0)), (AARCH64, (0x40000028, X86_64.audit, 0))]
+
+
+@pytest.mark.parametrize(("architecture", "foreign"), FOREIGN)
+def test_calls_of_another_architecture_kill(architecture: kernel.Architecture, foreign: tuple[int, ...]) -> None:
     """Number 1 is write on one processor and exit on another one."""
-    for audit in (0x40000003, AARCH64.audit, 0):  # 32-bit x86 comes first: any 64-bit process can make its calls
-        assert run(seccomp.instructions(X86_64), audit, 1) == seccomp.KILL_PROCESS
+    program = seccomp.instructions(architecture)
+    for audit in foreign:
+        for number in (1, *architecture.calls.values()):
+            assert run(program, audit, number, 0, 0x40) == seccomp.KILL_PROCESS
 
 
 def test_numbers_agree_with_another_implementation() -> None:
@@ -151,6 +159,8 @@ def test_numbers_agree_with_another_implementation() -> None:
             known = pyseccomp.resolve_syscall(arch, name)
             if known >= 0:  # an older library does not know the newest names
                 assert known == number, (machine, name)
+        for name, number in {"clone3": kernel._CLONE3, "openat2": files._OPENAT2}.items():
+            assert pyseccomp.resolve_syscall(arch, name) in (number, -1), (machine, name)
 
 
 def test_the_filter_needs_no_new_privs_first() -> None:
