@@ -6,13 +6,15 @@
 - How many reviewers are enough, the roster says and the ceiling may raise; the server is not asked.
 - A freeze by the server is lifted by the server; a freeze in the ceiling file, or by ``outrider-agent freeze``, by the
   host's owner alone.
-- The ceiling is read again when its file changes. A ceiling that is wrong or unreadable means that nothing runs.
+- The ceiling is read again when its file changes, and each time while it has changed only just now. A ceiling that is
+  wrong or unreadable means that nothing runs.
 """
 
 from __future__ import annotations
 
 import copy
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -36,6 +38,9 @@ from protocol.trust import Authorised, authorise, check_manifest
 
 _MAX_ROSTER_BYTES: Final = 2 * MAX_ENVELOPE_BYTES  # an envelope and its signatures, as JSON text
 _MAX_CEILING_BYTES: Final = 256 * limits.KIB
+#: Two changes of a file closer together than that may bear the same time: kernels count it in ticks of up to 10 ms, and
+#: file systems in seconds (ext4 with small inodes) or in two of them (FAT).
+_SAME_TIME_NS: Final = 2_500_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +238,11 @@ class Trust:
         # The time of the last change is also that of owner and mode: nobody else may come to be able to write it.
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
         if stamp != self._ceiling_stamp:
+            is_settled = time.time_ns() - status.st_ctime_ns > _SAME_TIME_NS  # asked before it is read
             content = read_bounded(path, _MAX_CEILING_BYTES)
             written = load_ceiling(content.decode("utf-8", "replace"), path.name)
             self._ceiling = guarded(written, self._state.path, self._others)
-            self._ceiling_stamp = stamp
+            self._ceiling_stamp = stamp if is_settled else None  # else the next change might not be seen by its time
         return self._ceiling
 
     def check_tier(self, proved: Authorised, ceiling: Ceiling) -> None:

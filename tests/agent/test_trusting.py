@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from world import DIGEST, NOW, OTHER_DIGEST, World
 
 from agent import trusting, withdrawn
 from agent.config import AgentConfig
+from agent.files import read_bounded
 from agent.other_names import OtherNames
 from agent.trusting import Freeze, Trust, check_not_frozen
 from policies.ceiling import DEFAULT, Ceiling
@@ -385,6 +387,45 @@ def test_a_ceiling_that_others_come_to_be_able_to_write_is_not_believed_any_more
     premises.state.ceiling.chmod(0o646)
     with pytest.raises(UnavailableError, match="ceiling"):
         premises.trust.ceiling()
+
+
+COARSE_NS = 10_000_000  # the tick of a kernel with 100 in a second
+
+
+def coarse(path: Path) -> SimpleNamespace:
+    """Return what such a kernel says of a file, unless it has Linux 6.13's finer times."""
+    told = os.stat(path)
+    names = [name for name in dir(told) if name.startswith("st_")]
+    ticks = {name: getattr(told, name) // COARSE_NS * COARSE_NS for name in ("st_mtime_ns", "st_ctime_ns")}
+    return SimpleNamespace(**{name: getattr(told, name) for name in names} | ticks)
+
+
+def test_changes_within_one_tick_of_the_kernel_are_seen(premises: Premises, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They bear the same time: one was not seen on the first aarch64 machine that ran the test above."""
+    monkeypatch.setattr(Path, "stat", coarse)
+    for _ in range(20):
+        premises.allow("highest_tier: inspect\n")
+        assert premises.trust.ceiling().highest_tier is Tier.INSPECT
+        premises.allow("highest_tier: operate\n")  # as long as the one before
+        assert premises.trust.ceiling().highest_tier is Tier.OPERATE
+        premises.state.ceiling.chmod(0o646)
+        with pytest.raises(UnavailableError, match="ceiling"):
+            premises.trust.ceiling()
+
+
+def test_a_ceiling_that_has_stood_for_a_while_is_not_read_again(
+    premises: Premises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And one that a clock set back makes one of the future is."""
+    premises.allow()
+    changed_ns, reads = premises.state.ceiling.stat().st_ctime_ns, []
+    monkeypatch.setattr(trusting, "read_bounded", lambda *given: reads.append(given) or read_bounded(*given))
+    for later_s, expected in ((-1000, 2), (0, 2), (2, 2), (3, 1), (1000, 0)):
+        monkeypatch.setattr(trusting.time, "time_ns", lambda now=changed_ns + later_s * 10**9: now)
+        reads.clear()
+        for _ in range(2):
+            premises.trust.ceiling()
+        assert len(reads) == expected, later_s
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to(path), lambda path: os.mkfifo(path)])
