@@ -10,9 +10,9 @@ from typing import Any
 
 from cli.local.folder import read_bundle
 from protocol.bundle import Bundle
-from protocol.errors import UnavailableError
 from scripts import bundled
 
+DISK = "checks/disk"
 _NO_DISK = re.compile(r"^(loop|ram|zram|fd|sr|nbd)\d")
 
 
@@ -30,12 +30,15 @@ class Check:
 
 
 def gather(root: Path = Path("/")) -> list[Check]:
-    """Return the bundled checks with their parameters for this machine."""
-    targets = {"checks/filesystem": "/", "checks/network": interface(root), "checks/disk": disk(root)}
+    """Return the bundled checks with their parameters for this machine; ``DISK`` only where it has one."""
+    device = disk(root)
+    targets = {"checks/filesystem": "/", "checks/network": interface(root), DISK: device}
     found = []
     for _, folder in sorted(bundled().items()):
         bundle = read_bundle(folder)
         name = bundle.manifest.name
+        if name == DISK and device is None:
+            continue
         parameters = dict.fromkeys(bundle.manifest.parameters, targets[name]) if name in targets else {}
         found.append(Check(bundle, parameters))
     return found
@@ -47,14 +50,8 @@ def interface(root: Path = Path("/")) -> str:
     return next((name for name in names if name != "lo"), "lo")
 
 
-def disk(root: Path = Path("/")) -> str:
-    """Return the block device that did most input and output since boot.
-
-    Raises:
-        UnavailableError: The kernel counts for no block device.
-    """
+def disk(root: Path = Path("/")) -> str | None:
+    """Return the block device that did most input and output since boot; None if the kernel counts for none."""
     rows = [line.split() for line in (root / "proc/diskstats").read_text(encoding="ascii").splitlines()]
     counted = [(int(row[3]) + int(row[7]), row[2]) for row in rows if len(row) >= 14 and not _NO_DISK.match(row[2])]
-    if not counted:
-        raise UnavailableError("this machine has no block device for the check of disks")
-    return max(counted)[1]
+    return max(counted)[1] if counted else None
