@@ -16,8 +16,7 @@ from typing import Final
 from policies.decide import Effective, decide_below, decide_effective
 from policies.model import Effect, Facts, Rule, Verdict
 from policies.paths import PathPattern, literal
-from stdlib.fs_temporary import PREFIX
-from stdlib.host import RunContext
+from stdlib.host import TEMPORARY_PREFIX, RunContext
 
 ORIGIN: Final = "temporary files of others:"
 
@@ -25,7 +24,7 @@ ORIGIN: Final = "temporary files of others:"
 def rule() -> Rule:
     """Return the rule that denies them all."""
     there = os.path.realpath(tempfile.gettempdir())
-    return Rule(Effect.DENY, "*", ORIGIN, paths=(PathPattern.parse(f"{literal(there)}/{PREFIX}*/**"),))
+    return Rule(Effect.DENY, "*", ORIGIN, paths=(PathPattern.parse(f"{literal(there)}/{TEMPORARY_PREFIX}*/**"),))
 
 
 class Decided:

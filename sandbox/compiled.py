@@ -77,6 +77,12 @@ class Compiled:
             self._seen.popitem(last=False)
         return runs == WORTH_FROM and text not in self._codes
 
+    def forget(self, text: Text) -> None:
+        """Keep the code of ``text`` no longer: it is compiled by each of its workers from now on. Idempotent."""
+        code = self._codes.pop(text, None)
+        if code is not None:
+            self._size_bytes -= len(text.source) + len(code)
+
     def keep(self, text: Text, code: bytes) -> None:
         """Keep the code of ``text`` in place of what was not used for longest."""
         size_bytes = len(text.source) + len(code)

@@ -154,7 +154,7 @@ class Sandbox:
         zygote, spares = self._zygote, self._spares
         if zygote is None or spares is None or self._is_closed or zygote.is_suspect or not zygote.is_alive:
             zygote, spares = await self._ready_zygote()
-        compiled, parts = self._compiled, _parts_of(program)
+        compiled, parts, crashes = self._compiled, _parts_of(program), zygote.crashes
         codes = compiled.codes(parts)
         run = Run(zygote, spares, program, (lambda: gate) if isinstance(gate, Gate) else gate, limits, codes)
         try:
@@ -164,6 +164,9 @@ class Sandbox:
                 self._reaping.add(run.reaped)
                 run.reaped.add_done_callback(partial(self._is_reaped, zygote))
             self._look_after(zygote)
+            if zygote.crashes != crashes:  # its worker, or another one's: its code may be what broke it
+                for part in parts:
+                    compiled.forget(part.text)
             # Later: a fork and a lock take as much processor time as all that a run's end has yet to go through.
             loop = asyncio.get_running_loop()
             if self._options.spares:

@@ -13,11 +13,10 @@ from kernel.visits import begun_apart
 from protocol.errors import BudgetError, UnavailableError
 from protocol.tiers import Tier
 from stdlib.declaring import call
-from stdlib.host import RunContext
+from stdlib.host import TEMPORARY_PREFIX, RunContext
 from stdlib.parameters import Data
 
 MAX_TEMPORARIES = 100  # of one run
-PREFIX = "outrider-run-"  # of the directories, by which all others are kept from them (agent.temporaries)
 
 _log = logging.getLogger("outrider.stdlib")
 
@@ -48,7 +47,7 @@ def _fresh(run: RunContext) -> Path:
     if len(run.temporaries) >= MAX_TEMPORARIES:
         raise BudgetError(f"temporaries: a run has at most {MAX_TEMPORARIES}", budget="temporaries")
     try:
-        made = Path(tempfile.mkdtemp(prefix=PREFIX))
+        made = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
     except OSError as error:
         raise UnavailableError(f"a temporary directory cannot be made: {error.strerror}") from None
     run.temporaries.append(os.path.realpath(made))

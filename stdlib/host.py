@@ -31,6 +31,7 @@ KEPT_BYTES = 8 * 1024  # the longest of them has 1.6 KiB
 MAX_METRICS_CHARACTERS = 1 << 20  # of all their texts; the record of a run's end holds 64 KiB, with all else
 MAX_STATUS_CHARACTERS = 256  # checks.md: status text cut at 256
 MAX_ROWS_BYTES = 32 * 1024  # of a run's rows, encoded; its end is one record of 64 KiB, and its result is in it too
+TEMPORARY_PREFIX = "outrider-run-"  # of directories that end with a run, by which others are kept from them
 
 _log = logging.getLogger("outrider.stdlib")
 _kept: dict[str, int] = {}  # path -> descriptor

@@ -82,6 +82,22 @@ def test_what_is_kept_already_is_not_due() -> None:
     assert [kept.is_due(TEXT) for _ in range(3)] == [False, False, False]
 
 
+def test_what_is_forgotten_is_gone_and_leaves_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is not compiled apart again: it may be what broke the worker that had it."""
+    monkeypatch.setattr(compiled, "MAX_BYTES", len(TEXT.source) + 4)
+    kept = Compiled()
+    assert not kept.is_due(TEXT)
+    assert kept.is_due(TEXT)
+    kept.keep(TEXT, b"code")
+    kept.forget(TEXT)
+    kept.forget(TEXT)
+    assert kept.find(TEXT) is None
+    assert not kept.is_due(TEXT)
+    other = Text("main.py", b"result = 2")
+    kept.keep(other, b"code")
+    assert kept.find(other) == b"code"
+
+
 def test_what_is_kept_is_bounded_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not used for longest goes."""
     monkeypatch.setattr(compiled, "MAX_TEXTS", 3)
