@@ -215,6 +215,7 @@ async def _on_error(request: Request, error: Any) -> Response:
         )
     if error.detail or isinstance(error, InternalError):
         LOG.error("request failed", request_id=request.state.request_id, why=str(error), detail=error.detail)
+    _untie(error)
     # Git asks its user for a token only if it is offered the one way that it knows.
     scheme = "Basic" if request.url.path.startswith(git.PATH) else "Bearer"
     return problem(error, request.state.request_id, scheme=scheme)
@@ -225,6 +226,7 @@ async def _on_invalid(request: Request, error: Any) -> Response:
     wrong = [{"where": _place(item), "message": item["msg"]} for item in error.errors()[:20]]
     first = wrong[0] if wrong else {"where": "body", "message": "is wrong"}
     told = ArgumentError(first["message"], parameter=first["where"], where=first["where"])
+    _untie(error)
     return problem(told, request.state.request_id, errors=wrong)
 
 
@@ -235,7 +237,22 @@ def _place(item: dict[str, Any]) -> str:
     return ".".join(str(step)[:100] for step in rest) or str(first)
 
 
+def _untie(error: BaseException) -> None:
+    """Let go of what errors that are answered now went through, and with it of what they hold of each other.
+
+    FastAPI keeps the error that it raises in a variable of the function that raises it: a circle, which stands until
+    the collector walks through all there is, and in it the whole body of the request.
+    """
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is not None and each.__traceback__ is not None:  # else it was seen, or never raised
+            each.__traceback__ = None
+            waiting += [each.__cause__, each.__context__]
+
+
 async def _on_http(request: Request, error: Any) -> Response:
+    _untie(error)
     if isinstance(error.__cause__, OutriderError):  # FastAPI's wrapping of what reading the body raised
         return await _on_error(request, error.__cause__)
     if error.status_code in (404, 405):

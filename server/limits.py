@@ -3,6 +3,7 @@
 MAX_BODY_BYTES = 12 << 20  # of a request: a packed bundle of 8 MiB in base64, and its publication
 MAX_CALL_BODY_BYTES = 5 << 20  # of a call in a session: MAX_CALL_BYTES, each of which JSON may write with six
 MAX_SMALL_BODY_BYTES = 2 << 20  # of all others, an order of 512 KiB and parameters of 256 KiB included
+MAX_ASKED_OF_GIT = 4 << 20  # of what a client that clones has and wants, unpacked too; 10,000 tags are 0.5 MiB
 MAX_LARGE_VALUES = 20_000  # commas of a body as large as a bundle: that has a dozen, and one of sealed secrets 500
 MAX_HEAD_BYTES = 64 << 10  # of a request's line and headers; a cursor, a token and a long path have some KiB
 HEAD_TIMEOUT_S = 20.0  # for a head to come, and that a connection may be open on which nothing is asked
@@ -18,6 +19,8 @@ NOTED_LOOKS_OF_ONE = 1_000  # of one person at blobs and recordings, at once: ea
 NOTED_LOOKS_OF_ONE_PER_S = 5.0  # and in the long run: 432,000 records a day at most
 MAX_UNREAD_BYTES_OF_ONE = 256 << 20  # of answers to one person; 500 hosts that print to somebody who looks away
 MAX_BODY_BYTES_OF_ONE = 128 << 20  # of bodies of one person that are held until they are whole: ten large scripts
+MAX_BODY_BYTES_OF_STRANGER = 8 << 20  # of bodies without a token from one address: two of a clone's, each 4 MiB at most
+MAX_BODY_BYTES_OF_STRANGERS = 64 << 20  # and from all; only where the configuration lets strangers read
 MAX_RESTING_OF_ONE = 512  # connections of one person on which nothing is asked now; clients keep some for the next
 MAX_PIPELINED = 64  # requests of one connection behind the one that is answered; each holds a head and a piece of body
 MAX_PAGE = 500  # items of one page

@@ -7,8 +7,10 @@ and then no host and nobody else comes in, or have it do nothing but look. No I/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
 
 from protocol.errors import RateError
 from server import limits
@@ -58,36 +60,55 @@ class UnderWay:
             self.leave(principal)
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Whoever sends without a token, from one place in the network (:func:`server.strangers.place_of`)."""
+
+    place: Hashable
+
+
+Sender = str | Stranger
+"""Whose a body is: a principal, or a stranger."""
+_STRANGERS: Final = Stranger(None)  # all of them
+
+
 class HeldBytes:
-    """Bytes of bodies that are held in memory until they are whole, counted for each person."""
+    """Bytes of bodies that are held in memory until they are whole, counted for each sender, and of all strangers."""
 
     def __init__(self) -> None:
-        self._of: dict[str, int] = {}  # by principal
+        self._of: dict[Sender, int] = {}
 
     def __len__(self) -> int:
         return len(self._of)
 
-    def held(self, principal: str) -> int:
-        """Return how many bytes are held of a person's."""
-        return self._of.get(principal, 0)
+    def held(self, sender: Sender) -> int:
+        """Return how many bytes are held of somebody's."""
+        return self._of.get(sender, 0)
 
-    def take(self, principal: str, size: int) -> None:
-        """So many bytes more of a person's came.
+    def take(self, sender: Sender, size: int) -> None:
+        """So many bytes more of somebody's came.
 
         Raises:
-            RateError: It is more than may be held of theirs; nothing is counted then.
+            RateError: It is more than may be held of theirs, or of all strangers'; nothing is counted then.
         """
-        held = self._of.get(principal, 0) + size
-        if held > limits.MAX_BODY_BYTES_OF_ONE:
-            raise RateError(
-                f"the requests of {principal} that are coming in are over {limits.MAX_BODY_BYTES_OF_ONE} bytes"
-            )
-        self._of[principal] = held
-
-    def give_back(self, principal: str, size: int) -> None:
-        """A request of theirs is over, of which so many bytes were counted."""
-        left = self._of.get(principal, 0) - size
-        if left > 0:
-            self._of[principal] = left
+        if isinstance(sender, Stranger):
+            mine = self._room(sender, size, limits.MAX_BODY_BYTES_OF_STRANGER, "strangers at your address")
+            every = self._room(_STRANGERS, size, limits.MAX_BODY_BYTES_OF_STRANGERS, "strangers")
+            self._of[sender], self._of[_STRANGERS] = mine, every
         else:
-            self._of.pop(principal, None)
+            self._of[sender] = self._room(sender, size, limits.MAX_BODY_BYTES_OF_ONE, sender)
+
+    def _room(self, sender: Sender, size: int, most: int, whose: str) -> int:
+        held = self._of.get(sender, 0) + size
+        if held > most:
+            raise RateError(f"the requests of {whose} that are coming in are over {most} bytes")
+        return held
+
+    def give_back(self, sender: Sender, size: int) -> None:
+        """A request of theirs is over, of which so many bytes were counted."""
+        for each in (sender, _STRANGERS) if isinstance(sender, Stranger) else (sender,):
+            left = self._of.get(each, 0) - size
+            if left > 0:
+                self._of[each] = left
+            else:
+                self._of.pop(each, None)

@@ -14,18 +14,19 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from protocol.errors import OutriderError, TooLargeError, UnauthenticatedError
-from server import access, limits
+from protocol.errors import OutriderError, UnauthenticatedError
+from server import access, limits, push_lines
 from server.access import ADMIN, PUBLISH, SESSION, Caller
+from server.api.held_body import HeldBody
 from server.api.problems import problem
 from server.core import Core
+from server.strangers import place_of
+from server.under_way import Sender, Stranger
 
 LOG = structlog.get_logger()
 #: The description of the API holds no secret, and whose server this is must be known before a token is sent.
@@ -35,6 +36,7 @@ _STREAMED = re.compile(r"/api/v1/sessions/[^/]+/(?:file|uploads/[0-9]+|commands/
 _SCRIPTS = "/api/v1/scripts"
 _CALLS = re.compile(r"/api/v1/sessions/[^/]+/(?:calls|stream|command|editing)")
 _GIT = "/git/"
+_PUSH = f"/{push_lines.SERVICE}"
 _BLOBS = "/api/v1/blobs/"
 #: What may be as large as a bundle, and the permission that it takes.
 _LARGE = {("POST", _SCRIPTS): PUBLISH, ("POST", "/api/v1/secrets"): ADMIN}
@@ -70,23 +72,25 @@ class Door:
                 message["headers"] = [*others, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        bounded: _Bounded | None = None
+        body: HeldBody | None = None
         try:
             await self._admit(scope)
             is_streamed = scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
             if not is_streamed:
-                bounded = _Bounded(receive, _declared_bytes(scope), *self._most(scope), self._counting(scope))
-            await self._app(scope, receive if bounded is None else bounded, sending)
+                body = HeldBody(receive, _declared_bytes(scope), *self._most(scope))
+                if _is_held(scope):
+                    body.hold(self._core.bodies, partial(_sender, scope))
+            await self._app(scope, receive if body is None else body, sending)
         except OutriderError as error:
             status = problem(error, request_id).status_code
             self._core.metrics.refusals.labels(error.code).inc()
             await problem(error, request_id)(scope, receive, send)
         finally:
             self._measure(scope, status, time.perf_counter() - began, request_id)
+            if body is not None:
+                body.release()
             if "caller" in state:
                 self._core.under_way.leave(state["caller"].principal)
-                if bounded is not None and bounded.counted:
-                    self._core.bodies.give_back(state["caller"].principal, bounded.counted)
 
     async def _admit(self, scope: Scope) -> None:
         """Note who asks.
@@ -113,20 +117,13 @@ class Door:
         if method == "PUT" and path.startswith(_BLOBS):
             return self._core.config.blob_limits.max_bytes, None
         if path.startswith(_GIT):
-            return limits.MAX_BODY_BYTES, None
+            return limits.MAX_BODY_BYTES if path.endswith(_PUSH) else limits.MAX_ASKED_OF_GIT, None
         permission = _LARGE.get((method, path))
         if permission is not None and caller is not None and caller.may(permission):
             return limits.MAX_BODY_BYTES, limits.MAX_LARGE_VALUES
         if _CALLS.fullmatch(path) and caller is not None and caller.may(SESSION):
             return limits.MAX_CALL_BODY_BYTES, None
         return limits.MAX_SMALL_BODY_BYTES, None
-
-    def _counting(self, scope: Scope) -> Callable[[int], None] | None:
-        """Return what counts the bytes of a body as its sender's; None where they are not held in memory."""
-        caller = scope["state"].get("caller")
-        if caller is None or (scope["method"] == "PUT" and scope["path"].startswith(_BLOBS)):
-            return None
-        return partial(self._core.bodies.take, caller.principal)
 
     def _measure(self, scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
         metrics, method = self._core.metrics, scope["method"]
@@ -150,47 +147,25 @@ def enter(core: Core, scope: Scope, caller: Caller) -> None:
     scope["state"]["caller"] = caller
 
 
+def _is_held(scope: Scope) -> bool:
+    """Tell whether a body is in memory until it is whole: not a blob, nor a push, which go to the disk as they come.
+
+    Nor what an agent enrols with: that has a bound and a time of its own, and others must not take the room for it.
+    """
+    method, path = scope["method"], scope["path"]
+    if path.startswith(_GIT):
+        return not path.endswith(_PUSH)
+    return path.startswith("/api/") and not (method == "PUT" and path.startswith(_BLOBS))
+
+
+def _sender(scope: Scope) -> Sender:
+    """Return whose a request is as far as is known now: git's come in before that is asked."""
+    caller = scope["state"].get("caller")
+    return caller.principal if caller is not None else Stranger(place_of((scope.get("client") or ("",))[0]))
+
+
 def _declared_bytes(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value) if len(value) < 20 else 1 << 63
     return 0  # then what arrives is counted
-
-
-class _Bounded:
-    """Hands a body on and refuses what is more than ``most`` bytes, said beforehand or not, or holds more values.
-
-    What is held of it until it is whole is counted as its sender's.
-    """
-
-    def __init__(
-        self, receive: Receive, declared: int, most: int, most_values: int | None, count: Callable[[int], None] | None
-    ) -> None:
-        self._count = count
-        self.counted = 0  # bytes
-        self._receive = receive
-        self._declared = declared
-        self._most = most
-        self._values_left = most_values
-        self._size = 0
-
-    async def __call__(self) -> Message:
-        if self._declared > self._most:
-            raise _too_large(self._most)
-        message: Any = await self._receive()
-        body = message.get("body", b"")
-        self._size += len(body)
-        if self._size > self._most:
-            raise _too_large(self._most)
-        if body and self._count is not None:
-            self._count(len(body))
-            self.counted += len(body)
-        if self._values_left is not None:
-            self._values_left -= body.count(b",")
-            if self._values_left < 0:
-                raise TooLargeError("the body of the request holds too many values")
-        return dict(message)
-
-
-def _too_large(most: int) -> TooLargeError:
-    return TooLargeError(f"the body of the request is over {most} bytes")

@@ -25,8 +25,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from protocol.errors import ArgumentError, NotFoundError, TooLargeError, UnauthenticatedError, UnavailableError
-from server import access, git_program, push_lines, views
+from protocol.errors import (
+    ArgumentError,
+    DeadlineError,
+    NotFoundError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from server import access, git_program, limits, push_lines, views
 from server.access import READ
 from server.api import push
 from server.api.door import enter
@@ -37,7 +44,7 @@ from server.services.visibility import Viewer
 LOG = structlog.get_logger()
 PATH: Final = "/git/scripts.git"
 SERVICE: Final = "git-upload-pack"
-MAX_REQUEST_BYTES: Final = 4 << 20  # of what a client has and wants; 10,000 tags are 0.5 MiB
+MAX_ASK_S: Final = 60.0  # for such a request to come, which is counted as its sender's meanwhile
 MAX_CLONES: Final = 4  # programs at once; each reads the whole repository
 MAX_OF_ONE: Final = 2  # of these of one person: one that reads slowly holds its place for as long as it may
 MAX_CLONE_S: Final = 300.0  # of one answer
@@ -78,7 +85,11 @@ async def upload(request: Request) -> Response:
         raise NotFoundError("this server has no git: clone without the smart protocol (GIT_SMART_HTTP=0)")
     if request.headers.get("content-type") != f"application/x-{SERVICE}-request":
         raise ArgumentError(f"the request must be application/x-{SERVICE}-request", parameter="content-type")
-    asked = await _body(request)
+    try:
+        async with asyncio.timeout(MAX_ASK_S):
+            asked = await _body(request)
+    except TimeoutError:
+        raise DeadlineError(f"the request did not come in {MAX_ASK_S:.0f} s") from None
     _check_room(request)
     answer = _answer(request, folder, asked)
     return StreamingResponse(answer, media_type=f"application/x-{SERVICE}-result", headers=_NO_STORE)
@@ -255,23 +266,17 @@ async def _feed(stdin: asyncio.StreamWriter | None, asked: bytes) -> None:
 
 
 async def _body(request: Request) -> bytes:
-    """Return the body, unpacked if it is packed; both bounded."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_REQUEST_BYTES:
-            raise TooLargeError(f"the request is over {MAX_REQUEST_BYTES} bytes")
-        parts.append(part)
-    data = b"".join(parts)
+    """Return the body, which the door bounds, unpacked if it is packed, which is bounded too."""
+    data = await request.body()
     coding = request.headers.get("content-encoding", "identity")
     if coding in ("gzip", "x-gzip"):
         unpacking: Any = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            data = unpacking.decompress(data, MAX_REQUEST_BYTES)
+            data = unpacking.decompress(data, limits.MAX_ASKED_OF_GIT)
         except zlib.error:
             raise ArgumentError("the request is not gzip", parameter="content-encoding") from None
         if unpacking.unconsumed_tail:
-            raise TooLargeError(f"the request is over {MAX_REQUEST_BYTES} bytes")
+            raise TooLargeError(f"the request is over {limits.MAX_ASKED_OF_GIT} bytes")
     elif coding != "identity":
         raise ArgumentError(f"{coding[:40]!r} is no coding that is known here", parameter="content-encoding")
     return data

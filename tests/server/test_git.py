@@ -14,7 +14,7 @@ from headquarters import Headquarters, MovedClock, expect, headquarters, refused
 from sqlalchemy import Connection
 from world import World
 
-from server import views
+from server import limits, views
 from server.api import git
 from server.repository import Repository
 from server.services.visibility import EVERYTHING
@@ -118,8 +118,8 @@ async def test_nothing_else_is_served(published: Headquarters, path: str) -> Non
         ({"Content-Type": "text/plain"}, b"0000", 422),
         ({"Content-Encoding": "br"}, b"0000", 422),
         ({"Content-Encoding": "gzip"}, b"no gzip", 422),
-        ({"Content-Encoding": "gzip"}, gzip.compress(bytes(git.MAX_REQUEST_BYTES + 1)), 413),
-        ({}, bytes(git.MAX_REQUEST_BYTES + 1), 413),
+        ({"Content-Encoding": "gzip"}, gzip.compress(bytes(limits.MAX_ASKED_OF_GIT + 1)), 413),
+        ({}, bytes(limits.MAX_ASKED_OF_GIT + 1), 413),
     ],
 )
 async def test_requests_are_bounded(

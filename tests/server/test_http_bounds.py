@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from websockets.asyncio.client import connect
 from server import limits
 from server.http_protocol import BoundedProtocol
 from server.line_protocol import LineProtocol
+from server.under_way import Stranger
 
 DEADLINE_S = 10.0
 HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
@@ -211,6 +213,34 @@ async def test_so_many_bytes_of_bodies_of_one_person(
         assert b"the requests of author that are coming in are over" in told
         async with http.open(asking(server, "/me", "author")) as small:
             assert await small.reader.readuntil(b"\r\n") == b"HTTP/1.1 200 OK\r\n"
+    async with asyncio.timeout(DEADLINE_S):
+        while len(server.core.bodies):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("is_stranger", [False, True])
+async def test_so_many_bytes_of_what_clones_ask(
+    http: Served, server: Headquarters, monkeypatch: pytest.MonkeyPatch, is_stranger: bool
+) -> None:
+    """Who somebody is was asked after the body had been weighed: 60 of 4 MiB were nobody's."""
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES_OF_ONE", 3 << 20)
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES_OF_STRANGER", 3 << 20)
+    if is_stranger:
+        server.core.config = dataclasses.replace(server.core.config, public_reading=True)
+    whose = Stranger("127.0.0.1") if is_stranger else "auditor"
+    asked = asking(server, "", "auditor").replace(b"GET /api/v1", b"POST /git/scripts.git/git-upload-pack")
+    if is_stranger:
+        asked = b"\r\n".join(line for line in asked.split(b"\r\n") if not line.startswith(b"Authorization"))
+    asked = asked[:-2] + b"Content-Type: application/x-git-upload-pack-request\r\nContent-Length: 4000000\r\n\r\n"
+    async with AsyncExitStack() as there:
+        for _ in range(2):
+            await there.enter_async_context(http.open(asked + b"a" * (1 << 20)))
+        async with asyncio.timeout(DEADLINE_S):
+            while server.core.bodies.held(whose) < 2 << 20:
+                await asyncio.sleep(0)
+        async with http.open(asked + b"a" * (1 << 20) + b"a") as one_more:
+            told = await one_more.reader.readuntil(b'"}')
+        assert told.startswith(b"HTTP/1.1 429 "), told
     async with asyncio.timeout(DEADLINE_S):
         while len(server.core.bodies):
             await asyncio.sleep(0)
