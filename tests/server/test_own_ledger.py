@@ -94,16 +94,20 @@ async def test_a_whole_chain_is_told_with_its_end(bare: Headquarters) -> None:
     bare.core.database.submit(bare.core.ledger.checkpoint).result(10)
     told = await verified(bare)
     assert told == {
-        "agent": "server", "agent_id": "server", "records": 6, "head": record_hash(stored(bare)[-1][1]).hex(),
-        "checkpoints": 1, "error": None,
+        "agent": "server", "agent_id": "server", "first": 1, "records": 6,
+        "head": record_hash(stored(bare)[-1][1]).hex(), "checkpoints": 1, "error": None,
     }  # fmt: skip
 
 
 async def test_an_empty_chain_is_whole(bare: Headquarters) -> None:
     assert await bare.get("/records/verify") == {
         "ok": True,
+        "since": None,
         "agents": [
-            {"agent": "server", "agent_id": "server", "records": 0, "head": None, "checkpoints": 0, "error": None}
+            {
+                "agent": "server", "agent_id": "server", "first": None, "records": 0, "head": None, "checkpoints": 0,
+                "error": None,
+            }
         ],
         "tree": {"records": 0, "heads": 0, "error": None},
-    }
+    }  # fmt: skip
