@@ -1,4 +1,4 @@
-"""A worker from request to its reaped end, and one gated call: the real jail, gate and policy, the agent's recorder."""
+"""A worker from request to outcome, and one gated call: the real jail, gate and policy, the agent's recorder."""
 
 from __future__ import annotations
 
@@ -136,10 +136,6 @@ class Bench:
         at_ns, self._recorder.at_ns = self._recorder.at_ns, []
         return [(after - before) / 1000 for before, after in pairwise(at_ns)]
 
-    async def reaped(self) -> None:
-        """Wait until the worker of the newest run is gone."""
-        await self._sandbox.reaped()
-
     async def settle(self) -> None:
         """Wait until what was recorded is on disk, so that no run pays for the one before."""
         await self._recorder.commit([])
@@ -230,7 +226,6 @@ async def _cold(bench: Bench, language: str) -> dict[str, float]:
     samples = []
     for number in range(WARM_RUNS + COLD_RUNS):
         asked_ns, _ = await bench.timed(language, COLD[language])
-        await bench.reaped()
         if number >= WARM_RUNS:
             samples.append((time.perf_counter_ns() - asked_ns) / 1_000_000)
     return spread(samples)

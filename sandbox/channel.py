@@ -90,8 +90,6 @@ class Channel:
         ahead: Whether nobody waits at the other end yet.
         take: Receives from that very descriptor, up to so many bytes and with these flags of recv(2). If given, the
             channel listens for an answer before it sleeps for it; for hosts that have another processor for the gate.
-        lingers: Whether :meth:`finish` waits for the end. It does so itself, as the gate may wait for what is done
-            between the two: a processor goes on with who it has before it turns to who was woken.
     """
 
     def __init__(
@@ -100,13 +98,11 @@ class Channel:
         *,
         ahead: bool = False,
         take: Callable[[int, int], bytes] | None = None,
-        lingers: bool = False,
     ) -> None:
         self._descriptor = descriptor
         self.ahead = ahead
         self.gives_bytes = False  # for texts too, once the program is there: a language of byte strings needs no other
         self._take = take
-        self._lingers = lingers
         self._rest = 0  # answers to sleep for before it listens again
         self._next_rest = 1  # after the next moment in vain
         self._splitter = LengthPrefixed(max_bytes=MAX_START_FRAME_BYTES)
@@ -163,7 +159,7 @@ class Channel:
         self._send([OUTPUT, data])
 
     def finish(self, value: Any, error: list[str | None] | None = None, output_bytes: int = 0) -> None:
-        """Send the one result; if the channel lingers, wait for the end: the gate first looks at what was used.
+        """Send the one result.
 
         Args:
             value: Of the program; None if it failed.
@@ -175,12 +171,6 @@ class Channel:
         """
         body = encode_trusted([RESULT, value, error, output_bytes], MAX_CHANNEL_FRAME_BYTES)
         self._write(len(body).to_bytes(4, "big") + body)
-        if self._lingers:
-            try:
-                while read(self._descriptor, READ_BYTES):
-                    continue
-            except OSError:  # reset: closed all the same
-                pass
 
     def _send(self, message: list[Any]) -> None:
         self._write(framed(encode(message, max_bytes=MAX_CHANNEL_FRAME_BYTES)))

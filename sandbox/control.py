@@ -1,9 +1,10 @@
-"""What the agent and its zygote say to each other over the control socket: one message is one packet.
+"""What the agent and its zygote say to each other: one message is one packet.
 
-The agent: ``Setup`` once, then ``Fork`` with the worker's end of a socketpair beside it. The zygote: ``Ready`` or
-``Failed`` once, ``Born`` perhaps before; then for each fork ``Forked`` with a pidfd beside it (or ``NotForked``) and
-``Ended``. No message carries anything of a script. Both sides are ours, yet each message is parsed strictly: a zygote
-that speaks nonsense is ended.
+Over the control socket. The agent: ``Setup`` once, with the zygote's end of a second socket beside it; then ``Fork``
+with the worker's end of a socketpair. The zygote: ``Ready`` or ``Failed`` once, ``Born`` perhaps before; then for each
+fork ``Ended`` or ``NotForked``. Over the second socket, which the agent reads when it wants to know: ``Forked`` with a
+pidfd beside it, before the ``Ended`` of that worker. No message carries anything of a script. Both sides are ours, yet
+each message is parsed strictly: a zygote that speaks nonsense is ended.
 
 ``Fork``, ``Forked`` and ``Ended`` are said for each worker, and so have a fixed layout: of the memory that general
 parsing uses, the zygote would copy a hundred pages for each worker, as a fork shares all of it.
@@ -69,7 +70,7 @@ class Failed:
 
 
 class Forked(NamedTuple):
-    """The worker exists; its pidfd comes with this packet."""
+    """The worker exists; its pidfd comes with this packet, over the socket for births."""
 
     run: int
 

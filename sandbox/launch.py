@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -81,7 +80,6 @@ class Sandbox:
         self._starting: asyncio.Task[Zygote] | None = None  # the next one
         self._retired: set[Zygote] = set()  # those whose last runs have not ended
         self._stopping: set[asyncio.Task[None]] = set()
-        self._reaping: set[asyncio.Future[Any]] = set()  # of workers whose runs have ended
         self._compiling: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
@@ -133,7 +131,7 @@ class Sandbox:
         before_calls: Awaitable[None] | None = None,
         early: Collection[str] = (),
     ) -> Outcome:
-        """Run one program in a worker of its own, which may be there for a moment after its result; see :meth:`reaped`.
+        """Run one program in a worker of its own, which is gone when its outcome is told.
 
         Args:
             program: What to run.
@@ -160,9 +158,8 @@ class Sandbox:
         try:
             return await run.complete(before_calls, early)
         finally:
-            if run.reaped is not None and not run.reaped.done():
-                self._reaping.add(run.reaped)
-                run.reaped.add_done_callback(partial(self._is_reaped, zygote))
+            if run.worker is not None and not run.worker.ended.done():  # cancelled
+                run.worker.ended.add_done_callback(lambda _: self._look_after(zygote))
             self._look_after(zygote)
             if zygote.crashes != crashes:  # its worker, or another one's: its code may be what broke it
                 for part in parts:
@@ -175,11 +172,6 @@ class Sandbox:
             if due:
                 loop.call_later(REFILL_AFTER_S, self._begin_compiling, zygote, compiled, run.kind, due)
 
-    async def reaped(self) -> None:
-        """Wait until every worker is gone whose run has ended."""
-        for each in tuple(self._reaping):  # mostly there is one, and to wait for a set takes five times as long
-            await asyncio.shield(each)
-
     async def close(self) -> None:
         """End the zygotes and every run. Idempotent."""
         self._is_closed = True
@@ -191,7 +183,7 @@ class Sandbox:
             self._starting.cancel()
             await asyncio.wait([self._starting])
         zygotes = [*self._retired, *([self._zygote] if self._zygote is not None else [])]
-        await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping, *self._reaping)
+        await asyncio.gather(*(zygote.stop() for zygote in zygotes), *self._stopping)
         if self._compiling:
             await asyncio.wait(self._compiling)
         self._retired.clear()
@@ -264,10 +256,6 @@ class Sandbox:
             code = await compiled_apart(started, text)
             if code is not None:
                 compiled.keep(text, code)
-
-    def _is_reaped(self, zygote: Zygote, reaped: asyncio.Future[Any]) -> None:
-        self._reaping.discard(reaped)
-        self._look_after(zygote)
 
     def _look_after(self, zygote: Zygote) -> None:
         """After a run: see whether its zygote is still good for more."""

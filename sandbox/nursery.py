@@ -1,7 +1,9 @@
 """The agent's side of one zygote process: starts it, asks it for workers, hears how they ended, ends it.
 
 If the zygote goes away, every worker of it is reported as lost, once. Each worker is held by a pidfd, so a signal never
-reaches a stranger who got the same number. The zygote's stderr is the agent's; its environment is nearly empty.
+reaches a stranger who got the same number. It is told over a socket of its own and read from there when it is wanted:
+most workers end before anybody asks about their process, and to be told of each birth would wake the agent while the
+worker needs the processor. The zygote's stderr is the agent's; its environment is nearly empty.
 """
 
 from __future__ import annotations
@@ -9,19 +11,32 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import signal
 import socket
 import struct
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import kernel
 from kernel import offspring
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
-from sandbox.control import MAX_PACKET_BYTES, Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack, unpack
+from sandbox.control import (
+    FORKED_BYTES,
+    MAX_PACKET_BYTES,
+    Born,
+    Ended,
+    Failed,
+    Fork,
+    Forked,
+    NotForked,
+    Ready,
+    Setup,
+    pack,
+    unpack,
+)
 from sandbox.jail import cgroup
 from sandbox.jail.walls import State, Wall
 from sandbox.outcome import Ended as WorkerEnded
@@ -35,8 +50,8 @@ _RIGHTS: Final = (int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS))
 # Plain numbers: those of enumerations are looked into at each use.
 _KILL: Final = int(signal.SIGKILL)
 _CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
-_STATUS_BYTES: Final = 8192  # more than there is; 1.5 KB, and two numbers for each processor
-_HIGH_WATER: Final = re.compile(rb"^VmHWM:\s*([0-9]+) kB$", re.MULTILINE)
+_BIRTH_BYTES: Final = FORKED_BYTES + 1  # one more, so that a packet that is too long is seen to be
+_UNHEARD: Final = 64  # births, at most about, that wait to be heard; the socket holds two hundred
 # Ends as probes of the address layout have them. Any script can come to them: deep nests overflow the interpreter's
 # stack, and some releases abort where they notice, which the jail takes for a forbidden system call.
 _CRASHES: Final = frozenset(
@@ -53,50 +68,59 @@ _log = logging.getLogger("outrider.sandbox.zygote")
 class Worker:
     """One worker, as seen from the agent."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable[[], None], listen: Callable[[], None]) -> None:
+        """Make one that is asked for.
+
+        Args:
+            loop: Ours.
+            hear: Takes what has been said of births so far.
+            listen: Has births heard as they are told, until nobody waits for one any more.
+        """
         self.ended: asyncio.Future[WorkerEnded | None] = loop.create_future()  # None: lost with its zygote
         self.not_started: str | None = None  # why there is no process; then ``ended`` is done
-        self._pidfd = -1  # until the zygote has answered, and after the end
-        self._cpu_clock = 0  # valid as long as the next one is
-        self._status = -1  # its ``status`` in /proc; -1 as the pidfd, and if it ended before it could be opened
+        self._hear = hear
+        self._listen = listen
+        self._pidfd = -1  # until its birth is heard of, and after the end
+        self._cpu_clock = 0  # 0 as long as the pidfd is not there, or if it had ended by then
         self._is_doomed = False  # to be killed as soon as there is a process
         self._is_killed = False
+
+    @property
+    def is_born(self) -> bool:
+        """Whether its process is known and has not ended."""
+        return self._pidfd >= 0
+
+    @property
+    def is_doomed(self) -> bool:
+        """Whether it was killed, or will be as soon as there is a process."""
+        return self._is_doomed
 
     def kill(self) -> None:
         """Send SIGKILL, now or as soon as there is a process. Idempotent."""
         self._is_doomed = True
-        if self._pidfd >= 0 and not self._is_killed:
-            self._is_killed = True
-            try:  # noqa: SIM105 - a context manager is two calls more, while somebody waits
-                signal.pidfd_send_signal(self._pidfd, _KILL)
-            except ProcessLookupError:  # it has just ended by itself
-                pass
+        if self._is_killed or self.ended.done():
+            return
+        if self._pidfd < 0:
+            self._hear()  # comes back here if it was born
+            if not self._is_killed and not self.ended.done():
+                self._listen()
+            return
+        self._is_killed = True
+        with suppress(ProcessLookupError):  # it has just ended by itself
+            signal.pidfd_send_signal(self._pidfd, _KILL)
 
     def cpu_s(self) -> float | None:
         """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
-        if self._status < 0:
+        if self._pidfd < 0 and not self.ended.done():
+            self._hear()
+        if not self._cpu_clock:
             return None
         try:
-            return time.clock_gettime(self._cpu_clock)
+            used_s = time.clock_gettime(self._cpu_clock)
+            signal.pidfd_send_signal(self._pidfd, 0)  # or it is reaped, and its number may mean another process
         except OSError:
             return None
-
-    def measured(self) -> WorkerEnded | None:
-        """Return what it has used so far, as it will be told at its end; None if it has ended or it cannot be told.
-
-        Source:
-            proc(5): ``VmHWM`` in ``status`` is what ``ru_maxrss`` will be, in KiB; it is gone once the end has begun.
-        """
-        if self._status < 0:
-            return None
-        try:
-            cpu_s = time.clock_gettime(self._cpu_clock)
-            told = _HIGH_WATER.search(os.pread(self._status, _STATUS_BYTES, 0))
-        except OSError:
-            return None
-        if told is None:  # it was there until now, or else the number of the clock might mean another process
-            return None
-        return WorkerEnded(0, round(cpu_s * 1_000_000), int(told[1]) * 1024)
+        return used_s
 
     def born(self, pidfd: int) -> None:
         """Take the pidfd of the process.
@@ -110,30 +134,30 @@ class Worker:
         self._pidfd = pidfd
         if self._is_doomed:
             self.kill()
-            return
-        if pid is None:
-            return
-        self._cpu_clock = _cpu_clock(pid)
-        try:
-            # Now, and not when its result is there, for which somebody waits. An object for the file takes longer.
-            self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY | os.O_CLOEXEC)
-            signal.pidfd_send_signal(pidfd, 0)
-        except OSError:  # it is reaped, so its number may have meant another process already
-            self._forget_status()
-
-    def _forget_status(self) -> None:
-        if self._status >= 0:
-            os.close(self._status)
-            self._status = -1
+        elif pid is not None:
+            self._cpu_clock = _cpu_clock(pid)
 
     def gone(self, ended: WorkerEnded | None) -> None:
         """Note the end."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-        self._forget_status()
+        self._cpu_clock = 0
         if not self.ended.done():
             self.ended.set_result(ended)
+
+
+def _descriptors(beside: list[tuple[int, int, bytes]]) -> list[int]:
+    """Return what came beside a packet, for whose descriptors there was room for one, and for nothing else.
+
+    As ``socket.recv_fds``, which takes twice the time.
+    """
+    return [number for _, _, data in beside for (number,) in _DESCRIPTOR.iter_unpack(data)]
+
+
+def _close_all(received: list[int]) -> None:
+    for descriptor in received:
+        os.close(descriptor)
 
 
 def _pid_of_other(pidfd: int) -> int | None:
@@ -162,7 +186,11 @@ class Zygote:
     """One zygote process. Made by :meth:`start` only."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, process: subprocess.Popen[bytes], control: socket.socket
+        self,
+        loop: asyncio.AbstractEventLoop,
+        process: subprocess.Popen[bytes],
+        control: socket.socket,
+        births: socket.socket,
     ) -> None:
         self.walls: tuple[Wall, ...] = ()  # how they stand in every worker; known when started
         self.runs = 0  # workers asked for so far
@@ -172,6 +200,9 @@ class Zygote:
         self._loop = loop
         self._process = process
         self._control = control
+        self._births = births
+        self._is_listening = False  # to births; somebody waits for one
+        self._heard_at = 0  # ``runs`` when births were last heard
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
         self._reaped: asyncio.Future[None] = loop.create_future()  # done when no process of ours is left
@@ -191,9 +222,12 @@ class Zygote:
             process, ours = offspring.start(python, "sandbox.seed")
         except OSError as error:
             raise UnavailableError(f"the sandbox cannot be started: {error}") from None
-        zygote = cls(asyncio.get_running_loop(), process, ours)
+        births, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        births.setblocking(False)
+        zygote = cls(asyncio.get_running_loop(), process, ours, births)
         try:
-            ours.send(pack(setup))
+            with told:
+                socket.send_fds(ours, [pack(setup)], [told.fileno()])
             async with asyncio.timeout(timeout_s):
                 await asyncio.shield(zygote._ready)
         except BaseException as error:
@@ -226,7 +260,9 @@ class Zygote:
         except OSError as error:
             self._hear()  # perhaps that it is gone: a caller that tries again at once would keep the loop from it
             raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
-        worker = self._workers[run] = Worker(self._loop)
+        worker = self._workers[run] = Worker(self._loop, self._hear_births, self._listen_to_births)
+        if run - self._heard_at >= _UNHEARD:
+            self._hear_births()
         return worker
 
     def give_up(self) -> None:
@@ -262,16 +298,84 @@ class Zygote:
         if not packet:
             self._lose("the sandbox ended")
             return False
-        # As ``socket.recv_fds``, which takes twice the time: there is room for one descriptor and for nothing else.
-        received = [number for _, _, data in beside for (number,) in _DESCRIPTOR.iter_unpack(data)]
+        received = _descriptors(beside)
         try:
             self._take(packet, received)
         except OutriderError as error:
-            _log.error("the zygote speaks nonsense: %s", error)
-            for descriptor in received:
-                os.close(descriptor)
-            self._lose("the sandbox broke its own rules")
+            _close_all(received)
+            self._refuse(error)
         return self.is_alive
+
+    def _refuse(self, error: OutriderError) -> None:
+        _log.error("the zygote speaks nonsense: %s", error)
+        self._lose("the sandbox broke its own rules")
+
+    def _hear_births(self) -> None:
+        """Take what has been said of births so far."""
+        self._heard_at = self.runs
+        try:
+            while (birth := self._next_birth()) is not None:
+                self._take_birth(*birth)
+        except ProtocolError as error:
+            self._refuse(error)
+
+    def _skip_birth(self, run: int) -> None:
+        """Hear up to the birth of a run whose worker has ended, and take those before it.
+
+        Raises:
+            ProtocolError: It was not told.
+        """
+        while (birth := self._next_birth()) is not None:
+            if birth[0] == run:
+                os.close(birth[1])
+                return
+            self._take_birth(*birth)
+        raise ProtocolError("a worker has ended that was never born")
+
+    def _next_birth(self) -> tuple[int, int] | None:
+        """Return a run and the pidfd of its worker, which is the caller's; None if no more is said now.
+
+        Raises:
+            ProtocolError: Something else is said.
+        """
+        try:
+            packet, beside, _, _ = self._births.recvmsg(_BIRTH_BYTES, _BESIDE_BYTES, _CLOSED_ON_EXEC)
+        except OSError:  # nothing now; or it was reset, and then the control socket tells the end
+            return None
+        received = _descriptors(beside)
+        if not packet and not received:  # the same
+            self._listen_no_more()
+            return None
+        try:
+            message = unpack(packet)
+            if not isinstance(message, Forked) or len(received) != 1:
+                raise ProtocolError("something else is told where births are")
+        except ProtocolError:
+            _close_all(received)
+            raise
+        return message.run, received[0]
+
+    def _take_birth(self, run: int, pidfd: int) -> None:
+        try:
+            self._worker(run).born(pidfd)
+        except ProtocolError:
+            os.close(pidfd)
+            raise
+
+    def _listen_to_births(self) -> None:
+        if self.is_alive and not self._is_listening:
+            self._is_listening = True
+            self._loop.add_reader(self._births.fileno(), self._on_birth)
+
+    def _listen_no_more(self) -> None:
+        if self._is_listening:
+            self._is_listening = False
+            self._loop.remove_reader(self._births.fileno())
+
+    def _on_birth(self) -> None:
+        self._hear_births()
+        if not any(worker.is_doomed and not worker.is_born for worker in self._workers.values()):
+            self._listen_no_more()
 
     def _hear(self) -> None:
         """Take all that it has said so far."""
@@ -280,13 +384,13 @@ class Zygote:
 
     def _take(self, packet: bytes, received: list[int]) -> None:
         message = unpack(packet)
-        if len(received) != isinstance(message, (Forked, Born)):
+        if len(received) != isinstance(message, Born):
             raise ProtocolError("a control packet came with the wrong number of descriptors")
         match message:  # what is said of each worker first
-            case Forked():
-                self._worker(message.run).born(received[0])
             case Ended():
                 worker, status = self._worker(message.run), _exit_code(message.status)
+                if not worker.is_born:
+                    self._skip_birth(message.run)
                 del self._workers[message.run]
                 self.crashes += status in _CRASHES
                 self.is_suspect = self.crashes >= MAX_CRASHES
@@ -346,6 +450,9 @@ class Zygote:
         if not self.is_alive:
             return
         self.is_alive = False
+        self._hear_births()  # so that who is there is killed at once, and not only with the zygote
+        self._listen_no_more()
+        self._births.close()
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
         for worker in self._workers.values():

@@ -37,8 +37,8 @@ _OUT_OF_MEMORY: Final = ("not enough memory", "MemoryError")
 class Usage:
     """What a run used."""
 
-    wall_ms: float = 0.0  # from acceptance to the result, or to the worker's end if it sent none
-    cpu_ms: float = 0.0  # user and system time of the worker until then, fork and locking included
+    wall_ms: float = 0.0  # from acceptance to the result; if there was none, until it was stopped or had left
+    cpu_ms: float = 0.0  # user and system time of the worker, from its fork to its end
     peak_bytes: int = 0  # largest resident set of the worker, interpreter included
     calls: int = 0
 
@@ -54,9 +54,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the kernel says about a worker that is gone, or that has sent its result and waits to be ended."""
+    """What the kernel says about a worker that is gone."""
 
-    status: int  # as waitpid(2) gives it; 0 of one that waits
+    status: int  # as waitpid(2) gives it
     cpu_us: int
     peak_bytes: int
 

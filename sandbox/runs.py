@@ -1,10 +1,8 @@
 """One run of one program: from the fork to what is known at its end.
 
-The order at the end is fixed. A worker that has sent its result has nothing left to do and waits: look at what it has
-used and kill it, at once, so that it ends while this side goes on; then close its socket, and judge; that it is reaped
-is seen to beside, as it takes longer than many a run. If there is no result, or the worker cannot be looked at: kill it
-if it has not ended by itself, close its socket, wait until it is reaped, and only then judge. Nothing that it sent late
-is acted on.
+The order at the end is fixed. A worker that has sent its result ends by itself, while this side goes on; if there is no
+result it is killed. Then close its socket, wait until it is reaped, for its end tells what it has used, and only then
+judge. Nothing that it sent late is acted on, and who stays after its result is killed.
 
 The wall deadline counts from the moment the run was accepted, and is enforced from here, by SIGKILL; nothing in the
 worker is trusted to stop. CPU time is looked at when it can first have reached its limit, and again when it can first
@@ -36,7 +34,7 @@ from sandbox.wire import Wire
 if TYPE_CHECKING:
     from policies.model import Limits
 
-EXIT_GRACE_S: Final = 1.0  # between a worker's result and its end; it takes less than a millisecond
+EXIT_GRACE_S: Final = 0.1  # between a worker's result and its end, until that is hastened; mostly 0.3 ms
 REAP_TIMEOUT_S: Final = 5.0  # between SIGKILL and the zygote's report; longer means that the zygote is stuck
 CPU_LOOK_S: Final = 0.01  # at most this often
 DEADLINE_LOOK_S: Final = 0.001
@@ -91,9 +89,8 @@ class Run:
         self._is_over = False  # the worker's end was seen while a call was open
         self._before: asyncio.Future[None] | None = None  # what most calls wait for; None once it is done
         self._early: Collection[str] = ()  # the calls that do not
-        self._worker: Worker  # from the same time on
-        self._measured: Ended | None = None  # what it had used when its result came
-        self.reaped: asyncio.Future[Ended | None] | None = None  # when it is; perhaps after the run
+        self.worker: Worker | None = None  # from the same time on
+        self._over_s: float  # when the conversation ended
         self._serving: asyncio.Task[Any] | None = None  # to be interrupted if the run has to stop
 
     @property
@@ -118,8 +115,8 @@ class Run:
             Kills the worker; the run's calls are recorded as cut short.
         """
         worker, sock, ear = self._spares.take(self.kind)
-        self._worker = worker
-        wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble, self._on_finished, ear)
+        self.worker = worker
+        wire = self._wire = Wire(self._loop, sock, self._on_call, self._on_trouble, ear)
         try:
             wire.send(self._start_frame())  # first: while it is made, or wakes up and reads, all else is made ready
             self._gate = self._admit()
@@ -179,20 +176,15 @@ class Run:
         # The deadline counts from the moment the run was accepted.
         self._look_in(min(self._limits.cpu_s, self._limits.wall_s - (time.monotonic() - self._started_s)))
         finished: Finished | None = None
-        ended: Ended | None = None
         try:
             finished = await self._serve_interruptibly(wire)
         finally:
-            if finished is not None and self._stopped is None:
-                ended = self._measured or worker.measured()
-            if ended is not None or finished is None or self._stopped is not None:
+            self._over_s = time.monotonic()
+            if finished is None or self._stopped is not None:
                 worker.kill()
             wire.close()
             self._timer.cancel()
-        self.reaped = self._see_reaped(worker)
-        if ended is None:
-            ended = await asyncio.shield(self.reaped)
-        return self._outcome(worker, finished, ended)
+        return self._outcome(worker, finished, await self._end_of(worker))
 
     async def _serve_interruptibly(self, wire: Wire) -> Finished | None:
         """Serve until the program has ended or :meth:`_stop` was called."""
@@ -266,19 +258,14 @@ class Run:
         else:
             self._stop(violated.error)
 
-    def _on_finished(self) -> None:
-        if self._stopped is None:
-            self._measured = self._worker.measured()
-            if self._measured is not None:  # or it is tried again when the result is taken
-                self._worker.kill()
-
     def _look_in(self, delay_s: float) -> None:
         self._timer = self._loop.call_later(max(0.0, delay_s), self._look)
 
     def _look(self) -> None:
         """End the run if its time or its CPU time is used up; look again when either can first be."""
         limits, wall_s = self._limits, time.monotonic() - self._started_s
-        cpu_s = self._worker.cpu_s() or 0.0  # not born yet, or just gone; the next look, or its end, tells
+        told_s = None if self.worker is None else self.worker.cpu_s()
+        cpu_s = told_s or 0.0  # not born yet, or just gone; the next look, or its end, tells
         error = self._gate.budget.over_wall(wall_s) or self._gate.budget.over_cpu(cpu_s)
         if error is not None:
             self._stop(error)
@@ -296,12 +283,13 @@ class Run:
             self._is_over = True
             self._serving.cancel()
 
-    def _see_reaped(self, worker: Worker) -> asyncio.Future[Ended | None]:
-        """Return the worker's end; kill it if it takes too long, and give up on a zygote that does not report it."""
-        if not worker.ended.done():  # no task: each turn of the loop would be one more until whoever waits hears of it
+    async def _end_of(self, worker: Worker) -> Ended | None:
+        """Return the worker's end; kill it if that takes too long, and give up on a zygote that does not report it."""
+        if not worker.ended.done():
             late = self._loop.call_later(EXIT_GRACE_S, self._on_late, worker)
             worker.ended.add_done_callback(partial(_cancel, late))
-        return worker.ended
+            await asyncio.shield(worker.ended)
+        return worker.ended.result()
 
     def _on_late(self, worker: Worker) -> None:
         worker.kill()
@@ -326,7 +314,7 @@ class Run:
         )
 
     def _usage(self, ended: Ended | None) -> Usage:
-        wall_ms = (time.monotonic() - self._started_s) * 1000
+        wall_ms = (self._over_s - self._started_s) * 1000
         cpu_ms = ended.cpu_us / 1000 if ended is not None else 0.0
         return Usage(wall_ms, cpu_ms, ended.peak_bytes if ended is not None else 0, self._gate.budget.calls)
 

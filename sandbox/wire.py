@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from sandbox.channel import READ_BYTES, Asked, CallMade, Conversation, Event, Finished, Pulled, Violated
+from sandbox.channel import READ_BYTES, Asked, CallMade, Conversation, Event, Pulled, Violated
 from sandbox.ears import Ear
 from sandbox.inline import Suspended
 from sandbox.replies import Reply
@@ -42,7 +42,6 @@ class Wire:
         sock: This side of the socketpair, not blocking; owned from here on.
         on_call: Takes a call at once: answers it, or returns what the run has to go on with.
         on_trouble: Called with a violation, or None for the end of the stream, seen while a call is open.
-        on_finished: Called when the result has come, before anybody takes it; it may close nothing.
         ear: Of that socket, if there is one already; owned from here on.
     """
 
@@ -52,14 +51,12 @@ class Wire:
         sock: socket.socket,
         on_call: Callable[[Asked], Suspended[Reply] | None],
         on_trouble: Callable[[Violated | None], None],
-        on_finished: Callable[[], None],
         ear: Ear | None = None,
     ) -> None:
         self._loop = loop
         self._sock = sock
         self._on_call = on_call
         self._on_trouble = on_trouble
-        self._on_finished = on_finished
         self._ear = ear or Ear(loop, sock)
         self._conversation = Conversation()
         self._events: deque[Event | Suspended[Reply]] = deque()
@@ -183,8 +180,6 @@ class Wire:
             self._events.append(suspended)
         else:
             self._events.extend(events)
-            if events and isinstance(events[-1], Finished):
-                self._on_finished()
         if was_call_open and events and isinstance(events[-1], Violated):
             self._on_trouble(events[-1])
         elif self._waiter is None and self._events and not self._conversation.is_call_open and not self._is_closed:

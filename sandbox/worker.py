@@ -1,9 +1,9 @@
 """The confined process that runs one script once.
 
 The order is the security of it: create the runtime, lock, and only then receive the program. Not one byte of the script
-is in this process before the lock is shut. At the end one bounded result is sent, and the process waits to be measured
-and killed; if the channel is closed instead it leaves by ``_exit``. Either way no finaliser, no exit handler and no
-close of a runtime runs. If the channel is gone there is nobody to work for, and the worker leaves at once.
+is in this process before the lock is shut. At the end one bounded result is sent, and the process leaves by ``_exit``:
+no finaliser, no exit handler and no close of a runtime runs. If the channel is gone there is nobody to work for, and
+the worker leaves at once.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import kernel
-from kernel import births, make_batch, offspring, reap
-from kernel.births import heard
+from kernel import make_batch, offspring, reap
+from kernel.births import Herald, hear_children, heard
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox import heap, immortal, stack
 from sandbox.channel import Channel
@@ -69,7 +69,7 @@ def main() -> NoReturn:
     control, null = offspring.adopt()
     try:
         stack.reserve()
-        setup = _receive_setup(control)
+        setup, births = _receive_setup(control)
         sys.path.extend(setup.import_path)
         entry = importlib.import_module(setup.entry)
         entry.preload()
@@ -83,7 +83,7 @@ def main() -> NoReturn:
         control.send(pack(Failed(f"{type(error).__name__}: {error}"[:4096])))
         os._exit(1)
     if has_namespace:
-        _continue_in_child(control)
+        _continue_in_child(control, births)
     builder.zygote()
     kernel.make(privileges.die_with_parent())
     if PRIVILEGES not in setup.walls_off:
@@ -91,7 +91,7 @@ def main() -> NoReturn:
     quieten = getattr(entry, "quieten", None)
     if quieten is not None:
         quieten()
-    zygote = Zygote(control, null, builder, entry, setup.bindings)
+    zygote = Zygote(control, births, null, builder, entry, setup.bindings)
     _warm_up()
     gc.collect()
     immortal.immortalise()
@@ -118,17 +118,18 @@ def _warm_up() -> None:
         _or_tell(nothing)
 
 
-def _receive_setup(control: socket.socket) -> Setup:
-    packet = control.recv(MAX_PACKET_BYTES)
+def _receive_setup(control: socket.socket) -> tuple[Setup, int]:
+    """Return it, and the descriptor of the socket for births."""
+    packet, received, _, _ = socket.recv_fds(control, MAX_PACKET_BYTES, 1, _CLOSED_ON_EXEC)
     if not packet:
         os._exit(0)  # the agent went away while it started us
     message = unpack(packet)
-    if not isinstance(message, Setup):
-        raise ProtocolError("the first packet is no setup")
-    return message
+    if not isinstance(message, Setup) or len(received) != 1:
+        raise ProtocolError("the first packet is no setup with a socket")
+    return message, offspring.kept(received[0])
 
 
-def _continue_in_child(control: socket.socket) -> None:
+def _continue_in_child(control: socket.socket, births: int) -> None:
     """Fork; the child returns. This process ends if the child is the agent's, which saves its memory; else it waits."""
     try:
         child, pidfd = kernel.fork_sibling()
@@ -140,7 +141,8 @@ def _continue_in_child(control: socket.socket) -> None:
         socket.send_fds(control, [pack(Born())], [pidfd])
         os._exit(0)
     kernel.make(privileges.die_with_parent())
-    control.close()  # the zygote's end must close when the zygote ends
+    control.close()  # the zygote's ends must close when the zygote ends
+    os.close(births)
     os.waitpid(child, 0)
     os._exit(0)
 
@@ -155,6 +157,7 @@ class Zygote:
 
     Args:
         control: The socket to the agent.
+        births: A descriptor of the one over which the agent is told of births.
         null: A descriptor of null.
         builder: With the zygote's own walls raised.
         entry: The module that says what a worker does, ``sandbox.worker``.
@@ -164,12 +167,14 @@ class Zygote:
     def __init__(
         self,
         control: socket.socket,
+        births: int,
         null: int,
         builder: Builder,
         entry: ModuleType,
         bindings: list[dict[str, Any]],
     ) -> None:
         self._control = control
+        self._births = births
         self._null = null
         self._builder = builder
         self._ready = getattr(entry, "ready", None) or partial(partial, entry.main)  # a test's own worker has a main
@@ -179,9 +184,9 @@ class Zygote:
         self._take = _receiver() if len(os.sched_getaffinity(0)) > 1 else None
         self._makings: dict[tuple[bytes, int], _Making] = {}  # most workers are alike
         self._runs: dict[int, int] = {}  # pid -> run
-        self._herald = births.Herald(FORKED_BYTES)
+        self._herald = Herald(FORKED_BYTES)
         self._put_run = forked_into(self._herald.packet)
-        self._ends = births.hear_children()
+        self._ends = hear_children()
         self._poller = select.poll()
         self._poller.register(self._ends, select.POLLIN)
 
@@ -220,7 +225,7 @@ class Zygote:
         try:
             making = self._makings.get((kind, channel)) or self._make(packet, kind, channel)
             self._put_run(run)
-            pid = self._herald.fork(self._control.fileno())
+            pid = self._herald.fork(self._births)
         except OSError as error:
             self._say(pack(NotForked(run, f"the host cannot start a process: {error.strerror or error}")))
         else:
@@ -242,7 +247,7 @@ class Zygote:
         if len(self._makings) >= _MAX_MAKINGS:
             self._makings.clear()
         locking = self._builder.locking(WorkerLimits(memory_bytes, cpu_s), channel, self._null)
-        own = Channel(descriptors.CHANNEL, ahead=ahead, take=self._take, lingers=True)
+        own = Channel(descriptors.CHANNEL, ahead=ahead, take=self._take)
         work = self._ready(
             own,
             language=language,

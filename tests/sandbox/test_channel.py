@@ -343,21 +343,3 @@ def test_error_texts_are_always_sendable() -> None:
 def test_error_texts_are_cut() -> None:
     """An answer is always small enough."""
     assert len(decode(error_body("c", "m" * 10**6))[1]["message"]) == MAX_ERROR_CHARS
-
-
-@pytest.mark.parametrize("reset", [False, True])
-def test_who_has_sent_its_result_waits_until_the_gate_closes(reset: bool) -> None:
-    """It takes whatever comes until then, and minds neither way of closing."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        working = threading.Thread(target=Channel(theirs.fileno(), lingers=True).finish, args=({"r": 1},))
-        working.start()
-        said = frame([3, {"r": 1}, None, 0])
-        if not reset:
-            assert ours.recv(len(said), socket.MSG_WAITALL) == said
-        ours.sendall(b"what it does not wait for")
-        ours.close() if reset else ours.shutdown(socket.SHUT_WR)
-        working.join(10)
-        assert not working.is_alive()
-        if not reset:
-            assert theirs.recv(1, socket.MSG_DONTWAIT) == b""

@@ -103,7 +103,6 @@ async def test_a_nest_ends_its_own_run_and_no_other(sandbox: Sandbox, name: str)
     outcome = await run(sandbox, python(NESTS[name]), ROOMY)
     is_told = outcome.status in ("ok", "error") or "the limit is" in (outcome.reason or "")
     assert is_told or crashed(outcome), outcome.reason
-    await sandbox.reaped()
     assert (await run(sandbox, lua("return 1"))).status == "ok"
     assert sandbox.zygote_pid == first
 
@@ -116,7 +115,6 @@ async def test_a_script_that_always_crashes_costs_a_zygote_now_and_then() -> Non
         for _ in range(3 * WEARING_CRASHES):
             outcome = await run(made, python(NESTS["a tuple as a key"]), ROOMY)
             served[made.zygote_pid] += crashed(outcome)
-            await made.reaped()
             assert (await run(made, lua("return 1"))).status == "ok"
         assert served.total() in (0, 3 * WEARING_CRASHES)  # not all interpreters crash of it
         assert all(crashes <= MAX_CRASHES for crashes in served.values())
@@ -134,7 +132,6 @@ async def test_the_next_zygote_is_started_beside_the_runs(number: int) -> None:
         for _ in range(WEARING_CRASHES):
             assert made.zygote_pid == first
             await run(made, native("die", int(number)))
-            await made.reaped()
         assert (await run(made, native("host_name"))).status == "ok"
         await until(lambda: made.zygote_pid not in (None, first), "the zygote that is worn still takes runs")
         assert (await run(made, native("host_name"))).status == "ok"
@@ -149,7 +146,6 @@ async def test_a_zygote_of_too_many_crashes_takes_no_run() -> None:
         first = made.zygote_pid
         dying = [run(made, native("die", int(signal.SIGSEGV))) for _ in range(MAX_CRASHES)]
         await asyncio.wait_for(asyncio.gather(*dying), PATIENCE_S)
-        await made.reaped()
         ours = f"/proc/{first}"
         assert (await run(made, native("host_name"))).status == "ok"
         assert made.zygote_pid not in (None, first)

@@ -30,12 +30,16 @@ class Liar:
 
     def __init__(self) -> None:
         ours, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        theirs, self.births = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self.process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        self.zygote = Zygote(asyncio.get_running_loop(), self.process, ours)
-        self._lent: list[int] = []
+        self.zygote = Zygote(asyncio.get_running_loop(), self.process, ours, theirs)
 
     def say(self, packet: bytes, *descriptors: int) -> None:
         socket.send_fds(self.control, [packet], list(descriptors))
+
+    def bear(self, packet: bytes, *descriptors: int) -> None:
+        """Say it where births are told."""
+        socket.send_fds(self.births, [packet], list(descriptors))
 
     def fork(self) -> Worker:
         ours, theirs = socket.socketpair()
@@ -59,6 +63,7 @@ class Liar:
         assert self.process.stdin is not None
         self.process.stdin.close()  # upon which it ends
         self.control.close()
+        self.births.close()
         await self.zygote.stop()
 
 
@@ -110,13 +115,45 @@ async def test_what_makes_no_sense_ends_it(liar: Liar, packets: list[bytes]) -> 
         liar.fork()
 
 
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"", b"\xc1", b"\xc1\x04", READY, pack(Forked(1)) + b"\0", pack(Forked(7)), pack(Forked(-1)), pack(Born()),
+        pack(Ended(1, 0, 1, 1)), pack(NotForked(1, "x")), b"\x00" * 50_000, os.urandom(100),
+    ],
+)  # fmt: skip
+async def test_what_makes_no_sense_where_births_are_told_ends_it(liar: Liar, packet: bytes) -> None:
+    """Whoever looks first hears it; and what came beside it is not kept."""
+    liar.say(READY)
+    worker = liar.fork()
+    with child() as (process, pidfd):
+        before = _descriptors()
+        liar.bear(packet, pidfd)
+        assert worker.cpu_s() is None
+        assert not liar.zygote.is_alive
+        assert _descriptors() < before  # without both sockets
+        assert process.poll() is None, "it was nobody's to kill"
+    await liar.lost()
+
+
+async def test_no_more_is_heard_of_births_than_there_are_workers(liar: Liar) -> None:
+    """A zygote that speaks on and on there keeps nobody busy, also not at the end."""
+    liar.say(READY)
+    worker = liar.fork()
+    with child() as (_, pidfd):
+        for _ in range(100):
+            liar.bear(pack(Forked(7)), pidfd)
+        worker.kill()
+    await liar.lost()
+
+
 @pytest.mark.parametrize("status", [0x7F, 0x137F, 0xFFFF, -1, 1 << 20, -(1 << 31)])
 async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar, status: int) -> None:
     """Whoever waits for the end of the worker waits for as long as the run may take, and then for ever."""
     liar.say(READY)
     worker = liar.fork()
     with child() as (_, pidfd):
-        liar.say(pack(Forked(1)), pidfd)
+        liar.bear(pack(Forked(1)), pidfd)
         liar.say(pack(Ended(1, status, 1, 1)))
         async with asyncio.timeout(DEADLINE_S):
             ended = await worker.ended
@@ -126,23 +163,96 @@ async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar
         os.waitstatus_to_exitcode(ended.status)  # which a run will do
 
 
-@pytest.mark.parametrize("twice", [Forked(1), Ended(1, 0, 1, 1), NotForked(1, "no")])
-async def test_what_is_said_twice_of_a_worker_ends_it_and_costs_no_descriptor(
-    liar: Liar, twice: Forked | Ended | NotForked
-) -> None:
-    """Each time would take a descriptor that nobody closes, and the agent has some thousand."""
+@pytest.mark.parametrize("twice", [Ended(1, 0, 1, 1), NotForked(1, "no")])
+async def test_what_is_said_twice_of_a_worker_ends_it(liar: Liar, twice: Ended | NotForked) -> None:
+    """Also if it was born before."""
     liar.say(READY)
     worker = liar.fork()
-    with child() as (process, pidfd):
-        beside = [pidfd] if isinstance(twice, Forked) else []
+    with child() as (_, pidfd):
+        liar.bear(pack(Forked(1)), pidfd)
         for _ in range(20):
             with suppress_lost():
-                liar.say(pack(twice), *beside)
+                liar.say(pack(twice))
         await liar.lost()
         async with asyncio.timeout(DEADLINE_S):
             await worker.ended
-        if isinstance(twice, Forked):
-            assert process.wait(DEADLINE_S) == -signal.SIGKILL, "what was its worker is killed with it"
+
+
+async def test_who_is_born_twice_costs_no_descriptor(liar: Liar) -> None:
+    """Each time would take one that nobody closes, and the agent has some thousand."""
+    liar.say(READY)
+    worker = liar.fork()
+    before = _descriptors()
+    with child() as (process, pidfd):
+        for _ in range(20):
+            liar.bear(pack(Forked(1)), pidfd)
+        assert worker.cpu_s() is None  # lost
+        await liar.lost()
+        assert process.wait(DEADLINE_S) == -signal.SIGKILL, "what was its worker is killed with it"
+    assert _descriptors() < before
+
+
+async def test_who_was_never_born_has_not_ended(liar: Liar) -> None:
+    """The end would leave a pidfd for later that nobody wants."""
+    liar.say(READY)
+    worker = liar.fork()
+    liar.say(pack(Ended(1, 0, 1, 1)))
+    await liar.lost()
+    assert worker.ended.result() is None
+
+
+async def test_births_are_heard_when_somebody_asks(liar: Liar) -> None:
+    """Of one that has ended nothing is kept; who came before it is there."""
+    liar.say(READY)
+    first, second, third = (liar.fork() for _ in range(3))
+    with child() as (one, pidfd), child() as (_, other), child() as (_, another):
+        before = _descriptors()
+        for number, born in enumerate([pidfd, other, another], 1):
+            liar.bear(pack(Forked(number)), born)
+        liar.say(pack(Ended(2, 0, 7, 8)))
+        await liar.heard()
+        assert second.ended.result() is not None
+        assert (first.is_born, third.is_born) == (True, False)
+        assert third.cpu_s() is not None
+        assert (first.is_born, third.is_born) == (True, True)
+        first.kill()
+        assert one.wait(DEADLINE_S) == -signal.SIGKILL
+        assert _descriptors() == before + 2
+        assert first.cpu_s() is None  # it is reaped
+
+
+async def test_who_is_killed_before_its_birth_dies_of_it(liar: Liar) -> None:
+    """Nobody else asks then: births are heard as they are told, until the last one that is waited for."""
+    liar.say(READY)
+    first, second = liar.fork(), liar.fork()
+    with child() as (one, pidfd), child() as (_, other):
+        first.kill()
+        first.kill()
+        liar.bear(pack(Forked(1)), pidfd)
+        async with asyncio.timeout(DEADLINE_S):
+            while not first.is_born:
+                await asyncio.sleep(0)
+        assert one.wait(DEADLINE_S) == -signal.SIGKILL
+        assert not liar.zygote._is_listening
+        liar.bear(pack(Forked(2)), other)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not second.is_born
+
+
+async def test_many_births_that_nobody_asks_about_are_heard_now_and_then(liar: Liar) -> None:
+    """The zygote waits when the socket is full, and then takes no request."""
+    liar.say(READY)
+    with child() as (_, pidfd):
+        workers = [liar.fork()]
+        for run in range(2, 300):
+            liar.bear(pack(Forked(run - 1)), pidfd)  # does not block
+            workers.append(liar.fork())
+            liar.control.recv(100)
+        assert workers[0].is_born
+        assert not workers[-1].is_born
+        await liar.close()
+    assert all(worker.ended.done() for worker in workers)
 
 
 @contextmanager
@@ -152,34 +262,34 @@ def suppress_lost() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("message", [Forked(1), Born()])
-@pytest.mark.parametrize("thing", ["pipe", "file", "own pidfd"])
-async def test_descriptors_that_are_no_pidfd_of_a_worker_are_not_taken(
-    liar: Liar, message: Forked | Born, thing: str
-) -> None:
+OPENED: dict[str, Callable[[], int]] = {
+    "memory": lambda: os.memfd_create("x"),
+    "file": lambda: os.open("/dev/null", os.O_RDONLY),
+    "own pidfd": lambda: os.pidfd_open(os.getpid()),
+}
+
+
+@pytest.mark.parametrize("thing", OPENED)
+@pytest.mark.parametrize("is_born", [False, True])
+async def test_descriptors_that_are_no_pidfd_of_a_worker_are_not_taken(liar: Liar, is_born: bool, thing: str) -> None:
     """Of what is no pidfd nobody ever hears the end; and by ours, which a socket gives, the agent would end itself."""
-    if isinstance(message, Forked):
+    if is_born:
         liar.say(READY)
-        worker = liar.fork()
-        worker.kill()  # it is to be killed as soon as there is a process
-    opened: dict[str, Callable[[], int]] = {
-        "pipe": lambda: os.memfd_create("x"), "file": lambda: os.open("/dev/null", os.O_RDONLY),
-        "own pidfd": lambda: os.pidfd_open(os.getpid()),
-    }  # fmt: skip
-    descriptor = opened[thing]()
+        liar.fork().kill()  # it is to be killed as soon as there is a process
+    descriptor = OPENED[thing]()
     try:
-        liar.say(pack(message), descriptor)
+        (liar.bear if is_born else liar.say)(pack(Forked(1) if is_born else Born()), descriptor)
     finally:
         os.close(descriptor)
     await liar.lost()
 
 
-@pytest.mark.parametrize("message", [Forked(1), Born()])
-async def test_packets_without_their_descriptor_end_it(liar: Liar, message: Forked | Born) -> None:
-    if isinstance(message, Forked):
+@pytest.mark.parametrize("is_born", [False, True])
+async def test_packets_without_their_descriptor_end_it(liar: Liar, is_born: bool) -> None:
+    if is_born:
         liar.say(READY)
-        liar.fork()
-    liar.say(pack(message))
+        liar.fork().kill()
+    (liar.bear if is_born else liar.say)(pack(Forked(1) if is_born else Born()))
     await liar.lost()
 
 

@@ -31,8 +31,7 @@ class Ends:
         self.calls: list[CallMade] = []
         self.trouble: list[Violated | None] = []
         self.takes = True  # whether a call is answered as it comes
-        self.finished = 0  # times that a result was told
-        self.wire = Wire(asyncio.get_running_loop(), ours, self.on_call, self.trouble.append, self.on_finished)
+        self.wire = Wire(asyncio.get_running_loop(), ours, self.on_call, self.trouble.append)
         self.wire.listen()
 
     def on_call(self, call: CallMade) -> Suspended[Reply] | None:
@@ -40,9 +39,6 @@ class Ends:
         if self.takes:
             self.wire.answer(value_body(len(self.calls)))
         return None
-
-    def on_finished(self) -> None:
-        self.finished += 1
 
     def answers(self) -> list[Any]:
         """Return what has been answered up to now."""
@@ -279,27 +275,13 @@ async def test_a_moment_that_the_turn_cuts_short_was_not_in_vain(ends: list[Ends
     assert (one.wire._rest, one.wire._next_rest) == (0, 1)
 
 
-async def test_a_result_is_told_as_it_comes(ends: list[Ends]) -> None:
-    """Before anybody takes it, also with output before it and nobody waiting: its worker is ended meanwhile."""
-    one = await opened(ends)
-    one.worker.sendall(PRINT)
-    assert isinstance(await one.wire.next(), Printed)
-    assert one.finished == 0
-    one.worker.sendall(PRINT + RESULT)
-    while len(one.wire._events) < 2:
-        await asyncio.sleep(0)
-    assert one.finished == 1
-    assert [type(await one.wire.next()) for _ in range(2)] == [Printed, Finished]
-
-
-async def test_no_result_is_told_of_a_worker_that_goes_on_after_it(ends: list[Ends]) -> None:
-    """That is a violation, and looked at as one."""
+async def test_what_a_worker_says_after_its_result_is_a_violation(ends: list[Ends]) -> None:
+    """And looked at as one, after the result."""
     one = await opened(ends)
     one.worker.sendall(RESULT + PRINT)
     while not one.wire._events:
         await asyncio.sleep(0)
     assert [type(event) for event in one.wire._events] == [Finished, Violated]
-    assert one.finished == 0
 
 
 async def test_nothing_is_read_before_it_listens(ends: list[Ends]) -> None:
@@ -309,7 +291,7 @@ async def test_nothing_is_read_before_it_listens(ends: list[Ends]) -> None:
     ours, worker = socket.socketpair()
     ours.setblocking(False)
     worker.setblocking(False)
-    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append, one.on_finished)
+    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append)
     taken = 0
     try:
         while True:
@@ -349,7 +331,7 @@ async def test_one_that_never_listened_is_closed_like_any(ends: list[Ends]) -> N
     """Twice as well."""
     one = await opened(ends)
     ours, worker = socket.socketpair()
-    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append, one.on_finished)
+    wire = Wire(asyncio.get_running_loop(), ours, one.on_call, one.trouble.append)
     wire.close()
     wire.close()
     assert worker.recv(1) == b""

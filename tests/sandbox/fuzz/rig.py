@@ -216,9 +216,6 @@ class _Worker:
     def cpu_s(self) -> float:
         return 0.0
 
-    def measured(self) -> Ended | None:
-        return None if self.ended.done() else Ended(9, 1000, 2**20)
-
     def gone(self) -> None:
         self.sock.close()
         if not self.ended.done():
