@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from kernel import births, reap
+from kernel import reap
+from kernel.births import fork
 from sandbox import worker, zygote
 from sandbox.pure import PURE
 
@@ -29,18 +30,17 @@ def preload() -> None:
     """Do as the worker, and put the notes in the place of the call."""
     worker.preload()
     PURE[CALL] = _notes
-    births.Herald.fork = _noting_births(births.Herald.fork)  # type: ignore[assignment, method-assign]  # as it notes it
-    vars(zygote)["reap"] = _noting_ends(reap)  # the name by which it calls it
+    vars(zygote).update(fork=_noting_births(fork), reap=_noting_ends(reap))  # the names by which it calls them
 
 
 def _notes(*_given: Any) -> list[int]:
     return _lived_ns
 
 
-def _noting_births(fork: Callable[[births.Herald, int], int]) -> Callable[[births.Herald, int], int]:
-    def noting(herald: births.Herald, through: int) -> int:
+def _noting_births(fork: Callable[[], int]) -> Callable[[], int]:
+    def noting() -> int:
         began_ns = time.perf_counter_ns()
-        pid = fork(herald, through)
+        pid = fork()
         if pid:
             _began_ns[pid] = began_ns
         return pid

@@ -3,7 +3,7 @@
 Over the control socket. The agent: ``Setup`` once, with the zygote's end of a second socket beside it; then ``Fork``
 with the worker's end of a socketpair. The zygote: ``Ready`` or ``Failed`` once, ``Born`` perhaps before; then for each
 fork ``Ended`` or ``NotForked``. Over the second socket, which the agent reads when it wants to know: ``Forked`` with a
-pidfd beside it, before the ``Ended`` of that worker. No message carries anything of a script. Both sides are ours, yet
+pidfd beside it, of each worker that does not end at once, before its ``Ended``. No message carries anything of a script. Both sides are ours, yet
 each message is parsed strictly: a zygote that speaks nonsense is ended.
 
 ``Fork``, ``Forked`` and ``Ended`` are said for each worker, and so have a fixed layout: of the memory that general
@@ -90,6 +90,7 @@ class Ended(NamedTuple):
     status: int  # as waitpid(2) gives it
     cpu_us: int  # user and system time together
     peak_bytes: int  # largest resident set, interpreter included
+    is_told: bool  # whether ``Forked`` was said of it
 
 
 Message = Setup | Fork | Born | Ready | Failed | Forked | NotForked | Ended
@@ -103,7 +104,7 @@ MAX_LANGUAGE_BYTES: Final = 16
 _FORK, _FORKED, _ENDED = b"\xc1\x01", b"\xc1\x04", b"\xc1\x06"
 _FORK_LAYOUT: Final = struct.Struct(f"<2sqqdB{MAX_LANGUAGE_BYTES}s")
 _FORKED_LAYOUT: Final = struct.Struct("<2sq")
-_ENDED_LAYOUT: Final = struct.Struct("<2sqiqq")
+_ENDED_LAYOUT: Final = struct.Struct("<2sqiqqB")
 MAX_FORK_BYTES: Final = _FORK_LAYOUT.size
 FORKED_BYTES: Final = _FORKED_LAYOUT.size
 _BEGINNING: Final = struct.Struct("<2sq")
@@ -133,13 +134,8 @@ def pack(message: Message) -> bytes:
     return _PACKETS.pack(message)
 
 
-def forked_into(packet: Any) -> Callable[[int], None]:
-    """Return what puts what :func:`pack` gives for ``Forked`` of a run into ``packet``, of ``FORKED_BYTES``."""
-    return partial(_FORKED_LAYOUT.pack_into, packet, 0, _FORKED)
-
-
 #: Returns what :func:`pack` gives for ``Ended`` of these. No function of Python, of which a zygote would copy pages.
-ended_packet: Final[Callable[[int, int, int, int], bytes]] = partial(_ENDED_LAYOUT.pack, _ENDED)
+ended_packet: Final[Callable[[int, int, int, int, bool], bytes]] = partial(_ENDED_LAYOUT.pack, _ENDED)
 
 
 def unpack(packet: bytes) -> Message:
@@ -154,7 +150,10 @@ def unpack(packet: bytes) -> Message:
     if kind == _FORKED and size == _FORKED_LAYOUT.size:
         return Forked(_FORKED_LAYOUT.unpack(packet)[1])
     if kind == _ENDED and size == _ENDED_LAYOUT.size:
-        return Ended(*_ENDED_LAYOUT.unpack(packet)[1:])
+        _, run, status, cpu_us, peak_bytes, is_told = _ENDED_LAYOUT.unpack(packet)
+        if is_told > 1:
+            raise ProtocolError("an end is told neither with nor without a birth")
+        return Ended(run, status, cpu_us, peak_bytes, is_told == 1)
     if kind == _FORK:
         return fork_request(packet)
     raise ProtocolError("a control packet is of no known kind")

@@ -389,8 +389,10 @@ class Zygote:
         match message:  # what is said of each worker first
             case Ended():
                 worker, status = self._worker(message.run), _exit_code(message.status)
-                if not worker.is_born:
+                if message.is_told and not worker.is_born:
                     self._skip_birth(message.run)
+                elif worker.is_born and not message.is_told:
+                    raise ProtocolError("who is said not to have been born was")
                 del self._workers[message.run]
                 self.crashes += status in _CRASHES
                 self.is_suspect = self.crashes >= MAX_CRASHES

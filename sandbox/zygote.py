@@ -29,22 +29,21 @@ from typing import Any, Final, NoReturn
 
 import kernel
 from kernel import make_batch, offspring, reap
-from kernel.births import Herald, hear_children, heard
+from kernel.births import fork, hear_children, heard
 from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox import heap, immortal, stack
 from sandbox.channel import Channel
 from sandbox.control import (
-    FORKED_BYTES,
     MAX_FORK_BYTES,
     MAX_PACKET_BYTES,
     Born,
     Failed,
+    Forked,
     NotForked,
     Ready,
     Setup,
     ended_packet,
     fork_request,
-    forked_into,
     pack,
     run_and_kind,
     unpack,
@@ -55,6 +54,10 @@ from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES
 
 EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing was received
+#: A birth is told when nothing has happened for so long, or after so many other things: few workers live that long, and
+#: what a zygote does right after a fork it does in fresh copies of its pages, which its worker waits for.
+UNTOLD_MS: Final = 3
+UNTOLD_ROUNDS: Final = 16
 _WARM_UPS: Final = 24  # as ``worker.REHEARSALS``
 _MAX_MAKINGS: Final = 64  # different kinds of workers; more than that are made ready anew
 _DESCRIPTOR: Final = struct.Struct("i")
@@ -118,18 +121,18 @@ def _warm_up() -> None:
         _or_tell(nothing)
 
 
-def _receive_setup(control: socket.socket) -> tuple[Setup, int]:
-    """Return it, and the descriptor of the socket for births."""
+def _receive_setup(control: socket.socket) -> tuple[Setup, socket.socket]:
+    """Return it, and the socket for births."""
     packet, received, _, _ = socket.recv_fds(control, MAX_PACKET_BYTES, 1, _CLOSED_ON_EXEC)
     if not packet:
         os._exit(0)  # the agent went away while it started us
     message = unpack(packet)
     if not isinstance(message, Setup) or len(received) != 1:
         raise ProtocolError("the first packet is no setup with a socket")
-    return message, offspring.kept(received[0])
+    return message, socket.socket(fileno=offspring.kept(received[0]))
 
 
-def _continue_in_child(control: socket.socket, births: int) -> None:
+def _continue_in_child(control: socket.socket, births: socket.socket) -> None:
     """Fork; the child returns. This process ends if the child is the agent's, which saves its memory; else it waits."""
     try:
         child, pidfd = kernel.fork_sibling()
@@ -142,7 +145,7 @@ def _continue_in_child(control: socket.socket, births: int) -> None:
         os._exit(0)
     kernel.make(privileges.die_with_parent())
     control.close()  # the zygote's ends must close when the zygote ends
-    os.close(births)
+    births.close()
     os.waitpid(child, 0)
     os._exit(0)
 
@@ -157,7 +160,7 @@ class Zygote:
 
     Args:
         control: The socket to the agent.
-        births: A descriptor of the one over which the agent is told of births.
+        births: The one over which the agent is told of births.
         null: A descriptor of null.
         builder: With the zygote's own walls raised.
         entry: The module that says what a worker does, ``sandbox.worker``.
@@ -167,7 +170,7 @@ class Zygote:
     def __init__(
         self,
         control: socket.socket,
-        births: int,
+        births: socket.socket,
         null: int,
         builder: Builder,
         entry: ModuleType,
@@ -184,8 +187,8 @@ class Zygote:
         self._take = _receiver() if len(os.sched_getaffinity(0)) > 1 else None
         self._makings: dict[tuple[bytes, int], _Making] = {}  # most workers are alike
         self._runs: dict[int, int] = {}  # pid -> run
-        self._herald = Herald(FORKED_BYTES)
-        self._put_run = forked_into(self._herald.packet)
+        self._untold: dict[int, int] = {}  # those of whose births the agent was not told; most end before
+        self._rounds = 0  # since the first of them
         self._ends = hear_children()
         self._poller = select.poll()
         self._poller.register(self._ends, select.POLLIN)
@@ -197,7 +200,7 @@ class Zygote:
         is_open = True
         while is_open:
             is_asked = has_ended = False
-            for descriptor, _ in self._poller.poll():
+            for descriptor, _ in self._poller.poll(UNTOLD_MS if self._untold else None):
                 if descriptor == control:
                     is_asked = True
                 else:
@@ -206,6 +209,10 @@ class Zygote:
                 self._hear()
             if is_asked:
                 is_open = self._take_request()
+            if self._untold:
+                self._rounds += 1
+                if self._rounds >= UNTOLD_ROUNDS or not (is_asked or has_ended):
+                    self._tell_births()
         for pid in self._runs:  # not reaped, so the numbers are theirs
             os.kill(pid, signal.SIGKILL)
         os._exit(0)
@@ -224,14 +231,13 @@ class Zygote:
         (channel,) = _DESCRIPTOR.unpack(beside[0][2])
         try:
             making = self._makings.get((kind, channel)) or self._make(packet, kind, channel)
-            self._put_run(run)
-            pid = self._herald.fork(self._births)
+            pid = fork()
         except OSError as error:
             self._say(pack(NotForked(run, f"the host cannot start a process: {error.strerror or error}")))
         else:
             if pid == 0:
                 making()
-            self._runs[pid] = run
+            self._runs[pid] = self._untold[pid] = run
         finally:
             os.close(channel)
         return True
@@ -270,10 +276,23 @@ class Zygote:
             pid, status, cpu_us, peak_bytes = reaped
             run = self._runs.pop(pid, None)
             if run is not None:
+                is_told = self._untold.pop(pid, None) is None
                 try:
-                    self._control.send(ended_packet(run, status, cpu_us, peak_bytes))
+                    self._control.send(ended_packet(run, status, cpu_us, peak_bytes, is_told))
                 except (BrokenPipeError, ConnectionResetError):
                     return  # the agent is gone; the next look at the control socket says so and ends everything
+
+    def _tell_births(self) -> None:
+        for pid, run in self._untold.items():
+            pidfd = os.pidfd_open(pid)  # not reaped, so the number is its own
+            try:
+                socket.send_fds(self._births, [pack(Forked(run))], [pidfd])
+            except (BrokenPipeError, ConnectionResetError):
+                return  # as below
+            finally:
+                os.close(pidfd)
+        self._untold.clear()
+        self._rounds = 0
 
     def _say(self, packet: bytes) -> None:
         try:
