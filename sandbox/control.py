@@ -1,10 +1,10 @@
 """What the agent and its zygote say to each other: one message is one packet.
 
 Over the control socket. The agent: ``Setup`` once, with the zygote's end of a second socket beside it; then ``Fork``
-with the worker's end of a socketpair. The zygote: ``Ready`` or ``Failed`` once, ``Born`` perhaps before; then for each
-fork ``Ended`` or ``NotForked``. Over the second socket, which the agent reads when it wants to know: ``Forked`` with a
-pidfd beside it, of each worker that does not end at once, before its ``Ended``. No message carries anything of a script. Both sides are ours, yet
-each message is parsed strictly: a zygote that speaks nonsense is ended.
+with the worker's end of a socketpair, and ``TELL``. The zygote: ``Ready`` or ``Failed`` once, ``Born`` perhaps before;
+then for each fork ``Ended`` or ``NotForked``. Over the second socket, upon ``TELL`` only: ``Forked`` with a pidfd
+beside it, of each worker that is there and of which that was not said before. No message carries anything of a script.
+Both sides are ours, yet each message is parsed strictly: a zygote that speaks nonsense is ended.
 
 ``Fork``, ``Forked`` and ``Ended`` are said for each worker, and so have a fixed layout: of the memory that general
 parsing uses, the zygote would copy a hundred pages for each worker, as a fork shares all of it.
@@ -23,8 +23,8 @@ from protocol.errors import ProtocolError
 from protocol.packets import MAX_PACKET_BYTES, Packets
 
 __all__ = [
-    "MAX_FORK_BYTES", "MAX_LANGUAGE_BYTES", "MAX_PACKET_BYTES", "Born", "Ended", "Failed", "Fork", "Forked", "Message",
-    "NotForked", "Ready", "Setup", "fork_request", "pack", "unpack",
+    "MAX_FORK_BYTES", "MAX_LANGUAGE_BYTES", "MAX_PACKET_BYTES", "TELL", "Born", "Ended", "Failed", "Fork", "Forked",
+    "Message", "NotForked", "Ready", "Setup", "fork_request", "pack", "unpack",
 ]  # fmt: skip
 
 
@@ -105,6 +105,7 @@ _FORK, _FORKED, _ENDED = b"\xc1\x01", b"\xc1\x04", b"\xc1\x06"
 _FORK_LAYOUT: Final = struct.Struct(f"<2sqqdB{MAX_LANGUAGE_BYTES}s")
 _FORKED_LAYOUT: Final = struct.Struct("<2sq")
 _ENDED_LAYOUT: Final = struct.Struct("<2sqiqqB")
+TELL: Final = b"\xc1\x08"  # asks for ``Forked`` of all workers that were asked for before it
 MAX_FORK_BYTES: Final = _FORK_LAYOUT.size
 FORKED_BYTES: Final = _FORKED_LAYOUT.size
 _BEGINNING: Final = struct.Struct("<2sq")

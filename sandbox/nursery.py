@@ -1,9 +1,9 @@
 """The agent's side of one zygote process: starts it, asks it for workers, hears how they ended, ends it.
 
 If the zygote goes away, every worker of it is reported as lost, once. Each worker is held by a pidfd, so a signal never
-reaches a stranger who got the same number. It is told over a socket of its own and read from there when it is wanted:
-most workers end before anybody asks about their process, and to be told of each birth would wake the agent while the
-worker needs the processor. The zygote's stderr is the agent's; its environment is nearly empty.
+reaches a stranger who got the same number. The zygote is asked for it when it is wanted, and tells it over a socket of
+its own: most workers end before anybody wants their process. The zygote's stderr is the agent's; its environment is
+nearly empty.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -26,6 +24,7 @@ from protocol.errors import OutriderError, ProtocolError, UnavailableError
 from sandbox.control import (
     FORKED_BYTES,
     MAX_PACKET_BYTES,
+    TELL,
     Born,
     Ended,
     Failed,
@@ -40,6 +39,7 @@ from sandbox.control import (
 from sandbox.jail import cgroup
 from sandbox.jail.walls import State, Wall
 from sandbox.outcome import Ended as WorkerEnded
+from sandbox.processes import Worker
 
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.3 s when warm
 STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes milliseconds
@@ -47,11 +47,8 @@ STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes 
 _DESCRIPTOR: Final = struct.Struct("i")
 _BESIDE_BYTES: Final = socket.CMSG_LEN(_DESCRIPTOR.size)
 _RIGHTS: Final = (int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS))
-# Plain numbers: those of enumerations are looked into at each use.
-_KILL: Final = int(signal.SIGKILL)
-_CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)  # a plain number: the enumeration's is looked into at each use
 _BIRTH_BYTES: Final = FORKED_BYTES + 1  # one more, so that a packet that is too long is seen to be
-_UNHEARD: Final = 64  # births, at most about, that wait to be heard; the socket holds two hundred
 # Ends as probes of the address layout have them. Any script can come to them: deep nests overflow the interpreter's
 # stack, and some releases abort where they notice, which the jail takes for a forbidden system call.
 _CRASHES: Final = frozenset(
@@ -65,88 +62,6 @@ MAX_CRASHES: Final = 16
 _log = logging.getLogger("outrider.sandbox.zygote")
 
 
-class Worker:
-    """One worker, as seen from the agent."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, hear: Callable[[], None], listen: Callable[[], None]) -> None:
-        """Make one that is asked for.
-
-        Args:
-            loop: Ours.
-            hear: Takes what has been said of births so far.
-            listen: Has births heard as they are told, until nobody waits for one any more.
-        """
-        self.ended: asyncio.Future[WorkerEnded | None] = loop.create_future()  # None: lost with its zygote
-        self.not_started: str | None = None  # why there is no process; then ``ended`` is done
-        self._hear = hear
-        self._listen = listen
-        self._pidfd = -1  # until its birth is heard of, and after the end
-        self._cpu_clock = 0  # 0 as long as the pidfd is not there, or if it had ended by then
-        self._is_doomed = False  # to be killed as soon as there is a process
-        self._is_killed = False
-
-    @property
-    def is_born(self) -> bool:
-        """Whether its process is known and has not ended."""
-        return self._pidfd >= 0
-
-    @property
-    def is_doomed(self) -> bool:
-        """Whether it was killed, or will be as soon as there is a process."""
-        return self._is_doomed
-
-    def kill(self) -> None:
-        """Send SIGKILL, now or as soon as there is a process. Idempotent."""
-        self._is_doomed = True
-        if self._is_killed or self.ended.done():
-            return
-        if self._pidfd < 0:
-            self._hear()  # comes back here if it was born
-            if not self._is_killed and not self.ended.done():
-                self._listen()
-            return
-        self._is_killed = True
-        with suppress(ProcessLookupError):  # it has just ended by itself
-            signal.pidfd_send_signal(self._pidfd, _KILL)
-
-    def cpu_s(self) -> float | None:
-        """Return the CPU seconds it has used; None if there is no process or it cannot be told."""
-        if self._pidfd < 0 and not self.ended.done():
-            self._hear()
-        if not self._cpu_clock:
-            return None
-        try:
-            used_s = time.clock_gettime(self._cpu_clock)
-            signal.pidfd_send_signal(self._pidfd, 0)  # or it is reaped, and its number may mean another process
-        except OSError:
-            return None
-        return used_s
-
-    def born(self, pidfd: int) -> None:
-        """Take the pidfd of the process.
-
-        Raises:
-            ProtocolError: There is a process already, or it is no pidfd of a worker. Nothing was taken.
-        """
-        if self._pidfd >= 0:
-            raise ProtocolError("a worker is said to exist twice")
-        pid = _pid_of_other(pidfd)
-        self._pidfd = pidfd
-        if self._is_doomed:
-            self.kill()
-        elif pid is not None:
-            self._cpu_clock = _cpu_clock(pid)
-
-    def gone(self, ended: WorkerEnded | None) -> None:
-        """Note the end."""
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        self._cpu_clock = 0
-        if not self.ended.done():
-            self.ended.set_result(ended)
-
-
 def _descriptors(beside: list[tuple[int, int, bytes]]) -> list[int]:
     """Return what came beside a packet, for whose descriptors there was room for one, and for nothing else.
 
@@ -158,28 +73,6 @@ def _descriptors(beside: list[tuple[int, int, bytes]]) -> list[int]:
 def _close_all(received: list[int]) -> None:
     for descriptor in received:
         os.close(descriptor)
-
-
-def _pid_of_other(pidfd: int) -> int | None:
-    """Return the process behind what the zygote says is a pidfd; None if it has ended.
-
-    Raises:
-        ProtocolError: It is no pidfd, or ours: what is born is killed one day.
-    """
-    try:
-        pid = kernel.pid_of(pidfd)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        raise ProtocolError("what came beside a control packet is no pidfd") from None
-    if pid == os.getpid():
-        raise ProtocolError("the zygote says that we are its worker")
-    return pid
-
-
-def _cpu_clock(pid: int) -> int:
-    """Return the id of the CPU clock of a whole process; include/linux/posix-timers_types.h, CPUCLOCK_SCHED."""
-    return (~pid << 3) | 2
 
 
 class Zygote:
@@ -202,7 +95,7 @@ class Zygote:
         self._control = control
         self._births = births
         self._is_listening = False  # to births; somebody waits for one
-        self._heard_at = 0  # ``runs`` when births were last heard
+        self._asked = 0  # how many workers had been asked for when the zygote was last asked to tell
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
         self._reaped: asyncio.Future[None] = loop.create_future()  # done when no process of ours is left
@@ -260,9 +153,7 @@ class Zygote:
         except OSError as error:
             self._hear()  # perhaps that it is gone: a caller that tries again at once would keep the loop from it
             raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
-        worker = self._workers[run] = Worker(self._loop, self._hear_births, self._listen_to_births)
-        if run - self._heard_at >= _UNHEARD:
-            self._hear_births()
+        worker = self._workers[run] = Worker(self._loop, self._hear_births, self._ask_for_births)
         return worker
 
     def give_up(self) -> None:
@@ -312,7 +203,6 @@ class Zygote:
 
     def _hear_births(self) -> None:
         """Take what has been said of births so far."""
-        self._heard_at = self.runs
         try:
             while (birth := self._next_birth()) is not None:
                 self._take_birth(*birth)
@@ -362,10 +252,17 @@ class Zygote:
             os.close(pidfd)
             raise
 
-    def _listen_to_births(self) -> None:
-        if self.is_alive and not self._is_listening:
+    def _ask_for_births(self) -> None:
+        """Have the zygote tell of all workers there are, and hear of them as they are told."""
+        if not self.is_alive:
+            return
+        if not self._is_listening:
             self._is_listening = True
             self._loop.add_reader(self._births.fileno(), self._on_birth)
+        if self._asked < self.runs:
+            with suppress(OSError):  # so far behind, or gone: who is to be killed lives on until it is given up
+                self._control.send(TELL)
+                self._asked = self.runs
 
     def _listen_no_more(self) -> None:
         if self._is_listening:
@@ -374,7 +271,7 @@ class Zygote:
 
     def _on_birth(self) -> None:
         self._hear_births()
-        if not any(worker.is_doomed and not worker.is_born for worker in self._workers.values()):
+        if not any(worker.is_awaited for worker in self._workers.values()):
             self._listen_no_more()
 
     def _hear(self) -> None:
@@ -392,7 +289,7 @@ class Zygote:
                 if message.is_told and not worker.is_born:
                     self._skip_birth(message.run)
                 elif worker.is_born and not message.is_told:
-                    raise ProtocolError("who is said not to have been born was")
+                    raise ProtocolError("a worker is said not to have been told that was")
                 del self._workers[message.run]
                 self.crashes += status in _CRASHES
                 self.is_suspect = self.crashes >= MAX_CRASHES

@@ -24,8 +24,9 @@ from sandbox.channel import Asked, CallMade, Finished, Printed, Pulled, Released
 from sandbox.gate import Gate
 from sandbox.inline import Suspended, begin
 from sandbox.modules import NONE, Libraries
-from sandbox.nursery import Worker, Zygote
+from sandbox.nursery import Zygote
 from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
+from sandbox.processes import Worker
 from sandbox.replies import Reply
 from sandbox.runtimes import NO_CODES, Codes
 from sandbox.spares import Kind, Spares
@@ -264,14 +265,14 @@ class Run:
     def _look(self) -> None:
         """End the run if its time or its CPU time is used up; look again when either can first be."""
         limits, wall_s = self._limits, time.monotonic() - self._started_s
-        told_s = None if self.worker is None else self.worker.cpu_s()
-        cpu_s = told_s or 0.0  # not born yet, or just gone; the next look, or its end, tells
-        error = self._gate.budget.over_wall(wall_s) or self._gate.budget.over_cpu(cpu_s)
+        cpu_s = None if self.worker is None else self.worker.cpu_s()
+        error = self._gate.budget.over_wall(wall_s) or self._gate.budget.over_cpu(cpu_s or 0.0)
         if error is not None:
             self._stop(error)
             return
         # A timer may fire a moment early by the clock that is read here, so the deadline is not looked for sooner.
-        self._look_in(min(max(CPU_LOOK_S, limits.cpu_s - cpu_s), max(DEADLINE_LOOK_S, limits.wall_s - wall_s)))
+        look_s = CPU_LOOK_S if cpu_s is None else max(CPU_LOOK_S, limits.cpu_s - cpu_s)  # told then, or by its end
+        self._look_in(min(look_s, max(DEADLINE_LOOK_S, limits.wall_s - wall_s)))
 
     def _stop(self, error: OutriderError) -> None:
         if self._stopped is None:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from protocol.errors import UnavailableError
 from sandbox.ears import Ear
-from sandbox.nursery import Worker, Zygote
+from sandbox.nursery import Zygote
+from sandbox.processes import Worker
 
 _log = logging.getLogger("outrider.sandbox")
 

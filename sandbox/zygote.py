@@ -36,6 +36,7 @@ from sandbox.channel import Channel
 from sandbox.control import (
     MAX_FORK_BYTES,
     MAX_PACKET_BYTES,
+    TELL,
     Born,
     Failed,
     Forked,
@@ -54,10 +55,6 @@ from sandbox.jail.rlimits import WorkerLimits
 from sandbox.jail.walls import PRIVILEGES
 
 EXIT_NOT_LOCKED: Final = 71  # as sandbox.worker: a wall did not stand, nothing was received
-#: A birth is told when nothing has happened for so long, or after so many other things: few workers live that long, and
-#: what a zygote does right after a fork it does in fresh copies of its pages, which its worker waits for.
-UNTOLD_MS: Final = 3
-UNTOLD_ROUNDS: Final = 16
 _WARM_UPS: Final = 24  # as ``worker.REHEARSALS``
 _MAX_MAKINGS: Final = 64  # different kinds of workers; more than that are made ready anew
 _DESCRIPTOR: Final = struct.Struct("i")
@@ -187,8 +184,7 @@ class Zygote:
         self._take = _receiver() if len(os.sched_getaffinity(0)) > 1 else None
         self._makings: dict[tuple[bytes, int], _Making] = {}  # most workers are alike
         self._runs: dict[int, int] = {}  # pid -> run
-        self._untold: dict[int, int] = {}  # those of whose births the agent was not told; most end before
-        self._rounds = 0  # since the first of them
+        self._untold: dict[int, int] = {}  # those of whose births the agent was not told, as it did not ask
         self._ends = hear_children()
         self._poller = select.poll()
         self._poller.register(self._ends, select.POLLIN)
@@ -200,7 +196,7 @@ class Zygote:
         is_open = True
         while is_open:
             is_asked = has_ended = False
-            for descriptor, _ in self._poller.poll(UNTOLD_MS if self._untold else None):
+            for descriptor, _ in self._poller.poll():
                 if descriptor == control:
                     is_asked = True
                 else:
@@ -209,10 +205,6 @@ class Zygote:
                 self._hear()
             if is_asked:
                 is_open = self._take_request()
-            if self._untold:
-                self._rounds += 1
-                if self._rounds >= UNTOLD_ROUNDS or not (is_asked or has_ended):
-                    self._tell_births()
         for pid in self._runs:  # not reaped, so the numbers are theirs
             os.kill(pid, signal.SIGKILL)
         os._exit(0)
@@ -225,6 +217,9 @@ class Zygote:
             return False
         if not packet:
             return False
+        if packet == TELL:
+            self._tell_births()
+            return True
         run, kind = run_and_kind(packet)
         if len(beside) != 1 or len(beside[0][2]) != _DESCRIPTOR.size:
             raise ProtocolError("a request for a fork comes with one descriptor")
@@ -283,6 +278,7 @@ class Zygote:
                     return  # the agent is gone; the next look at the control socket says so and ends everything
 
     def _tell_births(self) -> None:
+        """Tell of every worker of which that was not done yet."""
         for pid, run in self._untold.items():
             pidfd = os.pidfd_open(pid)  # not reaped, so the number is its own
             try:
@@ -292,7 +288,6 @@ class Zygote:
             finally:
                 os.close(pidfd)
         self._untold.clear()
-        self._rounds = 0
 
     def _say(self, packet: bytes) -> None:
         try:

@@ -234,9 +234,9 @@ class Soak:
             lambda: len(spares._waiting) == zygote.active == SPARES, "the agent does not know that workers have ended"
         )
         await until(lambda: len(children_of(zygote.pid)) == SPARES, "workers were left behind")
-        # One that waits is known before its pidfd is here, which counts too.
+        # Of one that waits the pidfd may be here or not, which counts too.
         await until(
-            lambda: all(started.worker._pidfd >= 0 for started in spares._waiting.values()), "workers were not born"
+            lambda: all(started.worker.cpu_s() is not None for started in spares._waiting.values()), "nobody was born"
         )
         gc.collect()
         self._look_at_zygote()

@@ -12,6 +12,7 @@ from protocol.errors import ProtocolError, TooLargeError
 from protocol.frames import encode
 from sandbox.control import (
     FORKED_BYTES,
+    TELL,
     Born,
     Ended,
     Failed,
@@ -22,7 +23,6 @@ from sandbox.control import (
     Setup,
     ended_packet,
     fork_request,
-    forked_into,
     pack,
     run_and_kind,
     unpack,
@@ -36,7 +36,8 @@ MESSAGES = [
     Failed("why"),
     Forked(1),
     NotForked(1, "why"),
-    Ended(1, 9, 1000, 2**20),
+    Ended(1, 9, 1000, 2**20, True),
+    Ended(1, 9, 1000, 2**20, False),
 ]
 
 
@@ -92,7 +93,9 @@ FORK = pack(Fork(1, "lua", 2**26, 2.0, True))
         FORK[:27] + b"lu\0a" + bytes(12),
         FORK[:27] + b"lu\xff" + bytes(13),
         pack(Forked(1)) + b"\0",
-        pack(Ended(1, 9, 1000, 2**20))[:-1],
+        pack(Ended(1, 9, 1000, 2**20, True))[:-1],
+        pack(Ended(1, 9, 1000, 2**20, True))[:-1] + b"\x02",
+        TELL,
     ],
 )
 def test_a_packet_of_fixed_layout_is_exactly_that(packet: bytes) -> None:
@@ -128,12 +131,10 @@ def test_what_has_no_place_is_not_sent(message: Any) -> None:
 
 
 def test_what_is_said_for_each_worker_is_the_same_by_the_short_way() -> None:
-    """To the byte, whatever the buffer held before."""
-    packet = bytearray(b"x" * FORKED_BYTES)
-    for run in (0, 7, 2**63 - 1):
-        forked_into(packet)(run)
-        assert packet == pack(Forked(run))
-    assert ended_packet(7, 9, 1000, 2**20) == pack(Ended(7, 9, 1000, 2**20))
+    """To the byte."""
+    for is_told in (True, False):
+        assert ended_packet(7, 9, 1000, 2**20, is_told) == pack(Ended(7, 9, 1000, 2**20, is_told))
+    assert len(pack(Forked(7))) == FORKED_BYTES
 
 
 def test_requests_that_differ_in_the_run_alone_are_of_one_kind() -> None:

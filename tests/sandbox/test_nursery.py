@@ -18,8 +18,21 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import UnavailableError
-from sandbox.control import Born, Ended, Failed, Fork, Forked, NotForked, Ready, Setup, pack
-from sandbox.nursery import Worker, Zygote
+from sandbox.control import (
+    MAX_FORK_BYTES,
+    TELL,
+    Born,
+    Ended,
+    Failed,
+    Fork,
+    Forked,
+    NotForked,
+    Ready,
+    Setup,
+    pack,
+)
+from sandbox.nursery import Zygote
+from sandbox.processes import Worker
 
 DEADLINE_S = 10.0
 READY = pack(Ready([]))
@@ -100,11 +113,11 @@ def _descriptors() -> int:
 @pytest.mark.parametrize(
     "packets",
     [
-        [pack(Forked(7))], [pack(Ended(7, 0, 1, 1))], [pack(NotForked(7, "x"))],
+        [pack(Forked(7))], [pack(Ended(7, 0, 1, 1, False))], [pack(NotForked(7, "x"))],
         [READY, READY], [READY, pack(Failed("x"))], [pack(Failed("x")), READY], [READY, pack(Born())],
         [pack(Setup([], [], "x", [], 1, 1))], [pack(Fork(1, "lua", 1, 1.0, False))],
         [pack(Ready([["x", "y", "z"]]))], [pack(Ready([["x"]]))],
-        [b"\xc1"], [b"\xc1\x04"], [b"\xc1\x06" + bytes(100)], [b"\x00" * 50_000], [os.urandom(100)],
+        [b"\xc1"], [TELL], [b"\xc1\x04"], [b"\xc1\x06" + bytes(100)], [b"\x00" * 50_000], [os.urandom(100)],
     ],
 )  # fmt: skip
 async def test_what_makes_no_sense_ends_it(liar: Liar, packets: list[bytes]) -> None:
@@ -118,8 +131,8 @@ async def test_what_makes_no_sense_ends_it(liar: Liar, packets: list[bytes]) -> 
 @pytest.mark.parametrize(
     "packet",
     [
-        b"", b"\xc1", b"\xc1\x04", READY, pack(Forked(1)) + b"\0", pack(Forked(7)), pack(Forked(-1)), pack(Born()),
-        pack(Ended(1, 0, 1, 1)), pack(NotForked(1, "x")), b"\x00" * 50_000, os.urandom(100),
+        b"", b"\xc1", b"\xc1\x04", READY, TELL, pack(Forked(1)) + b"\0", pack(Forked(7)), pack(Forked(-1)),
+        pack(Born()), pack(Ended(1, 0, 1, 1, True)), pack(NotForked(1, "x")), b"\x00" * 50_000, os.urandom(100),
     ],
 )  # fmt: skip
 async def test_what_makes_no_sense_where_births_are_told_ends_it(liar: Liar, packet: bytes) -> None:
@@ -148,13 +161,15 @@ async def test_no_more_is_heard_of_births_than_there_are_workers(liar: Liar) -> 
 
 
 @pytest.mark.parametrize("status", [0x7F, 0x137F, 0xFFFF, -1, 1 << 20, -(1 << 31)])
-async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar, status: int) -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar, status: int, is_told: bool) -> None:
     """Whoever waits for the end of the worker waits for as long as the run may take, and then for ever."""
     liar.say(READY)
     worker = liar.fork()
     with child() as (_, pidfd):
-        liar.bear(pack(Forked(1)), pidfd)
-        liar.say(pack(Ended(1, status, 1, 1)))
+        if is_told:
+            liar.bear(pack(Forked(1)), pidfd)
+        liar.say(pack(Ended(1, status, 1, 1, is_told)))
         async with asyncio.timeout(DEADLINE_S):
             ended = await worker.ended
     if ended is None:
@@ -163,7 +178,7 @@ async def test_an_end_with_an_impossible_status_leaves_nobody_waiting(liar: Liar
         os.waitstatus_to_exitcode(ended.status)  # which a run will do
 
 
-@pytest.mark.parametrize("twice", [Ended(1, 0, 1, 1), NotForked(1, "no")])
+@pytest.mark.parametrize("twice", [Ended(1, 0, 1, 1, True), NotForked(1, "no")])
 async def test_what_is_said_twice_of_a_worker_ends_it(liar: Liar, twice: Ended | NotForked) -> None:
     """Also if it was born before."""
     liar.say(READY)
@@ -192,16 +207,34 @@ async def test_who_is_born_twice_costs_no_descriptor(liar: Liar) -> None:
     assert _descriptors() < before
 
 
-async def test_who_was_never_born_has_not_ended(liar: Liar) -> None:
-    """The end would leave a pidfd for later that nobody wants."""
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_whether_a_birth_was_told_must_be_true(liar: Liar, is_told: bool) -> None:
+    """Or a pidfd would be left for later that nobody wants."""
     liar.say(READY)
     worker = liar.fork()
-    liar.say(pack(Ended(1, 0, 1, 1)))
-    await liar.lost()
+    with child() as (_, pidfd):
+        if not is_told:
+            liar.bear(pack(Forked(1)), pidfd)
+            assert worker.cpu_s() is not None
+        liar.say(pack(Ended(1, 0, 1, 1, is_told)))
+        await liar.lost()
     assert worker.ended.result() is None
 
 
-async def test_births_are_heard_when_somebody_asks(liar: Liar) -> None:
+async def test_a_birth_that_is_told_after_its_end_is_nonsense(liar: Liar) -> None:
+    """There is no such worker any more."""
+    liar.say(READY)
+    liar.fork()
+    second = liar.fork()
+    liar.say(pack(Ended(1, 0, 1, 1, False)))
+    await liar.heard()
+    with child() as (_, pidfd):
+        liar.bear(pack(Forked(1)), pidfd)
+        assert second.cpu_s() is None
+    await liar.lost()
+
+
+async def test_births_that_were_told_are_heard_up_to_what_is_wanted(liar: Liar) -> None:
     """Of one that has ended nothing is kept; who came before it is there."""
     liar.say(READY)
     first, second, third = (liar.fork() for _ in range(3))
@@ -209,7 +242,7 @@ async def test_births_are_heard_when_somebody_asks(liar: Liar) -> None:
         before = _descriptors()
         for number, born in enumerate([pidfd, other, another], 1):
             liar.bear(pack(Forked(number)), born)
-        liar.say(pack(Ended(2, 0, 7, 8)))
+        liar.say(pack(Ended(2, 0, 7, 8, True)))
         await liar.heard()
         assert second.ended.result() is not None
         assert (first.is_born, third.is_born) == (True, False)
@@ -221,38 +254,47 @@ async def test_births_are_heard_when_somebody_asks(liar: Liar) -> None:
         assert first.cpu_s() is None  # it is reaped
 
 
-async def test_who_is_killed_before_its_birth_dies_of_it(liar: Liar) -> None:
-    """Nobody else asks then: births are heard as they are told, until the last one that is waited for."""
+async def test_who_is_to_be_killed_is_asked_for_and_dies_of_being_told(liar: Liar) -> None:
+    """Once for all that there are; and what is told is heard until nobody waits for more."""
     liar.say(READY)
     first, second = liar.fork(), liar.fork()
+    assert [len(liar.control.recv(100)) for _ in range(2)] == [MAX_FORK_BYTES] * 2
     with child() as (one, pidfd), child() as (_, other):
         first.kill()
         first.kill()
+        assert second.cpu_s() is None
+        assert liar.control.recv(100) == TELL
+        assert not _waits(liar.control)
         liar.bear(pack(Forked(1)), pidfd)
         async with asyncio.timeout(DEADLINE_S):
             while not first.is_born:
                 await asyncio.sleep(0)
         assert one.wait(DEADLINE_S) == -signal.SIGKILL
-        assert not liar.zygote._is_listening
+        assert liar.zygote._is_listening
         liar.bear(pack(Forked(2)), other)
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert not second.is_born
+        async with asyncio.timeout(DEADLINE_S):
+            while not second.is_born:
+                await asyncio.sleep(0)
+        assert not liar.zygote._is_listening
+        third = liar.fork()
+        assert third.cpu_s() is None
+        assert liar.control.recv(100) != TELL
+        assert liar.control.recv(100) == TELL
+        assert third.is_awaited
 
 
-async def test_many_births_that_nobody_asks_about_are_heard_now_and_then(liar: Liar) -> None:
-    """The zygote waits when the socket is full, and then takes no request."""
+async def test_nobody_waits_for_a_process_that_has_ended(liar: Liar) -> None:
+    """Its end is told first, as it came before the question."""
     liar.say(READY)
-    with child() as (_, pidfd):
-        workers = [liar.fork()]
-        for run in range(2, 300):
-            liar.bear(pack(Forked(run - 1)), pidfd)  # does not block
-            workers.append(liar.fork())
-            liar.control.recv(100)
-        assert workers[0].is_born
-        assert not workers[-1].is_born
-        await liar.close()
-    assert all(worker.ended.done() for worker in workers)
+    worker = liar.fork()
+    worker.kill()
+    assert worker.is_awaited
+    liar.say(pack(Ended(1, 0, 1, 1, False)))
+    await liar.heard()
+    assert not worker.is_awaited
+    assert liar.zygote.is_alive
+    worker.kill()
+    assert worker.cpu_s() is None
 
 
 @contextmanager
@@ -344,4 +386,4 @@ async def test_a_zygote_that_takes_no_request_is_no_reason_to_wait(liar: Liar) -
 
 
 def test_layouts_are_what_the_tests_take_them_for() -> None:
-    assert len(pack(Ended(1, 0, 1, 1))) == struct.calcsize("<2sqiqq")
+    assert len(pack(Ended(1, 0, 1, 1, True))) == struct.calcsize("<2sqiqqB")
