@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,9 @@ def noun(
     beside = replace(beside_of(secrets, state_folder, folders), is_dry=dry_run)
     ran = asyncio.run(_run(invocation, script, policy, parameters, beside, verbose))
     report.show(invocation.output, ran, verbose=verbose)
+    if ran.status == "denied" and not invocation.as_json:
+        write = "" if script.is_bare else " --write-needs"
+        invocation.output.say(f"what it needs: outrider script trace {shlex.quote(str(path))}{write}")
     invocation.exit(exits.of_run(ran.status))
 
 

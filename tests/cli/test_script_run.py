@@ -85,6 +85,16 @@ def test_denied_names_call_rule_and_place(outrider: Callable[..., Any], home: Pa
     assert call["rule"]
 
 
+def test_who_is_denied_something_is_told_how_to_see_what_is_needed(outrider: Callable[..., Any], home: Path) -> None:
+    folder = write_bundle(home / "a bundle", "return fs.list('/etc')", more="needs: [{call: sys.uptime}]\n")
+    called = outrider("script", "run", str(folder))
+    assert called.status == 3
+    assert called.err.endswith(f"\nwhat it needs: outrider script trace '{folder}' --write-needs\n")
+    path = bare(home, "c.lua", "return fs.read('/etc/shadow')")
+    assert outrider("script", "run", str(path)).err.endswith(f"\nwhat it needs: outrider script trace {path}\n")
+    assert "what it needs" not in outrider("script", "run", str(path), "--json").err
+
+
 def test_a_denial_that_the_script_catches_is_no_denied_run(outrider: Callable[..., Any], home: Path) -> None:
     path = bare(home, "c.lua", 'local ok, e = pcall(fs.read, "/etc/shadow")\nreturn {ok, e.code}')
     status, told = ran(outrider, path)
