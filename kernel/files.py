@@ -24,6 +24,7 @@ RENAME_NOREPLACE: Final = 1
 RENAME_EXCHANGE: Final = 2
 
 AT_FDCWD: Final = -100  # fcntl.h
+_AT_EMPTY_PATH: Final = 0x1000
 _OPENAT2: Final = 437  # asm-generic/unistd.h, the same on every processor
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -91,6 +92,17 @@ def rename_at(old_directory: int, old: str, new_directory: int, new: str, flags:
     """
     done = _libc.renameat2(old_directory, os.fsencode(old), new_directory, os.fsencode(new), flags)
     if done < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def give(fd: int, uid: int, gid: int) -> None:
+    """Give an open object to a user and a group, itself: also a symlink, and one that is open by ``O_PATH`` only.
+
+    Raises:
+        OSError: As the kernel says; fchownat(2).
+    """
+    if _libc.fchownat(fd, b"", ctypes.c_uint(uid), ctypes.c_uint(gid), _AT_EMPTY_PATH) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 

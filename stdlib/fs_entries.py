@@ -7,7 +7,7 @@ import os
 import stat
 from typing import Annotated, Any
 
-from kernel.files import RENAME_NOREPLACE, rename_at
+from kernel.files import RENAME_NOREPLACE, give, rename_at
 from policies.model import Facts
 from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
 from protocol.limits import MAX_PATH_BYTES
@@ -278,13 +278,15 @@ def chown(
 
     ``fs.undo`` gives it back; ``fs.changes`` tells the journal.
     """
-    before = path.present()
-    if host.journal is not None:
-        keep_attributes(host.journal, "fs.chown", path.real, before, {"owner": [int(uid), int(gid)]})
-    try:
-        os.chown(path.name, int(uid), int(gid), dir_fd=path.directory, follow_symlinks=False)
-    except OSError as error:
-        raise failure(error, path.asked) from None
+    path.present()
+    with path.opened(os.O_PATH) as fd:  # what is given is what was looked at, whatever takes its name meanwhile
+        before = os.fstat(fd)
+        if host.journal is not None:
+            keep_attributes(host.journal, "fs.chown", path.real, before, {"owner": [int(uid), int(gid)]})
+        try:
+            give(fd, int(uid), int(gid))
+        except OSError as error:
+            raise failure(error, path.asked) from None
     return {"uid": before.st_uid, "gid": before.st_gid}
 
 

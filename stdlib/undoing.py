@@ -22,7 +22,7 @@ import stat
 from collections.abc import Callable
 from typing import Any, Final
 
-from kernel.files import RENAME_NOREPLACE, rename_at
+from kernel.files import RENAME_NOREPLACE, give, rename_at
 from policies.model import Facts
 from protocol.errors import ConflictError, DeniedError, UnavailableError
 from stdlib import undoing_entries
@@ -179,16 +179,15 @@ def _attributes(_journal: Journal, _permit: Permit, entry: Entry, held: Place, s
         told["times"][0] = new["times"][0]
     if told != new:
         raise ConflictError(f"{entry.path} was changed since")
-    if "owner" in old:
-        os.chown(held.name, *old["owner"], dir_fd=held.directory, follow_symlinks=False)
-    if "mode" in old or "times" in old:
-        with held.opened(os.O_PATH) as fd:
-            if identity(os.fstat(fd)) != _identity(entry):
-                raise ConflictError(f"{entry.path} was replaced meanwhile")
-            if "mode" in old:
-                os.chmod(f"/proc/self/fd/{fd}", old["mode"] & 0o1777)
-            if "times" in old:
-                os.utime(f"/proc/self/fd/{fd}", ns=tuple(old["times"]))
+    with held.opened(os.O_PATH) as fd:
+        if identity(os.fstat(fd)) != _identity(entry):
+            raise ConflictError(f"{entry.path} was replaced meanwhile")
+        if "owner" in old:
+            give(fd, *old["owner"])
+        if "mode" in old:
+            os.chmod(f"/proc/self/fd/{fd}", old["mode"] & 0o1777)
+        if "times" in old:
+            os.utime(f"/proc/self/fd/{fd}", ns=tuple(old["times"]))
 
 
 def _range(fd: int, position: int, size: int) -> bytes:

@@ -19,7 +19,7 @@ from stdlib import kept_objects, tables
 from stdlib.host import Host
 from stdlib.journal import Journal
 from stdlib.kept_objects import KeptObjects
-from stdlib.places import place
+from stdlib.places import Place, place
 
 SECRET = b"the key of this host\n"
 DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n-the key of this host\n+mine\n"
@@ -195,6 +195,30 @@ async def test_what_takes_the_place_of_a_file_meanwhile_is_not_opened(ground: Gr
         os.link(ground.key, file)
         with pytest.raises(DeniedError, match="kept from all calls"), held.opened(os.O_WRONLY):
             raise AssertionError("it was opened")
+
+
+@pytest.mark.parametrize("name", ["fs.chown", "fs.append", "fs.open_write"])
+async def test_what_takes_a_place_after_the_decision_stays_as_it_was(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whoever may link can be quick: between the look at a name and the deed it is another file's."""
+    file, before = ground.free / "file", ground.key.stat()
+    file.write_bytes(b"")
+    looked = Place.status
+
+    def look(place: Place) -> os.stat_result | None:
+        status = looked(place)
+        if not os.path.samefile(file, ground.key):
+            file.unlink()
+            os.link(ground.key, file)
+        return status
+
+    monkeypatch.setattr(Place, "status", look)
+    reply = await ground.call(name, *arguments(name, file, file))
+    assert reply.error is not None
+    assert reply.error.code == "denied"
+    after = ground.key.stat()
+    assert (after.st_uid, after.st_gid, ground.key.read_bytes()) == (before.st_uid, before.st_gid, SECRET)
 
 
 def test_more_names_than_can_be_looked_through_are_a_refusal(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
