@@ -5,6 +5,9 @@ worker writes is copied whole. So:
 
 - Python's arenas are taken from the C heap while the zygote loads (:func:`join_arenas`), so that all it holds lies in
   one piece, which the kernel can then hold in a few huge pages (:func:`join_pages`): 4,000 entries fewer to copy.
+- Python's own pools have holes as well (:func:`fill_pools`). One that a worker fills is a copy of a page; and where few
+  are left in a pool, a loop that makes and drops numbers closes it and opens it again at each turn, for a twentieth of
+  its time.
 - Imports leave thousands of small holes in the C heap. A worker would fill them, and each one costs a copy of a page of
   its own: 150 pages and half a millisecond until a Lua state stands. So the zygote fills the holes itself, once, with
   chunks that nobody uses (:func:`fill_holes`); they are memory that it has already.
@@ -13,7 +16,9 @@ worker writes is copied whole. So:
 from __future__ import annotations
 
 import ctypes
-from typing import Final
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
 MAX_CHUNKS: Final = 20_000  # against an allocator that never says where its heap ends; 430 were needed when measured
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -23,6 +28,12 @@ _SIZES: Final = (
     *(2**n for n in range(15, 8, -1)),
     *range(496, 16, -16),
 )  # large first: they must fit somewhere
+
+_BLOCK_BYTES: Final = 16  # CPython's Objects/obmalloc.c: what it serves itself are blocks of one to 32 of these
+_LARGEST_BLOCK: Final = 512
+_BLOCKS_IN_A_ROW: Final = 64  # so many new ones lie side by side at the end of a pool, of large ones fewer
+_ROW_BYTES: Final = 8 * 1024  # about: half a pool
+MAX_BLOCKS: Final = 4_000  # of one size; at most 1,000 were needed when measured
 
 _POOL_BYTES: Final = 16 * 1024  # CPython's Objects/obmalloc.c: what an arena is cut into, aligned
 _LEARNT_BYTES: Final = 2 * 1024 * 1024  # glibc serves from its heap what is smaller than the largest mapping it freed
@@ -43,6 +54,7 @@ class _Allocator(ctypes.Structure):
 
 
 _first: Final = _Allocator()  # CPython's own
+_plugs: list[object] = []
 _begin: list[int] = []  # where the heap ended when arenas were joined to it
 
 
@@ -84,3 +96,32 @@ def fill_holes() -> int:
             if (_libc.malloc(size) or end) >= end:
                 break
     return chunks
+
+
+def fill_pools() -> int:
+    """Fill the holes of Python's pools with what is kept for ever; return how many blocks that took.
+
+    A pool that is new is told by blocks that lie one behind the other. These are given back: the next ones are there.
+    """
+    before = len(_plugs)
+    for size in range(_LARGEST_BLOCK, 0, -_BLOCK_BYTES):
+        make, enough = _maker(size), min(_BLOCKS_IN_A_ROW, _ROW_BYTES // size)
+        at = in_a_row = 0
+        for _ in range(MAX_BLOCKS):
+            made = make()
+            in_a_row = in_a_row + 1 if id(made) == at + size else 1
+            at = id(made)
+            _plugs.append(made)
+            if in_a_row == enough:
+                del made, _plugs[-enough:]
+                break
+    return len(_plugs) - before
+
+
+def _maker(size: int) -> Callable[[], Any]:
+    """Return what makes an object that is one block of ``size`` bytes, and none that is kept for the next one."""
+    if size == _BLOCK_BYTES:
+        return object
+    if size == 2 * _BLOCK_BYTES:
+        return partial(int, "1000003")
+    return partial(bytes, size - _BLOCK_BYTES // 2 - b"".__sizeof__())

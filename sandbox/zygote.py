@@ -95,6 +95,7 @@ def main() -> NoReturn:
     _warm_up()
     gc.collect()
     immortal.immortalise()
+    heap.fill_pools()
     heap.part_arenas()
     heap.fill_holes()
     heap.join_pages()

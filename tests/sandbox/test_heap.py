@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from sandbox import heap
 
 SOURCE = """
@@ -73,3 +75,50 @@ def test_what_python_holds_lies_in_one_piece() -> None:
 def test_pages_of_a_heap_that_was_not_joined_are_left_alone() -> None:
     """Somebody who embeds parts of the sandbox keeps the memory that they have."""
     assert heap.join_pages() == 0
+
+
+POOLS = """
+import sys
+from sandbox import heap
+
+def in_a_row(size):
+    make = heap._maker(size)
+    made = [make() for _ in range(min(heap._BLOCKS_IN_A_ROW, heap._ROW_BYTES // size))]
+    at = sorted(map(id, made))
+    return all(after - before == size for before, after in zip(at, at[1:]))
+
+kept = {size: [heap._maker(size)() for _ in range(3000)] for size in range(16, 513, 16)}
+for each in kept.values():
+    del each[::7]  # holes, in every pool
+if sys.argv[1] == "fill":
+    blocks = heap.fill_pools()
+    assert blocks == len(heap._plugs) <= 32 * heap.MAX_BLOCKS, blocks
+print(sum(in_a_row(size) for size in range(16, 513, 16)))
+"""
+
+
+def rows(what: str) -> int:
+    """Tell for how many of the 32 sizes new blocks lie side by side."""
+    done = subprocess.run([sys.executable, "-c", POOLS, what], capture_output=True, check=True, text=True)
+    return int(done.stdout)
+
+
+def test_new_objects_lie_side_by_side_after_it() -> None:
+    """Of every size; without it they come from the holes."""
+    assert rows("fill") >= 24  # what the test itself makes meanwhile is of some size too
+    assert rows("leave") == 0
+
+
+def test_objects_that_fill_a_pool_are_one_block_each() -> None:
+    """Of exactly that size, as the allocator counts it."""
+    for size in range(16, 513, 16):
+        assert size - 16 < heap._maker(size)().__sizeof__() <= size
+
+
+def test_filling_pools_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the allocator never gives what lies side by side."""
+    monkeypatch.setattr(heap, "_BLOCKS_IN_A_ROW", 10**6)
+    monkeypatch.setattr(heap, "_ROW_BYTES", 10**9)
+    monkeypatch.setattr(heap, "MAX_BLOCKS", 100)
+    monkeypatch.setattr(heap, "_plugs", [])
+    assert heap.fill_pools() == 32 * 100
