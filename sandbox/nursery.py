@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import subprocess
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 import kernel
@@ -42,6 +42,7 @@ from sandbox.outcome import Ended as WorkerEnded
 from sandbox.processes import Worker
 
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.3 s when warm
+TELL_TIMEOUT_S: Final = 5.0  # from the question which process a worker is to the answer; mostly 0.1 ms
 STOP_TIMEOUT_S: Final = 2.0  # for an orderly end before it is killed; it takes milliseconds
 
 _DESCRIPTOR: Final = struct.Struct("i")
@@ -95,6 +96,7 @@ class Zygote:
         self._control = control
         self._births = births
         self._is_listening = False  # to births; somebody waits for one
+        self._told_s = 0.0  # by the loop's clock: when that was last begun, or last was told
         self._asked = 0  # how many workers had been asked for when the zygote was last asked to tell
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -111,11 +113,13 @@ class Zygote:
         Raises:
             UnavailableError: It cannot work here; says why.
         """
-        try:
-            process, ours = offspring.start(python, "sandbox.seed")
-        except OSError as error:
-            raise UnavailableError(f"the sandbox cannot be started: {error}") from None
-        births, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as unused:
+            try:
+                births, told = map(unused.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                process, ours = offspring.start(python, "sandbox.seed")
+            except OSError as error:
+                raise UnavailableError(f"the sandbox cannot be started: {error}") from None
+            unused.pop_all()
         births.setblocking(False)
         zygote = cls(asyncio.get_running_loop(), process, ours, births)
         try:
@@ -259,10 +263,22 @@ class Zygote:
         if not self._is_listening:
             self._is_listening = True
             self._loop.add_reader(self._births.fileno(), self._on_birth)
+            self._told_s = self._loop.time()
+            self._loop.call_later(TELL_TIMEOUT_S, self._look_for_silence, self._told_s)
         if self._asked < self.runs:
-            with suppress(OSError):  # so far behind, or gone: who is to be killed lives on until it is given up
+            with suppress(OSError):  # so far behind, or gone: then there is silence
                 self._control.send(TELL)
                 self._asked = self.runs
+
+    def _look_for_silence(self, since_s: float) -> None:
+        """Give it up if nothing was told since then that somebody waits for: who is to be killed must not live on."""
+        if not self._is_listening or not self.is_alive:
+            return
+        if self._told_s > since_s:  # by then
+            self._loop.call_later(TELL_TIMEOUT_S, self._look_for_silence, self._told_s)
+            return
+        _log.error("the zygote does not say which processes its workers are")
+        self.give_up()
 
     def _listen_no_more(self) -> None:
         if self._is_listening:
@@ -270,6 +286,7 @@ class Zygote:
             self._loop.remove_reader(self._births.fileno())
 
     def _on_birth(self) -> None:
+        self._told_s = self._loop.time()
         self._hear_births()
         if not any(worker.is_awaited for worker in self._workers.values()):
             self._listen_no_more()

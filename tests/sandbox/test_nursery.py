@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import UnavailableError
+from sandbox import nursery
 from sandbox.control import (
     MAX_FORK_BYTES,
     TELL,
@@ -281,6 +282,49 @@ async def test_who_is_to_be_killed_is_asked_for_and_dies_of_being_told(liar: Lia
         assert liar.control.recv(100) != TELL
         assert liar.control.recv(100) == TELL
         assert third.is_awaited
+
+
+async def test_a_zygote_that_does_not_tell_is_given_up(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was to be killed would live on, also if nobody waits for its end any more."""
+    monkeypatch.setattr(nursery, "TELL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(nursery, "STOP_TIMEOUT_S", 0.01)
+    liar.say(READY)
+    worker = liar.fork()
+    worker.kill()
+    await liar.lost()
+    assert worker.ended.result() is None
+
+
+async def test_a_zygote_that_tells_is_waited_for(liar: Liar) -> None:
+    """One after the other, as it can; who has told something since then is looked at again later."""
+    liar.say(READY)
+    first, second = liar.fork(), liar.fork()
+    with child() as (_, pidfd):
+        assert (first.cpu_s(), second.cpu_s()) == (None, None)
+        asked_s = liar.zygote._told_s
+        liar.bear(pack(Forked(1)), pidfd)
+        async with asyncio.timeout(DEADLINE_S):
+            while not first.is_born:
+                await asyncio.sleep(0)
+    liar.zygote._look_for_silence(asked_s)
+    assert liar.zygote._stopping is None
+    assert second.is_awaited
+    liar.zygote._look_for_silence(liar.zygote._told_s)
+    await liar.lost()
+
+
+async def test_nobody_looks_for_silence_when_all_is_told(liar: Liar) -> None:
+    """A zygote that nobody asks is silent."""
+    liar.say(READY)
+    worker = liar.fork()
+    with child() as (_, pidfd):
+        assert worker.cpu_s() is None
+        liar.bear(pack(Forked(1)), pidfd)
+        async with asyncio.timeout(DEADLINE_S):
+            while liar.zygote._is_listening:
+                await asyncio.sleep(0)
+        liar.zygote._look_for_silence(liar.zygote._told_s)
+        assert liar.zygote._stopping is None
 
 
 async def test_nobody_waits_for_a_process_that_has_ended(liar: Liar) -> None:
