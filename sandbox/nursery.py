@@ -96,7 +96,8 @@ class Zygote:
         self._control = control
         self._births = births
         self._is_listening = False  # to births; somebody waits for one
-        self._told_s = 0.0  # by the loop's clock: when that was last begun, or last was told
+        self._told_s = 0.0  # by the loop's clock: when that began, or when one was last told
+        self._silence: asyncio.TimerHandle | None = None  # until somebody looks whether any was told
         self._asked = 0  # how many workers had been asked for when the zygote was last asked to tell
         self._workers: dict[int, Worker] = {}
         self._ready: asyncio.Future[None] = loop.create_future()
@@ -264,18 +265,21 @@ class Zygote:
             self._is_listening = True
             self._loop.add_reader(self._births.fileno(), self._on_birth)
             self._told_s = self._loop.time()
-            self._loop.call_later(TELL_TIMEOUT_S, self._look_for_silence, self._told_s)
+            if self._silence is None:
+                self._silence = self._loop.call_later(TELL_TIMEOUT_S, self._look_for_silence)
         if self._asked < self.runs:
             with suppress(OSError):  # so far behind, or gone: then there is silence
                 self._control.send(TELL)
                 self._asked = self.runs
 
-    def _look_for_silence(self, since_s: float) -> None:
-        """Give it up if nothing was told since then that somebody waits for: who is to be killed must not live on."""
-        if not self._is_listening or not self.is_alive:
+    def _look_for_silence(self) -> None:
+        """Give it up if it tells nothing that somebody waits for: who is to be killed must not live on."""
+        self._silence = None
+        if not self._is_listening:
             return
-        if self._told_s > since_s:  # by then
-            self._loop.call_later(TELL_TIMEOUT_S, self._look_for_silence, self._told_s)
+        silent_s = self._loop.time() - self._told_s
+        if silent_s < TELL_TIMEOUT_S:
+            self._silence = self._loop.call_later(TELL_TIMEOUT_S - silent_s, self._look_for_silence)
             return
         _log.error("the zygote does not say which processes its workers are")
         self.give_up()
@@ -368,6 +372,8 @@ class Zygote:
         self.is_alive = False
         self._hear_births()  # so that who is there is killed at once, and not only with the zygote
         self._listen_no_more()
+        if self._silence is not None:
+            self._silence.cancel()
         self._births.close()
         self._loop.remove_reader(self._control.fileno())
         self._control.close()

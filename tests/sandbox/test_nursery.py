@@ -295,25 +295,26 @@ async def test_a_zygote_that_does_not_tell_is_given_up(liar: Liar, monkeypatch: 
     assert worker.ended.result() is None
 
 
-async def test_a_zygote_that_tells_is_waited_for(liar: Liar) -> None:
+async def test_a_zygote_that_tells_is_waited_for(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other, as it can; who has told something since then is looked at again later."""
     liar.say(READY)
     first, second = liar.fork(), liar.fork()
     with child() as (_, pidfd):
         assert (first.cpu_s(), second.cpu_s()) == (None, None)
-        asked_s = liar.zygote._told_s
+        liar.zygote._told_s -= nursery.TELL_TIMEOUT_S  # so long ago
         liar.bear(pack(Forked(1)), pidfd)
         async with asyncio.timeout(DEADLINE_S):
             while not first.is_born:
                 await asyncio.sleep(0)
-    liar.zygote._look_for_silence(asked_s)
+    liar.zygote._look_for_silence()
     assert liar.zygote._stopping is None
     assert second.is_awaited
-    liar.zygote._look_for_silence(liar.zygote._told_s)
+    monkeypatch.setattr(nursery, "TELL_TIMEOUT_S", 0.0)
+    liar.zygote._look_for_silence()
     await liar.lost()
 
 
-async def test_nobody_looks_for_silence_when_all_is_told(liar: Liar) -> None:
+async def test_nobody_minds_silence_when_all_is_told(liar: Liar, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zygote that nobody asks is silent."""
     liar.say(READY)
     worker = liar.fork()
@@ -323,7 +324,8 @@ async def test_nobody_looks_for_silence_when_all_is_told(liar: Liar) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while liar.zygote._is_listening:
                 await asyncio.sleep(0)
-        liar.zygote._look_for_silence(liar.zygote._told_s)
+        monkeypatch.setattr(nursery, "TELL_TIMEOUT_S", 0.0)
+        liar.zygote._look_for_silence()
         assert liar.zygote._stopping is None
 
 
