@@ -321,11 +321,11 @@ def remove(
                 keep_emptied(host.journal, "fs.remove", path, status)
             os.rmdir(path.name, dir_fd=path.directory)
             return 1
-        removal = Removal(permit, status.st_dev, int(max_entries))
+        removal = Removal(permit, status.st_dev, int(max_entries), host.kept)
         removal.count(path.directory, path.name, path.real, 0)
         count = removal.seen
         if host.journal is not None:
-            keep_removed(host.journal, path, status)
+            keep_removed(host.journal, path, status, removal.check)
         removal.remove(path.directory, path.name, path.real, 0)
         return count + 1
     except OutriderError:

@@ -45,6 +45,18 @@ def is_permitted(kept: KeptObjects | None, permit: Permit, status: os.stat_resul
     return name is None or permit.permits(Facts(path=name))
 
 
+def require_permitted(kept: KeptObjects | None, permit: Permit, status: os.stat_result) -> None:
+    """Return if a call may use an object that it came upon; as :func:`is_permitted`.
+
+    Raises:
+        DeniedError: It may not, by the name that the object has among what is kept.
+        UnavailableError: It cannot be told.
+    """
+    name = kept.name_of(status) if kept is not None else None
+    if name is not None:
+        permit.require(Facts(path=name))
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     began_ns: int  # since 1970

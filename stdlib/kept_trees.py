@@ -35,21 +35,27 @@ class NotKept(Exception):
     """A tree cannot be kept; the text says why. Never leaves the calls that keep."""
 
 
-def pieces(place: Place, status: os.stat_result) -> Iterator[bytes]:
+def pieces(place: Place, status: os.stat_result, check: Callable[[os.stat_result], None]) -> Iterator[bytes]:
     """Give a directory with all below it.
+
+    Args:
+        place: Where it is.
+        status: Of it.
+        check: Called with each file, open, before it is read; raises if it may not be. What is brought back is another
+            file, of which nobody can tell that it holds the same.
 
     Raises:
         NotKept: It holds too much, or something that cannot be kept.
         OSError: The kernel's own.
     """
-    room = _Room()
-    yield from _directory(place.directory, place.name, b"", status, room, 0)
+    yield from _directory(place.directory, place.name, b"", status, _Room(check), 0)
 
 
 class _Room:
-    """How much of the bounds is left."""
+    """How much of the bounds is left, and what else each file has to pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[os.stat_result], None]) -> None:
+        self.check = check
         self.bytes = MAX_ENTRY_BYTES
         self.entries = MAX_ENTRIES
 
@@ -86,6 +92,7 @@ def _file(parent: int, name: str, path: bytes, room: _Room) -> Iterator[bytes]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise NotKept("it changes while it is kept")
+        room.check(status)
         yield _record(path, _FILE, status, room, size=status.st_size)
         left = status.st_size
         while left and (piece := os.read(fd, min(PIECE_BYTES, left))):

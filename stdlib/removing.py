@@ -14,6 +14,7 @@ from typing import Final
 from policies.model import Facts
 from protocol.errors import ConflictError, DeadlineError, TooLargeError
 from stdlib.call_specs import Permit
+from stdlib.kept_objects import KeptObjects, require_permitted
 from stdlib.paths import open_beneath
 
 MAX_DEPTH: Final = 100  # each level holds a descriptor
@@ -28,6 +29,7 @@ class Removal:
     permit: Permit
     device: int
     most: int
+    kept: KeptObjects | None = None  # what is decided on by another name than it has here
     seen: int = 0
 
     def count(self, parent: int, name: str, real: str, depth: int) -> None:
@@ -47,6 +49,12 @@ class Removal:
                     if depth >= MAX_DEPTH:
                         raise TooLargeError(f"{inside} is more than {MAX_DEPTH} directories deep")
                     self.count(fd, entry.name, inside, depth + 1)
+                elif self.kept is not None:
+                    self.check(entry.stat(follow_symlinks=False))
+
+    def check(self, status: os.stat_result) -> None:
+        """Return if what was found below may be used; DeniedError if it is kept from the call by another name."""
+        require_permitted(self.kept, self.permit, status)
 
     def remove(self, parent: int, name: str, real: str, depth: int) -> None:
         """Remove it. What came since the count is removed only within the same bounds."""

@@ -58,10 +58,15 @@ def keep_emptied(journal: Journal, call: str, path: Place, status: os.stat_resul
     journal.begin(journal.made(path.real, call, status, "emptied", {}), None)
 
 
-def keep_removed(journal: Journal, path: Place, status: os.stat_result) -> None:
-    """Keep a directory with all below it that is about to be removed; if that cannot be, note why."""
+def keep_removed(
+    journal: Journal, path: Place, status: os.stat_result, check: Callable[[os.stat_result], None]
+) -> None:
+    """Keep a directory with all below it that is about to be removed; if that cannot be, note why.
+
+    ``check`` is called with each file before it is read, and raises if the call may not have what it holds.
+    """
     try:
-        journal.begin_hashed(journal.made(path.real, "fs.remove", status, "removed", {}), pieces(path, status))
+        journal.begin_hashed(journal.made(path.real, "fs.remove", status, "removed", {}), pieces(path, status, check))
     except NotKept as error:
         journal.cannot(path.real, "fs.remove", str(error))
 

@@ -20,6 +20,7 @@ from stdlib.host import Host
 from stdlib.journal import Journal
 from stdlib.kept_objects import KeptObjects
 from stdlib.places import Place, place
+from stdlib.removing import Removal
 
 SECRET = b"the key of this host\n"
 DIFF = "--- a\n+++ b\n@@ -1 +1 @@\n-the key of this host\n+mine\n"
@@ -168,6 +169,33 @@ async def test_an_archive_with_it_is_not_made(ground: Ground) -> None:
     assert str(link) in str(reply.error)
     (ground.free / link.name).unlink()
     assert (await ground.call("fs.archive", [str(ground.free)])).error is None
+
+
+async def test_a_tree_with_it_is_neither_removed_nor_brought_back_as_a_copy(ground: Ground) -> None:
+    """What is removed goes into the undo journal, and what that brings back is a file of its own."""
+    link = ground.link()
+    assert not await ground.reaches("fs.remove", str(ground.free), recursive=True)
+    assert link.samefile(ground.key)
+    link.unlink()
+    (ground.free / "own").write_bytes(b"")
+    os.link(ground.free / "own", ground.free / "other")
+    assert await ground.reaches("fs.remove", str(ground.free), recursive=True)
+    assert not ground.free.exists()
+
+
+async def test_what_comes_into_a_tree_while_it_is_removed_is_not_kept_for_undo(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may link can be quick: it was not there when everything below was looked at."""
+    count = Removal.count
+
+    def counted(removal: Removal, *given: Any) -> None:
+        count(removal, *given)
+        ground.link()
+
+    monkeypatch.setattr(Removal, "count", counted)
+    assert not await ground.reaches("fs.remove", str(ground.free), recursive=True)
+    assert ground.key.stat().st_nlink == 2
 
 
 async def test_a_rotated_log_that_is_one_is_not_read_on(ground: Ground) -> None:
