@@ -2,19 +2,21 @@
 
 Every fork of one zygote shares its address layout and hash seeds. So a zygote serves a few hundred runs only, and fewer
 after workers crashed as those do that try to find out that layout: after a few such crashes the next zygote is started,
-beside the runs, and after some more no run begins until it is there. Runs that have begun end in peace on the old one.
+beside the runs, for which the programs that crashed here wait; and after some more no run begins until it is there.
+Runs that have begun end in peace on the old one.
 A wall that is required and missing means that no zygote starts, so nothing runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from kernel.visits import begun_apart
@@ -77,6 +79,7 @@ class Sandbox:
         self._zygote: Zygote | None = None  # the one that takes runs; may have died
         self._spares: Spares | None = None  # its own
         self._compiled = Compiled()  # by its workers, so by its interpreter
+        self._crashed: set[bytes] = set()  # what programs its workers crashed of, by their marks; one for each crash
         self._starting: asyncio.Task[Zygote] | None = None  # the next one
         self._retired: set[Zygote] = set()  # those whose last runs have not ended
         self._stopping: set[asyncio.Task[None]] = set()
@@ -152,7 +155,10 @@ class Sandbox:
         zygote, spares = self._zygote, self._spares
         if zygote is None or spares is None or self._is_closed or zygote.is_suspect or not zygote.is_alive:
             zygote, spares = await self._ready_zygote()
-        compiled, parts, crashes = self._compiled, _parts_of(program), zygote.crashes
+        elif zygote.crashes >= WEARING_CRASHES and _mark_of(program) in self._crashed:
+            await asyncio.shield(self._replacement())  # else one program alone could have all others wait for that
+            zygote, spares = await self._ready_zygote()
+        compiled, parts = self._compiled, _parts_of(program)
         codes = compiled.codes(parts)
         run = Run(zygote, spares, program, (lambda: gate) if isinstance(gate, Gate) else gate, limits, codes)
         try:
@@ -161,8 +167,9 @@ class Sandbox:
             if run.worker is not None and not run.worker.ended.done():  # cancelled
                 run.worker.ended.add_done_callback(lambda _: self._look_after(zygote))
             self._look_after(zygote)
-            if zygote.crashes != crashes:  # its worker, or another one's: its code may be what broke it
-                for part in parts:
+            if run.has_crashed:
+                self._note_crash(zygote, program)
+                for part in parts:  # its code may be what broke it
                     compiled.forget(part.text)
             # Later: a fork and a lock take as much processor time as all that a run's end has yet to go through.
             loop = asyncio.get_running_loop()
@@ -200,6 +207,11 @@ class Sandbox:
     def _use(self, zygote: Zygote) -> None:
         self._zygote, self._spares = zygote, Spares(zygote, self._options.spares)
         self._compiled = Compiled()
+        self._crashed = set()
+
+    def _note_crash(self, zygote: Zygote, program: Program) -> None:
+        if zygote is self._zygote:
+            self._crashed.add(_mark_of(program))
 
     def _replacement(self) -> asyncio.Task[Zygote]:
         """Return the task that starts the next zygote, which takes over when it is ready."""
@@ -272,6 +284,15 @@ class Sandbox:
 
     def _is_worn(self, zygote: Zygote) -> bool:
         return zygote.runs >= self._options.runs_per_zygote or zygote.crashes >= WEARING_CRASHES
+
+
+def _mark_of(program: Program) -> bytes:
+    """Return what a program is known by, whatever its parameters are."""
+    digest = hashlib.sha256()
+    names = (program.language, program.main, *sorted(program.files))
+    for data in chain((name.encode() for name in names), (program.files[name] for name in sorted(program.files))):
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.digest()
 
 
 def _parts_of(program: Program) -> list[Part]:

@@ -39,6 +39,7 @@ from sandbox.control import (
 from sandbox.jail import cgroup
 from sandbox.jail.walls import State, Wall
 from sandbox.outcome import Ended as WorkerEnded
+from sandbox.outcome import has_crashed
 from sandbox.processes import Worker
 
 START_TIMEOUT_S: Final = 30.0  # a cold start from a slow disk; 0.3 s when warm
@@ -50,11 +51,6 @@ _BESIDE_BYTES: Final = socket.CMSG_LEN(_DESCRIPTOR.size)
 _RIGHTS: Final = (int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS))
 _CLOSED_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)  # a plain number: the enumeration's is looked into at each use
 _BIRTH_BYTES: Final = FORKED_BYTES + 1  # one more, so that a packet that is too long is seen to be
-# Ends as probes of the address layout have them. Any script can come to them: deep nests overflow the interpreter's
-# stack, and some releases abort where they notice, which the jail takes for a forbidden system call.
-_CRASHES: Final = frozenset(
-    -number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS)
-)
 #: Of that many workers of one zygote: the next zygote is started, and this one takes runs until that is there.
 WEARING_CRASHES: Final = 8
 #: Of that many it takes no run any more. Who has to guess 28 bits, a byte at a time, finds them so in one of 70,000
@@ -306,15 +302,17 @@ class Zygote:
             raise ProtocolError("a control packet came with the wrong number of descriptors")
         match message:  # what is said of each worker first
             case Ended():
-                worker, status = self._worker(message.run), _exit_code(message.status)
+                worker = self._worker(message.run)
+                _check_end(message.status)
                 if message.is_told and not worker.is_born:
                     self._skip_birth(message.run)
                 elif worker.is_born and not message.is_told:
                     raise ProtocolError("a worker is said not to have been told that was")
                 del self._workers[message.run]
-                self.crashes += status in _CRASHES
+                ended = WorkerEnded(message.status, message.cpu_us, message.peak_bytes)
+                self.crashes += has_crashed(ended)
                 self.is_suspect = self.crashes >= MAX_CRASHES
-                worker.gone(WorkerEnded(message.status, message.cpu_us, message.peak_bytes))
+                worker.gone(ended)
             case Born():
                 self._check_starts()
                 if len(self._held) != 1 or not _is_child(received[0]):
@@ -406,14 +404,14 @@ def _is_child(pidfd: int) -> bool:
     return True
 
 
-def _exit_code(status: int) -> int:
-    """Return the status of an end as :func:`os.waitstatus_to_exitcode` does.
+def _check_end(status: int) -> None:
+    """Return if this is the status of an end.
 
     Raises:
-        ProtocolError: It is that of no end.
+        ProtocolError: It is not.
     """
     try:
-        return os.waitstatus_to_exitcode(status)
+        os.waitstatus_to_exitcode(status)
     except ValueError:
         raise ProtocolError(f"a worker is said to have ended with the status {status}") from None
 

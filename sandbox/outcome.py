@@ -1,8 +1,8 @@
 """How a run ended, told from what each side knows. Pure.
 
 Who is believed, in this order: the agent, if it stopped the run (a limit, a broken rule, records that cannot be kept);
-the worker's own result; the kernel, by the wait status. What a worker says about a denied call counts only if the gate
-did deny one.
+the kernel, if it says that the worker crashed; the worker's own result; the kernel, by the wait status. What a worker
+says about a denied call counts only if the gate did deny one.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ LOST: Final = "sandbox worker lost"
 EXIT_NOT_LOCKED: Final = 71  # sandbox.worker.EXIT_NOT_LOCKED, which is not imported: it would load the runtimes
 
 _KILLED_FROM: Final = 0.8  # of the limit of CPU time, from which on a kill is taken to be for that
+
+#: Ends as probes of the address layout have them. Any script can come to them: deep nests overflow the interpreter's
+#: stack, and some releases abort where they notice, which the jail takes for a forbidden system call.
+_CRASHES: Final = frozenset({
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE, signal.SIGSYS,
+})  # fmt: skip
 
 #: How the two runtimes report that the script's memory is used up. A script can say the same words of its own accord;
 #: then its run counts as killed by a limit, which harms nobody.
@@ -59,6 +65,11 @@ class Ended:
     status: int  # as waitpid(2) gives it
     cpu_us: int
     peak_bytes: int
+
+
+def has_crashed(ended: Ended | None) -> bool:
+    """Tell whether a worker ended as one does that looks for the address layout; False if that is not known."""
+    return ended is not None and os.WIFSIGNALED(ended.status) and os.WTERMSIG(ended.status) in _CRASHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +115,17 @@ class Outcome:
 
 
 def judge(facts: Facts, limits: Limits) -> tuple[str, str | None]:
-    """Return the status and the reason (without the place)."""
+    """Return the status and the reason (without the place).
+
+    A crash is told whatever the worker said before: who looks for the address layout would send a good result first.
+    """
     if facts.not_started is not None:
         return "error", facts.not_started
+    crash = by_wait_status(facts.ended, limits) if facts.ended is not None and has_crashed(facts.ended) else None
     if facts.stopped is not None:
-        return "killed", str(facts.stopped)
+        return "killed", str(facts.stopped) if crash is None else f"{facts.stopped}; {crash}"
+    if crash is not None:
+        return "killed", crash
     if facts.finished is not None:
         return _by_result(facts.finished, facts.denial, limits)
     if facts.ended is None:

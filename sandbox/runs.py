@@ -25,7 +25,7 @@ from sandbox.gate import Gate
 from sandbox.inline import Suspended, begin
 from sandbox.modules import NONE, Libraries
 from sandbox.nursery import Zygote
-from sandbox.outcome import Ended, Facts, Outcome, Usage, judge
+from sandbox.outcome import Ended, Facts, Outcome, Usage, has_crashed, judge
 from sandbox.processes import Worker
 from sandbox.replies import Reply
 from sandbox.runtimes import NO_CODES, Codes
@@ -98,6 +98,14 @@ class Run:
     def kind(self) -> Kind:
         """Of the worker that this run needs."""
         return Kind(self._program.language, self._limits.memory_bytes, float(self._limits.cpu_s))
+
+    @property
+    def has_crashed(self) -> bool:
+        """Whether its worker has ended by a crash, as far as is known."""
+        worker = self.worker
+        if worker is None or not worker.ended.done():
+            return False
+        return has_crashed(worker.ended.result())
 
     async def complete(self, before_calls: Awaitable[None] | None = None, early: Collection[str] = ()) -> Outcome:
         """Run to the end.

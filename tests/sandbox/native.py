@@ -211,6 +211,12 @@ def finish_and_spin(channel: Any) -> None:
         pass
 
 
+def finish_and_die(channel: Any, number: int) -> None:
+    """Tell a result, and then find out something by a crash."""
+    channel.finish("told")
+    die(channel, number)
+
+
 def call(channel: Any, name: str, *args: Any) -> Any:
     return channel.call(name, list(args), {})
 
@@ -221,6 +227,6 @@ ATTACKS: dict[str, Callable[..., Any]] = {
         open_file, unlink, connect, connect_abstract, kill, fork, run_program, ptrace_parent, map_code, make_code,
         become_root, shared_memory, host_name, set_host_name, allocate, open_descriptors, write_file,
         visible_descriptors, status, group, limits, identity, list_root, make_file, spin, hold, die, leave, send,
-        send_and_stay, finish_and_spin, call,
+        send_and_stay, finish_and_spin, finish_and_die, call,
     )
 }  # fmt: skip

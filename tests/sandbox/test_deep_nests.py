@@ -17,7 +17,7 @@ from arena import BINDINGS, LIMITS, lua, native, only, python
 from test_launch import PATIENCE_S, run, until
 
 from sandbox.launch import Options, Outcome, Sandbox
-from sandbox.nursery import MAX_CRASHES, WEARING_CRASHES
+from sandbox.nursery import MAX_CRASHES, WEARING_CRASHES, Zygote
 
 DEEP = 300_000
 PROBES = [signal.SIGSEGV, signal.SIGSYS, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE]
@@ -136,6 +136,48 @@ async def test_the_next_zygote_is_started_beside_the_runs(number: int) -> None:
         await until(lambda: made.zygote_pid not in (None, first), "the zygote that is worn still takes runs")
         assert (await run(made, native("host_name"))).status == "ok"
     finally:
+        await made.close()
+
+
+@pytest.mark.parametrize("number", PROBES)
+async def test_a_crash_after_the_result_is_on_record(number: int) -> None:
+    """A worker that was taken over would send a good one first; its zygote counts it, and so must people."""
+    made = await Sandbox.start(bindings=[], options=only())
+    try:
+        outcome = await run(made, native("finish_and_die", int(number)))
+        assert (outcome.status, outcome.result) == ("killed", None)
+        assert signal.Signals(number).name in (outcome.reason or "")
+    finally:
+        await made.close()
+
+
+async def test_what_crashed_waits_for_the_next_zygote_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is run meanwhile: it does not take the zygote from those who crash nothing."""
+    made = await Sandbox.start(bindings=[], options=only())
+    is_due, fresh = asyncio.Event(), made._fresh_zygote
+
+    async def late() -> Zygote:
+        await is_due.wait()
+        return await fresh()
+
+    monkeypatch.setattr(made, "_fresh_zygote", late)
+    try:
+        first = made.zygote_pid
+        crashing = replace(native("die", int(signal.SIGSEGV)), files={"main": b"crash"})
+        for _ in range(WEARING_CRASHES):
+            await run(made, crashing)
+        more = [asyncio.ensure_future(run(made, crashing)) for _ in range(MAX_CRASHES)]
+        for _ in range(3):
+            served = await asyncio.wait_for(run(made, native("host_name")), PATIENCE_S)
+            assert served.status == "ok"
+        assert made.zygote_pid == first
+        assert not any(each.done() for each in more)
+        is_due.set()
+        ended = await asyncio.wait_for(asyncio.gather(*more), PATIENCE_S)
+        assert all("SIGSEGV" in (each.reason or "") for each in ended)
+        assert made.zygote_pid != first
+    finally:
+        is_due.set()
         await made.close()
 
 

@@ -56,6 +56,13 @@ def died(number: int, cpu_us: int = 0) -> Ended:
         (facts(ended=died(signal.SIGKILL)), ("killed", "the worker was killed by SIGKILL")),
         (facts(ended=died(signal.SIGKILL, 5_000_000)), ("killed", "cpu: 5 s used, the limit is 5 s")),
         (facts(ended=died(40)), ("killed", "the worker was killed by signal 40")),
+        (facts(finished=OK, ended=died(signal.SIGSEGV)), ("killed", "the worker was killed by SIGSEGV")),
+        (facts(finished=failed("no"), ended=died(signal.SIGABRT)), ("killed", "the worker was killed by SIGABRT")),
+        (facts(finished=OK, ended=died(signal.SIGKILL)), ("ok", None)),
+        (
+            facts(BudgetError("wall: used", budget="wall"), ended=died(signal.SIGBUS)),
+            ("killed", "wall: used; the worker was killed by SIGBUS"),
+        ),
         (facts(finished=failed("not enough memory")), ("killed", f"memory: not enough, the limit is {2**26} bytes")),
         (facts(finished=failed("MemoryError")), ("killed", f"memory: not enough, the limit is {2**26} bytes")),
     ],
