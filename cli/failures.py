@@ -113,6 +113,7 @@ LISTS: Final[Mapping[str, str]] = {
     "agent": "agent ls", "script": "script ls", "schedule": "schedule ls", "review": "review ls --state all",
     "run": "runs ls", "session": "session ls", "grant": "grant ls", "access grant": "access ls",
     "request": "request ls", "webhook": "webhook ls", "secret": "secret ls", "blob": "blob ls",
+    "question": "consent ls",
 }  # fmt: skip
 _NONE_OF: Final = re.compile(r"there is no ([a-z]+(?: grant)?) \S")
 

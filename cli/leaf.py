@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -55,8 +55,37 @@ class LocalCommand(click.Command):
         ]  # fmt: skip
 
 
+class LookedUp(click.ParamType[str]):
+    """The type of a parameter for whose values the server is asked before the command runs, such as ids."""
+
+    note: ClassVar[str]  # what the help of a command with such a parameter says of it
+
+    def meant(self, invocation: Invocation, text: str) -> str:
+        """Return what the text that was typed stands for; raises what the client does."""
+        raise NotImplementedError
+
+
 class ServerCommand(LocalCommand):
     """A command that speaks to the server."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Look up what is to be looked up, and run."""
+        for parameter in self.params:
+            name, kind = parameter.name, parameter.type
+            if name is None or not isinstance(kind, LookedUp) or not (given := ctx.params.get(name)):
+                continue
+            invocation = ctx.ensure_object(Invocation)
+            several = isinstance(given, tuple)
+            found = tuple(kind.meant(invocation, each) for each in (given if several else (given,)))
+            ctx.params[name] = found if several else found[0]
+        return super().invoke(ctx)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Say what may stand for what is looked up."""
+        super().format_epilog(ctx, formatter)
+        for note in dict.fromkeys(each.type.note for each in self.params if isinstance(each.type, LookedUp)):
+            formatter.write_paragraph()
+            formatter.write_text(note)
 
     def shared_options(self) -> list[click.Option]:
         """The options that every command of this kind takes."""

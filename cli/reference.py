@@ -28,6 +28,10 @@ Every command takes `--json` (data as JSON on stdout) and `-h`. Commands marked 
 `--token-file FILE` and `--context NAME`. Data goes to stdout, talk to stderr; colour only on a terminal, and not with
 `NO_COLOR`, `TERM=dumb` or `--no-color`. Exit statuses: [exit-codes.md](exit-codes.md).
 
+Where a command takes the id of a run, session, schedule, review, grant, request, question, webhook or message, the
+beginning of one will do: six characters or more, if no other id of that kind that you may see begins so. If several do,
+nothing is done and they are named. Hosts and scripts have names, and are meant by all of them.
+
 | environment | meaning |
 |---|---|
 | `OUTRIDER_SERVER`, `OUTRIDER_TOKEN` | the server and the API token, instead of a context's |

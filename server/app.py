@@ -36,6 +36,7 @@ from server.api import (
     git,
     grants,
     health,
+    identities,
     identity,
     overview,
     recordings,
@@ -75,6 +76,7 @@ LOG = structlog.get_logger()
 _ROUTERS = (
     overview,
     identity,
+    identities,
     agents,
     blobs,
     scripts,

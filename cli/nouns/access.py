@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.ages import day
+from cli.identities import ACCESS
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -57,7 +58,7 @@ def ls(invocation: Invocation, who: str | None, is_all: bool, limit: int) -> Non
 
 
 @noun.command("show", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=ACCESS)
 @pass_invocation
 def show(invocation: Invocation, identity: str) -> None:
     """Show one access grant.
@@ -93,7 +94,7 @@ def create(invocation: Invocation, /, who: str, ttl: str | None, reason: str, **
 
 
 @noun.command("rm", cls=ServerCommand)
-@click.argument("identities", metavar="ID...", nargs=-1, required=True)
+@click.argument("identities", metavar="ID...", type=ACCESS, nargs=-1, required=True)
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is on the record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation

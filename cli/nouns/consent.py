@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.ages import since
+from cli.identities import QUESTION
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -50,7 +51,7 @@ def ls(invocation: Invocation) -> None:
 
 
 @noun.command("grant", cls=ServerCommand)
-@click.argument("question")
+@click.argument("question", type=QUESTION)
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is on the record.")
 @pass_invocation
 def grant(invocation: Invocation, question: str, reason: str) -> None:
@@ -64,7 +65,7 @@ def grant(invocation: Invocation, question: str, reason: str) -> None:
 
 
 @noun.command("deny", cls=ServerCommand)
-@click.argument("question")
+@click.argument("question", type=QUESTION)
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is on the record.")
 @pass_invocation
 def deny(invocation: Invocation, question: str, reason: str) -> None:

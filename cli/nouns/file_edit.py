@@ -15,6 +15,7 @@ from cli.files.place import Remote, lowest, remote
 from cli.files.progress import Progress
 from cli.files.texts import read, sha256, text_of, unified
 from cli.files.upload import Uploads
+from cli.identities import SESSION
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand
 from cli.session_options import files_session, session_options, with_key
@@ -40,7 +41,9 @@ class Opened:
 @click.command("edit", cls=ServerCommand)
 @click.argument("place", metavar="TARGET:PATH")
 @click.option("--yes", is_flag=True, help="Save without asking.")
-@click.option("--beside", metavar="SESSION", help="A terminal of yours on that host: this is put on its timeline.")
+@click.option(
+    "--beside", type=SESSION, metavar="SESSION", help="A terminal of yours on that host: this is put on its timeline."
+)
 @session_options
 @pass_invocation
 def noun(

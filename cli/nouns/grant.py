@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.ages import day
+from cli.identities import GRANT
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -114,14 +115,14 @@ def _argument(text: str) -> tuple[str, list[str] | None]:
 
 
 @noun.command("rm", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=GRANT)
 @pass_invocation
 def rm(invocation: Invocation, identity: str) -> None:
     """Take a grant away; what was scheduled under it is paused.
 
     \b
     Example:
-      outrider grant rm 5c1e9f0a7b2d
+      outrider grant rm 5c1e9f0a
     """
     invocation.api.delete(f"grants/{segment(identity)}")
     invocation.output.say(f"removed grant {identity}")

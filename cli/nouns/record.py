@@ -8,6 +8,7 @@ import click
 
 from cli import exits
 from cli.ages import clock, day, moment
+from cli.identities import RUN
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -66,7 +67,7 @@ def noun() -> None:
 )
 @click.option("--by", metavar="WHO", help="Only what was done for this principal, such as tom.")
 @click.option("--call", metavar="NAME", help="Only this call, such as fs.read, or 'fs.*'.")
-@click.option("--run", "run_id", metavar="RUN", help="Only this run.")
+@click.option("--run", "run_id", type=RUN, metavar="RUN", help="Only this run.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.option("--oldest-first", is_flag=True, help="From the beginning, in the order in which they came.")
 @pass_invocation

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.ages import since
+from cli.identities import REQUEST
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -78,7 +79,7 @@ def ls(invocation: Invocation, state: str | None, reviewable: bool, limit: int) 
 
 
 @noun.command("show", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=REQUEST)
 @pass_invocation
 def show(invocation: Invocation, identity: str) -> None:
     """Show one request.
@@ -91,7 +92,7 @@ def show(invocation: Invocation, identity: str) -> None:
 
 
 @noun.command("review", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=REQUEST)
 @click.option("--approve", "is_yes", is_flag=True, help="Yes.")
 @click.option("--deny", "is_no", is_flag=True, help="No.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is on the record.")

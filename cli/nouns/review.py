@@ -10,6 +10,7 @@ import click
 
 from cli import proving
 from cli.ages import rfc3339
+from cli.identities import REVIEW
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand, key_option
@@ -49,7 +50,7 @@ def ls(invocation: Invocation, state: str, limit: int) -> None:
 
 
 @noun.command("show", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @pass_invocation
 def show(invocation: Invocation, review: str) -> None:
     """Show what a version may do that the last approved one may not, its risks, the calls in its code, and the code.
@@ -97,7 +98,7 @@ def with_code(found: dict[str, Any], bundle: Bundle, before: Bundle | None) -> d
 
 @key_option
 @noun.command("approve", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.option("--tier", metavar="TIER", help="Approve for this tier  [default: the one it asks for]")
 @click.option("--paths", multiple=True, metavar="GLOB", help="Narrow it to these paths; may be repeated.")
 @click.option("--commands", multiple=True, metavar="NAME", help="Narrow it to these commands; may be repeated.")
@@ -217,7 +218,7 @@ def _sign(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
 
 
 @noun.command("reject", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the author reads it.")
 @pass_invocation
 def reject(invocation: Invocation, review: str, reason: str) -> None:

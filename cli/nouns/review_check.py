@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from cli import exits, proving
+from cli.identities import REVIEW
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand
 from cli.output import counted, field
@@ -20,7 +21,7 @@ MAX_COMMENT_CHARACTERS = 4000  # server.api.bodies.NewComment
 
 
 @click.command("check", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.option(
     "--roster", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
     help="A signed roster to prove its author by  [default: the server's]",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from cli.identities import REVIEW
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand
 from cli.values import segment
 
 
 @click.command("comment", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.argument("text")
 @click.option("--at", "place", metavar="FILE:LINE", help="What it is about  [default: the whole version]")
 @pass_invocation

@@ -9,6 +9,7 @@ import click
 
 from cli import proving
 from cli.ages import rfc3339
+from cli.identities import REVIEW
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.values import ask_whom, segment, sure
@@ -16,7 +17,7 @@ from cli.values import ask_whom, segment, sure
 
 @key_option
 @click.command("revoke", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is on the record.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation

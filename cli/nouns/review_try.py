@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli import exits, proving
+from cli.identities import REVIEW
 from cli.invocation import Invocation, pass_invocation
 from cli.leaf import ServerCommand, key_option
 from cli.nouns import run as running
@@ -27,7 +28,7 @@ CALLS = (
 
 @key_option
 @click.command("try", cls=ServerCommand)
-@click.argument("review")
+@click.argument("review", type=REVIEW)
 @click.option("--on", "hosts", metavar="HOST", multiple=True, required=True, help="A host; may be repeated.")
 @click.option("--arg", "given", multiple=True, metavar="K=V", help="A parameter of the script; may be repeated.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it is on the record and in the review's history.")

@@ -9,6 +9,7 @@ import click
 
 from cli import exits
 from cli.ages import since
+from cli.identities import RUN, SCHEDULE
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -39,7 +40,7 @@ def noun() -> None:
 @click.option("--host", metavar="AGENT", help="Only on this host.")
 @click.option("--script", metavar="NAME", help="Only of this script.")
 @click.option("--status", type=click.Choice(list(exits.RUN_STATUS)), help="Only those that stand so.")
-@click.option("--schedule", metavar="ID", help="Only those of this schedule.")
+@click.option("--schedule", type=SCHEDULE, metavar="ID", help="Only those of this schedule.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @pass_invocation
 def ls(
@@ -57,7 +58,7 @@ def ls(
 
 
 @noun.command("show", cls=ServerCommand)
-@click.argument("run")
+@click.argument("run", type=RUN)
 @click.option("--wait", default="0s", show_default=True, metavar="DURATION", help="Wait this long for its end.")
 @pass_invocation
 def show(invocation: Invocation, run: str, wait: str) -> None:
@@ -65,8 +66,8 @@ def show(invocation: Invocation, run: str, wait: str) -> None:
 
     \b
     Examples:
-      outrider runs show r_5d20c1b7
-      outrider runs show r_5d20c1b7 --wait 30s
+      outrider runs show 5d20c1b7
+      outrider runs show 5d20c1b7 --wait 30s
     """
     found = _ended(invocation, run, parse_duration(wait, where="--wait"))
     if invocation.as_json:
@@ -86,14 +87,14 @@ def _ended(invocation: Invocation, run: str, wait_s: float) -> dict[str, Any]:
 
 
 @noun.command("cancel", cls=ServerCommand)
-@click.argument("run")
+@click.argument("run", type=RUN)
 @pass_invocation
 def cancel(invocation: Invocation, run: str) -> None:
     """End a run that is under way, or waits for its host to be back.
 
     \b
     Example:
-      outrider runs cancel r_5d20c1b7
+      outrider runs cancel 5d20c1b7
     """
     answer = invocation.api.post(f"runs/{segment(run)}/cancel", {})
     if invocation.as_json:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from cli.ages import parse_time
+from cli.identities import SCHEDULE
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -125,7 +126,7 @@ def ls(invocation: Invocation, limit: int) -> None:
 
 
 @noun.command("show", cls=ServerCommand)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @pass_invocation
 def show(invocation: Invocation, schedule: str) -> None:
     """Show one schedule in full.
@@ -138,7 +139,7 @@ def show(invocation: Invocation, schedule: str) -> None:
 
 
 @noun.command("next", cls=ServerCommand)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @click.option("--count", type=click.IntRange(1, 100), default=5, show_default=True)
 @pass_invocation
 def following(invocation: Invocation, schedule: str, count: int) -> None:
@@ -157,7 +158,7 @@ def following(invocation: Invocation, schedule: str, count: int) -> None:
 
 
 @noun.command("pause", cls=ServerCommand)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @click.option("--undo", is_flag=True, help="Let it fire again.")
 @pass_invocation
 def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
@@ -176,7 +177,7 @@ def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
 
 
 @noun.command("rm", cls=ServerCommand)
-@click.argument("schedule")
+@click.argument("schedule", type=SCHEDULE)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_invocation
 def rm(invocation: Invocation, schedule: str, yes: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from cli import exits
 from cli.ages import since
+from cli.identities import SESSION
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -63,7 +64,7 @@ def ls(invocation: Invocation, host: str | None, status: str | None, kind: str |
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @click.option(
     "--verify", is_flag=True, help="Hold the recording against what the host has signed; exits 7 if it differs."
 )
@@ -108,7 +109,7 @@ def _recording_facts(recording: dict[str, Any]) -> dict[str, Any]:
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @pass_invocation
 def watch(invocation: Invocation, session: str) -> None:
     """Watch a terminal that is open; what you type does not reach it. Leave with ~. at the beginning of a line.
@@ -124,7 +125,7 @@ TYPING: Final = frozenset({"operator", "support", "admin"})  # roles by which so
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @click.option(
     "--as", "role", type=click.Choice(["owner", "peer", "moderator", "observer"]),
     help="[default: owner of your own session; in that of somebody else peer, or moderator if you may be that alone]",
@@ -159,7 +160,7 @@ def _attach(invocation: Invocation, session: str, role: str) -> None:
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @click.option("--reason", default="", metavar="TEXT", help="Why; everybody in it is told.")
 @pass_invocation
 def end(invocation: Invocation, session: str, reason: str) -> None:
@@ -179,7 +180,7 @@ def end(invocation: Invocation, session: str, reason: str) -> None:
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @click.option("--speed", type=Times(0.05, 1000), default="1x", show_default=True, help="Times as fast: 2, 2x, 0.5x.")
 @click.option("--skip-idle", is_flag=True, help="Cut pauses to 2 s.")
 @click.option("--from", "begin", metavar="DURATION", help="Begin there; what was before is shown at once.")
@@ -228,7 +229,7 @@ def play(invocation: Invocation, session: str, speed: float, skip_idle: bool, be
 
 
 @noun.command(cls=ServerCommand)
-@click.argument("session", metavar="SESSION")
+@click.argument("session", metavar="SESSION", type=SESSION)
 @click.option("-o", "--output", "path", type=click.Path(dir_okay=False, allow_dash=True), default="-", metavar="FILE")
 @click.option("--v3", is_flag=True, help="As asciicast v3 instead of v2.")
 @click.option("--input", "with_input", is_flag=True, help="With what was typed, where that was recorded.")

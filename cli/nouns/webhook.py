@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cli.identities import MESSAGE, WEBHOOK
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -50,14 +51,14 @@ def create(invocation: Invocation, url: str, events: tuple[str, ...]) -> None:
 
 
 @noun.command("rotate", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=WEBHOOK)
 @pass_invocation
 def rotate(invocation: Invocation, identity: str) -> None:
     """Give a webhook another secret; the one before signs, too, for a day.
 
     \b
     Example:
-      outrider webhook rotate 9f2c41d07ab3
+      outrider webhook rotate 9f2c41d0
     """
     _told(invocation, dict(invocation.api.post(f"webhooks/{segment(identity)}/rotate", {})))
 
@@ -71,21 +72,21 @@ def _told(invocation: Invocation, made: dict[str, object]) -> None:
 
 
 @noun.command("rm", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=WEBHOOK)
 @pass_invocation
 def rm(invocation: Invocation, identity: str) -> None:
     """Remove a webhook and its messages.
 
     \b
     Example:
-      outrider webhook rm 9f2c41d07ab3
+      outrider webhook rm 9f2c41d0
     """
     invocation.api.delete(f"webhooks/{segment(identity)}")
     invocation.output.say(f"removed webhook {identity}")
 
 
 @noun.command("log", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
+@click.argument("identity", metavar="ID", type=WEBHOOK)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @pass_invocation
 def log(invocation: Invocation, identity: str, limit: int) -> None:
@@ -93,22 +94,22 @@ def log(invocation: Invocation, identity: str, limit: int) -> None:
 
     \b
     Example:
-      outrider webhook log 9f2c41d07ab3
+      outrider webhook log 9f2c41d0
     """
     found = invocation.api.items(f"webhooks/{segment(identity)}/deliveries", limit=limit)
     invocation.output.table(found, DELIVERIES, empty="no messages")
 
 
 @noun.command("replay", cls=ServerCommand)
-@click.argument("identity", metavar="ID")
-@click.argument("message")
+@click.argument("identity", metavar="ID", type=WEBHOOK)
+@click.argument("message", type=MESSAGE)
 @pass_invocation
 def replay(invocation: Invocation, identity: str, message: str) -> None:
     """Send a message once more, under the id that it had.
 
     \b
     Example:
-      outrider webhook replay 9f2c41d07ab3 msg_5d1f0c
+      outrider webhook replay 9f2c41d0 msg_5d1f0c
     """
     invocation.api.post(f"webhooks/{segment(identity)}/deliveries/{segment(message)}/replay", {})
     invocation.output.say(f"sending {message} again")

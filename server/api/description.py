@@ -49,6 +49,7 @@ _LINES = "application/x-ndjson"
 ANSWERS: dict[str, type[BaseModel] | str | None] = {
     "GET /me": people.Me,
     "GET /identity": serving.Identity,
+    "GET /ids": serving.Found,
     "GET /status": serving.Status,
     "GET /agents": forms.Paged[agents.Agent],
     "GET /agents/{reference}": agents.Agent,

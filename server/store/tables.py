@@ -175,6 +175,7 @@ deliveries = Table(
     Column("tried_us", BigInteger),
     Index("deliveries_due", "next_us"),
     Index("deliveries_of_webhook", "webhook", "position"),
+    Index("deliveries_by_message", "message"),
 )
 
 access_grants = Table(

@@ -33,5 +33,5 @@ def test_a_terminal_is_on_one_host(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--approve", "--deny"]])
 def test_a_review_is_a_yes_or_a_no(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["request", "review", "r_1", "--reason", "known", *words]) == 2
+    assert run(["request", "review", "r_4eada1f0", "--reason", "known", *words]) == 2
     assert "either --approve or --deny" in capsys.readouterr().err

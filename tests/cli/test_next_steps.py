@@ -23,9 +23,9 @@ def problem(status: int, **told: Any) -> bytes:
 def test_what_is_not_there_is_followed_by_how_to_list_what_is(outrider: Outrider, what: str) -> None:
     told = problem(404, code="not_found", detail=f"there is no {what} 'x'")
     with loopback(lambda _asked: told) as server:
-        called = outrider("--server", server.url, "runs", "show", "x")
+        called = outrider("--server", server.url, "runs", "show", "0123456789abcdef")
         assert (called.status, called.err) == (1, f"there is no {what} 'x'  (see: outrider {LISTS[what]})\n")
-        as_json = outrider("--server", server.url, "runs", "show", "x", "--json")
+        as_json = outrider("--server", server.url, "runs", "show", "0123456789abcdef", "--json")
     assert json.loads(as_json.err)["error"]["message"] == f"there is no {what} 'x'"
     assert outrider(*LISTS[what].split(), "--help").status == 0
 

@@ -15,7 +15,8 @@ from protocol.bundle import Bundle
 from protocol.signing import Envelope, PrivateKey, peek
 
 Outrider = Callable[..., Any]
-REVIEW = "reviews/r1"
+ID = "6f1d0a9b2c3e"
+REVIEW = f"reviews/{ID}"
 
 
 def bundle(name: str = "checks/look", version: str = "1.0.0", source: str = "return 1\n") -> Bundle:
@@ -31,7 +32,7 @@ def handed_out(made: Bundle, **lies: Any) -> dict[str, Any]:
 def review_of(made: Bundle, **lies: Any) -> dict[str, Any]:
     manifest = made.manifest
     return {
-        "id": "r1", "script": manifest.name, "version": manifest.version, "tier": "observe", "digest": made.digest,
+        "id": ID, "script": manifest.name, "version": manifest.version, "tier": "observe", "digest": made.digest,
         "previous": None, "manifest": {"parameters": {}}, **lies,
     }  # fmt: skip
 
@@ -94,7 +95,7 @@ def test_nothing_is_signed_or_shown_that_is_not_of_its_digest(
     with loopback(liar) as server:
         command, *more = words
         mine = ["--key", key] if command == "approve" else []
-        called = outrider("--server", server.url, "review", command, "r1", *more, *mine)
+        called = outrider("--server", server.url, "review", command, ID, *more, *mine)
     assert called.status != 0
     assert why in called.err
     assert liar.sent == {}
@@ -105,7 +106,7 @@ def test_what_is_shown_is_read_from_the_bundle_and_not_from_what_the_server_says
     harmless = {"items": [{"path": "main.lua", "change": "whole", "part": 1, "text": "return 'harmless'\n"}]}
     liar = Liar(**{REVIEW: review_of(MEANT), f"{REVIEW}/bundle": handed_out(MEANT), f"{REVIEW}/code": harmless})
     with loopback(liar) as server:
-        called = outrider("--server", server.url, "review", "show", "r1")
+        called = outrider("--server", server.url, "review", "show", ID)
     assert called.status == 0, called.err
     assert "fs.read('/etc/shadow')" in called.out
     assert "harmless" not in called.out
@@ -116,17 +117,17 @@ def test_a_difference_is_made_here_and_says_of_what(outrider: Outrider) -> None:
     told = {REVIEW: review_of(after, previous="1.0.0"), f"{REVIEW}/bundle": handed_out(after)}
     liar = Liar(**told, scripts__bundle=handed_out(before))
     with loopback(liar) as server:
-        called = outrider("--server", server.url, "review", "show", "r1")
+        called = outrider("--server", server.url, "review", "show", ID)
         assert "-return 1\n+return 2\n" in called.out
         assert f"1.0.0  {before.digest}" in called.out
         liar.told["scripts/bundle"] = handed_out(OTHER)
-        assert "was asked for checks/look 1.0.0" in outrider("--server", server.url, "review", "show", "r1").err
+        assert "was asked for checks/look 1.0.0" in outrider("--server", server.url, "review", "show", ID).err
 
 
 def test_an_approval_says_what_its_bundle_is(outrider: Outrider, key: str) -> None:
     liar = Liar(**{REVIEW: review_of(SHOWN), f"{REVIEW}/bundle": handed_out(SHOWN)})
     with loopback(liar) as server:
-        words = ("--server", server.url, "review", "approve", "r1", "--reason", "x", "--yes", "--key", key)
+        words = ("--server", server.url, "review", "approve", ID, "--reason", "x", "--yes", "--key", key)
         refused = outrider(*words, "--digest", MEANT.digest)
         assert (refused.status, liar.sent) == (3, {})
         assert f"it is {SHOWN.digest}, not {MEANT.digest}" in refused.err
@@ -166,7 +167,7 @@ def test_code_is_made_safe_in_a_pipe_too(outrider: Outrider) -> None:
     hidden = bundle(source="return fs.read('/etc/shadow') --\x1b[1A\x1b[2K\u202e\n")
     liar = Liar(**{REVIEW: review_of(hidden), f"{REVIEW}/bundle": handed_out(hidden)})
     with loopback(liar) as server:
-        called = outrider("--server", server.url, "review", "show", "r1")
+        called = outrider("--server", server.url, "review", "show", ID)
     assert called.status == 0, called.err
     assert "/etc/shadow" in called.out
     assert not {"\x1b", "\u202e"} & set(called.out)

@@ -201,6 +201,21 @@ def test_played_as_it_was_seen(desk: Shell, recorded: str) -> None:
     assert time.monotonic() - began < DEADLINE_S
 
 
+def test_named_by_its_beginning(desk: Shell, recorded: str) -> None:
+    for many in range(6, len(recorded)):
+        called = desk("session", "show", recorded[:many], "--json")
+        if called.status == 0:
+            break
+        assert f"{recorded[:many]!r} is the beginning of more than one session: " in called.err
+        assert recorded in called.err
+    assert called.data["id"] == recorded
+    assert "a-rare-Word" in desk("session", "play", recorded[:12], "--format", "text").out
+    none = desk("session", "play", "s_nowhere")
+    assert (none.status, none.err) == (
+        1, "there is no session 's_nowhere', in full or as a beginning  (see: outrider session ls)\n"
+    )  # fmt: skip
+
+
 def test_exported_for_players(desk: Shell, recorded: str, tmp_path: Path) -> None:
     path = tmp_path / "x.cast"
     assert desk("session", "export", recorded, "-o", str(path)).status == 0

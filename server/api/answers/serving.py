@@ -15,6 +15,12 @@ class Identity(Answer):
     proof: Envelope = Field(description="The caller's nonce, signed by it (`server-identity`).")
 
 
+class Found(Answer):
+    """What the beginning of an id stands for."""
+
+    id: str
+
+
 class ServerNow(Answer):
     """The server itself."""
 
