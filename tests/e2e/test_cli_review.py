@@ -168,10 +168,10 @@ def test_reject_with_a_reason(outrider: Shell) -> None:
 
 
 @pytest.mark.parametrize("verb", [["show"], ["reject", "--reason", "x"], ["approve", "--reason", "x", "--yes"]])
-@pytest.mark.parametrize("name", ["nowhere", "a?b"])
-def test_review_that_is_not_there(outrider: Shell, verb: list[str], name: str) -> None:
+@pytest.mark.parametrize(("name", "status"), [("nowhere", 1), ("a?bcdef", 2), ("0" * 12, 1)])
+def test_review_that_is_not_there(outrider: Shell, verb: list[str], name: str, status: int) -> None:
     called = outrider("review", verb[0], name, *verb[1:])
-    assert (called.status, called.out) == (1, "")
+    assert (called.status, called.out) == (status, "")
 
 
 def test_comments_of_a_review(outrider: Shell) -> None:

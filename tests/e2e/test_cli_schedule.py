@@ -165,15 +165,18 @@ def test_script_that_is_not_there_or_not_approved(at_work: Shell) -> None:
 
 
 @pytest.mark.parametrize("verb", [["show"], ["next"], ["pause"], ["rm", "--yes"]])
-@pytest.mark.parametrize("name", ["nowhere", "a?b"])
-def test_schedule_that_is_not_there(at_work: Shell, verb: list[str], name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [("nowhere", 1, "not_found"), ("a?bcdef", 2, "invalid_argument"), ("0" * 16, 1, "not_found")],
+)
+def test_schedule_that_is_not_there(at_work: Shell, verb: list[str], name: str, status: int, code: str) -> None:
     called = at_work("schedule", verb[0], name, *verb[1:], "--json")
-    assert (called.status, called.out) == (1, "")
-    assert called.error["code"] == "not_found"
+    assert (called.status, called.out) == (status, "")
+    assert called.error["code"] == code
 
 
 def test_name_that_would_reach_something_else(at_work: Shell) -> None:
     called = at_work("schedule", "rm", "../agents/gone-1", "--yes")
     assert called.status == 2
-    assert "neither a name nor an id" in called.err
+    assert "'../agents/gone-1' is no id" in called.err
     assert at_work("agent", "show", "gone-1").status == 0

@@ -16,6 +16,7 @@ from shell import ROOT, Shell
 
 from cli import exits
 from fleet import expect
+from protocol.identities import Kind, is_whole
 from protocol.terminal import INPUT_WINDOW_BYTES
 
 
@@ -202,6 +203,7 @@ def test_played_as_it_was_seen(desk: Shell, recorded: str) -> None:
 
 
 def test_named_by_its_beginning(desk: Shell, recorded: str) -> None:
+    assert is_whole(recorded, Kind.SESSION)
     for many in range(6, len(recorded)):
         called = desk("session", "show", recorded[:many], "--json")
         if called.status == 0:

@@ -8,7 +8,7 @@ import pytest
 from headquarters import Headquarters, refused, script
 from sqlalchemy import insert
 
-from protocol.identities import MAX_CHARACTERS, Kind
+from protocol.identities import MAX_CHARACTERS, Kind, is_whole
 from server.access import Caller
 from server.questions import Question
 from server.services import identities
@@ -55,6 +55,23 @@ async def test_several_are_named_and_never_guessed_between(bare: Headquarters) -
 async def test_a_whole_id_stands_for_itself_though_others_begin_with_it(bare: Headquarters) -> None:
     add_runs(bare, "abcdef", "abcdef01")
     assert (await meant(bare, "abcdef", "run"))["id"] == "abcdef"
+
+
+async def test_ids_are_made_in_the_form_of_their_kind(server: Headquarters) -> None:
+    """Else a whole id would be looked up each time, or a beginning be taken for a whole one."""
+    await server.publish(script())
+    scope = {"kinds": ["files"], "tier": "inspect", "target": "web-1", "reason": "T-1"}
+    hook = {"url": "https://hooks.example.net/7", "events": []}
+    made = {
+        Kind.REVIEW: (await server.pages("/reviews"))[0]["id"],
+        Kind.GRANT: (await server.post("/grants", {"who": "hal", "scripts": "a/b", "target": "web-1"}, 201))["id"],
+        Kind.ACCESS: (await server.post("/access", {"who": "tom", **scope}, 201))["id"],
+        Kind.REQUEST: (await server.post("/requests", {"ttl_s": 3600, **scope}, 201))["id"],
+        Kind.WEBHOOK: (await server.post("/webhooks", hook, 201))["id"],
+    }
+    for kind, identity in made.items():
+        assert is_whole(identity, kind), (kind, identity)
+        assert (await meant(server, identity[:-1], kind.value))["id"] == identity
 
 
 @pytest.mark.parametrize("kind", list(Kind))
