@@ -282,14 +282,25 @@ def host_removed(core: Core, connection: Connection, agent: str) -> None:
 
 
 async def watch(core: Core) -> None:
-    """Give up the runs whose time is over, until the server ends."""
+    """Give up the runs whose time is over, until the server ends, and send what was left behind."""
     while True:
         try:
-            for run in await core.database.write(lambda connection: give_up(core, connection)):
-                core.endings.ended(run)
+            await look(core)
         except UnavailableError as error:  # a full disk; the next time will do
             LOG.warning("runs that wait for their hosts could not be looked at", why=str(error))
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def look(core: Core) -> None:
+    """Give up the runs whose time is over; go on with those whose hosts are here and get nothing now.
+
+    So it is where something failed while they were sent, such as a full disk.
+    """
+    for run in await core.database.write(lambda connection: give_up(core, connection)):
+        core.endings.ended(run)
+    waiting = await core.database.read(lambda c: list(c.execute(select(awaited_runs.c.agent).distinct()).scalars()))
+    links = [(agent, core.links.find(agent)) for agent in waiting]
+    send_soon(core, [agent for agent, link in links if link is not None and not core.links.turn(link).lock.locked()])
 
 
 def give_up(core: Core, connection: Connection) -> list[str]:

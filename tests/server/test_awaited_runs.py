@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from headquarters import Headquarters, expect, headquarters, refused, script
 from peer import Peer, join
+from sqlalchemy import select
 
+from protocol.errors import UnavailableError
 from protocol.ledger import Chain
 from server import limits
 from server.services import awaited
+from server.store.tables import awaited_runs
 
 DISK = script(more="parameters: {device: {type: string, pattern: '^[a-z]+$'}}\n")
 DAY_S = 86_400.0
@@ -222,6 +225,38 @@ async def test_an_agent_that_does_not_answer_in_time(
     await away.connect()
     found = await until_ended(server, told)
     assert (found["status"], await left(server)) == ("lost", [])
+
+
+@pytest.mark.parametrize("step", ["_take", "_sent"])
+async def test_what_the_disk_refused_goes_on_at_the_next_look(
+    server: Headquarters, away: Peer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The host stays connected, so nothing else would come back to it: not for its time to be over either."""
+    told, loop = await queue(server), asyncio.get_running_loop()
+    with monkeypatch.context() as patched:
+        refusing = asyncio.Event()
+
+        def refuse(*_given: Any) -> None:
+            loop.call_soon_threadsafe(refusing.set)
+            raise UnavailableError("the database cannot be written: it is full")
+
+        patched.setattr(awaited, step, refuse)
+        await away.connect()
+        await asyncio.wait_for(refusing.wait(), 10)
+        await settled(server, away)
+    assert (await shown(server, told))["status"] == "queued"
+    away.answers["run.known"] = lambda body: {"known": body["run_ids"]}
+    await awaited.look(server.core)
+    await away.wanted("run.start")
+    if step == "_sent":
+        await away.wanted("run.known")
+    await settled(server, away)
+    assert (await left(server), count(away)) == ([], 1)
+    await awaited.look(server.core)
+    await settled(server, away)
+    assert count(away) == 1
+    rows = await server.core.database.read(lambda c: c.execute(select(awaited_runs.c.run)).scalars().all())
+    assert list(rows) == []
 
 
 # while it still may -----------------------------------------------------------------------------------------------
