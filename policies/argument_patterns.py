@@ -38,8 +38,11 @@ class ArgumentPattern:
     _compiled: Regex = field(repr=False, compare=False)
 
     @classmethod
-    def parse(cls, text: str) -> ArgumentPattern:
+    def parse(cls, text: str, *, lines: bool = False) -> ArgumentPattern:
         """Return the pattern ``text``, of at most MAX_CHARACTERS characters.
+
+        With ``lines`` its dots stand for line breaks as well, unless it says ``(?-s:...)``: for what denies, which an
+        argument of several lines must not go around.
 
         Raises:
             ArgumentError: It is no pattern, has what cannot be matched in linear time, or means one thing to RE2 and
@@ -56,7 +59,7 @@ class ArgumentPattern:
             re.compile(text, re.ASCII)
         except (re.error, OverflowError, RecursionError) as error:
             raise ArgumentError(f"{text!r:.60} is not a regular expression: {error}") from None
-        made = _translated(text)
+        made = f"(?s:{_translated(text)})" if lines else _translated(text)
         try:
             compiled = Regex(made, MEMORY_BYTES)
         except ArgumentError as error:

@@ -82,7 +82,7 @@ def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ..
     rule = Rule(
         effect, names[0], reader.where(key).split(": ")[0], _patterns(reader, "paths"),
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
-        _patterns(reader, "programs"), _arguments(reader, patterns_left) if reader.has("arguments") else None,
+        _patterns(reader, "programs"), _arguments(reader, effect, patterns_left) if reader.has("arguments") else None,
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
         users_of(reader),
     )  # fmt: skip
@@ -135,13 +135,13 @@ def _targets(reader: Reader) -> tuple[TargetPattern, ...]:
     return tuple(found)
 
 
-def _arguments(reader: Reader, most: int) -> tuple[ArgumentPattern, ...]:
+def _arguments(reader: Reader, effect: Effect, most: int) -> tuple[ArgumentPattern, ...]:
     found: list[ArgumentPattern] = []
     for text in reader.strings("arguments"):
         if len(found) == most:
             raise reader.fail("arguments", f"more than {MAX_ARGUMENT_PATTERNS} patterns of arguments in one file")
         try:
-            found.append(ArgumentPattern.parse(text))
+            found.append(ArgumentPattern.parse(text, lines=effect is not Effect.ALLOW))
         except ArgumentError as error:
             raise reader.fail("arguments", error.message) from None
     return tuple(found)

@@ -42,6 +42,23 @@ def test_one_argument_is_enough(arguments: tuple[str, ...] | None, is_denied: bo
     assert effect(rule, arguments) is (Effect.DENY if is_denied else Effect.ALLOW)
 
 
+@pytest.mark.parametrize("argument", ["--to-command=sh\n", "--to-command=\nsh", "--to-command=a\r\nb", "--to-command="])
+@pytest.mark.parametrize("pattern", ["--to-command=.*", "--to.*|-I", "--to-command=(?:.|x)*"])
+def test_a_line_break_goes_around_no_rule(argument: str, pattern: str) -> None:
+    """A command may have several lines. Of what allows it is still read as Python reads it."""
+    facts = Facts(command="tar", program="/bin/tar", arguments=(argument,))
+    for section, expected in (("deny", Effect.DENY), ("ask", Effect.ASK)):
+        assert decide(policy(f"arguments: ['{pattern}']", section), "proc.command", facts).effect is expected
+    only = load_policy(f"tier: admin\nallow:\n  - {{call: proc.command, arguments: ['{pattern}']}}\n", "x.yaml")
+    assert decide(only, "proc.command", facts).allowed is (argument == "--to-command=")
+
+
+def test_a_pattern_that_denies_can_still_say_one_line() -> None:
+    assert effect("arguments: ['a(?-s:.*)']", ("a\n",)) is Effect.ALLOW
+    assert effect("arguments: ['a[^\\n]*']", ("a\n",)) is Effect.ALLOW
+    assert effect("arguments: ['a.*b']", ("a\nb",)) is Effect.DENY
+
+
 def test_what_is_said_of_it_otherwise_counts_as_well() -> None:
     """Groups by other names of their gid, packages without version: what the call says they are."""
     assert (
