@@ -41,16 +41,17 @@ def kept_objects(state: Path) -> KeptObjects:
     return KeptObjects(os.path.realpath(state))
 
 
-def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = ()) -> Ceiling:
+def guarded(ceiling: Ceiling, state: Path, others: Sequence[str] = (), of_temporaries: Sequence[str] = ()) -> Ceiling:
     """Return a ceiling under which nothing reaches the files of an agent, nor what runs have as temporary.
 
     Args:
         ceiling: As its owner wrote it.
         state: The agent's directory.
         others: Other paths below which mounts show it or a part of it.
+        of_temporaries: The same of the directory where temporary files lie.
     """
     ways = dict.fromkeys(each for path in (str(state), *others) for each in _way(path))
-    denied = (*_rules([os.path.realpath(state), *others], list(ways)), temporaries.rule())
+    denied = (*_rules([os.path.realpath(state), *others], list(ways)), temporaries.rule(of_temporaries))
     layer = ceiling.layer
     if layer is None:
         return replace(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -21,10 +22,17 @@ from stdlib.host import TEMPORARY_PREFIX, RunContext
 ORIGIN: Final = "temporary files of others:"
 
 
-def rule() -> Rule:
-    """Return the rule that denies them all."""
-    there = os.path.realpath(tempfile.gettempdir())
-    return Rule(Effect.DENY, "*", ORIGIN, paths=(PathPattern.parse(f"{literal(there)}/{TEMPORARY_PREFIX}*/**"),))
+def place() -> str:
+    """Return the real path of the directory in which they lie."""
+    return os.path.realpath(tempfile.gettempdir())
+
+
+def rule(others: Sequence[str] = ()) -> Rule:
+    """Return the rule that denies them all, also below the other paths where mounts show that directory."""
+    tops = [literal(top.rstrip("/")) for top in (place(), *others)]
+    return Rule(
+        Effect.DENY, "*", ORIGIN, paths=tuple(PathPattern.parse(f"{top}/{TEMPORARY_PREFIX}*/**") for top in tops)
+    )
 
 
 class Decided:

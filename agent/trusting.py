@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from agent import approvals, limits, owner_freeze, withdrawn
+from agent import approvals, limits, owner_freeze, temporaries, withdrawn
 from agent.cache import Entry
 from agent.config import AgentConfig
 from agent.files import read_bounded, write_durably
@@ -68,8 +68,9 @@ class Trust:
         self._rosters = _stored_roster(state, config, now)
         self._withdrawn = withdrawn.load(state.withdrawals)
         self._proofs = Proofs()
-        self._other_names = OtherNames(os.path.realpath(state.path))  # of the agent's own files
-        self._others: tuple[str, ...] = ()  # as they were when the next two were made
+        self._own_files = OtherNames(os.path.realpath(state.path))
+        self._temporaries = OtherNames(temporaries.place())
+        self._others: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # of both, as the next two were made with them
         self._unwritten = guarded(DEFAULT, state.path)  # where the owner has said nothing
         self._ceiling = self._unwritten
         self._ceiling_stamp: tuple[int, ...] | None = None  # of the file as it was read
@@ -209,12 +210,12 @@ class Trust:
         Raises:
             DocumentError: It is wrong at a named place: nothing may run.
             UnavailableError: It cannot be read, or others could write it, or it cannot be told at which other places
-                mounts show the agent's files: nothing may run.
+                mounts show the agent's files and temporary ones: nothing may run.
         """
-        others = self._other_names.now()
-        if others is not self._others:
+        others = self._own_files.now(), self._temporaries.now()
+        if others != self._others:
             self._others, self._ceiling_stamp = others, None
-            self._unwritten = guarded(DEFAULT, self._state.path, others)
+            self._unwritten = guarded(DEFAULT, self._state.path, *others)
         ceiling = self._written_ceiling()
         if ceiling.frozen or not self._state.owner_freeze.exists():
             return ceiling
@@ -241,7 +242,7 @@ class Trust:
             is_settled = time.time_ns() - status.st_ctime_ns > _SAME_TIME_NS  # asked before it is read
             content = read_bounded(path, _MAX_CEILING_BYTES)
             written = load_ceiling(content.decode("utf-8", "replace"), path.name)
-            self._ceiling = guarded(written, self._state.path, self._others)
+            self._ceiling = guarded(written, self._state.path, *self._others)
             self._ceiling_stamp = stamp if is_settled else None  # else the next change might not be seen by its time
         return self._ceiling
 

@@ -145,6 +145,21 @@ def test_what_is_made_later_is_ones_own_from_then_on(tmp_path: Path) -> None:
     assert decided.decide("log.info", Facts()).allowed
 
 
+def test_where_mounts_show_it_a_second_time_it_is_denied_as_well(tmp_path: Path) -> None:
+    """Many hosts have one directory for both /tmp and /var/tmp, and tier operate may write in either."""
+    layer = guarded(load_ceiling("highest_tier: admin\n", "ceiling.yaml"), tmp_path, (), ["/var/tmp", "/x[1]"]).layer
+    assert layer is not None
+    policy, context = builtin(Tier.OPERATE), RunContext()
+    context.temporaries.append("/tmp/outrider-run-own")
+    decided = Decided(Effective((Layer(policy.name, policy.rules), layer)), context)
+    for name in ("other", "own"):
+        verdict = decided.decide("fs.write", Facts(path=f"/var/tmp/outrider-run-{name}/x"))
+        assert verdict.rule == f"{temporaries.ORIGIN} deny *"
+        verdict = decided.decide("fs.stat", Facts(path=f"/x[1]/outrider-run-{name}"))
+        assert verdict.rule == f"{temporaries.ORIGIN} deny *"
+    assert decided.decide("fs.write", Facts(path="/var/tmp/mine/x")).allowed
+
+
 def test_it_stands_beside_whatever_the_owner_says(tmp_path: Path) -> None:
     """Also where there is no ceiling."""
     for text in ("highest_tier: admin\n", "highest_tier: admin\nallow: [{call: '*'}]\n"):
