@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
 
 from protocol.errors import (
     ConflictError,
@@ -75,7 +75,7 @@ def keep(
             f"a run that waits for its host has at most {limits.MAX_AWAITED_BYTES} bytes of parameters and order,"
             f" not {size}"
         )
-    _check_room(connection, list(away.values()))
+    _check_room(connection, list(away.values()), caller.principal)
     until_us = min(clock.now_us() + int(when_back_s * 1e6), caller.expires_us, _end_of(connection, permit))
     connection.execute(
         insert(awaited_runs),
@@ -91,15 +91,23 @@ def keep(
     return set(away)
 
 
-def _check_room(connection: Connection, hosts: Sequence[Row[Any]]) -> None:
-    held = connection.execute(select(func.count()).select_from(awaited_runs)).scalar() or 0
-    if held + len(hosts) > limits.MAX_AWAITED:
-        raise ConflictError(f"{held} runs wait for their hosts already; {limits.MAX_AWAITED} can")
-    each = select(awaited_runs.c.agent, func.count().label("held")).group_by(awaited_runs.c.agent)
-    full = {row.agent for row in connection.execute(each) if row.held >= limits.MAX_AWAITED_OF_HOST}
+def _check_room(connection: Connection, hosts: Sequence[Row[Any]], principal: str) -> None:
+    own = func.sum(case((runs.c.principal == principal, 1), else_=0)).label("own")
+    query = select(awaited_runs.c.agent, func.count().label("held"), own).join(runs, runs.c.id == awaited_runs.c.run)
+    waiting = {row.agent: row for row in connection.execute(query.group_by(awaited_runs.c.agent))}
+    of_all, of_one = sum(row.held for row in waiting.values()), sum(row.own for row in waiting.values())
+    for held, most, whose in (
+        (of_all, limits.MAX_AWAITED, ""),
+        (of_one, limits.MAX_AWAITED_OF_ONE, f" of {principal}"),
+    ):
+        if held + len(hosts) > most:
+            raise ConflictError(f"{held} runs{whose} wait for their hosts already; {most} can")
     for host in hosts:
-        if host.id in full:
-            raise ConflictError(f"{limits.MAX_AWAITED_OF_HOST} runs wait for {host.name} already")
+        row = waiting.get(host.id)
+        if row is not None and row.held >= limits.MAX_AWAITED_OF_HOST:
+            raise ConflictError(f"{row.held} runs wait for {host.name} already")
+        if row is not None and row.own >= limits.MAX_AWAITED_OF_HOST_BY_ONE:
+            raise ConflictError(f"{row.own} runs of {principal} wait for {host.name} already")
 
 
 def _end_of(connection: Connection, permit: str | None) -> int:

@@ -409,6 +409,25 @@ async def test_so_many_wait_for_one_host_and_so_many_in_all(
     assert told["detail"] == "2 runs wait for their hosts already; 2 can"
 
 
+async def test_one_person_does_not_take_all_the_room(
+    server: Headquarters, away: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of one host nor of all: somebody else may have to look why that host was away."""
+    monkeypatch.setattr(limits, "MAX_AWAITED_OF_HOST", 3)
+    monkeypatch.setattr(limits, "MAX_AWAITED_OF_HOST_BY_ONE", 2)
+    monkeypatch.setattr(limits, "MAX_AWAITED_OF_ONE", 3)
+    for _ in range(2):
+        await queue(server)
+    told = refused(await server.ask("POST", "/runs", RUN), 409, "conflict")
+    assert told["detail"] == "2 runs of admin wait for web-1 already"
+    expect(await server.ask("POST", "/runs", RUN, role="operator"), 201)
+    await server.add_agent("web-2")
+    await queue(server, target="web-2")
+    told = refused(await server.ask("POST", "/runs", RUN | {"target": "web-2"}), 409, "conflict")
+    assert told["detail"] == "3 runs of admin wait for their hosts already; 3 can"
+    expect(await server.ask("POST", "/runs", RUN | {"target": "web-2"}, role="operator"), 201)
+
+
 async def test_what_waits_is_small(server: Headquarters, away: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_AWAITED_BYTES", 250)
     await queue(server)
