@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 MAX_HOSTS: Final = 1_024  # whose schedules are remembered; others are looked up anew
 MAX_BUNDLES: Final = 16_384  # of which it is remembered what they require, some 200 bytes each
@@ -30,9 +31,14 @@ class Handing:
     """The memory of one server."""
 
     searching: asyncio.Lock = field(default_factory=asyncio.Lock)  # through what is required, which may read many
+    _turns: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)  # by id of the agent
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _named: OrderedDict[str, _Named] = field(default_factory=OrderedDict)  # by id of the agent
     _required: OrderedDict[str, tuple[str, ...]] = field(default_factory=OrderedDict)  # never changes for a digest
+
+    def turn(self, agent: str) -> asyncio.Lock:
+        """Return what has one host search once at a time: however much it asks for, others come in between."""
+        return self._turns.setdefault(agent, asyncio.Lock())
 
     def named(self, agent: str, version: int, now_us: int) -> frozenset[str] | None:
         """Return the digests that the schedules of a host name; None if that is not known as of now."""

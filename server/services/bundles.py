@@ -40,7 +40,8 @@ async def require_for(core: Core, agent: str, digest: str) -> None:
     """
     if await core.database.read(lambda connection: _is_named(core, connection, agent, digest)):
         return
-    async with core.handing.searching:  # one at a time: others shall not have all readers taken by it
+    # One at a time: others shall not have all readers taken by it. And of one host, or it would have all the turns.
+    async with core.handing.turn(agent), core.handing.searching:
         if await core.database.read(lambda connection: _is_required(core, connection, agent, digest)):
             return
     raise NotFoundError(f"there is no bundle {digest[:80]} for this host")

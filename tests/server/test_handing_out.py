@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ from headquarters import Headquarters, expect, headquarters, script
 from peer import Peer, join
 
 from protocol.bundle import Bundle
+from protocol.errors import NotFoundError
 from protocol.ledger import Chain
 from protocol.link import RequestFailed, ResponseReceived, StreamData, StreamFinished
 from server import handing
@@ -279,6 +282,32 @@ async def test_a_fetch_looks_through_schedules_and_bundles_once(
     assert not await gets(peer, disk)
     assert "schedules" not in looks
     assert looks.count("bundle") <= 1, "what the library requires was not asked before"
+
+
+async def test_a_host_that_asks_for_anything_does_not_keep_the_others(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link takes 256 questions at once, and each may be a look through all that anything requires."""
+    looked: list[str] = []
+    loop, begun, goes_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def look(_core: Any, _connection: Any, agent: str, _digest: str) -> bool:
+        looked.append(agent)
+        loop.call_soon_threadsafe(begun.set)
+        assert goes_on.wait(10)
+        return False
+
+    monkeypatch.setattr(bundles, "_is_named", lambda *_: False)
+    monkeypatch.setattr(bundles, "_is_required", look)
+    asked = [asyncio.ensure_future(bundles.require_for(server.core, "loud", NOT_THERE)) for _ in range(5)]
+    await asyncio.wait_for(begun.wait(), 10)
+    asked.append(asyncio.ensure_future(bundles.require_for(server.core, "quiet", NOT_THERE)))
+    while len(server.core.handing.searching._waiters or ()) < 1:  # type: ignore[attr-defined]  # it waits for its turn
+        await asyncio.to_thread(os.sched_yield)
+    goes_on.set()
+    for each in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(each, NotFoundError)
+    assert looked == ["loud", "quiet", *["loud"] * 4]
 
 
 def test_the_order_of_a_host_is_found_by_its_index(server: Headquarters) -> None:
