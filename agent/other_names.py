@@ -21,7 +21,7 @@ MAX_BYTES: Final = 16 << 20  # of the list of mounts; 80,000 of them
 MAX_NAMES: Final = 1000  # of one directory
 _READ_BYTES: Final = 64 << 10
 _ESCAPED: Final = re.compile(r"\\([0-7]{3})")
-_LAYERS: Final = re.compile(r"(?:^|,)(?:lowerdir|upperdir|datadir)\+?=((?:\\.|[^,\\])*)")  # overlayfs.rst
+_LAYERS: Final = frozenset({"lowerdir", "upperdir", "lowerdir+", "datadir+"})  # overlayfs.rst
 _COLON: Final = re.compile(r"(?<!\\):+")
 _QUOTED: Final = re.compile(r"\\(.)")
 
@@ -43,7 +43,7 @@ def mounts_in(text: bytes) -> list[Mount]:
         words, about = fields.split(" "), rest.split(" ")
         if len(words) < 6 or len(about) < 3:
             continue
-        layers = _layers(_plain(about[2])) if about[0] == "overlay" else ()
+        layers = _layers(about[2]) if about[0] == "overlay" else ()
         found.append(Mount(words[2], _plain(words[3]).removesuffix("//deleted"), _plain(words[4]), layers))
     return found
 
@@ -53,9 +53,19 @@ def _plain(word: str) -> str:
 
 
 def _layers(options: str) -> tuple[str, ...]:
-    return tuple(
-        _QUOTED.sub(r"\1", layer) for match in _LAYERS.finditer(options) for layer in _COLON.split(match[1]) if layer
-    )
+    """Return the layers among options, in which the kernel has written commas within a value in octal.
+
+    One that is asked for by a key of its own is as it is there, and may have been quoted before.
+    """
+    found: dict[str, None] = {}
+    for option in options.split(","):
+        key, _, value = option.partition("=")
+        if key in _LAYERS:
+            layer = _plain(value)
+            several = _COLON.split(layer) if key == "lowerdir" else [layer]
+            found |= dict.fromkeys(_QUOTED.sub(r"\1", each) for each in several)
+            found |= dict.fromkeys([] if key == "lowerdir" else several)
+    return tuple(each for each in found if each)
 
 
 class _Spot(NamedTuple):

@@ -46,12 +46,29 @@ def names(*lines: str, path: str = STATE) -> set[str]:
         ("0:9 / /merged rw - overlay overlay rw,lowerdir=/a\\134:/var:/b", set()),
         ("0:9 / /var rw - overlay overlay rw,lowerdir=/ro/var::/data,upperdir=/rw/var,workdir=/w",
          {"/ro/var/lib/outrider/agent", "/rw/var/lib/outrider/agent", "/data/lib/outrider/agent"}),
+        ("0:9 / /m rw - overlay o rw,lowerdir+=/a\\054b,lowerdir+=/var", {"/m/lib/outrider/agent"}),
         ("8:1 /@/var /var rw - btrfs /dev/sda1 rw", {"/@/var/lib/outrider/agent"}),
         ("", set()),
     ],
 )  # fmt: skip
 def test_each_kind_of_mount(line: str, found: set[str]) -> None:
     assert names(line) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "top"),
+    [
+        ("lowerdir=/a:/x\\134\\054y:/b", "/x,y"),  # as mount(8) says it
+        ("lowerdir+=/a,lowerdir+=/x\\054y,upperdir=/b", "/x,y"),  # as fsconfig(2) takes it: one layer, as it is
+        ("lowerdir+=/x:y,datadir+=/b", "/x:y"),
+        ("lowerdir=/x\\134:y:/b", "/x:y"),
+        ("upperdir=/x\\054y,workdir=/w", "/x,y"),
+        ("lowerdir=/x\\040y:/b", "/x y"),
+    ],
+)
+def test_layers_of_any_name(options: str, top: str) -> None:
+    """The kernel writes what separates options within one in octal."""
+    assert names(f"0:9 / /over rw - overlay o rw,{options}", path=f"{top}/agent") == {"/over/agent"}
 
 
 def test_names_have_names() -> None:
