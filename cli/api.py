@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,9 @@ PAGE = 100
 PART_BYTES = 256 << 10  # of a body that is taken as it comes
 CONNECT_TIMEOUT_S = 5.0
 TIMEOUT_S = 90.0  # a run may be waited for during 60 s
+
+LINES = "application/x-ndjson"
+GOES_ON = 202  # the status of an answer in lines that goes on until something is decided
 
 JsonObject = dict[str, Any]
 
@@ -71,6 +74,36 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
         """Return the JSON of a POST; a repeat within the client's own retry cannot start it twice."""
         return self._json("POST", path, body=body, headers={"Idempotency-Key": self._new_key()})
+
+    def post_and_follow(
+        self, path: str, body: Mapping[str, Any], silent_s: float
+    ) -> Generator[JsonObject, None, None]:  # fmt: skip
+        """Yield the JSON of a POST whose answer may go on, line by line; whoever stops reading has gone.
+
+        Args:
+            path: Below ``/api/v1/``.
+            body: To send.
+            silent_s: Seconds without a byte after which the server counts as gone.
+
+        Raises:
+            OutriderError: The problem that the server tells, at once or as the last line.
+        """
+        headers = {"Accept": f"application/json, {LINES}", "Content-Type": "application/json"}
+        asked = self._ask("POST", _target(path), headers, body=_encoded(body), silent_s=silent_s)
+        with closing(asked) as answer:
+            whole = None if answer.status == GOES_ON else self._read(answer)
+            if whole is not None:
+                self._refuse_problem(answer, whole)
+            for line in filter(None, _lines(answer) if whole is None else iter([whole.decode("utf-8", "replace")])):
+                try:
+                    told = json.loads(line)
+                except ValueError:
+                    told = None
+                if not isinstance(told, dict):
+                    raise ProtocolError(f"{self.context.server} does not answer like an Outrider server")
+                if isinstance(told.get("problem"), dict):
+                    raise from_problem(told["problem"])
+                yield told
 
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
         """Return the JSON of a PUT."""

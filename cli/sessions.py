@@ -6,9 +6,8 @@ one the host decides whether it takes the server's word. Whether a reason is nee
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -22,7 +21,6 @@ from policies.users import check_account, is_number
 from protocol.errors import (
     ArgumentError,
     ConflictError,
-    DeadlineError,
     DeniedError,
     NotFoundError,
     OutriderError,
@@ -36,8 +34,7 @@ if TYPE_CHECKING:
 MESSAGES = "application/vnd.outrider.stream"
 OVER = frozenset({"ended", "killed", "lost", "refused"})
 LONGEST_CALL_S = 3600.0  # without a word; the session's own end is sooner
-LOOK_EVERY_S = 0.5  # whether the owner of the host has answered
-ASKED_S = 660.0  # the longest that an owner may be asked, and some more
+SILENT_S = 60.0  # without a word, not even an empty line (server.api.held.BEAT_S), after which a server is gone
 
 
 class RemoteSession:
@@ -85,38 +82,41 @@ class RemoteSession:
         Raises:
             click.UsageError: The server wants a reason.
             DeniedError: The owner of the host said no.
-            DeadlineError: Nobody answered.
             OutriderError: Server or host refuses.
         """
         body = {
             "agent": self.agent, "kind": self.kind, "tier": self.tier.label, "reason": self.reason,
-            "grant": self.grant, "wait_s": 0.0, **self._more,
+            "grant": self.grant, **self._more,
         }  # fmt: skip
         order = self._order()
         try:
-            self.about = dict(self.api.post("sessions", body if order is None else {**body, "order": order}))
+            answer = self.api.post_and_follow("sessions", body if order is None else {**body, "order": order}, SILENT_S)
+            with closing(answer) as told:  # as long as it is open, somebody waits: the server ends it with us
+                self._follow(told)
         except ArgumentError as error:
             if error.parameter != "reason":
                 raise
             text = f"A session at tier {self.tier.label} needs a reason: say why with --reason TEXT."
             raise click.UsageError(text) from None
-        if self.about["status"] == "asking":
-            try:
-                self._wait_for_consent()
-            except BaseException:
-                with suppress(OutriderError):  # what failed before is what matters
-                    self.close("not waited for")
-                raise
 
-    def _wait_for_consent(self) -> None:
+    def _follow(self, told: Iterator[dict[str, Any]]) -> None:
+        """Take the session from what the server tells of it, until it is open.
+
+        Raises:
+            DeniedError: The owner of the host said no.
+            UnavailableError: The server told nothing, or not what became of it.
+        """
         say = self._invocation.output.say
-        say(f"{self.about['agent']} asks its owner ...")
-        ends_s = time.monotonic() + ASKED_S
-        while self.about["status"] == "asking":
-            if time.monotonic() > ends_s:
-                raise DeadlineError("nobody answered in time")
-            time.sleep(LOOK_EVERY_S)
-            self.about = dict(self.api.get(f"sessions/{self.id}"))
+        self.about = dict(next(told, {}))
+        if self.about.get("status") == "asking":
+            say(f"{self.about['agent']} asks its owner ...")
+            self.about = next((dict(each) for each in told), {})
+            for _ in told:  # to its end: whoever leaves before that was not told
+                pass
+        elif self.about:
+            return
+        if not self.about:
+            raise UnavailableError("the server ended before it told what became of the session")
         if self.about["status"] != "open":
             why = self.about.get("reason") or f"the session is {self.about['status']}"
             raise DeniedError(str(why), rule="consent")

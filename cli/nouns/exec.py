@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -169,8 +170,8 @@ class _Run:
             return
         kept = {number: signal.getsignal(number) for number in (signal.SIGINT, *FORWARDED)}
         signal.signal(signal.SIGINT, lambda *_: self._interrupt())
-        for number, name in FORWARDED.items():
-            signal.signal(number, lambda *_, name=name: self._send(name))
+        for number in FORWARDED:
+            signal.signal(number, lambda received, _frame: self._hand_on(received))
         try:
             yield
         finally:
@@ -181,14 +182,30 @@ class _Run:
         self._interrupts += 1
         if self._fan_out is not None:
             self._fan_out.stop()
+        if self._fan_out is not None and not self._running:
+            _end_by(signal.SIGINT)
         if self._interrupts > 2 or not self._running:
             raise KeyboardInterrupt
         self._send("INT" if self._interrupts == 1 else "KILL")
+
+    def _hand_on(self, number: int) -> None:
+        if not self._running:
+            _end_by(number)
+        self._send(FORWARDED[signal.Signals(number)])
 
     def _send(self, name: str) -> None:
         """Send a signal to all that run; on threads, as what was interrupted may hold anything."""
         for command in list(self._running.values()):
             threading.Thread(target=command.signal, args=(name,), daemon=True).start()
+
+
+def _end_by(number: int) -> None:
+    """End this process as the signal would have without us: nothing runs that it could be handed on to.
+
+    Its threads may wait for the owners of hosts to answer; the server sees that they have gone, and withdraws that.
+    """
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _in_terminal(

@@ -194,6 +194,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             _complete(operation, references[kind, "serialization"] if isinstance(kind, type) else kind, problem)
             if name == "GET /blobs/{blob}":
                 operation["responses"]["206"] = {**operation["responses"]["200"], "description": "The range"}
+            if name == "POST /sessions":
+                lines = {_LINES: {"schema": {"type": "string"}}}
+                operation["responses"]["202"] = {"description": "The owner is asked; it goes on", "content": lines}
             if name == "HEAD /blobs/{blob}":
                 operation["responses"]["200"] = {"description": "It is here; Content-Length is its size"}
             if method == "post" and name not in _NOT_REPEATED:

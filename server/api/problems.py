@@ -25,17 +25,22 @@ def problem(
         errors: Each wrong field of the request, if there are several.
         scheme: How a caller without a token can show one.
     """
-    status = DOORS[error.code].http_status
-    told: dict[str, Any] = {
-        "type": f"urn:outrider:problem:{error.code}", "title": HTTPStatus(status).phrase, "status": status,
-        "code": error.code, "detail": error.message, "request_id": request_id,
-    }  # fmt: skip
-    told |= {name: getattr(error, name) for name in _TOLD if getattr(error, name, None)}
-    told |= {"where": error.where} if error.where else {}
-    told |= {"errors": list(errors)} if errors else {}
+    body = told(error, request_id)
+    body |= {"errors": list(errors)} if errors else {}
     headers = {"X-Request-Id": request_id}
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = f'{scheme} realm="outrider"'
     if isinstance(error, RateError):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    return JSONResponse(told, status, headers, media_type=MEDIA_TYPE)
+    return JSONResponse(body, body["status"], headers, media_type=MEDIA_TYPE)
+
+
+def told(error: OutriderError, request_id: str) -> dict[str, Any]:
+    """Return the document that tells of ``error``; as :func:`problem`."""
+    status = DOORS[error.code].http_status
+    body: dict[str, Any] = {
+        "type": f"urn:outrider:problem:{error.code}", "title": HTTPStatus(status).phrase, "status": status,
+        "code": error.code, "detail": error.message, "request_id": request_id,
+    }  # fmt: skip
+    body |= {name: getattr(error, name) for name in _TOLD if getattr(error, name, None)}
+    return body | ({"where": error.where} if error.where else {})

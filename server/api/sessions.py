@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from sqlalchemy import Connection
+from starlette.responses import JSONResponse
 
 from protocol.errors import ArgumentError, OutriderError
 from protocol.frames import encode
 from server import limits
 from server.api.asking import Closer, CoreOf, Reader, Supporter, about
 from server.api.bodies import Ending, NewCall, NewSession
+from server.api.held import Held
 from server.api.pages import Cursor, Limit, Order, Page, page
 from server.api.repeats import once
+from server.api.streams import LINES
 from server.api.values import from_json, to_json
 from server.services import live
 from server.sessions import hall
@@ -39,8 +42,16 @@ async def ls(
 
 
 @router.post("", status_code=201)
-async def start(request: Request, core: CoreOf, caller: Supporter, body: NewSession) -> Response:
-    """Open a session on a host."""
+async def start(
+    request: Request, core: CoreOf, caller: Supporter, body: NewSession,
+    accept: Annotated[str | None, Header()] = None,
+) -> Response:  # fmt: skip
+    """Open a session on a host.
+
+    While the host's owner is asked, the answer goes on for whoever accepts lines of JSON (202, application/x-ndjson):
+    the first is the session that waits, the last one what became of it, or ``{"problem": ...}``. Whoever goes away
+    before that has withdrawn the question. An Idempotency-Key does not count then.
+    """
     about(request, agent=body.agent, kind=body.kind, tier=body.tier)
     asked = body.model_dump()
     try:
@@ -49,14 +60,19 @@ async def start(request: Request, core: CoreOf, caller: Supporter, body: NewSess
         raise ArgumentError(f"the grant cannot be sent: {error.message}", parameter="grant") from None
     beside = asked.pop("beside")
 
+    is_held = accept is not None and LINES in accept
+
     async def opened() -> dict[str, Any]:
         terminal = None if beside is None else await hall.typed_in(core, beside, caller.principal, body.agent)
-        made = await live.open_session(core, asked, caller)
+        made = await live.open_session(core, asked, caller, is_held=is_held)
         if terminal is not None:
             terminal.opened(made)
         return made
 
-    return await once(request, core, caller, opened, status=201)
+    if not is_held:
+        return await once(request, core, caller, opened, status=201)
+    made = await opened()
+    return Held(core, made, request.state.request_id) if made["id"] in core.held else JSONResponse(made, 201)
 
 
 @router.get("/{identity}")

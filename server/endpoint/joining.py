@@ -40,7 +40,7 @@ from server import clock, limits, refusals
 from server.core import Core
 from server.endpoint.ahead import Held
 from server.endpoint.session import AgentSession
-from server.services import access_grants, agents, awaited, bundles, consents, desired, runs, scripts
+from server.services import access_grants, agents, askers, awaited, bundles, consents, desired, runs, scripts
 from server.services import secrets as secret_service
 from server.store.tables import agents as table
 from server.strangers import place_of
@@ -154,6 +154,7 @@ async def _serve(core: Core, socket: WebSocket, handshake: ServerHandshake, agen
     core.background(desired.push(core, agent, session))
     core.background(awaited.send_all(core, agent, session))  # after it, by their turn
     core.background(access_grants.end_unfounded(core, agent))
+    core.background(askers.end_abandoned(core, agent))
     try:
         await session.serve()
     finally:

@@ -44,13 +44,17 @@ _MAX_TOLD_CHARACTERS: Final = 200  # of who consented: a name of a person or of 
 _MAX_TOLD_S: Final = 1e9  # of a time that a host tells; no owner means 30 years
 
 
-async def open_session(core: Core, asked: dict[str, Any], caller: Caller) -> dict[str, Any]:
+async def open_session(
+    core: Core, asked: dict[str, Any], caller: Caller, *, is_held: bool = False
+) -> dict[str, Any]:  # fmt: skip
     """Open a session on one host, and return it.
 
     Args:
         core: The server.
         asked: As :class:`server.api.bodies.NewSession` has it.
         caller: Who asks.
+        is_held: One for which the host's owner is asked is returned at once, and counts as held by its asker: see
+            :mod:`server.services.askers`.
 
     Raises:
         NotFoundError: No such host.
@@ -104,11 +108,15 @@ async def open_session(core: Core, asked: dict[str, Any], caller: Caller) -> dic
         await core.database.write(lambda connection: _not_opened(connection, identity, status, told))
         raise
     is_asking = bool(answer.get("asking"))
+    is_held = is_held and is_asking
+    if is_held:
+        core.held.add(identity)
     await core.database.write(
-        lambda connection: _opened(connection, identity, "asking" if is_asking else "open", answer)
+        lambda connection: _opened(connection, identity, "asking" if is_asking else "open", answer, is_held)
     )
-    if is_asking:
-        await _decided(core, identity, asked.get("wait_s") or 0.0)
+    if is_asking and not is_held:
+        with suppress(TimeoutError):  # the answer shows how far it is
+            await decided(core, identity, asked.get("wait_s") or 0.0)
     return await core.database.read(lambda connection: view(find(connection, identity)))
 
 
@@ -118,11 +126,12 @@ def _sooner(asked_s: float | None, granted_s: float | None) -> float | None:
     return min(max(min(given), 0.001), MAX_TIMEOUT_S) if given else None
 
 
-async def _decided(core: Core, identity: str, wait_s: float) -> None:
+async def decided(core: Core, identity: str, wait_s: float) -> None:
     """Wait until the owner of the host has been asked, at most ``wait_s`` seconds.
 
     Raises:
         DeniedError: The answer was no.
+        TimeoutError: There is none yet.
     """
     watch = core.endings.watch(identity)
     try:
@@ -136,8 +145,6 @@ async def _decided(core: Core, identity: str, wait_s: float) -> None:
                 await watch
                 core.endings.forget(identity, watch)
                 watch = core.endings.watch(identity)
-    except TimeoutError:
-        return  # the answer shows how far it is
     finally:
         core.endings.forget(identity, watch)
 
@@ -288,11 +295,16 @@ def _not_opened(connection: Connection, identity: str, status: str, reason: str)
     )
 
 
-def _opened(connection: Connection, identity: str, status: str, answer: Mapping[str, Any]) -> None:
+def _opened(connection: Connection, identity: str, status: str, answer: Mapping[str, Any], is_held: bool) -> None:
     """The agent's record says the same, and may have come first."""
     told = {name: answer[name] for name in ("longest_s", "idle_s") if seconds(answer, name) is not None}
     connection.execute(
         update(sessions)
         .where(sessions.c.id == identity, sessions.c.status == "opening")
-        .values(status=status, about=told, **({"opened_us": clock.now_us()} if status == "open" else {}))
+        .values(
+            status=status,
+            about=told,
+            asker_waits=is_held,
+            **({"opened_us": clock.now_us()} if status == "open" else {}),
+        )
     )

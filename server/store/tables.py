@@ -362,6 +362,7 @@ sessions = Table(
     Column("ended_us", BigInteger),
     Column("about", JSON),  # data of the record session.open, then of session.close
     Column("access", String),  # the access grant that it stands on
+    Column("asker_waits", Boolean),  # for the host's owner to answer, on one connection, and was not told yet
     Index("sessions_of_agent", "agent", "position"),
     Index("sessions_by_status", "status", "position"),
 )

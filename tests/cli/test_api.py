@@ -221,3 +221,55 @@ def test_https_takes_the_roots_of_this_machine(monkeypatch: pytest.MonkeyPatch, 
     assert [entry["subject"] for entry in made.get_ca_certs()] == [((("commonName", "our own authority"),),)]
     assert made.verify_mode is ssl.CERT_REQUIRED
     assert made.check_hostname is True
+
+
+# answers that go on ---------------------------------------------------------------------------------------------------
+
+
+def lines(*pieces: bytes, is_whole: bool = True) -> list[bytes]:
+    head = b"HTTP/1.1 202 X\r\ntransfer-encoding: chunked\r\ncontent-type: application/x-ndjson\r\n\r\n"
+    chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
+    return [head, *chunks, *([b"0\r\n\r\n"] if is_whole else [])]
+
+
+def test_an_answer_that_goes_on_comes_line_by_line_without_the_empty_ones() -> None:
+    with speaking(lambda _asked: lines(b'{"status": "asking"}\n', b"\n", b"\n\n", b'{"status": ', b'"open"}\n')) as (
+        made, server,
+    ):  # fmt: skip
+        told = list(made.post_and_follow("sessions", {"agent": "web-1"}, 5.0))
+    assert told == [{"status": "asking"}, {"status": "open"}]
+    (asked,) = server.asked
+    assert (asked.method, asked.path, json.loads(asked.body)) == ("POST", "/api/v1/sessions", {"agent": "web-1"})
+    assert "application/x-ndjson" in asked.headers["accept"]
+    assert "idempotency-key" not in asked.headers
+
+
+def test_one_that_does_not_go_on_is_one_line() -> None:
+    with speaking(of_json({"status": "open"}, 201)) as (made, _):
+        assert list(made.post_and_follow("sessions", {}, 5.0)) == [{"status": "open"}]
+
+
+def test_a_problem_ends_it_at_once_or_as_its_last_line() -> None:
+    with speaking(problem("denied", 403)) as (made, _), pytest.raises(OutriderError, match="what happened") as at_once:
+        list(made.post_and_follow("sessions", {}, 5.0))
+    last = json.dumps({"problem": {"code": "denied", "detail": "root said no"}}).encode() + b"\n"
+    with speaking(lambda _asked: lines(b'{"status": "asking"}\n', last)) as (made, _):
+        told = made.post_and_follow("sessions", {}, 5.0)
+        assert next(told) == {"status": "asking"}
+        with pytest.raises(OutriderError, match="root said no") as later:
+            next(told)
+    assert at_once.value.code == later.value.code == "denied"
+
+
+@pytest.mark.parametrize("line", [b"[1]\n", b"nothing\n", b'"text"\n', b"\xff\n"])
+def test_lines_that_are_no_objects_are_refused(line: bytes) -> None:
+    with speaking(lambda _asked: lines(line)) as (made, _), pytest.raises(ProtocolError, match="does not answer like"):
+        list(made.post_and_follow("sessions", {}, 5.0))
+
+
+def test_one_that_breaks_off_is_an_error_and_no_end() -> None:
+    with speaking(lambda _asked: lines(b'{"status": "asking"}\n', is_whole=False)) as (made, _):
+        told = made.post_and_follow("sessions", {}, 5.0)
+        next(told)
+        with pytest.raises(OutriderError):
+            next(told)

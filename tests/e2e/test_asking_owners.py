@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shell import Shell
+from shell import ROOT, Shell
 
 from fleet import Fleet, expect, fleet, script_bundle
 
@@ -71,6 +75,43 @@ def test_who_opens_a_session_is_told_who_said_yes(hosts: Fleet, tmp_path: Path) 
         told = listing.result()
     assert told.status == 0, told.err
     assert re.match(r"host-1 asks its owner \.\.\.\ngranted by \S+ \(on the host\)\n", told.err), told.err
+
+
+def waits_for_nothing(fleet: Fleet, host: str) -> bool:
+    return not on_host(fleet, host, "consent", "ls")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tty", "host-1", "--tier", "operate"), ("exec", "host-1", "--tier", "operate", "--", "/bin/true"),
+        ("exec", "host-*", "--tier", "operate", "--", "/bin/true"),
+        ("file", "edit", "--yes", "host-1:/etc/hostname"),
+        ("forward", "host-1", "--tier", "operate", "0:192.0.2.1:80"),
+    ],
+)  # fmt: skip
+def test_whoever_is_ended_while_the_owner_is_asked_opens_nothing(
+    hosts: Fleet, tmp_path: Path, words: tuple[str, ...], how: signal.Signals
+) -> None:
+    """Killed, it can tell nobody: the server sees that the connection is gone, and the question is withdrawn."""
+    mine = Shell(tmp_path, hosts)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", *words[:2], "--reason", "T-9", *words[2:]], stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=mine.work,
+        env={**mine.environment, "PYTHONPATH": str(ROOT), "EDITOR": "true"},
+    )  # fmt: skip
+    with process:
+        (question,) = hosts.wait_for("the question", lambda: on_host(hosts, "host-1", "consent", "ls"))
+        if "host-*" in words:
+            hosts.wait_for("the other question", lambda: on_host(hosts, "host-2", "consent", "ls"))
+        process.send_signal(how)
+        process.wait(30.0)
+    for host in ("host-1", "host-2"):
+        hosts.wait_for("the questions' end", partial(waits_for_nothing, hosts, host))
+    assert "withdrawn" in ended_as(hosts, question["session"], "refused")["reason"]
+    assert question["id"] in on_host(hosts, "host-1", "consent", "grant", question["id"], status=1)
+    assert not [each for each in hosts.records("host-1", kind="session.open") if each["session"] == question["session"]]
 
 
 def test_the_owner_on_the_host_says_no(hosts: Fleet) -> None:
