@@ -310,8 +310,8 @@ class Zygote:
                     raise ProtocolError("a worker is said not to have been told that was")
                 del self._workers[message.run]
                 ended = WorkerEnded(message.status, message.cpu_us, message.peak_bytes)
-                self.crashes += has_crashed(ended)
-                self.is_suspect = self.crashes >= MAX_CRASHES
+                if has_crashed(ended):
+                    self._note_crash(ended)
                 worker.gone(ended)
             case Born():
                 self._check_starts()
@@ -332,6 +332,13 @@ class Zygote:
                 worker.gone(None)
             case _:
                 raise ProtocolError("a control packet of the wrong direction")
+
+    def _note_crash(self, ended: WorkerEnded) -> None:
+        """Count it, and have it in the log: of a spare, or of what compiles, no run's record tells."""
+        self.crashes += 1
+        self.is_suspect = self.crashes >= MAX_CRASHES
+        name = signal.Signals(os.WTERMSIG(ended.status)).name
+        _log.warning("a worker of the sandbox was killed by %s, the %d. of its zygote", name, self.crashes)
 
     def _check_starts(self) -> None:
         """Return if the zygote has not said yet whether it can work: after that it speaks of workers only."""

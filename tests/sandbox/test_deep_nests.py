@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 from arena import BINDINGS, LIMITS, lua, native, only, python
-from test_launch import PATIENCE_S, run, until
+from test_launch import PATIENCE_S, run, until, workers_of
 
 from sandbox.launch import Options, Outcome, Sandbox
 from sandbox.nursery import MAX_CRASHES, WEARING_CRASHES, Zygote
+from sandbox.spares import Kind, start
 
 DEEP = 300_000
 PROBES = [signal.SIGSEGV, signal.SIGSYS, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE]
@@ -149,6 +151,34 @@ async def test_a_crash_after_the_result_is_on_record(number: int) -> None:
         assert signal.Signals(number).name in (outcome.reason or "")
     finally:
         await made.close()
+
+
+async def test_a_crash_of_no_run_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a worker that was made ahead, or that compiles: no run ends by it, and somebody must hear of it."""
+    made = await Sandbox.start(bindings=[], options=only())
+    try:
+        assert made._zygote is not None
+        first = start(made._zygote, Kind("native", LIMITS.memory_bytes, LIMITS.cpu_s), ahead=True)
+        pid = await asyncio.to_thread(born_of, made.zygote_pid)
+        os.kill(pid, signal.SIGSEGV)
+        ended = await asyncio.wait_for(first.worker.ended, PATIENCE_S)
+        assert ended is not None
+        assert os.WTERMSIG(ended.status) == signal.SIGSEGV
+        (told,) = [each.getMessage() for each in caplog.records if each.name == "outrider.sandbox.zygote"]
+        assert "SIGSEGV" in told
+        first.drop()
+    finally:
+        await made.close()
+
+
+def born_of(zygote: int | None) -> int:
+    """Return the one worker of a zygote, once it is there."""
+    ends = time.monotonic() + PATIENCE_S
+    while not (found := workers_of(zygote or 0)):
+        assert time.monotonic() < ends
+        os.sched_yield()
+    (pid,) = found
+    return pid
 
 
 async def test_what_crashed_waits_for_the_next_zygote_and_others_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
