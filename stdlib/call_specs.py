@@ -503,8 +503,8 @@ def _kept_name(kept: KeptObjects, target: Target | Place) -> str | None:
     """
     if isinstance(target, Place):
         status = None if target.directory < 0 else target.status()
-    else:
-        status = target.status_if_any()
+    else:  # as it was before it was named: its name may have gone since, and then it looks as if it had no other
+        status = target.before or target.status_if_any()
     if status is None or not kept.may_be(status):
         return None
     if isinstance(target, Target) and target.is_at_once:

@@ -184,7 +184,7 @@ class _Packing:
             self._add_tree(target, status)
         elif stat.S_ISREG(status.st_mode):
             with target.opened(os.O_RDONLY) as fd:
-                self._add_file(real, fd)
+                self._add_file(real, fd, target.before or status)
         else:
             self.odd.append(f"{real} ({_kind(status.st_mode)})")
 
@@ -265,7 +265,7 @@ class _Packing:
             elif stat.S_ISREG(status.st_mode):
                 fd = open_beneath(directory.fd, entry.name, os.O_RDONLY)
                 try:
-                    self._add_file(real, fd)
+                    self._add_file(real, fd, status)
                 finally:
                     os.close(fd)
             else:
@@ -278,12 +278,16 @@ class _Packing:
         self._count()
         told.append(what)
 
-    def _add_file(self, real: str, fd: int) -> None:
+    def _add_file(self, real: str, fd: int, before: os.stat_result) -> None:
+        """Add an open file; ``before`` is what was found by its name, in which that is counted."""
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):  # it was swapped between the look and the opening
             self.odd.append(f"{real} ({_kind(status.st_mode)})")
             return
-        if not is_permitted(self.host.kept, self.permit, status):
+        if not os.path.samestat(before, status):
+            self.odd.append(f"{real} (replaced meanwhile)")
+            return
+        if not is_permitted(self.host.kept, self.permit, before):
             self._refuse(self.denied, real)
             return
         self._count()

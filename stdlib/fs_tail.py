@@ -189,7 +189,9 @@ def _take_renamed(host: Host, permit: Permit, path: Target, cursor: Cursor, take
             if old is None:
                 return None
             try:
-                if not (permit.permits(Facts(path=old.real)) and is_permitted(host.kept, permit, old.status())):
+                if not (
+                    permit.permits(Facts(path=old.real)) and is_permitted(host.kept, permit, old.before or old.status())
+                ):
                     return None
                 with opened_file(old) as fd:
                     if not cursor.is_continued_by(fd, old.asked):
@@ -221,7 +223,7 @@ def _same(directory: Target, cursor: Cursor, name: str) -> Target | None:
     try:
         status = os.fstat(fd)
         if cursor.names(status) and stat.S_ISREG(status.st_mode):
-            return Target(name, real_of(fd), fd)
+            return Target(name, real_of(fd), fd, before=status)
     except BaseException:
         os.close(fd)
         raise

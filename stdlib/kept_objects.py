@@ -103,12 +103,12 @@ class KeptObjects:
         seen = self._seen
         if seen is None or not seen.holds_for(status):
             with self._lock:
-                if self._seen is seen:  # no other thread was here meanwhile
-                    self._seen = self._look()
-                seen = self._seen
-        return seen.names.get((status.st_dev, status.st_ino)) if seen is not None else None
+                seen = self._seen  # another thread's now, perhaps, which may have begun before there was that name
+                if seen is None or not seen.holds_for(status):
+                    seen = self._seen = self._look(status)
+        return seen.names.get((status.st_dev, status.st_ino))
 
-    def _look(self) -> _Seen:
+    def _look(self, wanted: os.stat_result) -> _Seen:
         began = time.time_ns(), time.monotonic_ns()
         found: dict[tuple[int, int], str] = {}
         waiting, count = [self._directory], 0
@@ -120,14 +120,16 @@ class KeptObjects:
                         count += 1
                         if count > MAX_NAMES:
                             raise UnavailableError(f"{self._directory} holds more than {MAX_NAMES} names")
-                        self._note(entry, found, waiting)
+                        self._note(entry, wanted, found, waiting)
             except FileNotFoundError:  # the agent took it away meanwhile
                 continue
             except OSError as error:
                 raise UnavailableError(f"{here} cannot be looked through: {os.strerror(error.errno or 0)}") from None
         return _Seen(*began, found)
 
-    def _note(self, entry: os.DirEntry[str], found: dict[tuple[int, int], str], waiting: list[str]) -> None:
+    def _note(
+        self, entry: os.DirEntry[str], wanted: os.stat_result, found: dict[tuple[int, int], str], waiting: list[str]
+    ) -> None:
         try:
             if entry.is_dir(follow_symlinks=False):
                 waiting.append(entry.path)
@@ -135,5 +137,5 @@ class KeptObjects:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
             return
-        if status.st_nlink > 1:
+        if status.st_nlink > 1 or os.path.samestat(status, wanted):  # its other name may have gone since
             found[(status.st_dev, status.st_ino)] = entry.path

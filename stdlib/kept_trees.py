@@ -41,7 +41,7 @@ def pieces(place: Place, status: os.stat_result, check: Callable[[os.stat_result
     Args:
         place: Where it is.
         status: Of it.
-        check: Called with each file, open, before it is read; raises if it may not be. What is brought back is another
+        check: Called with each file before it is opened; raises if it may not be. What is brought back is another
             file, of which nobody can tell that it holds the same.
 
     Raises:
@@ -81,18 +81,18 @@ def _directory(parent: int, name: str, path: bytes, status: os.stat_result, room
                 target = os.fsencode(os.readlink(entry.name, dir_fd=fd))
                 yield _record(inside, _LINK, own, room, target=target)
             elif stat.S_ISREG(own.st_mode):
-                yield from _file(fd, entry.name, inside, room)
+                room.check(own)
+                yield from _file(fd, entry.name, inside, room, own)
             else:
                 raise NotKept("it holds something that is neither file, directory nor link")
 
 
-def _file(parent: int, name: str, path: bytes, room: _Room) -> Iterator[bytes]:
+def _file(parent: int, name: str, path: bytes, room: _Room, before: os.stat_result) -> Iterator[bytes]:
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=parent)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
+        if not os.path.samestat(before, status):  # what was checked, by its name, so that this is counted in it
             raise NotKept("it changes while it is kept")
-        room.check(status)
         yield _record(path, _FILE, status, room, size=status.st_size)
         left = status.st_size
         while left and (piece := os.read(fd, min(PIECE_BYTES, left))):

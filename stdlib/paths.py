@@ -49,6 +49,7 @@ class Target(NamedTuple):  # made for each call with a path; a frozen class take
     real: str  # resolved; for a missing file: what it would be
     fd: int  # O_PATH descriptor, -1 if missing
     held: Held | None = None  # by whom, if it is used on the event loop (stdlib.at_once)
+    before: os.stat_result | None = None  # what it was before it was named, so that its name is counted in it
 
     @property
     def is_at_once(self) -> bool:
@@ -183,7 +184,8 @@ def _resolve(path: str, follow: bool) -> Target:
                 raise failure(error, path) from None
             return Target(path, _missing(path), -1)
         try:
-            return Target(path, real_of(fd), fd)
+            before = os.fstat(fd)
+            return Target(path, real_of(fd), fd, before=before)
         except Gone:  # another one has its name now, or nothing: that is what the path names
             os.close(fd)
         except BaseException:

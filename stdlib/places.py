@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from kernel.files import AT_FDCWD, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, open_at
-from protocol.errors import ArgumentError, DeniedError, NotFoundError
+from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError
 from stdlib.kept_objects import KeptObjects
 from stdlib.paths import about, failure, real_of, resolve
 
@@ -76,6 +76,7 @@ class Place:
         Raises:
             NotFoundError: There is none.
             DeniedError: It is kept from all calls: it came here after the call was decided on.
+            ConflictError: It lost its name meanwhile, and nobody can tell what other names it has.
             OutriderError: As ``stdlib.paths.failure``.
         """
         flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -84,11 +85,18 @@ class Place:
         except OSError as error:
             raise failure(error, self.asked) from None
         try:
-            if self.kept is not None and self.kept.name_of(os.fstat(fd)) is not None:
-                raise about(self.asked, DeniedError(f"{self.asked} is kept from all calls", rule="kept objects"))
+            if self.kept is not None:
+                self._require_free(self.kept, os.fstat(fd))
             yield fd
         finally:
             os.close(fd)
+
+    def _require_free(self, kept: KeptObjects, status: os.stat_result) -> None:
+        if kept.name_of(status) is not None:
+            raise about(self.asked, DeniedError(f"{self.asked} is kept from all calls", rule="kept objects"))
+        there = self.status()  # after the other: what still has its name here had it then, and has no other
+        if there is None or not os.path.samestat(there, status):
+            raise about(self.asked, ConflictError(f"{self.asked} was replaced meanwhile"))
 
     def sync(self) -> None:
         """Make the directory's entries durable."""

@@ -63,7 +63,7 @@ def keep_removed(
 ) -> None:
     """Keep a directory with all below it that is about to be removed; if that cannot be, note why.
 
-    ``check`` is called with each file before it is read, and raises if the call may not have what it holds.
+    ``check`` is called with each file before it is opened, and raises if the call may not have what it holds.
     """
     try:
         journal.begin_hashed(journal.made(path.real, "fs.remove", status, "removed", {}), pieces(path, status, check))

@@ -13,9 +13,9 @@ from trees import Permitted, streamed
 
 from policies.model import Effect, Limits, Policy, Rule
 from policies.paths import PathPattern
-from protocol.errors import DeniedError, UnavailableError
+from protocol.errors import ConflictError, DeniedError, UnavailableError
 from protocol.tiers import Tier
-from stdlib import kept_objects, tables
+from stdlib import fs_blobs, kept_objects, paths, places, tables
 from stdlib.host import Host
 from stdlib.journal import Journal
 from stdlib.kept_objects import KeptObjects
@@ -249,6 +249,75 @@ async def test_what_takes_a_place_after_the_decision_stays_as_it_was(
     assert (after.st_uid, after.st_gid, ground.key.read_bytes()) == (before.st_uid, before.st_gid, SECRET)
 
 
+@pytest.mark.parametrize("name", ["fs.read", "fs.hash", "fs.lines", "fs.copy", "fs.upload"])
+async def test_a_name_that_goes_while_it_is_decided_about_hides_nothing(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is open has one name then, as if it had no other, and is still called by the one that went."""
+    link, named = ground.link(), paths.named
+
+    def gone(fd: int) -> str:
+        told = named(fd)
+        if told == str(link):
+            link.unlink()
+        return told
+
+    monkeypatch.setattr(paths, "named", gone)
+    assert not await ground.reaches(name, *arguments(name, link, ground.free / "new"))
+    assert not link.exists()
+
+
+async def test_a_name_that_goes_while_it_is_archived_hides_nothing(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, opened = ground.link(), fs_blobs.open_beneath
+
+    def gone(root: int, relative: str, flags: int, **more: Any) -> int:
+        fd = opened(root, relative, flags, **more)
+        if relative == link.name:
+            link.unlink()
+        return fd
+
+    monkeypatch.setattr(fs_blobs, "open_beneath", gone)
+    reply = await ground.call("fs.archive", [str(ground.free)])
+    assert reply.error is not None
+    assert not link.exists()
+
+
+def test_a_name_that_goes_while_it_is_opened_opens_nothing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, looked = ground.link(), os.fstat
+    with place(str(file), follow=False, kept=ground.host.kept) as held:
+
+        def gone(fd: int) -> os.stat_result:
+            file.unlink(missing_ok=True)
+            return looked(fd)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(places.os, "fstat", gone)
+            with pytest.raises(ConflictError, match="meanwhile"), held.opened(os.O_RDONLY):
+                raise AssertionError("it was opened")
+
+
+def test_what_another_thread_saw_before_there_was_that_name_does_not_count(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes through the directory while the name is made, and is done when this one may look."""
+    kept = ground.host.kept
+    assert kept is not None
+    early = kept._look(os.stat(ground.free))
+    link = ground.link()
+
+    class Busy:
+        def __enter__(self) -> None:
+            kept._seen = early
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(kept, "_lock", Busy())
+    assert kept.name_of(link.stat()) == str(ground.key)
+
+
 def test_more_names_than_can_be_looked_through_are_a_refusal(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be told is not let through."""
     monkeypatch.setattr(kept_objects, "MAX_NAMES", 1)
@@ -267,7 +336,7 @@ def test_the_directory_is_gone_through_once_for_what_is_old(ground: Ground, monk
     monkeypatch.setattr(kept_objects.time, "monotonic_ns", lambda: now[1])
     kept, looks = KeptObjects(str(ground.state)), []
     look = kept._look
-    monkeypatch.setattr(kept, "_look", lambda: looks.append(1) or look())
+    monkeypatch.setattr(kept, "_look", lambda wanted: looks.append(1) or look(wanted))
 
     def looks_again(seconds: float, clock_seconds: float | None = None) -> bool:
         now[1] += int(seconds * 1e9)
