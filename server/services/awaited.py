@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, case, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, func, insert, select, update
 
 from protocol.errors import (
     ConflictError,
@@ -169,7 +169,7 @@ def _settled(core: Core, connection: Connection, tried: list[str], known: list[A
     """What the agent knows waits no longer; what it does not know waits again. Return those that are lost."""
     lost = []
     oldest_us = clock.now_us() - int(ASKED_WITHIN_S * 1e6)
-    for row in connection.execute(select(awaited_runs).where(awaited_runs.c.run.in_(tried))).all():
+    for row in _not_begun(connection, awaited_runs.c.run.in_(tried)):
         if known is not None and row.run in known:
             connection.execute(delete(awaited_runs).where(awaited_runs.c.run == row.run))
         elif known is None or row.tried_us < oldest_us:
@@ -179,6 +179,19 @@ def _settled(core: Core, connection: Connection, tried: list[str], known: list[A
             connection.execute(update(awaited_runs).where(awaited_runs.c.run == row.run).values(tried_us=None))
             connection.execute(update(runs).where(runs.c.id == row.run).values(waits_until_us=row.until_us))
     return lost
+
+
+def _not_begun(connection: Connection, which: ColumnElement[bool]) -> list[Row[Any]]:
+    """Return those of the runs that wait of which no record tells; the others wait no longer.
+
+    What an agent remembers goes by its clock, which may be set; its records are kept here.
+    """
+    rows = connection.execute(select(awaited_runs).where(which)).all()
+    told = runs.c.started_us.is_not(None) | runs.c.finished_us.is_not(None)
+    query = select(runs.c.id).where(runs.c.id.in_([row.run for row in rows if row.tried_us is not None]), told)
+    begun = set(connection.execute(query).scalars())
+    connection.execute(delete(awaited_runs).where(awaited_runs.c.run.in_(begun)))
+    return [row for row in rows if row.run not in begun]
 
 
 async def _send_next(core: Core, agent: str, link: LiveLink) -> bool:
@@ -272,7 +285,7 @@ def _sent(core: Core, connection: Connection, row: Row[Any], ended: str, why: Ou
 
 def cancel(core: Core, connection: Connection, identity: str, principal: str) -> bool:
     """End a run that waits; False if it does not, or is on its way to its host now."""
-    row = connection.execute(select(awaited_runs).where(awaited_runs.c.run == identity)).first()
+    row = next(iter(_not_begun(connection, awaited_runs.c.run == identity)), None)
     if row is None or (row.tried_us is not None and row.agent in core.links):
         return False
     if row.tried_us is None:
@@ -284,7 +297,7 @@ def cancel(core: Core, connection: Connection, identity: str, principal: str) ->
 
 def host_removed(core: Core, connection: Connection, agent: str) -> None:
     """Nothing waits any more for a host that was removed."""
-    for row in connection.execute(select(awaited_runs).where(awaited_runs.c.agent == agent)).all():
+    for row in _not_begun(connection, awaited_runs.c.agent == agent):
         status = "refused" if row.tried_us is None else "lost"
         _end(core, connection, row, status, "its host was removed", NotConnectedError.code)
 
@@ -313,7 +326,7 @@ async def look(core: Core) -> None:
 
 def give_up(core: Core, connection: Connection) -> list[str]:
     """Give up the runs whose time is over; return their ids. Of those whose host is here its turn decides."""
-    over = connection.execute(select(awaited_runs).where(awaited_runs.c.until_us <= clock.now_us())).all()
+    over = _not_begun(connection, awaited_runs.c.until_us <= clock.now_us())
     rows = [row for row in over if row.agent not in core.links]
     for row in rows:
         _end(core, connection, row, "refused" if row.tried_us is None else "lost", _too_late(row), DeadlineError.code)

@@ -216,6 +216,32 @@ async def test_an_agent_that_may_have_forgotten_a_run_gets_it_no_second_time(ser
     assert count(away) == 1
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_what_the_records_tell_of_is_not_sent_again(server: Headquarters, away: Peer, is_over: bool) -> None:
+    """Whatever the agent remembers: its clock may have been set, and then runs of today are old."""
+    told = await queue(server)
+    away.answers["run.start"] = lambda _: None
+    await away.connect()
+    await away.wanted("run.start")
+    chain = Chain()
+    about = {"script": "checks/disk", "version": "1.2.0", "digest": DISK.digest}
+    kinds = [("run.start", about), ("run.end", {"status": "ok"})][: 2 if is_over else 1]
+    blobs = [
+        chain.append(kind=kind, time_us=9, mono_us=9, run=told["id"], outcome="ok", data=data)[1]
+        for kind, data in kinds
+    ]  # fmt: skip
+    await away.send_records(1, blobs)
+    await away.close()
+    away.answers["run.start"] = lambda _: {}
+    away.answers["run.known"] = lambda _: {"known": []}
+    await away.connect()
+    await away.wanted("run.known")
+    for _ in range(3):  # it is asked about in one turn, and would be sent in the next one
+        await settled(server, away)
+    assert (await left(server), count(away)) == ([], 1)
+    assert (await shown(server, told))["status"] == ("ok" if is_over else "running")
+
+
 async def test_an_agent_that_does_not_answer_in_time(
     server: Headquarters, away: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
