@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_HERE = 77  # the exit status of a child that may not have mounts of its own
+NOT_HERE = 77  # the exit status of a child that may not have mounts of its own, or for which the kernel has no FUSE
 BOUND_S = 60  # of a server's life; a child has half a minute more
 
 PRELUDE = (
@@ -43,7 +43,11 @@ class Fuse:
 
     def __init__(self, place, opens=None):
         self._opens = opens
-        server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:  # no such file, or a kernel without it behind
+            print(error, file=sys.stderr)
+            sys.exit(77)
         mount(place, "fuse", f"fd={server},rootmode=40000,user_id=0,group_id=0")
         self.asked, asked = os.pipe()  # a byte for each time that somebody asks for what is not answered
         self._pid = os.fork()
