@@ -28,7 +28,6 @@ from agent.orders import Nonce
 from agent.recorder import Recorder
 from agent.shares import Shares
 from agent.spool import Spool
-from agent.temporaries import Decided
 from agent.trusting import Freeze, Trust, check_not_frozen
 from kernel.visits import Account, count_for
 from policies.ceiling import Consent
@@ -51,6 +50,7 @@ from sandbox.held import Held
 from sandbox.parties import Answer, CallTable, Session
 from stdlib.host import Host, RunContext, host_of_run
 from stdlib.identities import own_user
+from stdlib.own_temporaries import Decided
 
 if TYPE_CHECKING:
     from agent.blobs import HostBlobs

@@ -19,7 +19,6 @@ from agent.results import Ending
 from agent.runs import RunRequest
 from agent.secrets import Secrets
 from agent.shares import Shares
-from agent.temporaries import Decided
 from kernel.visits import count_for
 from policies.decide import never
 from policies.dry import only_reads
@@ -29,6 +28,7 @@ from sandbox.launch import Outcome, Program
 from sandbox.parties import Answer, CallTable, DryRun, Session
 from stdlib.call_specs import CallSpec
 from stdlib.host import Host, RunContext, host_of_run
+from stdlib.own_temporaries import Decided
 from stdlib.store import KeyValue, Store
 
 

@@ -17,7 +17,7 @@ from cli.local.folder import Script
 from cli.local.policies import tier_policy
 from cli.local.report import CallMade, Ran
 from cli.local.shelf import Shelf, pins
-from policies.decide import Effective, Layer, decide_below, decide_effective, never, require_language
+from policies.decide import Effective, Layer, never, require_language
 from policies.dry import only_reads
 from policies.model import LIMIT_FIELDS, Facts, Limits, Policy, Verdict
 from policies.needs import needs_layer
@@ -30,6 +30,7 @@ from stdlib.call_specs import CallSpec
 from stdlib.host import Host, RunContext
 from stdlib.identities import own_user
 from stdlib.journal import Journal
+from stdlib.own_temporaries import Decided
 from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
@@ -59,6 +60,8 @@ def effective(script: Script, policy: Policy) -> Effective:
 
 class Judge(Protocol):
     """Decides on the calls of a run in place of policy and manifest; a trace does."""
+
+    temporaries: list[str]  # what the run has made, as ``RunContext`` has it; given when it begins
 
     def decide(self, call: str, facts: Facts) -> Verdict:
         """Return the verdict on one call. Equal facts give equal verdicts."""
@@ -146,17 +149,20 @@ class _Runs:
         context.on_end(processes.close)
 
         judge = self.beside.judge if depth == 1 else None
+        decided = judge or Decided(allowed, context)
+        if judge is not None:
+            judge.temporaries = context.temporaries
 
         def gate() -> Gate:
             return Gate(
                 self.table,
-                judge.decide if judge is not None else lambda call, facts: decide_effective(allowed, call, facts),
+                decided.decide,
                 Kept(),
                 Session("local", "local", "local"),
                 budget,
                 Host(commands=manifest.commands, scripts=pins(manifest), journal=journal, processes=processes),
                 context,
-                decide_below=judge.below if judge is not None else partial(decide_below, allowed),
+                decide_below=decided.below,
                 never=(lambda _: None) if judge is not None else partial(never, allowed),
                 redactor=context.redactor,
                 on_close=context.end,

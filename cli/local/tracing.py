@@ -14,11 +14,14 @@ from cli.local.patterns import patterns
 from policies.decide import Effective, Layer, decide_below, decide_effective
 from policies.load import builtin
 from policies.model import Effect, Facts, Policy, Rule, Verdict
+from policies.paths import literal
 from policies.targets import NetTarget, TargetPattern
 from protocol.manifest import Need
 from protocol.tiers import Tier
 from sandbox.analysis import Analysis
+from stdlib.host import TEMPORARY_PREFIX
 from stdlib.identities import own_user
+from stdlib.own_temporaries import for_own, holder
 
 _LISTING: Final = frozenset({"fs.list", "fs.walk", "fs.glob", "fs.watch", "fs.largest", "fs.disk_usage"})
 _DECLARED: Final = "what the run declares"
@@ -48,28 +51,33 @@ class Trace:
     """
 
     policy: Policy
+    temporaries: list[str] = field(default_factory=list)  # what the run has made
     asked: dict[tuple[str, Facts], Verdict] = field(default_factory=dict)
     trees: dict[tuple[str, str], None] = field(default_factory=dict)  # call and directory, all below was allowed
 
     def decide(self, call: str, facts: Facts) -> Verdict:
         """Return the policy's verdict."""
-        verdict = _judge(self.policy, call, facts)
+        verdict = _judge(self.policy, call, facts, self.temporaries)
         self.asked[call, facts] = verdict
         return verdict
 
     def below(self, call: str, directory: str) -> bool | None:
         """Return what the policy says of everything below a directory."""
-        answer = decide_below(Effective((Layer(self.policy.name, self.policy.rules),), own_user()), call, directory)
+        effective = Effective((Layer(self.policy.name, self.policy.rules),), own_user())
+        own = holder(self.temporaries, directory)
+        answer = decide_below(effective if own is None else for_own(effective, own), call, directory)
         if answer:
             self.trees[call, directory] = None
         return answer
 
 
-def _judge(policy: Policy, call: str, facts: Facts) -> Verdict:
+def _judge(policy: Policy, call: str, facts: Facts, temporaries: Sequence[str]) -> Verdict:
     layers = [Layer(policy.name, policy.rules)]
     if facts.target is not None or facts.name is not None:
         layers.append(Layer(_DECLARED, (_declaring(call, facts),), declares=True, grants=False))
-    return decide_effective(Effective(tuple(layers), own_user()), call, facts)
+    effective = Effective(tuple(layers), own_user())
+    own = holder(temporaries, facts.path)
+    return decide_effective(effective if own is None else for_own(effective, own), call, facts)
 
 
 def _declaring(call: str, facts: Facts) -> Rule:
@@ -106,8 +114,8 @@ def traced(trace: Trace, analysis: Analysis, parameters: Mapping[str, Any]) -> T
         parameters: What the run was given.
     """
     allowed = [(call, facts) for (call, facts), verdict in trace.asked.items() if verdict.allowed]
-    touching = [(call, facts) for call, facts in allowed if lowest(call, facts) is not Tier.COMPUTE]
-    tiers = [lowest(call, facts) or trace.policy.tier for call, facts in touching]
+    touching = [(call, facts) for call, facts in allowed if lowest(call, facts, trace.temporaries) is not Tier.COMPUTE]
+    tiers = [lowest(call, facts, trace.temporaries) or trace.policy.tier for call, facts in touching]
     made = {call for call, _ in trace.asked}
     return Traced(
         tuple(_needs(touching, trace, _constants(analysis), _values(parameters))),
@@ -117,9 +125,15 @@ def traced(trace: Trace, analysis: Analysis, parameters: Mapping[str, Any]) -> T
     )
 
 
-def lowest(call: str, facts: Facts) -> Tier | None:
-    """Return the lowest tier whose own policy allows a call; None if none does."""
-    return next((tier for tier in Tier if _judge(builtin(tier), call, facts).allowed), None)
+def lowest(call: str, facts: Facts, temporaries: Sequence[str] = ()) -> Tier | None:
+    """Return the lowest tier whose own policy allows a call; None if none does.
+
+    Args:
+        call: Its name.
+        facts: What it touched.
+        temporaries: Directories that the run itself has made.
+    """
+    return next((tier for tier in Tier if _judge(builtin(tier), call, facts, temporaries).allowed), None)
 
 
 def merged(before: Sequence[Need], now: Sequence[Need]) -> tuple[Need, ...]:
@@ -148,12 +162,16 @@ def _needs(
         facts = [each for name, each in touching if name == call]
         paths = {each.path for each in facts if each.path is not None}
         trees = {path for name, path in trace.trees if name == call}
+        own = {path for path in paths | trees if holder(trace.temporaries, path) is not None}
+        paths, trees = paths - own, trees - own
         commands = {each.command for each in facts if each.command is not None}
         targets = {target_text(each.target) for each in facts if each.target is not None}
         names = {each.name for each in facts if each.name is not None}
         if paths or trees:
             found = patterns(paths, trees=trees, listed=listed, constants=constants, values=values)
-            yield Need(call, paths=found)
+            yield Need(call, paths=(*found, *_of_temporaries(own)))
+        elif own:
+            yield Need(call, paths=_of_temporaries(own))
         if commands:
             yield Need(call, commands=tuple(sorted(commands)))
         if targets:
@@ -162,6 +180,12 @@ def _needs(
             yield Need(call, names=tuple(sorted(names)))
         if any(_is_bare(each) for each in facts):
             yield Need(call)
+
+
+def _of_temporaries(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the patterns for what a run made itself, whose names are others each time."""
+    tops = {path[: path.index(f"/{TEMPORARY_PREFIX}")] for path in paths}
+    return tuple(f"{literal(top)}/{TEMPORARY_PREFIX}*/**" for top in sorted(tops))
 
 
 def _is_bare(facts: Facts) -> bool:
@@ -182,4 +206,4 @@ def _denied(trace: Trace) -> Iterable[Denied]:
     for (call, facts), verdict in trace.asked.items():
         if not verdict.allowed:
             place = facts.path or facts.command or facts.name or (str(facts.target) if facts.target else "")
-            yield Denied(call, place, verdict.reason, lowest(call, facts))
+            yield Denied(call, place, verdict.reason, lowest(call, facts, trace.temporaries))

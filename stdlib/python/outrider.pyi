@@ -1769,6 +1769,11 @@ class fs:
     def tempdir() -> str:
         """Return the path of a new, empty directory that only the agent's own user may enter; removed when the run
         ends.
+
+        No other run reaches it. This one may use it as far as its tier reads or writes anything: no rule has to
+        name it, only for what brings other files there (`fs.copy`, `fs.link`, `fs.rename`, `fs.extract`,
+        `fs.fetch`). Where needs, an approval or the ceiling let that be done, they have to name what may be read
+        there, too.
         """
 
     @staticmethod

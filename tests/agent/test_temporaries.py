@@ -15,13 +15,13 @@ from works import Works
 from agent import temporaries
 from agent.cache import Entry
 from agent.own_files import guarded
-from agent.temporaries import Decided
 from policies.ceiling import load_ceiling
 from policies.decide import Effective, Layer
 from policies.load import builtin
 from policies.model import Facts
 from protocol.tiers import Tier
 from stdlib.host import RunContext
+from stdlib.own_temporaries import OTHERS, Decided
 
 in_module = pytest.mark.asyncio(loop_scope="module")
 
@@ -64,7 +64,8 @@ return told
 
 
 def offered(works: Works, source: str, name: str, tier: str = "operate") -> str:
-    more = "parameters: {place: {type: string, default: ''}}\n"
+    words = ("place", "name", "secret", "folder")
+    more = f"parameters: {{{', '.join(f'{word}: {{type: string, default: {chr(39) * 2}}}' for word in words)}}}\n"
     bundle = script(source, tier=tier, name=name, more=more)
     about = {"digest": bundle.digest, "name": name, "tier": tier}
     entry = Entry(bundle, works.world.publication(**about), (works.world.approval("eve", **about),))
@@ -94,13 +95,13 @@ async def test_no_run_reaches_what_another_one_has(free: Works, tier: str) -> No
     await until(lambda: len(places() - before) == 1)
     (place,) = places() - before
     told = (await free.run(offered(free, ATTACK, "checks/mal", tier), run_id="mal", parameters={"place": place})).data
-    assert told["status"] == "ok", told
+    assert (told["status"], told["reason"]) == ("ok", None)
     names = ["read", "write", "append", "make", "list", "stat", "unlink", "move", "place", "mode", "link", "symlink"]
     assert told["result"] == [f"{name}=denied" for name in names]
     denied = [record for record in await free.premises.records() if record.run == "mal" and record.verdict == "deny"]
     assert len(denied) == len(names)
     # Reading below /tmp is no matter of tier operate anyway.
-    others = {record.call for record in denied if record.rule != f"{temporaries.ORIGIN} deny *"}
+    others = {record.call for record in denied if record.rule != f"{OTHERS} deny *"}
     assert others <= ({"fs.read"} if tier == "operate" else set())
     assert (Path(place) / "list").read_text() == "mine alone"
     free.sessions.cancel("holder")
@@ -112,6 +113,73 @@ async def test_no_run_reaches_what_another_one_has(free: Works, tier: str) -> No
 async def test_a_run_does_with_its_own_what_it_likes(free: Works) -> None:
     end = await free.run(offered(free, HOLDER.replace("while true do sys.uptime() end", ""), "checks/own", "admin"))
     assert (end.outcome, end.data["status_text"]) == ("ok", "mine alone changed 1")
+
+
+@in_module
+async def test_it_can_at_each_tier_at_which_it_can_make_it(free: Works) -> None:
+    own = HOLDER.replace("while true do sys.uptime() end", "")
+    end = await free.run(offered(free, own, "checks/own-operate", "operate"), run_id="own-operate")
+    assert (end.outcome, end.data["status_text"]) == ("ok", "mine alone changed 1"), end.data
+    source = """
+local file = fs.tempfile("x\\ny")
+local lines = {}
+for line in fs.lines(file) do lines[#lines + 1] = line end
+local handle = fs.open(file)
+local found = {fs.read(file), table.concat(lines, "+"), handle:read(1), fs.stat(file).size, #fs.list(fs.tempdir())}
+handle:close()
+local ok, error = pcall(fs.write, file, "z")
+found[#found + 1] = error.code
+return found
+"""
+    end = await free.run(offered(free, source, "checks/own-inspect", "inspect"), run_id="own-inspect")
+    assert (end.outcome, end.data["reason"]) == ("ok", None)
+    assert end.data["result"] == ["x\ny", "x+y", "x", 3, 0, "denied"]
+
+
+LINKS = """
+local place, told = fs.tempdir(), {}
+local function try(name, call, ...)
+    local ok, error = pcall(call, ...)
+    told[#told + 1] = name .. "=" .. (ok and "done" or error.code)
+end
+fs.write(place .. "/mine", "mine")
+fs.symlink(param("secret"), place .. "/file")
+fs.symlink(param("folder"), place .. "/folder")
+fs.symlink(param("place"), place .. "/theirs")
+for _, path in ipairs({"/file", "/folder/secret", "/theirs/list", "/../" .. param("name") .. "/list"}) do
+    try("read", fs.read, place .. path)
+    try("hash", fs.hash, place .. path)
+    try("open", fs.open, place .. path)
+    try("lines", fs.lines, place .. path)
+    try("upload", fs.upload, place .. path)
+end
+try("write", fs.write, place .. "/theirs/list", "theirs")
+local found = 0
+for _ in fs.grep({place}, "(a|m)", {recursive = true}) do found = found + 1 end
+return {told, found}
+"""
+
+
+@in_module
+async def test_links_in_there_lead_to_nothing_more(free: Works, tmp_path: Path) -> None:
+    """What is opened is decided on, not the name by which it was reached."""
+    (tmp_path / "folder").mkdir()
+    secret = tmp_path / "folder/secret"
+    secret.write_text("a secret")
+    before = places()
+    await free.ask(offered(free, HOLDER, "checks/holder", "admin"), run_id="linked")
+    await until(lambda: len(places() - before) == 1)
+    (place,) = places() - before
+    parameters = {"place": place, "name": Path(place).name, "secret": str(secret), "folder": str(secret.parent)}
+    told = (await free.run(offered(free, LINKS, "checks/links"), run_id="links", parameters=parameters)).data
+    assert (told["status"], told["reason"]) == ("ok", None)
+    tried, found = told["result"]
+    assert {each.partition("=")[2] for each in tried} == {"denied"}, tried
+    assert len(tried) == 21
+    assert found == 1, "only its own"
+    assert (Path(place) / "list").read_text() == "mine alone"
+    free.sessions.cancel("linked")
+    await free.end("linked")
 
 
 @in_module
@@ -154,9 +222,9 @@ def test_where_mounts_show_it_a_second_time_it_is_denied_as_well(tmp_path: Path)
     decided = Decided(Effective((Layer(policy.name, policy.rules), layer)), context)
     for name in ("other", "own"):
         verdict = decided.decide("fs.write", Facts(path=f"/var/tmp/outrider-run-{name}/x"))
-        assert verdict.rule == f"{temporaries.ORIGIN} deny *"
+        assert verdict.rule == f"{OTHERS} deny *"
         verdict = decided.decide("fs.stat", Facts(path=f"/x[1]/outrider-run-{name}"))
-        assert verdict.rule == f"{temporaries.ORIGIN} deny *"
+        assert verdict.rule == f"{OTHERS} deny *"
     assert decided.decide("fs.write", Facts(path="/var/tmp/mine/x")).allowed
 
 

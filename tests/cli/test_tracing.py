@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +120,25 @@ def test_trace_with_a_policy_file(outrider: Callable[..., Any], home: Path) -> N
     assert told["needs"] == [{"call": "sys.uptime"}]
     assert [(item["call"], item["tier"]) for item in told["denied"]] == [("sys.loadavg", "observe")]
     assert outrider("script", "trace", str(path), "--write-needs").status == 2
+
+
+OF_ITS_OWN = """
+local file, folder = fs.tempfile("x"), fs.tempdir()
+fs.write(folder .. "/a", fs.read(file))
+for entry in fs.walk(folder) do fs.read(entry.path) end
+return fs.read(folder .. "/a")
+"""
+
+
+def test_what_a_run_made_itself_asks_for_no_higher_tier(outrider: Callable[..., Any], home: Path) -> None:
+    """Its names are others each time, so they stand for all of them; whose they are, the host looks at."""
+    folder = write_bundle(home / "own", OF_ITS_OWN, tier="operate")
+    ran = outrider("script", "run", str(folder), "--json")
+    assert (ran.status, ran.data["result"]) == (0, "x"), ran.err
+    traced = outrider("script", "trace", str(folder), "--write-needs", "--json")
+    assert traced.status == 0, traced.err
+    assert traced.data["inferred_tier"] == "operate"
+    own = f"{os.path.realpath(tempfile.gettempdir())}/outrider-run-*/**"
+    needs = {need.call: need.paths for need in parse((folder / "manifest.yaml").read_text()).needs}
+    assert needs == {"fs.tempfile": (), "fs.tempdir": (), "fs.read": (own,), "fs.write": (own,), "fs.walk": (own,)}
+    assert outrider("script", "run", str(folder)).status == 0
