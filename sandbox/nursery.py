@@ -288,7 +288,11 @@ class Zygote:
     def _on_birth(self) -> None:
         self._told_s = self._loop.time()
         self._hear_births()
-        if not any(worker.is_awaited for worker in self._workers.values()):
+        self._listen_if_awaited()
+
+    def _listen_if_awaited(self) -> None:
+        """Listen no more where nobody waits for a birth: then silence is as it must be."""
+        if self._is_listening and not any(worker.is_awaited for worker in self._workers.values()):
             self._listen_no_more()
 
     def _hear(self) -> None:
@@ -313,6 +317,7 @@ class Zygote:
                 if has_crashed(ended):
                     self._note_crash(ended)
                 worker.gone(ended)
+                self._listen_if_awaited()  # its birth may be what is waited for, and is not told any more
             case Born():
                 self._check_starts()
                 if len(self._held) != 1 or not _is_child(received[0]):
@@ -330,6 +335,7 @@ class Zygote:
                 worker.not_started = message.reason
                 del self._workers[message.run]
                 worker.gone(None)
+                self._listen_if_awaited()
             case _:
                 raise ProtocolError("a control packet of the wrong direction")
 

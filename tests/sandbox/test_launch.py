@@ -19,10 +19,11 @@ import pytest
 from arena import BINDINGS, LIMITS, Entry, Records, Table, gate, lua, native, only, python, table
 
 from protocol.errors import TooLargeError, UnavailableError
-from sandbox import runs
+from sandbox import nursery, runs
 from sandbox.gate import Gate
 from sandbox.launch import Options, Program, Sandbox
 from sandbox.runs import EXIT_GRACE_S
+from sandbox.spares import Kind, start
 
 PATIENCE_S = 10.0
 
@@ -614,5 +615,27 @@ async def test_without_spares_nothing_waits() -> None:
         for _ in range(3):
             assert (await run(made, lua("return 1"))).status == "ok"
         await until(lambda: workers_of(made.zygote_pid or 0) == set(), "a worker stayed")
+    finally:
+        await made.close()
+
+
+async def test_a_worker_that_leaves_as_it_is_killed_costs_no_zygote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its zygote has no birth to tell any more when it is asked, and all other runs go on."""
+    monkeypatch.setattr(nursery, "TELL_TIMEOUT_S", 0.05)
+    made = await Sandbox.start(bindings=[], options=replace(only(), spares=0))
+    try:
+        assert made._zygote is not None
+        zygote, pid = made._zygote, made.zygote_pid or 0
+        started = start(zygote, Kind("native", LIMITS.memory_bytes, LIMITS.cpu_s), ahead=False)
+        started.sock.close()  # it leaves, and is reaped, and we have not heard of it
+        assert select.select([zygote._control], [], [], PATIENCE_S)[0]
+        started.worker.kill()
+        assert zygote._is_listening
+        await asyncio.wait_for(asyncio.shield(started.worker.ended), PATIENCE_S)
+        looked = asyncio.Event()
+        asyncio.get_running_loop().call_later(2 * nursery.TELL_TIMEOUT_S, looked.set)
+        await asyncio.wait_for(looked.wait(), PATIENCE_S)
+        assert zygote.is_alive
+        assert made.zygote_pid == pid
     finally:
         await made.close()

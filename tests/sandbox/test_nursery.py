@@ -343,6 +343,28 @@ async def test_nobody_waits_for_a_process_that_has_ended(liar: Liar) -> None:
     assert worker.cpu_s() is None
 
 
+@pytest.mark.parametrize("end", [Ended(1, 0, 1, 1, False), NotForked(1, "no")])
+async def test_silence_about_who_has_ended_is_no_reason_to_give_a_zygote_up(
+    liar: Liar, monkeypatch: pytest.MonkeyPatch, end: Ended | NotForked
+) -> None:
+    """It had nothing to tell; and whoever is asked for later is waited for from then on."""
+    liar.say(READY)
+    liar.fork().kill()
+    liar.say(pack(end))
+    await liar.heard()
+    liar.zygote._told_s -= nursery.TELL_TIMEOUT_S
+    liar.zygote._look_for_silence()
+    assert liar.zygote._stopping is None
+    second = liar.fork()
+    second.kill()
+    liar.zygote._look_for_silence()
+    assert liar.zygote._stopping is None
+    assert second.is_awaited
+    monkeypatch.setattr(nursery, "TELL_TIMEOUT_S", 0.0)
+    liar.zygote._look_for_silence()
+    await liar.lost()
+
+
 @contextmanager
 def suppress_lost() -> Iterator[None]:
     """The agent may have given it up before it has said all of it."""
