@@ -221,7 +221,7 @@ READS = {
     "/scripts/search", "/scripts/folders", "/grants", "/grants/{identity}",
     "/access", "/access/{identity}", "/requests", "/requests/{identity}",
     "/secrets", "/secrets/{name}/next", "/blobs", "/reviews/{identity}/bundle", "/scripts/bundle",
-    "/sessions", "/sessions/{identity}",
+    "/sessions", "/sessions/{identity}", "/ids",
 }  # fmt: skip
 
 
