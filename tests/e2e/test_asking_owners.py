@@ -97,7 +97,9 @@ def test_whoever_is_ended_while_the_owner_is_asked_opens_nothing(
     """Killed, it can tell nobody: the server sees that the connection is gone, and the question is withdrawn."""
     mine = Shell(tmp_path, hosts)
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", *words[:2], "--reason", "T-9", *words[2:]], stdin=subprocess.DEVNULL,
+        # Whoever runs the tests by nohup has SIGHUP ignored, and so would what they start.
+        ["env", "--default-signal=HUP", sys.executable, "-m", "cli", *words[:2], "--reason", "T-9", *words[2:]],
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=mine.work,
         env={**mine.environment, "PYTHONPATH": str(ROOT), "EDITOR": "true"},
     )  # fmt: skip
