@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import click
@@ -55,14 +56,14 @@ class LocalCommand(click.Command):
         ]  # fmt: skip
 
 
-class LookedUp(click.ParamType[str]):
+class LookedUp(click.ParamType[str], ABC):
     """The type of a parameter for whose values the server is asked before the command runs, such as ids."""
 
     note: ClassVar[str]  # what the help of a command with such a parameter says of it
 
+    @abstractmethod
     def meant(self, invocation: Invocation, text: str) -> str:
         """Return what the text that was typed stands for; raises what the client does."""
-        raise NotImplementedError
 
 
 class ServerCommand(LocalCommand):

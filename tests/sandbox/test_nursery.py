@@ -81,6 +81,13 @@ class Liar:
         await self.zygote.stop()
 
 
+async def born(worker: Worker) -> None:
+    """Return once the agent knows which process it is."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not worker.is_born:
+            await asyncio.sleep(0)
+
+
 def _waits(sock: socket.socket) -> bool:
     try:
         return bool(sock.recv(1, socket.MSG_PEEK))
@@ -267,15 +274,11 @@ async def test_who_is_to_be_killed_is_asked_for_and_dies_of_being_told(liar: Lia
         assert liar.control.recv(100) == TELL
         assert not _waits(liar.control)
         liar.bear(pack(Forked(1)), pidfd)
-        async with asyncio.timeout(DEADLINE_S):
-            while not first.is_born:
-                await asyncio.sleep(0)
+        await born(first)
         assert one.wait(DEADLINE_S) == -signal.SIGKILL
         assert liar.zygote._is_listening
         liar.bear(pack(Forked(2)), other)
-        async with asyncio.timeout(DEADLINE_S):
-            while not second.is_born:
-                await asyncio.sleep(0)
+        await born(second)
         assert not liar.zygote._is_listening
         third = liar.fork()
         assert third.cpu_s() is None
@@ -303,9 +306,7 @@ async def test_a_zygote_that_tells_is_waited_for(liar: Liar, monkeypatch: pytest
         assert (first.cpu_s(), second.cpu_s()) == (None, None)
         liar.zygote._told_s -= nursery.TELL_TIMEOUT_S  # so long ago
         liar.bear(pack(Forked(1)), pidfd)
-        async with asyncio.timeout(DEADLINE_S):
-            while not first.is_born:
-                await asyncio.sleep(0)
+        await born(first)
     liar.zygote._look_for_silence()
     assert liar.zygote._stopping is None
     assert second.is_awaited
