@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import visiting
 from hypothesis import settings
 
 from kernel.visits import VISITS
@@ -26,6 +27,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """Note which test leaves a thread busy, which others will wait for."""
+    visiting.note(nodeid)
 
 
 def _open_descriptors() -> dict[int, str]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
+from visiting import all_back
 
-from kernel.visits import VISITS
 from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
 from protocol.frames import decode
@@ -346,7 +346,7 @@ async def test_an_effect_on_a_thread_does_not_begin_after_the_run_was_cut_short(
     with pytest.raises(asyncio.CancelledError):
         await task
     go.set()
-    assert await asyncio.to_thread(VISITS.wait, 60)
+    await all_back()
     assert "perform" not in entry.events
     assert [kept["kind"] for kept in records.kept] == ["call", "intent"]
 

@@ -5,7 +5,6 @@ The two ways are compared over every kind of path; where the kernel has no such 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import tempfile
@@ -21,10 +20,10 @@ import pytest
 from mounting import told
 from running import Kept
 from test_fs_races import ENOUGH, ROUNDS, Ground, swapping
+from visiting import all_back
 
 from kernel import files
 from kernel.mounts import Mounts
-from kernel.visits import VISITS
 from policies.decide import Effective, Layer, decide_effective
 from policies.model import Effect, Limits, Rule
 from policies.paths import PathPattern
@@ -248,7 +247,7 @@ async def test_everything_is_closed(place: Path) -> None:
     for path in paths_in(place).values():
         for name in CALLS:
             await gate.call(name, [path], {})
-    assert await asyncio.to_thread(VISITS.wait, 60)
+    await all_back()
     at_once._mounts = at_once.Mounts()  # with which goes what it keeps
 
 

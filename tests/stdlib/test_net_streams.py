@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from netlab import LOOPBACK, Authority, Granted, host, serving
 from running import Kept
+from visiting import all_back
 
-from kernel.visits import VISITS
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, UnavailableError
@@ -237,7 +237,7 @@ async def test_a_unix_socket_with_a_full_queue_holds_up_its_own_call_alone(tmp_p
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert await asyncio.to_thread(VISITS.wait, 60), "the one that listened is gone, so nothing waits for it"
+    await all_back()
 
 
 @pytest.mark.usefixtures("descriptors_kept")
@@ -258,7 +258,7 @@ async def test_a_unix_socket_is_connected_once_it_has_a_place(tmp_path: Path) ->
         connection.close()
         for one, _ in taken:
             one.close()
-    assert await asyncio.to_thread(VISITS.wait, 60)
+    await all_back()
 
 
 async def test_a_name_that_is_no_text_hides_no_end_from_the_record(tmp_path: Path, sandbox: Sandbox) -> None:

@@ -7,8 +7,8 @@ import threading
 from typing import Any
 
 import pytest
+from visiting import all_back
 
-from kernel.visits import VISITS
 from protocol.regex import Regex
 from stdlib import searching
 from stdlib.searching import AT_ONCE_STEPS, searched
@@ -71,7 +71,7 @@ async def test_nothing_more_is_searched_when_nobody_waits() -> None:
         await searching_it
     second.may_end.set()
     first.may_end.set()
-    assert await asyncio.to_thread(VISITS.wait, PATIENCE_S)
+    await all_back()
     assert not second.has_begun.is_set()
 
 
