@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,6 +38,7 @@ class Attempt:
     rule: str = RULE_NOT_DECIDED
     changes: bool = True  # anything on the host; until it is known that it does not
     is_cut_short: bool = False  # the session ended; what has not begun must not begin
+    intending: Future[None] | None = None  # what a thread waits for before it changes anything
     is_dry: bool = False  # decided, and not carried out
     consented: dict[Facts, str] = field(default_factory=dict)  # what a person said yes to, and the rule that asked
     questions: int = 0
@@ -64,6 +66,30 @@ class Attempt:
             why = f"{why}; {answer}"
         return DeniedError(escaped(f"{why} ({verdict.rule})"), rule=verdict.rule)
 
+    def cut_short(self) -> None:
+        """Have nothing begin that has not begun: the session ended. On the loop's thread."""
+        self.is_cut_short = True
+        intending = self.intending
+        if intending is not None:
+            intending.cancel()
+
+    def wait_for_intent(self, intending: Future[None]) -> None:
+        """Wait, on a thread, until it is durable that the call is about to change something.
+
+        Not for a session that ended: a loop that stops with it may never come to what was sent to it.
+
+        Raises:
+            DeadlineError: The session has ended.
+            OutriderError: It cannot be kept.
+        """
+        self.intending = intending
+        if self.is_cut_short:  # looked at after the other was set, and the loop does it the other way round
+            intending.cancel()
+        try:
+            intending.result()
+        except CancelledError:
+            raise self._cut_short_error() from None
+
     def check_goes_on(self) -> None:
         """Return if what has not begun may begin.
 
@@ -71,7 +97,10 @@ class Attempt:
             DeadlineError: The session has ended.
         """
         if self.is_cut_short:
-            raise DeadlineError(f"{self.name} was cut short before it began")
+            raise self._cut_short_error()
+
+    def _cut_short_error(self) -> DeadlineError:
+        return DeadlineError(f"{self.name} was cut short before it began")
 
     def check_visits(self) -> None:
         """Return if the call may take a thread.

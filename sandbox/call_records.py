@@ -86,7 +86,7 @@ class CallRecords:
 
     def cut_short(self, attempt: Attempt) -> None:
         """Record that the session ended in the middle of a call; what of it has not begun does not begin."""
-        attempt.is_cut_short = True
+        attempt.cut_short()
         try:
             self.call(attempt, "cut short", 0)
         except OutriderError:  # the session ends anyway, and a cancellation must not be lost

@@ -218,7 +218,8 @@ class Performer:
         dry_run = self._dry_run
         is_dry = dry_run is not None and self._is_dry(dry_run, entry, attempt, prepared.facts)
         if entry.changes and not is_dry:  # the recorder lives on the loop, and must have it on disk first
-            sent_to(loop, self._records.intend(attempt)).result()
+            attempt.check_goes_on()  # the loop of a session that ended may have stopped
+            attempt.wait_for_intent(sent_to(loop, self._records.intend(attempt)))
         attempt.check_goes_on()
         if dry_run is not None and is_dry:
             return dry_run.result(entry, prepared)

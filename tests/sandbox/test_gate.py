@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
-from visiting import all_back
 
 from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
@@ -327,28 +326,6 @@ async def test_a_cancellation_is_not_lost_if_it_cannot_be_recorded() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_an_effect_on_a_thread_does_not_begin_after_the_run_was_cut_short() -> None:
-    """It was opened and allowed; the run ended before the intent was durable."""
-    entry, intended, go = Entry(changes=True, is_blocking=True), asyncio.Event(), asyncio.Event()
-
-    class Slow(Records):
-        async def intend(self, **fields: Any) -> None:
-            intended.set()
-            await go.wait()
-            await super().intend(**fields)
-
-    records = Slow()
-    task = asyncio.create_task(gate(table(a=entry), records).call("t.a", [], {}))
-    await intended.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    go.set()
-    await all_back()
-    assert "perform" not in entry.events
-    assert [kept["kind"] for kept in records.kept] == ["call", "intent"]
 
 
 async def test_the_list_of_calls_of_a_run() -> None:
