@@ -36,8 +36,8 @@ local walked = 0
 for _ in fs.walk(place) do walked = walked + 1 end
 check.status(fs.read(place .. "/list") .. " " .. fs.read(file) .. " " .. walked)
 print(place)
-while true do sys.uptime() end
 """
+STAYS = f"{HOLDER}time.sleep(600)\n"  # until it is cancelled
 ATTACK = """
 local place, told = param("place"), {}
 local function try(name, call, ...)
@@ -56,7 +56,7 @@ try("place", fs.rename, place .. "/list", place .. "/other")
 try("mode", fs.chmod, place, "0777")
 try("link", fs.link, place .. "/list", "/tmp/outrider-test-link/x")
 try("symlink", fs.symlink, "/etc/passwd", place .. "/list2")
-for entry in fs.walk("/tmp", {depth = 3}) do
+for entry in fs.walk(place:match("^(.*)/"), {depth = 3}) do
     if entry.path:sub(1, #place) == place then told[#told + 1] = "walk=" .. entry.path end
 end
 return told
@@ -73,27 +73,39 @@ def offered(works: Works, source: str, name: str, tier: str = "operate") -> str:
     return bundle.digest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where temporaries lie, for this module: no other program has any there."""
+    with pytest.MonkeyPatch.context() as patch:
+        there = tmp_path_factory.mktemp("temporaries")
+        patch.setattr(tempfile, "tempdir", str(there))
+        yield there
+
+
 @pytest.fixture
-def free(works: Works) -> Iterator[Works]:
+def free(works: Works, apart: Path) -> Iterator[Works]:
     works.premises.allow("highest_tier: admin\naccept_server_word: [run, schedule]\n")
-    before = set(Path(tempfile.gettempdir()).glob("outrider-run-*"))
     yield works
-    left = set(Path(tempfile.gettempdir()).glob("outrider-run-*")) - before
-    assert not left
+    assert not list(apart.iterdir())
 
 
-def places() -> set[str]:
-    return {str(path) for path in Path(tempfile.gettempdir()).glob("outrider-run-*") if (path / "list").exists()}
+async def held() -> str:
+    """Return where the one run that is under way has its files, once it has written them."""
+
+    def places() -> list[Path]:
+        return [path for path in Path(tempfile.gettempdir()).glob("outrider-run-*/list") if path.stat().st_size == 10]
+
+    await until(lambda: bool(places()))
+    (place,) = places()
+    return str(place.parent)
 
 
 @in_module
 @pytest.mark.parametrize("tier", ["operate", "admin"])
 async def test_no_run_reaches_what_another_one_has(free: Works, tier: str) -> None:
     """And its own run does what it likes with it; the attacker's own is as open to it."""
-    before = places()
-    await free.ask(offered(free, HOLDER, "checks/holder", "admin"), run_id="holder")
-    await until(lambda: len(places() - before) == 1)
-    (place,) = places() - before
+    await free.ask(offered(free, STAYS, "checks/holder", "admin"), run_id="holder")
+    place = await held()
     told = (await free.run(offered(free, ATTACK, "checks/mal", tier), run_id="mal", parameters={"place": place})).data
     assert (told["status"], told["reason"]) == ("ok", None)
     names = ["read", "write", "append", "make", "list", "stat", "unlink", "move", "place", "mode", "link", "symlink"]
@@ -111,14 +123,13 @@ async def test_no_run_reaches_what_another_one_has(free: Works, tier: str) -> No
 
 @in_module
 async def test_a_run_does_with_its_own_what_it_likes(free: Works) -> None:
-    end = await free.run(offered(free, HOLDER.replace("while true do sys.uptime() end", ""), "checks/own", "admin"))
+    end = await free.run(offered(free, HOLDER, "checks/own", "admin"))
     assert (end.outcome, end.data["status_text"]) == ("ok", "mine alone changed 1")
 
 
 @in_module
 async def test_it_can_at_each_tier_at_which_it_can_make_it(free: Works) -> None:
-    own = HOLDER.replace("while true do sys.uptime() end", "")
-    end = await free.run(offered(free, own, "checks/own-operate", "operate"), run_id="own-operate")
+    end = await free.run(offered(free, HOLDER, "checks/own-operate", "operate"), run_id="own-operate")
     assert (end.outcome, end.data["status_text"]) == ("ok", "mine alone changed 1"), end.data
     source = """
 local file = fs.tempfile("x\\ny")
@@ -166,10 +177,8 @@ async def test_links_in_there_lead_to_nothing_more(free: Works, tmp_path: Path) 
     (tmp_path / "folder").mkdir()
     secret = tmp_path / "folder/secret"
     secret.write_text("a secret")
-    before = places()
-    await free.ask(offered(free, HOLDER, "checks/holder", "admin"), run_id="linked")
-    await until(lambda: len(places() - before) == 1)
-    (place,) = places() - before
+    await free.ask(offered(free, STAYS, "checks/holder", "admin"), run_id="linked")
+    place = await held()
     parameters = {"place": place, "name": Path(place).name, "secret": str(secret), "folder": str(secret.parent)}
     told = (await free.run(offered(free, LINKS, "checks/links"), run_id="links", parameters=parameters)).data
     assert (told["status"], told["reason"]) == ("ok", None)
