@@ -19,6 +19,7 @@ NOTED_LOOKS_OF_ONE = 1_000  # of one person at blobs and recordings, at once: ea
 NOTED_LOOKS_OF_ONE_PER_S = 5.0  # and in the long run: 432,000 records a day at most
 MAX_UNREAD_BYTES_OF_ONE = 256 << 20  # of answers to one person; 500 hosts that print to somebody who looks away
 MAX_BODY_BYTES_OF_ONE = 128 << 20  # of bodies of one person that are held until they are whole: ten large scripts
+MAX_BODY_BYTES_OF_PEOPLE = 512 << 20  # and of all people, of whoever holds more than one body of MAX_BODY_BYTES
 MAX_BODY_BYTES_OF_STRANGER = 8 << 20  # of bodies without a token from one address: two of a clone's, each 4 MiB at most
 MAX_BODY_BYTES_OF_STRANGERS = 64 << 20  # and from all; only where the configuration lets strangers read
 MAX_RESTING_OF_ONE = 512  # connections of one person on which nothing is asked now; clients keep some for the next

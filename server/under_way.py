@@ -73,10 +73,14 @@ _STRANGERS: Final = Stranger(None)  # all of them
 
 
 class HeldBytes:
-    """Bytes of bodies that are held in memory until they are whole, counted for each sender, and of all strangers."""
+    """Bytes of bodies that are held in memory until they are whole: of each sender, of all strangers, of all people.
+
+    However much the others hold, a person's first ``MAX_BODY_BYTES`` come in: many tokens of some keep nobody out.
+    """
 
     def __init__(self) -> None:
         self._of: dict[Sender, int] = {}
+        self._of_people = 0
 
     def __len__(self) -> int:
         return len(self._of)
@@ -89,26 +93,40 @@ class HeldBytes:
         """So many bytes more of somebody's came.
 
         Raises:
-            RateError: It is more than may be held of theirs, or of all strangers'; nothing is counted then.
+            RateError: It is more than may be held of theirs, of all strangers' or of all people's; nothing is counted
+                then.
         """
         if isinstance(sender, Stranger):
             mine = self._room(sender, size, limits.MAX_BODY_BYTES_OF_STRANGER, "strangers at your address")
             every = self._room(_STRANGERS, size, limits.MAX_BODY_BYTES_OF_STRANGERS, "strangers")
             self._of[sender], self._of[_STRANGERS] = mine, every
         else:
-            self._of[sender] = self._room(sender, size, limits.MAX_BODY_BYTES_OF_ONE, sender)
+            mine, every = self._room(sender, size, limits.MAX_BODY_BYTES_OF_ONE, sender), self._of_people + size
+            if every > limits.MAX_BODY_BYTES_OF_PEOPLE and mine > limits.MAX_BODY_BYTES:
+                raise _over("all people", limits.MAX_BODY_BYTES_OF_PEOPLE)
+            self._of[sender], self._of_people = mine, every
 
     def _room(self, sender: Sender, size: int, most: int, whose: str) -> int:
         held = self._of.get(sender, 0) + size
         if held > most:
-            raise RateError(f"the requests of {whose} that are coming in are over {most} bytes")
+            raise _over(whose, most)
         return held
 
     def give_back(self, sender: Sender, size: int) -> None:
         """A request of theirs is over, of which so many bytes were counted."""
-        for each in (sender, _STRANGERS) if isinstance(sender, Stranger) else (sender,):
-            left = self._of.get(each, 0) - size
-            if left > 0:
-                self._of[each] = left
-            else:
-                self._of.pop(each, None)
+        self._less(sender, size)
+        if isinstance(sender, Stranger):
+            self._less(_STRANGERS, size)
+        else:
+            self._of_people -= size
+
+    def _less(self, sender: Sender, size: int) -> None:
+        left = self._of.get(sender, 0) - size
+        if left > 0:
+            self._of[sender] = left
+        else:
+            self._of.pop(sender, None)
+
+
+def _over(whose: str, most: int) -> RateError:
+    return RateError(f"the requests of {whose} that are coming in are over {most} bytes")

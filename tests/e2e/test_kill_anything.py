@@ -1,7 +1,7 @@
 """Kill -9 of agent, zygote, worker or server at any moment loses nothing that was acknowledged and runs nothing twice.
 
-The test runs three schedules a second on a real fleet and kills a process chosen at random at a random point, many
-times. The seed is printed, so that a failure can be repeated (as far as a race can).
+The test runs three schedules a second on a real fleet and kills one process after the other at a random point, each of
+them as often, in an order by chance. The seed is printed, so that a failure can be repeated (as far as a race can).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 from fleet import Fleet, descendants, expect, fleet, script_bundle
 
 ROUNDS = int(os.environ.get("OUTRIDER_KILL_ROUNDS", "16"))
+VICTIMS = ("agent", "zygote", "worker", "server")
 SCRIPT = """
 local total = 0
 for _, process in ipairs(proc.list()) do total = total + (process.rss or 0) end
@@ -57,7 +58,8 @@ def test_nothing_acknowledged_is_lost_and_nothing_runs_twice(tmp_path: Path) -> 
     print(f"seed {seed}")
     dice = random.Random(seed)
     acknowledged: dict[int, str] = {}
-    kills: Counter[str] = Counter()
+    victims = [VICTIMS[at % len(VICTIMS)] for at in range(ROUNDS)]
+    dice.shuffle(victims)
     with fleet(tmp_path) as made:
         made.add_agent("host-1")
         made.publish_and_approve(script_bundle("checks/rss", SCRIPT))
@@ -65,18 +67,15 @@ def test_nothing_acknowledged_is_lost_and_nothing_runs_twice(tmp_path: Path) -> 
             body = {"script": "checks/rss", "on": "host-1", "every": "1s", "splay": "0s", "parameters": {}}
             expect(made.api.post("/api/v1/schedules", json=body), 201)
         made.wait_for("first results", lambda: len(list(made.pages("/api/v1/runs", status="ok"))) >= 3)
-        for _ in range(ROUNDS):
+        for victim in victims:
             # A random point in time is the very thing under test here, not a wait for something.
             threading.Event().wait(dice.uniform(0.0, 0.6))
             acknowledged |= seen(made)
-            victim = dice.choice(["agent", "zygote", "worker", "server"])
-            kills[victim] += 1
             kill(made, victim)
         made.wait_for("the agent to be back", lambda: made.connected("host-1"), 60)
         before = len(list(made.pages("/api/v1/runs", status="ok")))
         made.wait_for("results after it all", lambda: len(list(made.pages("/api/v1/runs", status="ok"))) >= before + 3)
 
-        assert set(kills) == {"agent", "zygote", "worker", "server"} or ROUNDS < 12, kills
         now = seen(made)
         missing = {seq for seq, digest in acknowledged.items() if now.get(seq) != digest}
         assert not missing, f"acknowledged records changed or gone: {sorted(missing)[:10]}"

@@ -140,6 +140,33 @@ async def test_more_than_one_may_have_on_the_way_is_let_go(monkeypatch: pytest.M
     assert len(bodies) == 0
 
 
+def test_many_people_have_no_more_than_so_much_and_nobody_is_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever holds many bodies is refused; the first one of each comes in."""
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES", 10)
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES_OF_ONE", 40)
+    monkeypatch.setattr(limits, "MAX_BODY_BYTES_OF_PEOPLE", 60)
+    bodies = HeldBytes()
+    bodies.take("tom", 40)
+    bodies.take("ann", 20)
+    told = "the requests of all people that are coming in are over 60 bytes"
+    for sender, size in (("ann", 1), ("eve", 11)):
+        with pytest.raises(RateError, match=told):
+            bodies.take(sender, size)
+    assert (bodies.held("ann"), bodies.held("eve")) == (20, 0)
+    bodies.take("eve", 10)
+    bodies.take(Stranger("a"), 10)
+    with pytest.raises(RateError, match=told):
+        bodies.take("eve", 1)
+    bodies.give_back(Stranger("a"), 10)
+    bodies.give_back("tom", 11)
+    bodies.take("eve", 1)
+    for sender, size in (("tom", 29), ("ann", 20), ("eve", 11)):
+        bodies.give_back(sender, size)
+    assert len(bodies) == 0
+    bodies.take("tom", 40)
+    bodies.take("ann", 20)
+
+
 async def test_what_breaks_off_is_let_go() -> None:
     body, _ = made(piece(), piece(), GONE)
     assert await body() == GONE
