@@ -37,7 +37,7 @@ from sandbox.attempts import DRY, RULE_BUDGET, Attempt, proof
 from sandbox.budget import CALL_RATE, CALLS, Budget
 from sandbox.call_records import CallRecords
 from sandbox.decisions import Decisions
-from sandbox.held import Held, Holder
+from sandbox.held import Held, Holder, awaited_for_a_while
 from sandbox.parties import Asker, CallTable, DryRun, Recorder, Session
 from sandbox.performing import Performer
 from sandbox.pump import Pump
@@ -64,7 +64,8 @@ class Gate:
         decide_below: What :meth:`Passage.below` tells of a call name and a real directory. Without it, it depends.
         never: The denial of a call name that is allowed on no facts; None if it depends on them. Pure.
         redactor: Takes secrets out of what goes back to the script and onto the record.
-        on_close: Called when everything that was held is closed, and what it returns is awaited: the end of ``run``.
+        on_close: Called when everything that was held is closed, and what it returns is awaited: the end of ``run``. As
+            what was held, it goes on behind the session's end if it takes long.
         dry_run: What changes anything is decided and recorded, and not performed; None: it is performed.
         asker: Asks a person where the policy says so. Without it the answer is no.
         clock_ns: Monotonic nanoseconds.
@@ -97,6 +98,7 @@ class Gate:
             self.decisions, self.records, budget, self.holder, self.redactor, host, run, dry_run
         )  # fmt: skip
         self._recorder = recorder
+        self._session = session
         self._on_close = on_close
         self._clock_ns = clock_ns
 
@@ -223,7 +225,9 @@ class Gate:
             await self._let_go(held, "closed")
 
     async def close(self) -> None:
-        """Close everything that is held: the session has ended. What a thread is still in is closed behind it."""
+        """Close everything that is held: the session has ended. What takes long to close is closed behind it, so that
+        there is an end whatever never answers.
+        """
         closing = self.begin_closing()
         if closing is not None:
             await closing
@@ -233,7 +237,8 @@ class Gate:
         held = self.holder.shut()
         if held:
             return self._close(held)
-        return None if self._on_close is None else self._on_close()
+        ending = None if self._on_close is None else self._on_close()
+        return None if ending is None else self._end(ending)
 
     async def _close(self, held: list[Held]) -> None:
         """Close all of it at once, so that what takes its time does not hold the end up for longer than one does."""
@@ -243,7 +248,14 @@ class Gate:
             await asyncio.gather(*map(self._cut_off, held))
         ending = None if self._on_close is None else self._on_close()
         if ending is not None:
-            await ending
+            await self._end(ending)
+
+    async def _end(self, ending: Awaitable[None]) -> None:
+        ended = await awaited_for_a_while(ending)
+        if ended.done():
+            ended.result()
+        else:
+            _log.warning("what ends with %s takes long, and goes on behind it", self._session.session)
 
     async def _cut_off(self, held: Held) -> None:
         try:

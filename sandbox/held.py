@@ -10,9 +10,10 @@ import asyncio
 import inspect
 import logging
 import threading
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from protocol.errors import ArgumentError, DeadlineError, InternalError, OutriderError
 from sandbox.pump import Pump
@@ -20,8 +21,9 @@ from sandbox.runtimes import STREAM
 
 CLOSE_TIMEOUT_S: Final = 5.0  # a source that is busy for longer is closed behind the back of the run's end
 
+_T = TypeVar("_T")
 _log = logging.getLogger("outrider.sandbox.gate")
-_closing: set[asyncio.Task[str]] = set()  # strong references: the loop keeps only weak ones
+_closing: set[asyncio.Future[Any]] = set()  # strong references: the loop keeps only weak ones
 
 
 class Resource(Protocol):
@@ -36,6 +38,19 @@ class Resource(Protocol):
 
     def close(self) -> Any:
         """Give it back; must not block, or returns an awaitable. Called once."""
+
+
+async def awaited_for_a_while(work: Awaitable[_T]) -> asyncio.Future[_T]:
+    """Wait until what ends with a run is done, at most ``CLOSE_TIMEOUT_S``, and return it, done or not.
+
+    Cancellation:
+        Goes on behind it.
+    """
+    future = asyncio.ensure_future(work)
+    _closing.add(future)
+    future.add_done_callback(_closing.discard)
+    await asyncio.wait([future], timeout=CLOSE_TIMEOUT_S)
+    return future
 
 
 @dataclass(slots=True)
@@ -70,11 +85,8 @@ class Held:
         Cancellation:
             Goes on behind it.
         """
-        task = asyncio.ensure_future(self._close())
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
-        await asyncio.wait([task], timeout=CLOSE_TIMEOUT_S)
-        return task.result() if task.done() else DeadlineError.code
+        closing = await awaited_for_a_while(self._close())
+        return closing.result() if closing.done() else DeadlineError.code
 
     async def _close(self) -> str:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from premises import approved, script
 from silence import silent
+from visiting import PATIENCE_S, all_back
 from works import Works
 
 from agent import limits
@@ -52,6 +53,28 @@ async def test_a_script_that_visits_what_never_answers_takes_its_own_share(
         assert ended.data["result"] == ["answered"], "another script is served as ever"
     while VISITS.threads > limits.MAX_SCRIPT_VISITS + 1:  # what was away comes back, now that the server is gone
         await asyncio.sleep(0)
+
+
+async def test_a_run_ends_although_what_it_made_as_temporary_waits_for_a_thread(
+    works: Works, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that its script may have are away for good. It had its place on the host for ever, and no end on record."""
+    monkeypatch.setattr(limits, "MAX_SCRIPT_VISITS", 1)
+    monkeypatch.setattr("sandbox.held.CLOSE_TIMEOUT_S", 0.1)
+    place = tmp_path / "away"
+    place.mkdir()
+    source = f"print(fs.tempdir())\nreturn fs.stat('{place}/x')"
+    works.premises.allow("highest_tier: inspect\naccept_server_word: [run]\n")
+    stuck = approved(works.world, script(source, tier="inspect", more=SHORT))
+    works.repository.put(stuck)
+    with silent(place):
+        async with asyncio.timeout(PATIENCE_S):
+            ended = await works.run(stuck.bundle.digest, run_id="away")
+        assert (ended.outcome, ended.data["reason"][:5]) == ("killed", "wall:"), ended.data
+        made = Path(ended.data["output"].strip())
+        assert made.is_dir(), "it is to be removed by a thread of that script's own"
+    await all_back()
+    assert not made.exists()
 
 
 async def test_accounts_are_one_for_a_script_and_one_for_a_person() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,6 +114,7 @@ def gate(
     limits: Limits = LIMITS,
     decide: Callable[[str, Facts], Verdict] = lambda _name, _facts: ALLOW,
     never: Callable[[str], Verdict | None] = lambda _name: None,
+    on_close: Callable[[], Awaitable[None] | None] | None = None,
 ) -> Gate:
     return Gate(
         table() if calls is None else calls,
@@ -122,6 +123,7 @@ def gate(
         Session("s1", "r1", "tester"),
         Budget(limits),
         never=never,
+        on_close=on_close,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from arena import ALLOW, DENY, LIMITS, Entry, Records, Table, gate
+from visiting import PATIENCE_S
 
 from policies.model import Effect, Facts, Verdict
 from protocol.errors import ArgumentError, BudgetError, DeniedError, NotFoundError, OutriderError, UnavailableError
@@ -457,6 +458,35 @@ async def test_many_things_that_are_slow_to_close_hold_the_end_up_as_long_as_one
     async with asyncio.timeout(CLOSE_TIMEOUT_S / 2):
         await one.close()
     assert [kept["outcome"] for kept in records.kept[-3:]] == ["cut short"] * 3
+
+
+async def test_what_ends_with_a_session_and_never_comes_back_does_not_hold_up_its_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As what a run made as temporary, whose removal waits for a thread that a dead file system has for good."""
+    monkeypatch.setattr("sandbox.held.CLOSE_TIMEOUT_S", 0.01)
+    may_end, has_ended = asyncio.Event(), asyncio.Event()
+
+    async def end() -> None:
+        await may_end.wait()
+        has_ended.set()
+
+    async def opened() -> Taker:
+        return Taker()
+
+    for calls in (table(), table(open=Entry(opened, gives="handle"))):  # with nothing held, and with something
+        one = gate(calls, on_close=end)
+        if "t.open" in calls:
+            await one.call("t.open", [], {})
+        async with asyncio.timeout(PATIENCE_S):
+            await one.close()
+        assert "what ends with s1 takes long" in caplog.text
+        assert not has_ended.is_set()
+        may_end.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await has_ended.wait()  # behind it
+        for each in (may_end, has_ended, caplog):
+            each.clear()
 
 
 class AtOnce(Entry):
