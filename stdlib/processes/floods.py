@@ -15,12 +15,12 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Final
 
 from kernel.streams import Came, Stream
+from kernel.visits import Visits
 
 PIECE_BYTES: Final = 120 << 10  # read at once; a message of a terminal takes as much
 MAX_FLOODS: Final = 2  # read at a time: more threads would wait for each other
@@ -28,7 +28,7 @@ GATHER_MS: Final = 1  # that a piece of less than half waits for more
 LINGER_MS: Final = 2  # that the thread waits for more before it leaves the rest to the loop
 
 _PLACES: Final = threading.BoundedSemaphore(MAX_FLOODS)
-_THREADS: Final = ThreadPoolExecutor(MAX_FLOODS, "flood")
+_THREADS: Final = Visits(MAX_FLOODS, MAX_FLOODS)  # of their own, so that a place is a thread that begins at once
 
 
 class Flood:
@@ -70,7 +70,13 @@ class Flood:
             return False
         self._most, self.is_reading = most, True
         self._has_ended.clear()
-        _THREADS.submit(self._read, stream)
+        try:
+            _THREADS.begin(partial(self._read, stream), accounts=())
+        except RuntimeError:  # the system has no thread to give: the loop needs none
+            self.is_reading = False  # or who stops it would wait for one without end
+            stream.close()
+            _PLACES.release()
+            return False
         return True
 
     def go_on(self, most: int) -> None:

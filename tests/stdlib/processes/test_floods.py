@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from kernel.visits import Visits
 from protocol.errors import ConflictError
+from stdlib.processes import floods
 from stdlib.processes.floods import MAX_FLOODS, PIECE_BYTES, Flood
 from stdlib.processes.pipes import Reader
 
@@ -203,6 +205,35 @@ async def test_more_of_them_than_there_are_threads_are_read_all_the_same(begun: 
     assert True in begun
     for printing in many:
         printing.end()
+
+
+async def test_it_comes_to_the_end_where_the_system_has_no_thread_to_give(
+    begun: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a command has taken all processes that the agent may have. The loop waited for the thread for ever."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == "visit":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    monkeypatch.setattr(floods, "_THREADS", Visits(MAX_FLOODS, MAX_FLOODS))  # of which none has begun
+    printing, got = Printing(), bytearray()
+
+    def take(data: bytes) -> int:
+        got.extend(data)
+        return PLENTY
+
+    printing.go_on()
+    await printing.reader.follow(take, PLENTY)
+    assert got == TEXT
+    assert set(begun) == {False}
+    printing.end()
+    for _ in range(MAX_FLOODS):  # nobody holds a place
+        assert floods._PLACES.acquire(blocking=False)
+    floods._PLACES.release(MAX_FLOODS)
 
 
 async def test_a_terminal_that_is_hung_up_in_a_flood_ends_it() -> None:
