@@ -7,8 +7,9 @@ cannot be proved to be covered counts as gained, so a reviewer may look once too
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from policies.covers import name_covers, path_covers, path_fits, target_covers, unbound_covers_target
@@ -247,7 +248,8 @@ def _calls(before: Asked, now: Asked) -> list[Change]:
 
 
 def _commands(before: Mapping[str, tuple[str, ...]], now: Mapping[str, tuple[str, ...]]) -> list[Change]:
-    old, new = ({name: " ".join(argv) for name, argv in held.items()} for held in (before, now))
+    # Quoted, so that two lists of words that differ never read the same.
+    old, new = ({name: shlex.join(argv) for name, argv in held.items()} for held in (before, now))
     changes = _named("commands", old, new)
     return [
         replace(change, kind=_argv_kind(before[change.subject], now[change.subject]))
@@ -314,10 +316,11 @@ def _parameter_kind(old: Parameter, new: Parameter) -> str:
     ]
     if any(wider):
         return WIDENED
-    bounds = [(item.pattern, item.choices, item.minimum, item.maximum) for item in (old, new)]
-    if bounds[0] != bounds[1]:
+    bounds = ("pattern", "choices", "minimum", "maximum")
+    if all(getattr(old, name) == getattr(new, name) for name in (item.name for item in fields(Parameter))
+           if name not in (*bounds, "description")):  # fmt: skip
         return NARROWED
-    return CHANGED  # another default, or required or not
+    return CHANGED  # another default, other lengths or items, required or not, locked or not, whatever else is narrower
 
 
 def _is_lifted(old: str | None, new: str | None) -> bool:

@@ -137,6 +137,16 @@ CHANGES = [
     (asked(parameters=ONE), asked(parameters={"service": replace(ONE["service"], choices=("a",))}),
      [], ["- parameter service string, one of a"]),
     (asked(parameters=ONE), asked(parameters={"service": replace(ONE["service"], description="x")}), [], []),
+    # what is narrower in one way hides nothing that is wider in another
+    (asked(parameters={"text": Parameter("text", "string", max_length=10)}),
+     asked(parameters={"text": Parameter("text", "string", max_length=9000, pattern=".*")}),
+     ["~ parameter text string, pattern .*"], []),
+    (asked(parameters={"mode": Parameter("mode", "string", default="safe", is_locked=True)}),
+     asked(parameters={"mode": Parameter("mode", "string", default="safe", choices=("safe", "wild"))}),
+     ["~ parameter mode string, default 'safe', one of safe, wild"], []),
+    # the same letters in other words are another command
+    (asked(commands={"it": ("/bin/echo", "-c rm /")}), asked(commands={"it": ("/bin/echo", "-c", "rm", "/")}),
+     ["~ command it /bin/echo -c rm /"], []),
 ]  # fmt: skip
 
 
