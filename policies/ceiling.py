@@ -187,6 +187,7 @@ def narrowing_layer(reader: Reader, name: str) -> Layer | None:
     Raises:
         DocumentError: Names the place of what is wrong.
     """
+    reader.require_said(("allow",))  # an empty one would let everything pass
     rules = read_rules(reader)
     limits = read_limits(reader.section("limits"), _UNLIMITED) if reader.has("limits") else None
     if len(rules) > MAX_RULES:
@@ -203,6 +204,7 @@ def _sessions(reader: Reader) -> SessionRules:
     if not reader.has("sessions"):
         return SessionRules()
     section, default = reader.section("sessions"), SessionRules()
+    section.require_said(("users",))
     consent, consent_of = _consent(section, default.consent)
     rules = SessionRules(
         section.duration("longest", default.longest_s), section.duration("idle", default.idle_s), consent, consent_of,

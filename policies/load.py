@@ -72,6 +72,7 @@ def read_rules(reader: Reader) -> tuple[Rule, ...]:
 
 def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ...]:
     """Return the rule of an item; one for each call if it names several."""
+    reader.require_said(empty=("calls", "arguments", "except", "users"))  # these say something, or are refused below
     key = "calls" if reader.has("calls") else "call"
     names = reader.strings("calls") if key == "calls" else [reader.text("call")]
     if not names:

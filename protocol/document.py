@@ -7,7 +7,7 @@ and anything over the bounds. An error names file, line and dotted path, such as
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,6 +192,24 @@ class Reader:
     def document_error(self, message: str) -> DocumentError:
         """Return the error that says ``message`` about this mapping as a whole."""
         return DocumentError(message, where=self.document.where(self.path))
+
+    def require_said(self, keys: Collection[str] | None = None, *, empty: Collection[str] = ()) -> None:
+        """Return if each of ``keys`` that is there says something; all keys if none are given.
+
+        For keys that bind: what is left out binds nothing, and one without a value, or with an empty list, would do so
+        too, which nobody reads it to mean.
+
+        Args:
+            keys: Of this mapping.
+            empty: Those that may be empty lists, as they mean something then.
+
+        Raises:
+            DocumentError: One says nothing.
+        """
+        for key, value in self._value.items():
+            is_silent = value is None or (value == [] and key not in empty)
+            if is_silent and (keys is None or key in keys):
+                raise self.fail(key, "says nothing: name something, or leave the key out, which binds nothing")
 
     def plain(self) -> dict[str, Any]:
         """Return the whole mapping as plain data; every key counts as asked for."""

@@ -183,6 +183,7 @@ def _matching(reader: Reader, key: str, form: re.Pattern[str], what: str, most: 
 
 
 def _need(reader: Reader) -> Need:
+    reader.require_said()
     call = reader.text("call")
     if not _CALL.fullmatch(call):
         raise reader.fail("call", f"{call!r:.60} is not a call such as fs.read or fs.*")

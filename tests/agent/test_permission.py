@@ -140,6 +140,9 @@ def test_an_empty_grant_is_no_layer() -> None:
     ("grant", "says"),
     [
         ({"alow": []}, "alow"),
+        ({"allow": []}, "allow"),
+        ({"allow": None}, "allow"),
+        ({"allow": [{"call": "fs.read", "paths": []}]}, "paths"),
         ({"allow": "fs.read"}, "allow"),
         ({"allow": [{"call": "fs.read", "path": "/etc"}]}, "path"),
         ({"allow": [{"call": "fs.read", "paths": ["etc/hostname"]}]}, "paths"),

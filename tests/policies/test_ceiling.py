@@ -59,6 +59,11 @@ def test_every_key_is_read() -> None:
         ("frozen: false\ndeny:\n  - call: fs.read\n    paths: [srv]\n", "c.yaml:4: deny[0].paths: 'srv' is not"),
         ("limits:\n  wall: 20\n", "c.yaml:2: limits.wall: 20 is not a duration"),
         ("frozen: true\nfrozen: false\n", "c.yaml:2: the key 'frozen' stands twice"),
+        # These would let everything pass, and as anybody, where their owner wrote that nothing and nobody may.
+        ("frozen: false\nallow: []\n", "c.yaml:2: allow: says nothing"),
+        ("frozen: false\nallow:\n  # - call: fs.read\n", "c.yaml:2: allow: says nothing"),
+        ("sessions:\n  users:\n    # - deploy\n", "c.yaml:2: sessions.users: says nothing"),
+        ("allow:\n  - call: fs.read\n    paths: []\n", "c.yaml:3: allow[0].paths: says nothing"),
         ("allow:\n" + "  - call: fs.read\n" * 1001, "c.yaml:1: more than 1000 rules"),
     ],
 )

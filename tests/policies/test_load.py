@@ -47,6 +47,12 @@ BAD: list[tuple[str, str, bool]] = [
     ("tier: observe\ndeny:\n  - call: a\n    max_bytes: 1\n", "x.yaml:4: deny[0].max_bytes: only a rule that", True),
     ("tier: observe\ndeny:\n  - call: a\n    arguments: []\n", "x.yaml:4: deny[0].arguments: names none", True),
     ("tier: observe\nask:\n  - call: a\n    arguments: [1]\n", "x.yaml:4: ask[0].arguments: must be a list", True),
+    # What binds nothing is not what somebody means who writes the word down.
+    *((f"tier: observe\nallow:\n  - call: a\n    {word}: []\n", f"x.yaml:4: allow[0].{word}: says nothing", True)
+      for word in ("paths", "commands", "programs", "targets", "names")),
+    *((f"tier: observe\nallow:\n  - call: a\n    {word}:\n      # - x\n", f"x.yaml:4: allow[0].{word}: says noth", True)
+      for word in ("paths", "commands", "programs", "arguments", "targets", "names", "users", "max_bytes", "declared")),
+    ("tier: observe\ndeny:\n  - call: a\n    paths: []\n", "x.yaml:4: deny[0].paths: says nothing", True),
     ("tier: observe\nlimits: 3\n", "x.yaml:2: limits: must be a mapping", True),
     ("tier: observe\nlimits:\n  wal: 3s\n", "x.yaml:3: limits.wal: unknown key 'wal' (did you mean 'wall'?", True),
     ("tier: observe\nlimits:\n  wall: 3\n", "x.yaml:3: limits.wall: 3 is not a duration", True),

@@ -70,6 +70,8 @@ ADDED = [
     ("needs:\n  - call: '*'", "7: needs[0].call: '*' is not a call"),
     ("needs:\n  - call: fs.read\n    paths: [etc]", "8: needs[0].paths: 'etc' is not an absolute path"),
     ("needs:\n  - call: fs.read\n    path: [/etc]", "8: needs[0].path: unknown key 'path' (did you mean 'paths'?"),
+    ("needs:\n  - call: fs.read\n    paths: []", "8: needs[0].paths: says nothing"),
+    ("needs:\n  - call: net.http\n    targets:\n    # - a.org", "8: needs[0].targets: says nothing"),
     ("limits: {wall: 10}", "6: limits.wall: 10 is not a duration"),
     ("limits: {walls: 10s}", "6: limits.walls: unknown key"),
     ("metrics: [{name: a, type: float}]", "6: metrics[0].type: 'float' is not one of"),
