@@ -71,7 +71,7 @@ class ChangedFiles:
         self.descriptor = fanotify.start()
         self._mounts: dict[bytes, int] = {}  # fsid -> a descriptor on it
         try:
-            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 found = mounts(file)
             for mount in found:
                 self._hear(mount)

@@ -38,7 +38,7 @@ class Mount(NamedTuple):
 def mounts_in(text: bytes) -> list[Mount]:
     """Return what /proc/self/mountinfo lists. Pure. A line that is no mount is left out."""
     found = []
-    for line in text.decode("utf-8", "surrogateescape").splitlines():
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):  # other ends of lines stand in names as they are
         fields, _, rest = line.partition(" - ")
         words, about = fields.split(" "), rest.split(" ")
         if len(words) < 6 or len(about) < 3:

@@ -36,7 +36,7 @@ def places(groups: str, mounts: str) -> list[Place]:
     """
     trees = {key: (top, root) for top, root, keys in _trees(mounts) for key in keys}
     found = []
-    for line in groups.splitlines():
+    for line in groups.split("\n"):  # names may hold what else Python takes for the end of a line
         number, _, rest = line.partition(":")
         names, _, path = rest.partition(":")
         version = 2 if number == "0" and not names else 1
@@ -53,9 +53,9 @@ def places(groups: str, mounts: str) -> list[Place]:
 
 def _trees(mounts: str) -> Iterable[tuple[Path, str, list[str]]]:
     """Yield mount point, root and the keys by which /proc/self/cgroup names the tree."""
-    for line in mounts.splitlines():
+    for line in mounts.split("\n"):
         before, _, after = line.partition(" - ")
-        fields, kind = before.split(), after.split()
+        fields, kind = before.split(" "), after.split(" ")
         if len(fields) < 5 or len(kind) < 3:
             continue
         if kind[0] == "cgroup2":
@@ -96,5 +96,5 @@ def is_delegated(directory: Path) -> bool:
 
 def read(file: Path) -> str:
     """Return the text of a file of the kernel's, at most 1 MiB."""
-    with open(file, encoding="utf-8", errors="surrogateescape") as lines:
+    with open(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
         return lines.read(1 << 20)

@@ -13,14 +13,13 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from protocol.errors import ArgumentError, DeadlineError, UnavailableError
+from protocol.errors import ArgumentError, DeadlineError
 from protocol.tiers import Tier
 from stdlib.call_specs import Permit
 from stdlib.declaring import call
-from stdlib.host import Host
+from stdlib.host import Host, read_kernel
 from stdlib.parameters import Bounds
 from stdlib.paths import Target, failure
 
@@ -242,11 +241,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def _mounts(host: Host) -> Iterator[dict[str, Any]]:
-    try:
-        text = Path(host.proc, "self/mounts").read_text(errors="surrogateescape")
-    except OSError as error:
-        raise UnavailableError(f"the list of mounts cannot be read: {error.strerror}") from None
-    for line in text.split("\n")[:-1]:  # nothing else ends a line here, whatever a name holds
+    for line in read_kernel(host, "self/mounts").split("\n")[:-1]:  # nothing else ends one, whatever a name holds
         device, directory, kind, options, *_ = (_unescaped(word) for word in line.split(" "))
         yield {
             "device": device, "dir": directory, "type": kind, "options": options,

@@ -197,7 +197,8 @@ def groups(host: Host, pid: Pid) -> dict[str, Any]:
     """
     path: str | None = None
     controllers: dict[str, str] = {}
-    for line in os.fsdecode(read_file(host, pid, "cgroup")).splitlines():
+    # Nothing else ends a line here, whatever the name of a group holds: anybody may make one below a group of their own.
+    for line in os.fsdecode(read_file(host, pid, "cgroup")).removesuffix("\n").split("\n"):
         number, _, rest = line.partition(":")
         names, _, place = rest.partition(":")
         if number == "0" and not names:
@@ -240,7 +241,7 @@ def deleted_libraries(host: Host) -> list[dict[str, Any]]:
 def _deleted(maps: bytes) -> set[bytes]:
     """Return the files of mappings that hold code and are gone. Memory that only looks like a file has no such name."""
     found = set()
-    for line in maps.splitlines():
+    for line in maps.split(b"\n"):  # in a name the kernel escapes this end of a line and no other
         fields = line.split(None, 5)
         if len(fields) == 6 and b"x" in fields[1] and fields[5].endswith(b" (deleted)"):
             path = fields[5].removesuffix(b" (deleted)")

@@ -158,7 +158,7 @@ def _owner(host: Host, pid: int) -> int:
     except OSError as error:
         raise failure(error, pid, "owner") from None
     if uid == 0:
-        for line in read_file(host, pid, "status").splitlines():
+        for line in read_file(host, pid, "status").split(b"\n"):  # a process may have any other end of line in its name
             if line.startswith(b"Uid:"):
                 return int(line.split()[2])  # the effective one
     return uid

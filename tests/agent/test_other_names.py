@@ -38,6 +38,7 @@ def names(*lines: str, path: str = STATE) -> set[str]:
         (f"8:1 {STATE}/old//deleted /mnt rw - ext4 /dev/sda1 rw", {"/mnt"}),
         (f"8:1 {STATE}-2 /mnt rw - ext4 /dev/sda1 rw", set()),
         ("8:1 /var/lib /mnt/a\\040b\\134 rw - ext4 /dev/sda1 rw", {"/mnt/a b\\/outrider/agent"}),
+        *((f"8:1 {STATE} /mnt/a{end}b rw - ext4 /dev/sda1 rw", {f"/mnt/a{end}b"}) for end in ("\r", "\x0c", "\x85")),
         (f"8:1 {STATE} {STATE} rw - ext4 /dev/sda1 rw", set()),  # as systemd does it for a service
         ("0:9 / /over rw - overlay overlay rw,lowerdir=/a:/var/lib,upperdir=/u,workdir=/w", {"/over/outrider/agent"}),
         ("0:9 / /over rw - overlay overlay rw,lowerdir=/a,upperdir=/var,workdir=/w", {"/over/lib/outrider/agent"}),

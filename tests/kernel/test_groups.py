@@ -33,6 +33,16 @@ def test_the_places_of_a_process_in_both_versions() -> None:
     }
 
 
+def test_a_name_begins_no_line_of_its_own() -> None:
+    """Anybody names the groups below one that is theirs, and a directory that they mount something at."""
+    ends = ("\r", "\x0b", "\x0c", "\x85", "\u2028")
+    for end in ends:
+        (found,) = places(f"0::/user.slice/a{end}0::/system.slice\n", HYBRID_MOUNTS)
+        assert str(found.own) == f"/sys/fs/cgroup/unified/user.slice/a{end}0::/system.slice"
+        mounts = f"50 31 0:40 / /home/m/x{end}1\u00a01\u00a00:1\u00a0/\u00a0/tmp/cg rw - fuse f rw\n"
+        assert places("0::/\n", mounts) == []
+
+
 @pytest.mark.parametrize(
     "groups",
     ["", "x", "4:memory", "3:pids:/elsewhere\n", "3:pids:/docker/abc/../../x\n", "7:hugetlb:/\n", "0::\n:::\n"],

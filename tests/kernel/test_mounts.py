@@ -21,6 +21,8 @@ TMPFS = b"2 1 0:23 / /run rw - tmpfs tmpfs rw,size=24684084k\n"
         (b"2 1 0:23 / /home/u/x rw - fuse.sshfs u@h rw\n", {1}),
         (b"2 1 0:23 / /home/u/x rw - fuse.tmpfs tmpfs rw\n", {1}),
         (b"2 1 0:23 / /home/u/\\040-\\040tmpfs rw - fuse tmpfs rw\n", {1}),
+        (b"2 1 0:23 / /home/u/x\r3 rw - fuse tmpfs rw\n", {1}),
+        (b"2 1 0:23 / /home/u/\rx rw - fuse tmpfs rw\n", {1}),
         (b"2 1 0:23 / /merged rw master:1 propagate_from:2 - overlay overlay rw,lowerdir=/l\n", {1}),
         (b"2 1 0:23 / /media rw - fuseblk /dev/sdb1 rw\n", {1}),
         (b"2 1 0:23 / /data rw - a-type-of-tomorrow /dev/sdb1 rw\n", {1}),

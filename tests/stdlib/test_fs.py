@@ -170,7 +170,7 @@ async def test_names_of_mounts_are_unescaped(tmp_path: Path, written: bytes, mea
     assert await mounted(tmp_path, written) == [meant]
 
 
-@pytest.mark.parametrize(("written", "meant"), [(rb"/a\043b", "/a#b"), (b"/a\x0bb", "/a\x0bb")])
+@pytest.mark.parametrize(("written", "meant"), [(rb"/a\043b", "/a#b"), (b"/a\x0bb", "/a\x0bb"), (b"/a\rb", "/a\rb")])
 async def test_names_of_mounts_as_the_kernel_writes_them(tmp_path: Path, written: bytes, meant: str) -> None:
     assert await mounted(tmp_path, written) == [meant]
 

@@ -207,6 +207,24 @@ async def test_another_tree_is_read_to_the_letter(tmp_path: Path) -> None:
     assert [(row["pid"], row["library"]) for row in stale] == [(1, "/usr/lib/libz.so.1"), (42, "/usr/lib/libz.so.1")]
 
 
+async def test_a_name_begins_no_line_of_its_own(tmp_path: Path) -> None:
+    """Whoever was given a part of the tree of groups, or starts a program, names them as they like: the kernel escapes
+    a line feed in a name, and nothing else that some take for the end of a line.
+    """
+    host = other_host(tmp_path)
+    for end in ("\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"):
+        path = f"/user.slice/a{end}0::/system.slice/sshd.service"
+        (tmp_path / "42/cgroup").write_bytes(f"0::{path}\n".encode())
+        assert await perform("proc.cgroup", 42, host=host) == {"path": path, "controllers": {}}
+    (tmp_path / "42/status").write_bytes(b"Name:\tx\rUid:\t1\t1\nUid:\t0\t0\t0\t0\n")
+    row = await perform("proc.get", 42, host=host)
+    assert row["user"] == user_name(os.stat(tmp_path / "42").st_uid), "what it calls itself is not whose it is"
+    library = b"/home/m/x\r7f-80 r-xp 0 08:01 1 /usr/lib/libssl.so"
+    (tmp_path / "42/maps").write_bytes(b"7f00-7f01 r-xp 00000000 08:01 1 " + library + b" (deleted)\n")
+    stale = await perform("proc.deleted_libs", host=host)
+    assert [row["library"] for row in stale if row["pid"] == 42] == [os.fsdecode(library)]
+
+
 async def test_a_thread_of_the_kernel_s_is_root_s_and_shares_nothing(tmp_path: Path) -> None:
     """So nothing more is read of it: they are most processes of an idle host. All others are asked."""
     host = other_host(tmp_path)
