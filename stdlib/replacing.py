@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import secrets
+import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ MAX_VECTOR: Final = 1024  # pieces that the kernel takes at once; IOV_MAX, linux
 #: The hash that a file must have: sha256 in hex, or that there is no file.
 EXPECTED = Form(rf"(sha256:)?[0-9a-f]{{64}}|{ABSENT}", f"must be a sha256 in hex, or {ABSENT!r}")
 _NOT_KEPT: Final = {"security.capability"}
+_ACCESS_LIST: Final = "system.posix_acl_access"  # acl(5); it holds the permission bits as well
+_ACL_HEAD: Final = struct.Struct("<I")  # version; linux/posix_acl_xattr.h
+_ACL_ENTRY: Final = struct.Struct("<HHI")  # tag, permissions, who
+_USER_OBJ, _GROUP_OBJ, _MASK, _OTHER = 0x01, 0x04, 0x10, 0x20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,16 @@ def hash_of(fd: int, most: int | None = None, is_over: Callable[[], bool] = _nev
             raise DeadlineError("the file was not hashed to its end")
         digest.update(piece)
     return digest.hexdigest()
+
+
+def _with_mode(access_list: bytes, mode: int) -> bytes:
+    """Return the access control list that chmod(2) would make of one: to set it as it is would set its own mode."""
+    entries = list(_ACL_ENTRY.iter_unpack(access_list[_ACL_HEAD.size :]))
+    group = _MASK if any(tag == _MASK for tag, _, _ in entries) else _GROUP_OBJ
+    bits = {_USER_OBJ: mode >> 6 & 7, group: mode >> 3 & 7, _OTHER: mode & 7}
+    return access_list[: _ACL_HEAD.size] + b"".join(
+        _ACL_ENTRY.pack(tag, bits.get(tag, held), who) for tag, held, who in entries
+    )
 
 
 class Replacement:
@@ -250,15 +265,20 @@ class Replacement:
         own, owner = os.fstat(self._fd), self._owner or (status.st_uid, status.st_gid)
         if (own.st_uid, own.st_gid) != owner:
             os.fchown(self._fd, *owner)
-        os.fchmod(self._fd, status.st_mode & 0o1777 if self._mode is None else self._mode)
+        mode = status.st_mode & 0o1777 if self._mode is None else self._mode
         try:
             names = [name for name in os.listxattr(old) if name not in _NOT_KEPT]
         except OSError as error:
             if error.errno != errno.ENOTSUP:
                 raise
             names = []
+        if _ACCESS_LIST not in names:  # one that new files of this directory get is not the old one's
+            with contextlib.suppress(OSError):  # there is none, as mostly
+                os.removexattr(self._fd, _ACCESS_LIST)
+        os.fchmod(self._fd, mode)
         for name in names:
-            os.setxattr(self._fd, name, os.getxattr(old, name))
+            value = os.getxattr(old, name)
+            os.setxattr(self._fd, name, _with_mode(value, mode) if name == _ACCESS_LIST else value)
 
     def _take_place(self, flags: int) -> None:
         place = self._place

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import os
 import stat
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,53 @@ async def test_an_old_file_keeps_what_it_is(file: Path, host: Host) -> None:
     assert await perform("fs.undo", done["journal"], host=host) == sha(b"old\n")
     assert file.read_text() == "old\n"
     assert left(file.parent) == []
+
+
+NOBODY = 0xFFFFFFFF
+#: Owner, a user, group, mask, others: rw-, rw-, r--, rw-, r--.
+SHARED = ((0x01, 6, NOBODY), (0x02, 6, 4711), (0x04, 4, NOBODY), (0x10, 6, NOBODY), (0x20, 4, NOBODY))
+ACL = "system.posix_acl_access"
+
+
+def listed(entries: Iterable[tuple[int, int, int]]) -> bytes:
+    """An access control list as the kernel takes it."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+
+
+@pytest.fixture
+def shared(file: Path) -> Path:
+    """A file that more people may use than its mode says."""
+    try:
+        os.setxattr(file, ACL, listed(SHARED))
+    except OSError as error:
+        pytest.skip(f"no access control lists here: {error}")
+    return file
+
+
+async def test_a_list_of_who_may_does_not_undo_the_mode_that_was_asked_for(shared: Path, host: Host) -> None:
+    """A list holds the bits of a mode; that of the old file, set again, is that file's mode."""
+    await perform("fs.write", str(shared), "new", host=host)
+    assert (shared.stat().st_mode & 0o777, os.getxattr(shared, ACL)) == (0o664, listed(SHARED))
+    await perform("fs.write", str(shared), "a secret", mode="0600", host=host)
+    bits = {0x01: 6, 0x10: 0, 0x20: 0}
+    assert shared.stat().st_mode & 0o777 == 0o600
+    assert os.getxattr(shared, ACL) == listed((tag, bits.get(tag, held), who) for tag, held, who in SHARED)
+    other = shared.with_name("private")
+    other.write_text("private")
+    other.chmod(0o600)
+    os.setxattr(shared, ACL, listed(SHARED))
+    await perform("fs.copy", str(other), str(shared), overwrite=True, host=host)
+    assert (shared.read_text(), shared.stat().st_mode & 0o777) == ("private", 0o600)
+
+
+async def test_who_may_use_new_files_of_a_directory_may_not_use_an_old_one_for_that(shared: Path, host: Host) -> None:
+    os.removexattr(shared, ACL)
+    shared.chmod(0o640)
+    os.setxattr(shared.parent, "system.posix_acl_default", listed(SHARED))
+    await perform("fs.write", str(shared), "new", host=host)
+    assert (ACL in os.listxattr(shared), shared.stat().st_mode & 0o777) == (False, 0o640)
+    await perform("fs.write", str(shared.with_name("own")), "new", host=host)
+    assert ACL in os.listxattr(shared.with_name("own")), "a file that was not there is one of these"
 
 
 async def test_compare_and_swap(file: Path, host: Host) -> None:
