@@ -145,7 +145,7 @@ def _truncated(journal: Journal, _permit: Permit, entry: Entry, held: Place, _st
     old, new = entry.about["old"], entry.about["new"]
     tail = journal.content(entry) if entry.old_hash is not None else b""
     with held.opened(os.O_RDWR) as fd:
-        if os.fstat(fd).st_size != new:
+        if os.fstat(fd).st_size != new or not _is_empty(fd, old, new):
             raise ConflictError(f"{entry.path} was changed since")
         position, view = new, memoryview(tail)
         while view:
@@ -153,6 +153,28 @@ def _truncated(journal: Journal, _permit: Permit, entry: Entry, held: Place, _st
             position, view = position + size, view[size:]
         os.ftruncate(fd, old)
         os.fsync(fd)
+
+
+def _is_empty(fd: int, start: int, end: int) -> bool:
+    """Tell whether a file holds zeros alone from one place to another, as what it was lengthened by does.
+
+    Where nothing was ever written, nothing is read; over MAX_ENTRY_BYTES of what was, it is taken for somebody's.
+    """
+    left = MAX_ENTRY_BYTES
+    while start < end:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # there is none behind it
+                return True
+            raise
+        piece = os.pread(fd, min(PIECE_BYTES, max(0, end - start)), start)
+        start, left = start + len(piece), left - len(piece)
+        if piece.strip(b"\0") or left < 0:
+            return False
+        if not piece:
+            break
+    return True
 
 
 def _renamed(_journal: Journal, permit: Permit, entry: Entry, held: Place, status: os.stat_result) -> None:

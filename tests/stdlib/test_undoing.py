@@ -51,6 +51,22 @@ async def test_an_append_is_cut_off_again(bench: Bench) -> None:
     assert not list((bench.host.journal.directory).glob("*.old")), "no content is kept for it"  # type: ignore[union-attr]  # it has one
 
 
+async def test_what_somebody_wrote_into_the_added_zeros_stays(bench: Bench) -> None:
+    """The file is as long as the change made it, and yet not what the change made of it."""
+    await bench.do("fs.truncate", str(bench.file), 1 << 40)
+    with bench.file.open("r+b") as other:
+        other.seek(1 << 30)
+        other.write(b"theirs")
+    with pytest.raises(ConflictError, match="was changed since"):
+        await bench.undo()
+    assert os.stat(bench.file).st_size == 1 << 40
+    with bench.file.open("r+b") as other:
+        other.seek(1 << 30)
+        other.write(b"\0" * 6)
+    await bench.undo()
+    assert bench.file.read_bytes() == b"0123456789"
+
+
 async def test_an_append_with_something_behind_it_stays(bench: Bench) -> None:
     await bench.do("fs.append", str(bench.file), "abc")
     with bench.file.open("ab") as other:
