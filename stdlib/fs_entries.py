@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from kernel.files import RENAME_NOREPLACE, give, rename_at
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
+from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
 from protocol.limits import MAX_PATH_BYTES
 from protocol.tiers import Tier
 from stdlib.call_specs import Permit
@@ -21,7 +21,7 @@ from stdlib.paths import Target, failure, resolve
 from stdlib.places import Place
 from stdlib.removing import DIRECTORY, Removal
 from stdlib.replacing import hash_of, pieces_of
-from stdlib.undoing import keep_attributes, keep_renamed
+from stdlib.undoing import check_moved, keep_attributes, keep_renamed, require_movable
 from stdlib.undoing_entries import (
     keep_emptied,
     keep_made,
@@ -100,8 +100,7 @@ def rename(host: Host, permit: Permit, source: Place, path: Place, overwrite: bo
     ``fs.undo`` moves it back, unless it took the place of something; ``fs.changes`` tells the journal.
     """
     status = source.present()
-    if stat.S_ISDIR(status.st_mode) and not (permit.below(source.real) and permit.below(path.real)):
-        raise DeniedError(f"not everything below {source.asked} may be moved", rule="all below a directory")
+    require_movable(permit, source, path, status)
     if host.journal is not None and path.status() is None:
         keep_renamed(host.journal, source, path, status)
     elif host.journal is not None:
@@ -115,6 +114,7 @@ def rename(host: Host, permit: Permit, source: Place, path: Place, overwrite: bo
         if error.errno in (errno.EXDEV, errno.ENOTEMPTY, errno.EISDIR):
             raise ConflictError(f"{source.asked} cannot be moved to {path.asked}: {error.strerror}") from None
         raise failure(error, path.asked) from None
+    check_moved(permit, source, path, status)
     path.sync()
     source.sync()
 

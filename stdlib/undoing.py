@@ -72,6 +72,32 @@ def keep_renamed(journal: Journal, source: Place, path: Place, status: os.stat_r
     journal.begin(journal.made(source.real, "fs.rename", status, "renamed", about), None)
 
 
+def require_movable(permit: Permit, source: Place, path: Place, status: os.stat_result) -> None:
+    """Return if an entry may be moved: a directory only if all below it is permitted at both places.
+
+    Raises:
+        DeniedError: It may not.
+    """
+    if stat.S_ISDIR(status.st_mode) and not (permit.below(source.real) and permit.below(path.real)):
+        raise DeniedError(f"not everything below {source.asked} may be moved", rule="all below a directory")
+
+
+def check_moved(permit: Permit, source: Place, path: Place, status: os.stat_result) -> None:
+    """Return if what was moved is what :func:`require_movable` was asked about, or may be moved as well.
+
+    Raises:
+        ConflictError: It is a directory that took its place meanwhile; it is where it was again.
+    """
+    moved = path.status()
+    if moved is None or stat.S_ISDIR(status.st_mode):
+        return
+    try:
+        require_movable(permit, source, path, moved)
+    except DeniedError:
+        rename_at(path.directory, path.name, source.directory, source.name, RENAME_NOREPLACE)
+        raise ConflictError(f"{source.asked} was replaced meanwhile") from None
+
+
 def keep_attributes(journal: Journal, call: str, path: str, status: os.stat_result, new: dict[str, Any]) -> None:
     """Keep what is said about an object before ``new`` (mode, owner or times) is said."""
     old = {name: read(status) for name, read in _ATTRIBUTES.items() if name in new}
@@ -182,14 +208,14 @@ def _renamed(_journal: Journal, permit: Permit, entry: Entry, held: Place, statu
         if back.real != entry.path:
             raise ConflictError(f"{entry.path} is reached another way now: {back.real}")
         permit.require(Facts(path=back.real))
-        if stat.S_ISDIR(status.st_mode) and not (permit.below(held.real) and permit.below(back.real)):
-            raise DeniedError(f"not everything below {held.real} may be moved", rule="all below a directory")
+        require_movable(permit, held, back, status)
         try:
             rename_at(held.directory, held.name, back.held().directory, back.name, RENAME_NOREPLACE)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.EXDEV):
                 raise ConflictError(f"{entry.path} is there again") from None
             raise
+        check_moved(permit, held, back, status)
         back.sync()
     held.sync()
 

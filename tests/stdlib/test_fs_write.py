@@ -25,7 +25,7 @@ from protocol.errors import (
     NotFoundError,
     OutriderError,
 )
-from stdlib import replacing
+from stdlib import fs_entries, replacing
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
 from stdlib.journal import MAX_AGE_S, TOO_LARGE, TRIM_EVERY, Journal
@@ -371,6 +371,27 @@ async def test_a_directory_moves_only_if_all_below_it_may(tmp_path: Path) -> Non
                       passage=AllPermitted(denied=[str(tmp_path / "d/secret")]))  # fmt: skip
     await perform("fs.rename", str(tmp_path / "d"), str(tmp_path / "e"))
     assert (tmp_path / "e/secret").exists()
+
+
+async def test_a_directory_that_takes_the_place_of_a_file_is_not_moved_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write there swaps it in between the look and the deed."""
+    source, hidden = tmp_path / "one", tmp_path / "hidden"
+    source.write_text("1")
+    (hidden / "below").mkdir(parents=True)
+    real = fs_entries.rename_at
+
+    def swapped(*args: Any) -> None:
+        if source.is_file():
+            source.unlink()
+            hidden.rename(source)
+        real(*args)
+
+    monkeypatch.setattr(fs_entries, "rename_at", swapped)
+    with pytest.raises(ConflictError, match="was replaced meanwhile"):
+        await perform("fs.rename", str(source), str(tmp_path / "two"), passage=AllPermitted(denied=["/secret"]))
+    assert ((source / "below").is_dir(), (tmp_path / "two").exists()) == (True, False)
 
 
 async def test_mkdir(tmp_path: Path) -> None:
