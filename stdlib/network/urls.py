@@ -12,7 +12,9 @@ from protocol.errors import ArgumentError
 
 MAX_CHARACTERS: Final = 8192
 _PORTS: Final = {"http": 80, "https": 443}
-_URL = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]\\]+)(?::([0-9]{1,5}))?([/?][!-~]*)?", re.IGNORECASE)
+_URL = re.compile(
+    r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]\\]+)(?::([0-9]{1,5}))?([/?][!-~]*)?", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)

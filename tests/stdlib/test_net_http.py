@@ -194,6 +194,7 @@ async def test_nothing_is_decompressed() -> None:
 @pytest.mark.parametrize(
     "said",
     [
+        "http\u017f://a.example/",  # not an s, though it is one to who ignores case
         b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 200 OK\r\nbroken\r\n\r\n", b"\0" * 5000,
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\ncut",
