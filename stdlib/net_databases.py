@@ -7,11 +7,14 @@ offers it, and then the server must prove who it is.
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal
+import os
+from functools import partial
+from typing import Annotated, Any, Final, Literal
 
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeniedError, UnavailableError
 from protocol.tiers import Tier
+from stdlib import accounts, trees
 from stdlib.call_specs import Permit
 from stdlib.declaring import call
 from stdlib.handles import Private
@@ -20,6 +23,7 @@ from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place
 from stdlib.network.connection import CertificateError, Connection
 from stdlib.network.database_readings import POSTGRES, REPLICATION, STATUS, VARIABLES, mysql, postgres, replication
 from stdlib.network.mysql import MySql
+from stdlib.network.peers import user_of
 from stdlib.network.postgres import Login, Postgres, offers_tls
 from stdlib.network.reach import Timings, endpoints, within
 from stdlib.network.trust import context
@@ -28,6 +32,8 @@ from stdlib.parameters import Length
 User = Annotated[str, Length(63)]
 Password = Annotated[Private, Length(1024)]
 Tls = Literal["prefer", "require", "never"]
+DATABASE_USERS: Final = frozenset({"mysql", "mariadb", "_mysql"})  # as whom packages have MySQL and MariaDB run
+MAX_PASSWD_BYTES: Final = 8 << 20
 
 
 async def _connected(system: Host, permit: Permit, asked: NetTarget, timeout_s: float) -> Connection:
@@ -52,8 +58,15 @@ def _revealed(password: Private | None) -> bytes:
     return data
 
 
-def _is_local(connection: Connection) -> bool:
-    return connection.ip is not None and ipaddress.ip_address(connection.ip).is_loopback
+async def _is_of_this_host(host: Host, connection: Connection) -> bool:
+    """Tell whether a server is on this very host and runs as root, as the agent's own user or as a user whom databases
+    have: any other user may listen on its port while it is away.
+    """
+    if connection.ip is None or not ipaddress.ip_address(connection.ip).is_loopback:
+        return False
+    user = await user_of(host, connection)
+    local = accounts.users(trees.text_or_nothing(f"{host.etc}/passwd", MAX_PASSWD_BYTES))
+    return user in {0, os.getuid(), *(row["uid"] for row in local if row["name"] in DATABASE_USERS)}
 
 
 @call(
@@ -83,6 +96,8 @@ async def mysql_status(
 
     ``password`` can be a secret. Proofs: ``mysql_native_password`` and ``caching_sha2_password``. With ``tls`` as
     ``prefer`` TLS is spoken if it is offered, and the server must prove to be ``host`` (``ca`` as for ``net.http``).
+    Without TLS a server that wants the whole password gets it, encrypted, only on loopback and only if it runs as root
+    or as a database's user.
 
     Raises:
         DeniedError: The server refuses the user.
@@ -90,7 +105,7 @@ async def mysql_status(
     """
     asked, secret = NetTarget.of(host, int(port)), _revealed(password)
     async with within(timeout, f"asking {asked}"), await _connected(system, permit, asked, timeout) as connection:
-        server = MySql(connection, is_local=_is_local(connection))
+        server = MySql(connection, is_trusted=partial(_is_of_this_host, system, connection))
 
         async def start_tls(plain: Connection) -> bool:
             return await _start_tls(plain, asked.host, ca)

@@ -101,6 +101,19 @@ class Connection:
         """The address of the peer that was decided on."""
         return self.endpoint.target.address if self.endpoint is not None else None
 
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Return address and port of this end and of the other one, of TCP.
+
+        Raises:
+            UnavailableError: It is no longer connected.
+        """
+        try:
+            named = [sock[:2] for sock in (self._socket.getsockname(), self._socket.getpeername())]
+        except OSError as error:
+            raise failure(error, self.name) from None
+        own, peer = [(str(read_address(str(host).partition("%")[0])), int(port)) for host, port in named]
+        return own, peer
+
     @property
     def tls_version(self) -> str | None:
         """What is spoken, such as ``TLSv1.3``; None without TLS."""

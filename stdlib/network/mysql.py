@@ -1,7 +1,7 @@
 """A reading client of MySQL and MariaDB (protocol 10): it logs in, asks fixed questions, reads the answers, bounded.
 
 A password goes out only as an answer to a challenge; in clear to a server that has proved over TLS who it is; or
-encrypted to the key of a server on this very host, which only root could stand in for.
+encrypted to the key of a server on this very host that runs as a user whom a database has here.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class MySql:
 
     Args:
         connection: Open.
-        is_local: Whether the server is on this very host.
+        is_trusted: Tells whether the server may have the whole password without a proof; asked once it has spoken.
     """
 
-    def __init__(self, connection: Connection, *, is_local: bool) -> None:
+    def __init__(self, connection: Connection, *, is_trusted: Callable[[], Awaitable[bool]]) -> None:
         self._connection = connection
         self._reader = Exact(connection, MAX_BYTES)
-        self._is_local = is_local
+        self._is_trusted = is_trusted
         self._is_proven = False
         self._sequence = 0
         self.version = ""
@@ -140,10 +140,10 @@ class MySql:
         if self._is_proven:
             await self._send(password + b"\0")
             return
-        if not self._is_local:
+        if not await self._is_trusted():
             raise UnavailableError(
                 f"{self._connection.name}: wants the whole password, which only goes over TLS to a server that proves"
-                " who it is (tls, ca)"
+                " who it is (tls, ca), or to one on this host that runs as root or as a database's user"
             )
         await self._send(b"\2")
         data = await self._packet()

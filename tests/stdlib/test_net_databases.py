@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
+import socket
 import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +25,7 @@ from stdlib.net_databases import mysql_status, pg_status
 from stdlib.network.connection import Connection
 from stdlib.network.database_readings import STATUS, VARIABLES, number
 from stdlib.network.passwords import Scram
+from stdlib.network.peers import user_of
 from stdlib.network.postgres import Login, Postgres
 from stdlib.network.reach import Timings, endpoints
 
@@ -278,12 +284,55 @@ async def test_the_proof_of_mysql_8(is_cached: bool, switch_from: str) -> None:
 
 async def test_a_password_is_encrypted_only_to_this_very_host(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever stands between could send a key of their own; so over a network it takes TLS."""
-    monkeypatch.setattr("stdlib.net_databases._is_local", lambda _: False)
+
+    async def elsewhere(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr("stdlib.net_databases._is_of_this_host", elsewhere)
     server = Sha2Server(PASSWORD.encode(), is_cached=False)
     told = "only goes over TLS to a server that proves"
     with server.running() as port, pytest.raises(UnavailableError, match=told):
         await ask(mysql_status, port, "monitor")
     assert server.heard == []
+
+
+class OfSomebody(Sha2Server):
+    """What another user of the host listens with, on a port that a database has mostly."""
+
+    uid = 65534
+
+    def _accept(self, listener: socket.socket) -> None:
+        ctypes.CDLL(None).setfsuid(self.uid)  # of this thread alone: as whom its sockets are made
+        super()._accept(listener)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is somebody else")
+async def test_a_password_is_encrypted_to_no_other_user_of_this_host(tmp_path: Path) -> None:
+    """While the database is away anybody may listen on its port, and send a key of their own."""
+    server = OfSomebody(PASSWORD.encode(), is_cached=False, answers=ANSWERS)
+    told = "or to one on this host that runs as root or as a database's user"
+    with server.running() as port, pytest.raises(UnavailableError, match=told):
+        await ask(mysql_status, port, "monitor")
+    assert server.heard == []
+    (tmp_path / "passwd").write_text(f"mysql:x:{OfSomebody.uid}:1::/nowhere:/bin/false\n")
+    with server.running() as port:
+        system = replace(SYSTEM, etc=str(tmp_path))
+        found = await mysql_status(system, Granted(GRANTED), "db.test", "monitor", private(PASSWORD), port, "never")
+    assert (found["version"], server.heard) == ("8.0.36", [b"\2"])
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::"])
+async def test_whose_the_other_end_is(address: str) -> None:
+    """The kernel tells, of either family, and of a listener for both; of nobody's it tells nothing."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family, dualstack_ipv6=address == "::") as listener:
+        target = LOOPBACK if address == "::" else address
+        found_at = await endpoints(Host(), Granted(), NetTarget.of(target, listener.getsockname()[1]))
+        async with await Connection.open(found_at, Timings(asyncio.get_running_loop().time), 5.0) as connection:
+            assert await user_of(Host(), connection) is None, "nobody has taken it yet"
+            accepted, _ = listener.accept()
+            with accepted:
+                assert await user_of(Host(), connection) == os.getuid()
 
 
 GREETING = b"\x0a8.0.36\0" + bytes(4) + b"12345678\0" + struct.pack("<HBHHB", 0x8201, 45, 2, 0x8, 21) + bytes(10)
