@@ -2282,6 +2282,8 @@ function net.listeners(proto, limit) end
 ---
 --- `password` can be a secret. Proofs: `mysql_native_password` and `caching_sha2_password`. With `tls` as
 --- `prefer` TLS is spoken if it is offered, and the server must prove to be `host` (`ca` as for `net.http`).
+--- Without TLS a server that wants the whole password gets it, encrypted, only on loopback and only if it runs as root
+--- or as a database's user.
 ---
 --- Raises:
 ---     DeniedError: The server refuses the user.

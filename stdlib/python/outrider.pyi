@@ -2144,6 +2144,8 @@ class net:
 
         `password` can be a secret. Proofs: `mysql_native_password` and `caching_sha2_password`. With `tls` as
         `prefer` TLS is spoken if it is offered, and the server must prove to be `host` (`ca` as for `net.http`).
+        Without TLS a server that wants the whole password gets it, encrypted, only on loopback and only if it runs
+        as root or as a database's user.
 
         Raises:     DeniedError: The server refuses the user.     UnavailableError: It cannot be reached, cannot
         prove who it is, or wants a proof that is not known here.
