@@ -197,7 +197,7 @@ def groups(host: Host, pid: Pid) -> dict[str, Any]:
     """
     path: str | None = None
     controllers: dict[str, str] = {}
-    # Nothing else ends a line here, whatever the name of a group holds: anybody may make one below a group of their own.
+    # Nothing else ends a line, whatever the name of a group holds: anybody may make one below a group of their own.
     for line in os.fsdecode(read_file(host, pid, "cgroup")).removesuffix("\n").split("\n"):
         number, _, rest = line.partition(":")
         names, _, place = rest.partition(":")
