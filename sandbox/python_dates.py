@@ -161,6 +161,19 @@ def now_local() -> library.datetime:
     return library.datetime.now()  # noqa: DTZ005 - see above
 
 
+def ctime(moment: Any) -> str:
+    """Return date and time as the C library writes them.
+
+    Raises:
+        ValueError: The year is not one from 1 to 9999. The types can be made of bytes that nobody looked at, as pickles
+            are; of the year 0 the library would look for the name of the weekday before its table of them.
+    """
+    if not library.MINYEAR <= moment.year <= library.MAXYEAR:
+        raise ValueError(f"there is no year {moment.year}")
+    text: str = moment.ctime()
+    return text
+
+
 def isocalendar(date: Any) -> tuple[int, int, int]:
     """Return year, week and day of the week as a plain tuple."""
     year, week, day = date.isocalendar()

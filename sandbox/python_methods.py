@@ -1,7 +1,7 @@
 """Methods of library types that scripts get in a form of our own.
 
-The library's are lazy, return a type of their own, take formats as they come, or import when they are called. An import
-from a script's frame would look for ``__import__`` among the script's builtins, where there is none.
+The library's are lazy, return a type of their own, take formats or years as they come, or import when they are called.
+An import from a script's frame would look for ``__import__`` among the script's builtins, where there is none.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from sandbox import python_collections, python_dates, python_regex
 METHODS: dict[tuple[type, str], Callable[..., Any]] = {
     (Counter, "elements"): python_collections.elements,
     (Counter, "most_common"): python_collections.most_common,
+    (datetime.date, "ctime"): python_dates.ctime,
     (datetime.date, "isocalendar"): python_dates.isocalendar,
     (datetime.date, "strftime"): python_dates.strftime,
+    (datetime.datetime, "ctime"): python_dates.ctime,
     (datetime.datetime, "isocalendar"): python_dates.isocalendar,
     (datetime.datetime, "strftime"): python_dates.strftime,
     (datetime.time, "strftime"): python_dates.strftime,

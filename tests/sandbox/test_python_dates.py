@@ -43,6 +43,15 @@ def test_it_gives_what_the_library_gives(expression: str) -> None:
     assert python(source).value == plainly(source)
 
 
+@pytest.mark.parametrize("kind", ["date(%s)", "datetime(%s)"])
+@pytest.mark.parametrize("year", [0, 10_000, 65_535])
+def test_a_year_that_there_is_not_has_no_text(kind: str, year: int) -> None:
+    """The interpreter takes the bytes of a pickle as they are, and then reads outside of its memory: it crashed."""
+    state = year.to_bytes(2, "big") + bytes([1, 1] if kind.startswith("date(") else [1, 1, 0, 0, 0, 0, 0, 0])
+    for given in (repr(state), repr(state.decode("latin-1"))):
+        assert f"there is no year {year}" in python(f"{HEAD}{kind % given}.ctime()").error
+
+
 def test_in_place_operators_work_on_moments() -> None:
     """They make new values."""
     assert python(f"{HEAD}d += timedelta(1)\nx = timedelta(1)\nx *= 3\nresult = [str(d), x.days]").value == [
