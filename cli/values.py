@@ -58,7 +58,9 @@ def typed(given: Mapping[str, str], declared: Mapping[str, Any]) -> dict[str, An
         if name not in declared:
             known = ", ".join(sorted(declared)) or "none"
             raise ArgumentError(f"the script has no parameter {name!r} (known: {known})", where="--arg")
-        found[name] = Parameter(name, str(declared[name].get("type"))).convert(text)
+        items = declared[name].get("items")
+        of = None if items is None else Parameter(name, str(items.get("type")))
+        found[name] = Parameter(name, str(declared[name].get("type")), items=of).convert(text)
     return found
 
 

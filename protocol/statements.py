@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from protocol.errors import ArgumentError
+from protocol.signed_numbers import from_signed
 from protocol.tiers import Tier
 from protocol.timestamps import moment, stamp
 
@@ -151,7 +152,8 @@ class Order:
         if not isinstance(body["parameters"], dict) or not isinstance(schedule, dict | None):
             raise ArgumentError("the order's parameters or schedule have the wrong form", parameter="parameters")
         return cls(
-            body["action"], tuple(agents), _digest(body["digest"]), body["parameters"], schedule,
+            body["action"], tuple(agents), _digest(body["digest"]), from_signed(body["parameters"]),
+            None if schedule is None else _schedule(schedule),
             moment(body["issued"], parameter="issued"), moment(body["expires"], parameter="expires"), body["nonce"],
             body["dry_run"],
         )  # fmt: skip
@@ -186,6 +188,15 @@ class SessionOrder:
             body["kind"], tuple(agents), Tier.parse(body["tier"]), body["grant"], body["reason"],
             moment(body["issued"], parameter="issued"), moment(body["expires"], parameter="expires"), body["nonce"],
         )  # fmt: skip
+
+
+def _schedule(signed: dict[str, Any]) -> dict[str, Any]:
+    """Return the schedule of an order; whatever else is wrong with it shows where it is read."""
+    parameters = signed.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise ArgumentError("the parameters of the order's schedule must be a map", parameter="schedule")
+    fields = from_signed({name: value for name, value in signed.items() if name != "parameters"})
+    return fields | ({"parameters": from_signed(parameters)} if "parameters" in signed else {})
 
 
 def _fields(body: Mapping[str, Any], kind: str, wanted: set[str]) -> None:

@@ -14,6 +14,7 @@ from cli.nouns import run as running
 from cli.output import Column, counted, field, plain
 from cli.values import bounded, pairs, segment, typed
 from protocol import limits
+from protocol.bundle import Bundle
 
 MAX_HOSTS = 16  # of one command: each is looked at by a person
 MAX_CALLS = 1_000  # shown of one host
@@ -64,7 +65,7 @@ def noun(
     agents = {host: str(invocation.api.get(f"agents/{segment(host)}")["id"]) for host in dict.fromkeys(hosts)}
     runs = []
     for host, agent in agents.items():
-        run = _try(invocation, review, bundle.digest, host, agent, body)
+        run = _try(invocation, review, bundle, host, agent, body)
         run["calls"] = _calls(invocation, run)
         runs.append(run)
         if not invocation.as_json:
@@ -75,11 +76,11 @@ def noun(
 
 
 def _try(
-    invocation: Invocation, review: str, digest: str, host: str, agent: str, body: dict[str, Any]
+    invocation: Invocation, review: str, bundle: Bundle, host: str, agent: str, body: dict[str, Any]
 ) -> dict[str, Any]:
     from cli.orders import run_order  # signing loads the cryptography library
 
-    order = run_order(invocation.signing_key(), [agent], digest, body["parameters"], dry_run=True)
+    order = run_order(invocation.signing_key(), [agent], bundle, body["parameters"], dry_run=True)
     answer = invocation.api.post(f"reviews/{segment(review)}/try", body | {"target": host, "order": order})
     (run,) = answer["runs"]
     return dict(run)

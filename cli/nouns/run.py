@@ -113,6 +113,10 @@ def noun(
         started(invocation, runs)
         return
     show(invocation, runs)
+    if not sign and any("must sign the order" in str(run.get("reason")) for run in runs):
+        invocation.output.say(
+            "sign it, as somebody whom the roster lets order runs: --sign  (who is one: outrider roster show)"
+        )
     if dry_run and not invocation.as_json:
         for run in runs:
             invocation.output.say(
@@ -178,7 +182,7 @@ def _signed(invocation: Invocation, body: dict[str, Any]) -> dict[str, Any]:
     body["version"] = bundle.manifest.version
     agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["target"])]
     return run_order(
-        invocation.signing_key(), agents, bundle.digest, body["parameters"], dry_run=body.get("dry_run", False),
+        invocation.signing_key(), agents, bundle, body["parameters"], dry_run=body.get("dry_run", False),
         waits_s=body.get("when_back_s", 0.0),
     )  # fmt: skip
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import secrets
+from typing import Any, Final
 
 import click
 
+from cli import proving
 from cli.ages import parse_time
 from cli.identities import SCHEDULE
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
-from cli.leaf import ServerCommand
+from cli.leaf import ServerCommand, key_option
 from cli.nouns.run import parameters
-from cli.output import Column, field
+from cli.output import Column, counted, field
 from cli.values import bounded, segment, sure
 from protocol import limits
+from protocol.errors import NotFoundError
+from protocol.schedules import ScheduleSpec
 from protocol.units import format_duration
+
+TIMES: Final = ("every_s", "cron", "zone", "splay_s", "overlap", "timeout_s", "catch_up")  # of a schedule, as signed
+EXPIRES: Final = "90d"  # a signed order ends by itself, as an approval does
+MIN_EXPIRES_S: Final = 60.0
+MAX_EXPIRES_S: Final = 366 * 86_400.0
 
 
 def when(schedule: dict[str, Any]) -> str:
@@ -43,6 +52,7 @@ def noun() -> None:
     """Run scripts by the clock."""
 
 
+@key_option
 @noun.command("add", cls=ServerCommand)
 @click.argument("script")
 @click.option("--on", "target", required=True, metavar="TARGET", help="Name, glob, '*', or labels (role=mail).")
@@ -56,22 +66,32 @@ def noun() -> None:
 @click.option("--version", metavar="VERSION", help="Another than the newest approved one.")
 @click.option("--arg", "given", multiple=True, metavar="K=V", help="A parameter of the script; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Make nothing: show hosts and times, and dry runs on two of them.")
+@click.option("--sign", is_flag=True, help="Sign the order with your key, for hosts that want it.")
+@click.option("--expires", metavar="DURATION", help=f"With --sign: how long the order counts [default: {EXPIRES}].")
 @pass_invocation
 def add(
     invocation: Invocation, script: str, target: str, every: str | None, cron: str | None, zone: str, splay: str,
     overlap: str, catch_up: str, timeout: str | None, version: str | None, given: tuple[str, ...],
-    dry_run: bool,
+    dry_run: bool, sign: bool, expires: str | None,
 ) -> None:  # fmt: skip
     """Run SCRIPT by the clock.
+
+    A signed order counts on the hosts that TARGET means when it is signed, and until it expires.
 
     \b
     Examples:
       outrider schedule add checks/memory --on '*' --every 30s --splay 10s
       outrider schedule add checks/disk --on 'role=db' --cron '*/5 * * * *' --zone Europe/Berlin --arg device=sda
       outrider schedule add checks/queue --on 'role=mail' --every 1m --splay 10s --dry-run
+      outrider schedule add checks/queue --on 'role=mail' --every 1m --sign --expires 30d --key oli
     """
     if (every is None) == (cron is None):
         raise click.UsageError("Give either --every or --cron.")
+    if expires is not None and not sign:
+        raise click.UsageError("--expires is about the order that --sign signs.")
+    if sign and dry_run:
+        raise click.UsageError("With --dry-run nothing is made, and so nothing is signed.")
+    lasts_s = bounded(expires or EXPIRES, MIN_EXPIRES_S, MAX_EXPIRES_S, where="--expires")
     body: dict[str, Any] = {
         "script": script, "on": target, "zone": zone, "overlap": overlap, "catch_up": catch_up,
         "splay_s": bounded(splay, 0.0, limits.MAX_SPLAY_S, where="--splay"),
@@ -88,6 +108,8 @@ def add(
         from cli.trying import show_trial  # cron lines cost an import that no other command pays
 
         invocation.exit(show_trial(invocation, body))
+    if sign:
+        body["order"] = _signed(invocation, body, lasts_s)
     made = invocation.api.post("schedules", body)
     for warning in made.get("warnings") or []:
         invocation.output.say(f"warning: {warning}")
@@ -98,8 +120,30 @@ def add(
     fires = invocation.api.get(f"schedules/{made['id']}/next", count=3)
     invocation.output.say(f"next: {', '.join(_local(fire) for fire in _fires(fires))}")
     hosts = sum(1 for _ in invocation.api.items("agents", target=target))
+    if sign:
+        invocation.output.say(
+            f"signed for {counted(hosts, 'host')}, for {format_duration(lasts_s)};"
+            " sign another for those that come later"
+        )
     if not hosts:
         invocation.output.say(f"no host matches {target} now; it will fire on those that come to match")
+
+
+def _signed(invocation: Invocation, body: dict[str, Any], lasts_s: float) -> dict[str, Any]:
+    """Return the signed order for a schedule; the version that it is for is the one that is asked for then."""
+    from cli.orders import schedule_order  # signing loads the cryptography library
+
+    bundle = proving.of_script(invocation.api, body["script"], body.get("version"))
+    body["version"] = bundle.manifest.version
+    agents = [str(agent["id"]) for agent in invocation.api.items("agents", target=body["on"])]
+    if not agents:
+        raise NotFoundError(f"no host matches {body['on']} now, and an order is signed for hosts that are there")
+    whole: dict[str, Any] = {
+        "id": secrets.token_hex(8), "name": bundle.manifest.name, "script": bundle.manifest.name,
+        "digest": bundle.digest, "parameters": bundle.manifest.check_parameters(body["parameters"]), "on": body["on"],
+    }  # fmt: skip
+    whole.update((name, body[name]) for name in TIMES if name in body)
+    return schedule_order(invocation.signing_key(), agents, ScheduleSpec.from_wire(whole), lasts_s)
 
 
 def _fires(answer: Any) -> list[str]:

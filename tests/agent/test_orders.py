@@ -69,6 +69,15 @@ def test_an_order_in_good_form_lets_one_run_begin(world: World) -> None:
     assert check(world, run(order(world))) == Nonce("n1", to_us(EXPIRES))
 
 
+def test_an_order_binds_numbers_with_a_fraction(world: World) -> None:
+    """They stand in it as text, and mean this number and no other."""
+    signed = order(world, parameters={"sample": {"$number": "0.5"}})
+    assert check(world, run(signed, parameters={"sample": 0.5})) == Nonce("n1", to_us(EXPIRES))
+    for other in (0.25, 0, "0.5", {"$number": "0.5"}):
+        assert refusal(world, run(signed, parameters={"sample": other})) == "mix_and_match"
+    assert refusal(world, run(order(world, parameters={"sample": {"$number": "0.50"}}))) == "malformed"
+
+
 def test_an_order_of_a_dry_run_is_good_for_one_only(world: World) -> None:
     """Nobody who was to try a script out is taken for somebody who ordered what it does, and the other way round."""
     assert check(world, run(order(world, dry_run=True), dry_run=True)) is not None

@@ -45,6 +45,17 @@ def test_duration_out_of_bounds_names_both(text: str) -> None:
         bounded(text, 1.0, 120.0, where="--every")
 
 
+def test_typed_arrays() -> None:
+    """As the server shows their declaration, with what each item must be."""
+    numbers, texts = ({"type": "array", "items": {"type": kind}} for kind in ("number", "string"))
+    declared = {"of": numbers, "paths": texts}
+    assert typed({"of": "0.25,3", "paths": "/,/var"}, declared) == {"of": [0.25, 3.0], "paths": ["/", "/var"]}
+    assert typed({"of": "[1, 2.5]", "paths": ""}, declared) == {"of": [1, 2.5], "paths": []}
+    for text in ("1,x", "[1", '["x"]'):
+        with pytest.raises(ArgumentError, match="'of"):
+            typed({"of": text}, declared)
+
+
 def test_typed_parameters() -> None:
     declared = {"n": {"type": "integer"}, "loud": {"type": "boolean"}}
     assert typed({"n": "5", "loud": "true"}, declared) == {"n": 5, "loud": True}

@@ -114,7 +114,7 @@ class Fleet:
             ("author", [{"role": "author", "namespace": "checks"}]),
             ("reviewer", [{"role": "reviewer", "tier": "inspect"}]),
             ("both", [{"role": "author", "namespace": "checks"}, {"role": "reviewer", "tier": "inspect"}]),
-            ("operator", [{"role": "operator", "tier": "inspect"}]),
+            ("operator", [{"role": "operator", "tier": "inspect"}, {"role": "schedule"}]),
         ]
         return {
             "type": "roster",

@@ -72,3 +72,16 @@ def test_an_order_holds_a_schedule_if_it_orders_one() -> None:
             Order.parse(order | change)
     with pytest.raises(ArgumentError):
         Order.parse(order | {"action": "schedule", "schedule": ["s1"]})
+
+
+def test_numbers_of_an_order_are_read_as_what_they_are() -> None:
+    """Parameters with a fraction, and times of a schedule that have one."""
+    order, half = BODIES[Order], {"$number": "0.5"}
+    assert Order.parse(order | {"parameters": {"n": half, "of": [1, half]}}).parameters == {"n": 0.5, "of": [1, 0.5]}
+    schedule = {"id": "s1", "every_s": {"$number": "1.5"}, "parameters": {"n": half}}
+    read = Order.parse(order | {"action": "schedule", "schedule": schedule}).schedule
+    assert read == {"id": "s1", "every_s": 1.5, "parameters": {"n": 0.5}}
+    ordered = ({"parameters": {"n": {}}}, {"parameters": 1}, {"on": {}})
+    for wrong in ({"parameters": {"n": {"more": 1}}}, *({"action": "schedule", "schedule": each} for each in ordered)):
+        with pytest.raises(ArgumentError):
+            Order.parse(order | wrong)
