@@ -19,6 +19,9 @@ Labels = Annotated[dict[str, str], Field(max_length=wire.MAX_LABELS)]
 Target = Annotated[str, Field(min_length=1, max_length=wire.MAX_TARGET_CHARACTERS)]
 Duration = Annotated[str, Field(max_length=20, description="Such as 30s, 5m, 1h.")]
 Parameters = Annotated[dict[str, Any], Field(max_length=256)]
+MAX_FIELDS = 64  # of a body; the largest form has under 20
+MAX_NESTING = 64  # levels; protocol.limits.MAX_DEPTH of what is sent, which stands some levels deep in a body
+MAX_ENTRIES = 1_000  # of a map in it; the largest, of sealed secrets, has limits.MAX_SEALED_AT_ONCE
 
 
 class Body(BaseModel):
@@ -29,11 +32,48 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _holds_text(cls, value: Any) -> Any:
-        """Refuse half a surrogate pair, wherever it stands: JSON can say one, and nothing can keep or send it."""
-        wrong = _no_text(value, "")
-        if wrong is not None:
-            raise PydanticCustomError("no_text", "{where} holds half a surrogate pair, which is no text", wrong)
+        """Refuse half a surrogate pair, wherever it stands: JSON can say one, and nothing can keep or send it.
+
+        And more fields than any form has, or entries than any of its maps: each that is wrong would be an error of its
+        own, made before anybody counts them.
+        """
+        if isinstance(value, dict):
+            if len(value) > MAX_FIELDS:
+                raise PydanticCustomError("too_long", "The body has more than {most} fields", {"most": MAX_FIELDS})
+            large = next((key for key, item in value.items() if isinstance(item, dict) and len(item) > MAX_ENTRIES), "")
+            if large:
+                told = {"name": large[:40], "most": MAX_ENTRIES}
+                raise PydanticCustomError("too_long", "{name} has more than {most} entries", told)
+        if not _is_text(value):
+            raise PydanticCustomError(
+                "no_text", "{where} holds half a surrogate pair, which is no text", _no_text(value, "")
+            )
         return value
+
+
+def _is_text(value: Any) -> bool:
+    """Tell whether all of a JSON value is text that UTF-8 stands for; :func:`_no_text` says where it is not.
+
+    Raises:
+        PydanticCustomError: It is nested deeper than anything that can be sent or kept.
+    """
+    level, depth = [value], 0
+    while level:
+        if depth > MAX_NESTING:
+            raise PydanticCustomError("too_deep", "The body has more than {most} levels", {"most": MAX_NESTING})
+        following: list[Any] = []
+        for item in level:
+            if isinstance(item, str):
+                if _has_surrogate(item):
+                    return False
+            elif isinstance(item, dict):
+                if any(map(_has_surrogate, item)):
+                    return False
+                following += item.values()
+            elif isinstance(item, list):
+                following += item
+        level, depth = following, depth + 1
+    return True
 
 
 def _no_text(value: Any, where: str) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@
 
 A caller without a valid token reads nothing and makes us read nothing: the body of a refused request is not touched.
 A body is parsed in one piece while nothing else goes on, before a handler asks whether the caller may do it. So only
-who may publish, keep secrets or make calls may send a large one, and none that holds values by the hundred thousand.
+who may publish, keep secrets or make calls may send a large one, and nobody one that holds very many values.
 A file on its way to a host has no bound of size here: its bytes are read only as fast as the host takes them.
 Paths outside ``/api/`` have no token: health, the interface's description, and the agents, who prove keys instead.
 """
@@ -120,10 +120,10 @@ class Door:
             return limits.MAX_BODY_BYTES if path.endswith(_PUSH) else limits.MAX_ASKED_OF_GIT, None
         permission = _LARGE.get((method, path))
         if permission is not None and caller is not None and caller.may(permission):
-            return limits.MAX_BODY_BYTES, limits.MAX_LARGE_VALUES
+            return limits.MAX_BODY_BYTES, limits.MAX_BODY_VALUES
         if _CALLS.fullmatch(path) and caller is not None and caller.may(SESSION):
-            return limits.MAX_CALL_BODY_BYTES, None
-        return limits.MAX_SMALL_BODY_BYTES, None
+            return limits.MAX_CALL_BODY_BYTES, limits.MAX_BODY_VALUES
+        return limits.MAX_SMALL_BODY_BYTES, limits.MAX_BODY_VALUES
 
     def _measure(self, scope: Scope, status: int, elapsed_s: float, request_id: str) -> None:
         metrics, method = self._core.metrics, scope["method"]

@@ -93,14 +93,40 @@ async def test_only_who_may_use_a_large_body_may_send_one(bare: Headquarters, ro
 
 
 @pytest.mark.parametrize(
-    "inner", [b"[],", b"0,", b'"a":0,', b'{"a":0},'], ids=["lists", "numbers", "members", "mappings"]
-)
-async def test_a_large_body_holds_few_values(server: Headquarters, inner: bytes) -> None:
-    """Millions of them in the space of one bundle would hold everybody up for seconds."""
-    body = b'{"bundle":"","publication":[' + inner * (limits.MAX_LARGE_VALUES + 1)
+    "inner", [b"[],", b"0,", b'"a":0,', b'{"a":0},', b'"",', b'"\\\\",', b'"\\"",'],
+    ids=["lists", "numbers", "members", "mappings", "texts", "backslashes", "quotes"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["scripts", "reviews/x/comments", "sessions/x/calls"])
+async def test_no_body_holds_many_values(server: Headquarters, path: str, inner: bytes) -> None:
+    """Millions of them in the space of one bundle would hold everybody up for seconds; 600,000 in a comment did."""
+    body = b'{"bundle":"","text":[' + inner * limits.MAX_BODY_VALUES + b'0,"'
     headers = {**server.authorization(), "content-type": "application/json"}
-    told = refused(await server.api.post("/api/v1/scripts", content=body, headers=headers), 413, "too_large")
+    told = refused(await server.api.post(f"/api/v1/{path}", content=body, headers=headers), 413, "too_large")
     assert "too many values" in told["detail"]
+
+
+async def test_commas_in_texts_are_no_values(bare: Headquarters) -> None:
+    """A list of hosts that somebody pastes into a reason, or a table that is written to a file."""
+    text = '\\", [{"a": 1}, \\' * (limits.MAX_BODY_VALUES + 1)
+    body = {"call": "fs.write", "arguments": {"path": "/a", "data": text}}
+    refused(await bare.ask("POST", "/sessions/x/calls", body), 404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{" + ",".join(f'"{number}":0' for number in range(15_000)) + "}",
+        '{"argv":["x"],"env":{' + ",".join(f'"{number}":[0]' for number in range(9_000)) + "}}",
+        '{"argv":' + "[" * 900 + "]" * 900 + "}",
+        '{"argv":' + "[" * 900 + '"\\ud800"' + "]" * 900 + "}",
+    ],
+    ids=["fields", "entries", "levels", "no_text"],
+)
+async def test_what_is_wrong_in_very_many_places_is_told_once(bare: Headquarters, body: str) -> None:
+    """Each would be an error of its own, made and thrown away; and what is nested deep is no failure of the server."""
+    headers = {**bare.authorization(), "content-type": "application/json"}
+    answer = await bare.api.post("/api/v1/sessions/x/command", content=body, headers=headers)
+    assert len(refused(answer, 422, "invalid_argument")["errors"]) == 1
 
 
 async def test_only_json_is_read(bare: Headquarters) -> None:

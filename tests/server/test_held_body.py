@@ -125,7 +125,7 @@ async def failed(body: HeldBody, kind: type[BaseException]) -> BaseException:
     ("most", "values", "said"), [(25_000, None, "over 25000 bytes"), (1 << 20, 5, "too many values")]
 )
 async def test_what_is_refused_is_let_go(most: int, values: int | None, said: str) -> None:
-    body, bodies = made(piece(), piece(), piece(b"," * 10_000), most=most, values=values)
+    body, bodies = made(piece(), piece(), piece(b"," * 10_000, is_last=True), most=most, values=values)
     assert said in str(await failed(body, TooLargeError))
     body.release()
     assert len(bodies) == 0
