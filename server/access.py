@@ -59,6 +59,13 @@ class Caller:
         """Tell whether one of the roles gives ``permission``."""
         return any(permission in ROLES[role] for role in self.roles)
 
+    def left_s(self, most_s: float) -> float:
+        """Return for how long to wait before the token is looked at again: until it ends, at most ``most_s`` seconds.
+
+        The end is waited for exactly: what goes on by a token ends with it, and nothing else tells of that moment.
+        """
+        return clock.until_s(self.expires_us, most_s)
+
     def require(self, *permissions: str) -> None:
         """Return if one of the roles gives one of ``permissions``.
 

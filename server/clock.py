@@ -41,6 +41,12 @@ def mono_us() -> int:
     return time.monotonic_ns() // 1000
 
 
+def until_s(time_us: int | None, most_s: float) -> float:
+    """Return the seconds until just after a moment, above 0 and at most ``most_s``; None is no moment."""
+    left_s = most_s if time_us is None else (time_us - now_us()) / 1e6 + 0.001
+    return min(max(left_s, 0.001), most_s)
+
+
 def text(time_us: int | None) -> str | None:
     """Return a moment as RFC 3339 text with microseconds, None for None."""
     if time_us is None:

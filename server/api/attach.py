@@ -226,7 +226,7 @@ async def _has_access(core: Core, caller: Caller, row: Any, role: Role, terminal
 
 
 async def _guard(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Viewer) -> None:
-    """Send somebody away whose token or access has ended, at once where this server knows, else within a while.
+    """Send somebody away when their token or access ends: at once where this server is told, else at that moment.
 
     Raises:
         UnauthenticatedError: The token is not good any more.
@@ -236,12 +236,14 @@ async def _guard(core: Core, caller: Caller, terminal: LiveTerminal, viewer: Vie
     while True:
         changed = core.access_changed.ticket()
         await core.database.read(lambda connection: access.check_still(connection, caller))
+        left_s = caller.left_s(access_grants.LOOK_EVERY_S)
         if person.has_access and person.role is not Role.OWNER:  # the owner's grant ends the session itself
             row = await core.database.read(lambda connection: live.find(connection, terminal.session))
             if not await _has_access(core, caller, row, person.role, terminal):
                 raise DeniedError("the access grant that let you type here is over", rule="access: over")
+            left_s = min(left_s, await core.database.read(access_grants.next_end_s))
         with suppress(TimeoutError):
-            async with asyncio.timeout(access_grants.LOOK_EVERY_S):
+            async with asyncio.timeout(left_s):
                 await changed.wait()
 
 

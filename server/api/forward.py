@@ -40,7 +40,7 @@ from protocol.forwarding import MAX_CONNECTIONS, PROTOCOL, PURPOSE, check_header
 from protocol.link import Link, Role
 from protocol.pipes import GivenUpError, Pipe, Pipes
 from protocol.turns import Turns
-from server import access, clock, refusals
+from server import access, refusals
 from server.access import SESSION, Caller
 from server.api.asking import caller_of_socket
 from server.api.problems import problem
@@ -155,9 +155,8 @@ class _Forward:
                 await _check(self._core, self._session, self._caller)
             except UnavailableError as error:  # of our own database: what is open is known to be in order till then
                 LOG.warning("a forward could not be looked at", session=self._session, why=str(error))
-            left_s = (self._caller.expires_us - clock.now_us()) / 1e6 + 0.001
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(max(left_s, 0.001), access_grants.LOOK_EVERY_S)):
+                async with asyncio.timeout(self._caller.left_s(access_grants.LOOK_EVERY_S)):
                     await changed.wait()
 
     async def _receive(self) -> None:

@@ -100,7 +100,7 @@ async def _follow(core: Core, caller: Caller, ledger: str | None, position: int)
         found = await core.database.read(partial(_after, caller=caller, position=position, ledger=ledger))
         for position, record in found:
             yield f"id: {position}\ndata: {json.dumps(record)}\n\n"
-        if not found and not await wait_for_any(tickets, limits.TAIL_HEARTBEAT_S):
+        if not found and not await wait_for_any(tickets, caller.left_s(limits.TAIL_HEARTBEAT_S)):
             yield ": nothing new\n\n"
 
 

@@ -89,7 +89,7 @@ async def _follow(core: Core, caller: Caller, agent: str, session: str, position
             core.editing.forget(session)
             yield 'event: end\ndata: {"event": "end"}\n\n'
             return
-        if not await wait_for_any(tickets, limits.TAIL_HEARTBEAT_S):
+        if not await wait_for_any(tickets, caller.left_s(limits.TAIL_HEARTBEAT_S)):
             yield ": nothing new\n\n"
 
 

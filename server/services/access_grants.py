@@ -251,7 +251,7 @@ async def watch(core: Core) -> None:
         changed = core.access_changed.ticket()
         try:
             await end_unfounded(core)
-            left_s = await core.database.read(_next_end_s)
+            left_s = await core.database.read(next_end_s)
         except UnavailableError as error:
             LOG.warning("access grants could not be looked at", why=str(error))
             left_s = LOOK_EVERY_S
@@ -260,14 +260,14 @@ async def watch(core: Core) -> None:
                 await changed.wait()
 
 
-def _next_end_s(connection: Connection) -> float:
-    now_us = clock.now_us()
+def next_end_s(connection: Connection) -> float:
+    """Return the seconds until the next grant ends, at most ``LOOK_EVERY_S``."""
     soonest = connection.execute(
         select(func.min(access_grants.c.expires_us)).where(
-            access_grants.c.expires_us > now_us, access_grants.c.revoked_us.is_(None)
+            access_grants.c.expires_us > clock.now_us(), access_grants.c.revoked_us.is_(None)
         )
     ).scalar()
-    return LOOK_EVERY_S if soonest is None else min(LOOK_EVERY_S, (int(soonest) - now_us) / 1_000_000 + 0.001)
+    return clock.until_s(soonest, LOOK_EVERY_S)
 
 
 async def end_unfounded(core: Core, agent: str | None = None) -> None:

@@ -72,8 +72,7 @@ async def watch(core: Core) -> None:
             if count := core.open_pipes.end(caller.token_id):
                 LOG.info("what went on by a token ended with it", principal=caller.principal, pipes=count)
         ends_us = min((caller.expires_us for caller in core.open_pipes.callers()), default=None)
-        left_s = LOOK_EVERY_S if ends_us is None else (ends_us - clock.now_us()) / 1e6 + 0.001
-        await _first(tickets, min(max(left_s, 0.001), LOOK_EVERY_S))
+        await _first(tickets, clock.until_s(ends_us, LOOK_EVERY_S))
 
 
 async def _first(events: tuple[asyncio.Event, ...], timeout_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -111,6 +112,28 @@ async def test_a_token_that_is_revoked_ends_what_goes_on_by_it(host: Fleet) -> N
             await olga.sees("[#$] ")
             assert host.api.delete(f"/api/v1/tokens/{made['id']}").status_code == 204
             assert (await olga.hears("error"))["code"] == "unauthenticated"
+
+
+async def test_a_token_or_grant_that_runs_out_sends_its_viewer_away_at_that_moment(host: Fleet) -> None:
+    session = new_session(host)
+    ends_s = 4
+    scope = {"kinds": ["terminal"], "tier": "admin", "target": "host-1", "ttl_s": ends_s}
+    async with seated(host, session, **SHELL) as me:
+        await me.sees("[#$] ")
+        expect(host.api.post("/api/v1/access", json=scope | {"who": "@brief"}), 201)
+        brief = {"principal": "olga", "roles": ["auditor"], "ttl_s": ends_s}
+        olgas = expect(host.api.post("/api/v1/tokens", json=brief), 201)
+        toms = expect(host.api.post("/api/v1/tokens", json={"principal": "tom", "roles": ["moderator", "@brief"]}), 201)
+        began = time.monotonic()
+        async with (
+            seated(host, session, "observer", token=olgas["token"]) as olga,
+            seated(host, session, "moderator", token=toms["token"]) as tom,
+        ):
+            await me.hears("people", what="joined", who="tom")
+            assert (await olga.hears("error"))["code"] == "unauthenticated"
+            assert (await tom.hears("error"))["code"] == "denied"
+            late_s = time.monotonic() - began - ends_s
+            assert late_s < 1.0, f"{late_s:.2f} s too late"
 
 
 async def test_a_moderator_pauses_and_ends(host: Fleet) -> None:

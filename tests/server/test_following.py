@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from headquarters import Headquarters, expect, refused
+from headquarters import Headquarters, MovedClock, expect, refused
 from peer import join
 
 from protocol.ledger import Chain
 from server import limits
+from server.signals import wait_for_any
 
 
 class Stream:
@@ -140,6 +141,30 @@ async def test_a_revoked_token_ends_its_streams(server: Headquarters, monkeypatc
     async with asyncio.timeout(10):
         while await stream.text() is not None:
             continue
+    await stream.close()
+
+
+async def test_a_token_that_runs_out_ends_its_streams_at_that_moment(
+    server: Headquarters, clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody tells of it, and nothing comes that would have anybody look."""
+    waits = asyncio.Event()
+
+    async def wait(*given: Any) -> bool:
+        waits.set()
+        return await wait_for_any(*given)
+
+    monkeypatch.setattr(limits, "TAIL_HEARTBEAT_S", 1_000.0)
+    monkeypatch.setattr("server.api.records.wait_for_any", wait)
+    body = {"principal": "mia", "roles": ["auditor"], "ttl_s": 0.5}
+    made = await server.post("/tokens", body, 201)
+    stream = Stream(server, authorization=f"Bearer {made['token']}")
+    assert await stream.text() == ": following"
+    async with asyncio.timeout(10):
+        await waits.wait()
+    clock.advance(seconds=0.5)
+    while (said := await stream.text()) is not None:
+        assert said == ": nothing new"
     await stream.close()
 
 
