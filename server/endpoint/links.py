@@ -17,11 +17,13 @@ from server.signals import Bell
 class LiveLink(Protocol):
     """One agent's link, as the rest of the server uses it."""
 
-    async def request(self, method: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Ask the agent and return its answer."""
+    async def request(
+        self, method: str, body: dict[str, Any], timeout_s: float, *, whose: str | None = None
+    ) -> dict[str, Any]:
+        """Ask the agent, for a person or for the server itself, and return its answer."""
 
-    def open_pipe(self, purpose: str, header: dict[str, Any]) -> Pipe:
-        """Open a pipe to the agent."""
+    def open_pipe(self, purpose: str, header: dict[str, Any], *, whose: str | None = None) -> Pipe:
+        """Open a pipe to the agent, for a person or for the server itself."""
 
     async def is_alive(self, timeout_s: float) -> bool:
         """Tell whether the agent answers a ping in time."""

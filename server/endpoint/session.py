@@ -42,6 +42,7 @@ from protocol.turns import Turns
 from server import limits, refusals
 from server.core import Core
 from server.endpoint import ahead
+from server.endpoint.shares import Shares
 from server.endpoint.transfers import METHODS, Transfers
 from server.ledger import ENDED, ingest
 from server.line import Line, close
@@ -99,6 +100,7 @@ class AgentSession:
         self._sending: dict[int, memoryview] = {}  # what is left of each bundle, by stream
         self._answering: set[asyncio.Task[None]] = set()
         self._transfers = Transfers(core, agent)
+        self._shares = Shares()
         self._ended = asyncio.Event()  # nothing more is begun
         self._over = asyncio.Event()  # nothing more is under way
 
@@ -125,18 +127,35 @@ class AgentSession:
             self._over.set()
 
     async def request(
-        self, method: str, body: Mapping[str, Any], timeout_s: float = limits.REQUEST_TIMEOUT_S
+        self,
+        method: str,
+        body: Mapping[str, Any],
+        timeout_s: float = limits.REQUEST_TIMEOUT_S,
+        *,
+        whose: str | None = None,
     ) -> dict[str, Any]:
         """Ask the agent and return its answer.
+
+        Args:
+            method: Of the request.
+            body: As the method has it.
+            timeout_s: Above 0.
+            whose: The person for whom it is; None: the server's own, for which there is room whatever people ask.
 
         Raises:
             NotConnectedError: The link ended before the answer.
             DeadlineError: No answer in time.
+            RateError: Too many of this person's are not answered.
+            UnavailableError: Too many of all people's.
             OutriderError: The agent's own refusal.
         """
         if self._ended.is_set():
             raise NotConnectedError("the agent is not connected")
+        if whose is not None:
+            self._shares.require_room(whose)
         number = self._link.request(method, body)
+        if whose is not None:
+            self._shares.asked(number, whose)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         self._turns.wake()
@@ -148,16 +167,22 @@ class AgentSession:
         finally:
             self._waiting.pop(number, None)
 
-    def open_pipe(self, purpose: str, header: Mapping[str, Any]) -> Pipe:
-        """Open a pipe to the agent.
+    def open_pipe(self, purpose: str, header: Mapping[str, Any], *, whose: str | None = None) -> Pipe:
+        """Open a pipe to the agent; ``whose`` as in :meth:`request`.
 
         Raises:
             NotConnectedError: The link ended.
+            RateError: Too many of this person's are open.
             UnavailableError: Too many streams are open on it.
         """
         if self._ended.is_set():
             raise NotConnectedError("the agent is not connected")
-        return self._pipes.open(purpose, header)
+        if whose is None:
+            return self._pipes.open(purpose, header)
+        self._shares.require_pipe(whose)
+        pipe = self._pipes.open(purpose, header)
+        self._shares.opened(pipe, whose)
+        return pipe
 
     async def is_alive(self, timeout_s: float) -> bool:
         """Tell whether the agent answers a ping in time."""
@@ -252,10 +277,12 @@ class AgentSession:
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
             case events.ResponseReceived(id=number, body=body):
+                self._shares.answered(number)
                 future = self._waiting.get(number)
                 if future is not None and not future.done():
                     future.set_result(body)
             case events.RequestFailed(id=number, code=code, message=message):
+                self._shares.answered(number)
                 self._reject(number, _failure(code, message))
             case events.PongReceived(number=number):
                 self._ponged(number)

@@ -100,7 +100,7 @@ async def open_session(
         "users": list(standing.users) or None,
     }  # fmt: skip
     try:
-        answer = await core.links.get(agent).request("session.open", body, limits.REQUEST_TIMEOUT_S)
+        answer = await core.links.get(agent).request("session.open", body, limits.REQUEST_TIMEOUT_S, whose=principal)
     except OutriderError as error:
         # One that the agent may have opened is told by its records, or closed by it as nobody comes to use it.
         status = "lost" if isinstance(error, NotConnectedError | DeadlineError) else "refused"
@@ -160,14 +160,16 @@ async def call(core: Core, identity: str, caller: Caller, name: str, arguments: 
     """
     row = await core.database.read(lambda connection: usable(connection, identity, caller))
     body = {"session": identity, "call": name, "arguments": dict(arguments)}
-    answer = await core.links.get(row.agent).request("session.call", body, limits.CALL_TIMEOUT_S)
+    link = core.links.get(row.agent)
+    answer = await link.request("session.call", body, limits.CALL_TIMEOUT_S, whose=caller.principal)
     return answer.get("value")
 
 
 async def open_pipe(core: Core, identity: str, caller: Caller, act: str, header: Mapping[str, Any]) -> Pipe:
     """Open a pipe for an act of a session; raises as :func:`call`."""
     row = await core.database.read(lambda connection: usable(connection, identity, caller))
-    pipe = core.links.get(row.agent).open_pipe(PURPOSE, {"session": identity, "act": act, **header})
+    told = {"session": identity, "act": act, **header}
+    pipe = core.links.get(row.agent).open_pipe(PURPOSE, told, whose=caller.principal)
     core.open_pipes.add(caller, pipe)
     return pipe
 

@@ -207,7 +207,8 @@ async def _send(core: Core, run: str, agent: str, body: dict[str, Any]) -> None:
     try:
         if link is None:
             raise NotConnectedError("the agent is not connected")
-        await link.request("run.start", {"run_id": run, **body}, limits.REQUEST_TIMEOUT_S)
+        asked = {"run_id": run, **body}
+        await link.request("run.start", asked, limits.REQUEST_TIMEOUT_S, whose=body["principal"])
     except OutriderError as error:
         # An agent that heard of it and did not answer may have begun; one that never heard has not.
         is_unknown = link is not None and isinstance(error, NotConnectedError | DeadlineError)

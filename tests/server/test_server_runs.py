@@ -336,7 +336,9 @@ async def test_an_older_wish_never_arrives_after_a_newer_one(server: Headquarter
     class Slow:
         """A link whose first answer takes its time."""
 
-        async def request(self, method: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        async def request(
+            self, method: str, body: dict[str, Any], timeout_s: float, *, whose: str | None = None
+        ) -> dict[str, Any]:
             told.extend([body["frozen"]] if method == "freeze.set" else [])
             if not held:
                 held.append(asyncio.Event())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from headquarters import Headquarters, headquarters, refused
+from headquarters import Headquarters, expect, headquarters, refused
 from peer import Peer, join
 
+from protocol import limits as wire
 from protocol.ledger import Chain
 from server import limits
 
@@ -31,8 +33,8 @@ def nested(depth: int) -> Any:
     return value
 
 
-async def opened(server: Headquarters, **more: Any) -> dict[str, Any]:
-    return dict(await server.post("/sessions", NEW | more, 201))
+async def opened(server: Headquarters, role: str = "admin", **more: Any) -> dict[str, Any]:
+    return dict(await server.post("/sessions", NEW | more, 201, role=role))
 
 
 def told(chain: Chain, kind: str, session: str, **more: Any) -> bytes:
@@ -195,3 +197,40 @@ async def test_only_its_owner_or_a_moderator_closes_a_session(server: Headquarte
     assert peer.asked[-1] == ("session.close", {"session": mine["id"], "reason": "closed by support"})
     await server.post(path, {}, role="moderator")
     assert peer.asked[-1] == ("session.close", {"session": session["id"], "reason": "closed by moderator"})
+
+
+# what many calls cost others --------------------------------------------------------------------------------------
+
+
+def asked_at_once(server: Headquarters, session: str, role: str, count: int) -> list[asyncio.Task[Any]]:
+    """Begin calls that their host does not answer."""
+    body = {"call": "proc.wait_for", "arguments": {}}
+    path = f"/sessions/{session}/calls"
+    return [asyncio.create_task(server.ask("POST", path, body, role=role)) for _ in range(count)]
+
+
+async def test_whoever_has_many_calls_under_way_keeps_no_freeze_from_their_host(
+    server: Headquarters, peer: Peer
+) -> None:
+    """A call is answered when it is done. With as many as a link has room for, nothing else would reach the host."""
+    peer.answers["session.call"] = lambda _: None
+    sessions = {role: await opened(server, role=role) for role in ("support", "operator")}
+    tasks = []
+    for role, session in sessions.items():
+        tasks += asked_at_once(server, session["id"], role, wire.MAX_REQUESTS)
+    refusals = 2 * wire.MAX_REQUESTS - limits.MAX_ASKED_OF_PEOPLE
+    async with asyncio.timeout(30):
+        while sum(task.done() for task in tasks) < refusals:
+            await asyncio.wait([task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+    assert {task.result().status_code for task in tasks if task.done()} == {429, 503}
+    await peer.until(lambda: [method for method, _ in peer.asked].count("session.call") == limits.MAX_ASKED_OF_PEOPLE)
+    await server.post("/agents/web-1/freeze", {"frozen": True, "reason": "now"})
+    await peer.until(lambda: ("freeze.set", {"frozen": True, "reason": "now"}) in peer.asked)
+    grants = {(await server.get(f"/sessions/{each['id']}"))["access"] for each in sessions.values()}
+    for grant in grants:
+        expect(await server.ask("DELETE", f"/access/{grant}"), 200)
+    wanted = {each["id"] for each in sessions.values()}
+    await peer.until(lambda: {body["session"] for method, body in peer.asked if method == "session.close"} == wanted)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
