@@ -29,6 +29,11 @@ DEFAULT_PAGE = 50
 MAX_WAIT_S = 60.0  # that a request may wait for a run; longer is asked again
 MAX_TARGETS = 1_000  # agents of one run request
 MAX_WHEN_BACK_S = 30 * 86_400.0  # that a run may wait for its host; longer, and nobody remembers why
+MAX_SCHEDULE_BYTES = 128 << 10  # of one schedule with its parameters and order, as hosts are sent it
+MAX_SCHEDULES_OF_HOST = 1_000  # agent.limits.MAX_SCHEDULES; half of them of one person
+MAX_SCHEDULES_BYTES = (
+    768 << 10
+)  # of all of one host, which is sent them in one frame of 1 MiB; half of it of one person
 MAX_AWAITED = 10_000  # runs that wait for their hosts, of all; each with up to MAX_AWAITED_BYTES in the database
 MAX_AWAITED_OF_HOST = 64  # of one host, which takes 256 at once; chosen without measurement
 MAX_AWAITED_OF_ONE = 5_000  # of all of them by one person, so that others have room as well

@@ -50,8 +50,12 @@ def changed(connection: Connection) -> None:
 def schedules_for(connection: Connection, agent: str) -> dict[str, Any]:
     """Return the body of ``schedules.set`` for an agent."""
     rows, _ = _scheduled(connection, agent)
-    wanted = [{**each.spec, "order": None if each.order is None else json.loads(each.order)} for each in rows]
-    return {"version": version(connection), "schedules": wanted}
+    return {"version": version(connection), "schedules": [wire_form(each) for each in rows]}
+
+
+def wire_form(row: Row[Any]) -> dict[str, Any]:
+    """Return a schedule as hosts are told it."""
+    return {**row.spec, "order": None if row.order is None else json.loads(row.order)}
 
 
 def scheduled_digests(connection: Connection, agent: str) -> tuple[frozenset[str], int | None]:

@@ -24,7 +24,7 @@ from server import clock
 from server.access import Caller
 from server.core import Core
 from server.services import agents as agent_service
-from server.services import desired, grants, namespace, permits
+from server.services import desired, grants, namespace, permits, schedule_room
 from server.services import scripts as script_service
 from server.services.targets import Target
 from server.services.visibility import EVERYTHING, Viewer
@@ -39,6 +39,8 @@ async def add(core: Core, asked: dict[str, Any], caller: Caller) -> dict[str, An
     Raises:
         ArgumentError: Cron line, time zone, target or parameters are wrong; names which.
         TrustError: The script may not run.
+        TooLargeError: No host could be sent it.
+        ConflictError: A host would have too many.
     """
 
     def store(connection: Connection) -> dict[str, Any]:
@@ -53,6 +55,7 @@ async def add(core: Core, asked: dict[str, Any], caller: Caller) -> dict[str, An
                 permit=permit,
             )
         )  # fmt: skip
+        schedule_room.check(connection, spec.id, _meant(connection, target))
         desired.changed(connection)
         core.ledger.append(
             connection, call="schedule.add", principal=principal, arguments=_told(spec, target.text, permit)
@@ -202,12 +205,14 @@ def _texts(fires: Iterable[datetime]) -> list[str]:
 
 
 async def enable(core: Core, identity: str, enabled: bool, principal: str) -> dict[str, Any]:
-    """Pause a schedule or let it fire again."""
+    """Pause a schedule or let it fire again; raises as :func:`add` where a host would have too many."""
 
     def store(connection: Connection) -> dict[str, Any]:
         row = find(connection, identity)
         spec = row.spec | {"enabled": enabled}
         connection.execute(update(schedules).where(schedules.c.id == identity).values(spec=spec))
+        if enabled:
+            schedule_room.check(connection, identity, _meant(connection, Target.parse(row.target)))
         desired.changed(connection)
         core.ledger.append(
             connection, call="schedule.enable", principal=principal,

@@ -13,6 +13,7 @@ from world import NOW
 
 from protocol.signing import sign
 from protocol.timestamps import stamp
+from server import limits
 
 DISK = script(more="parameters: {device: {type: string, required: true}}\n")
 GOOD = {"script": "checks/disk", "on": "web-*", "every": "1h", "parameters": {"device": "sda"}}
@@ -207,3 +208,62 @@ async def test_fire_times_end_with_the_calendar(ready: Headquarters) -> None:
     assert len(fires) == 100
     assert fires[0] == "2028-02-29T00:00:00Z"
     assert datetime.fromisoformat(fires[-1]) > datetime(2400, 1, 1, tzinfo=UTC)
+
+
+# room -----------------------------------------------------------------------------------------------------------------
+
+WORDS = "parameters: {words: {type: array, items: {type: string}}, device: {type: string}}\n"
+
+
+@pytest.mark.parametrize("is_ordered", [False, True], ids=["plain", "ordered"])
+async def test_no_schedule_is_too_large_for_its_hosts_to_hear_of_any(
+    ready: Headquarters, peer: Peer, is_ordered: bool
+) -> None:
+    """Else one person, with a grant for one script, keeps from a host what others pause there."""
+    await ready.bring_in(script(name="checks/words", more=WORDS))
+    other = await ready.post("/schedules", GOOD, 201)
+    asked = GOOD | {"script": "checks/words", "parameters": {"words": ["x" * 4_000] * 300}}
+    if is_ordered:  # which nobody holds against the manifest here
+        nested: Any = "x"
+        for _ in range(20):
+            nested = [nested]
+        signed = {"id": "s1", "digest": DISK.digest, "cron": "* * * * *", "parameters": {"device": nested}}
+        asked = CRON | {"order": order(ready, schedule=signed)}
+    refused(await ready.ask("POST", "/schedules", asked), 413, "too_large")
+    await ready.ask("PATCH", f"/schedules/{other['id']}", {"enabled": False})
+    await peer.until(lambda: _told(peer) == 0)
+
+
+async def test_a_host_has_so_many_schedules_and_half_of_them_of_one_person(
+    ready: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_SCHEDULES_OF_HOST", 6)
+    await join(ready, "db-1")
+    made = [await ready.post("/schedules", GOOD, 201, role="operator") for _ in range(3)]
+    told = refused(await ready.ask("POST", "/schedules", GOOD, role="operator"), 409, "conflict")
+    assert "web-1 would have 4 schedules" in told["detail"]
+    for _ in range(3):
+        await ready.post("/schedules", GOOD, 201)
+    refused(await ready.ask("POST", "/schedules", GOOD), 409, "conflict")
+    await ready.ask("PATCH", f"/schedules/{made[0]['id']}", {"enabled": False})
+    await ready.post("/schedules", GOOD, 201, role="operator")
+    refused(await ready.ask("PATCH", f"/schedules/{made[0]['id']}", {"enabled": True}), 409, "conflict")
+    assert (await ready.get(f"/schedules/{made[0]['id']}"))["enabled"] is False
+    await peer.until(lambda: _told(peer) == 6)
+    await ready.post("/schedules", GOOD | {"on": "db-1"}, 201)
+
+
+async def test_of_a_host_schedules_have_so_many_bytes_together(
+    ready: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_SCHEDULES_BYTES", 2_000)
+    for role in ("admin", "operator"):
+        for status in (201, 201, 409):
+            body = GOOD | {"parameters": {"device": "x" * 200}}
+            expect(await ready.ask("POST", "/schedules", body, role=role), status)
+    await peer.until(lambda: _told(peer) == 4)
+
+
+def _told(peer: Peer) -> int:
+    """Return how many schedules a host has, by the last list that it was sent."""
+    return len([body for method, body in peer.asked if method == "schedules.set"][-1]["schedules"])
