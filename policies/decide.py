@@ -225,6 +225,10 @@ def _object(facts: Facts) -> str:
 
 def _hint(facts: Facts) -> str:
     """Return what people miss about targets: most of them must be declared, and some must be named."""
+    if facts.variables:
+        return (
+            f", given {', '.join(facts.variables[:_SHOWN_OTHERS])}: rules that name programs name these (environment)"
+        )
     if facts.name is not None:
         return "; is it among the names of the manifest's needs?"
     if facts.target is None:
@@ -249,6 +253,8 @@ def _fits(rule: Rule, facts: Facts, user: User | None, declared: bool, narrows: 
     if rule.programs and not _fits_program(rule, facts.program):
         return False
     if rule.arguments is not None and not _fits_arguments(rule, rule.arguments, facts):
+        return False
+    if facts.variables and not _fits_variables(rule, facts.variables):
         return False
     if rule.declared and not declared:
         return False
@@ -289,6 +295,14 @@ def _fits_program(rule: Rule, program: str | None) -> bool:
     if program == UNKNOWN:
         return rule.effect is not Effect.ALLOW
     return any(pattern.matches(program) for pattern in rule.programs)
+
+
+def _fits_variables(rule: Rule, variables: tuple[str, ...]) -> bool:
+    """Tell whether an allowance lets a program be given variables: one that says which programs, or with which
+    arguments, has to name them, as LD_PRELOAD and its like make another program of it.
+    """
+    is_bound = rule.effect is Effect.ALLOW and (rule.programs or rule.arguments is not None)
+    return not is_bound or all(name in rule.variables for name in variables)
 
 
 def _fits_user(rule: Rule, user: User | None) -> bool:

@@ -19,6 +19,7 @@ from protocol.tiers import Tier
 
 MAX_RULES = 1000  # of one file, chosen without measurement
 MAX_ARGUMENT_PATTERNS = 500  # of one file: compiled they take 10 MiB, and with full tables 125 at most
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _CALL = re.compile(r"^(\*|[a-z][a-z0-9_]*(\.([a-z][a-z0-9_]*|\*))?)$")
 
 
@@ -85,9 +86,9 @@ def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ..
         tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader, effect, patterns_left) if reader.has("arguments") else None,
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
-        users_of(reader),
+        users_of(reader), _variables(reader),
     )  # fmt: skip
-    for key in ("max_bytes", "except", "declared"):
+    for key in ("max_bytes", "except", "declared", "environment"):
         if reader.has(key) and effect is not Effect.ALLOW:
             raise reader.fail(key, f"only a rule that allows can have {key}")
     if rule.arguments == () and effect is not Effect.ALLOW:
@@ -114,6 +115,15 @@ def _names(reader: Reader) -> tuple[str, ...]:
         except ArgumentError as error:
             raise reader.fail("names", error.message) from None
     return tuple(found)
+
+
+def _variables(reader: Reader) -> tuple[str, ...]:
+    """Return the names of variables that a mapping has under ``environment``."""
+    names = tuple(reader.strings("environment", []))
+    for name in names:
+        if not _VARIABLE.fullmatch(name):
+            raise reader.fail("environment", f"{name!r:.60} is not the name of a variable such as PGDATABASE")
+    return names
 
 
 def users_of(reader: Reader) -> tuple[str, ...]:

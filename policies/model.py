@@ -68,6 +68,7 @@ class Facts(NamedTuple):  # made, compared and hashed for each call; a frozen cl
     user: User | None = None  # as whom a program would start; None: the agent's own (``Effective.user``)
     others: tuple[str, ...] = ()  # more names of what ``command`` names: only a denial or a question fits by these
     also: tuple[tuple[str, ...], ...] = ()  # so for ``arguments``: lists that say a part of it, or it otherwise
+    variables: tuple[str, ...] = ()  # of the program's environment: names of those that may make another one of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Rule:
     declared: bool = False  # allow only targets and names that the manifest's needs or an approval name
     named: tuple[str, ...] = ()  # patterns of ``protocol.names``: scripts that may be called, secrets that may be used
     users: tuple[str, ...] = ()  # of the host, as one of whom the call is made
+    variables: tuple[str, ...] = ()  # of an allowance: those that a program may be given that it names
 
     @property
     def text(self) -> str:

@@ -313,7 +313,7 @@ def _in_private(passage: Passage, value: Any, item: Parameter) -> Any:
     if type(value) is dict and HANDLE_KEY not in value:
         return {name: _in_private(passage, inner, item) for name, inner in value.items()}
     if type(value) is dict:
-        return Private(passage.thing(value[HANDLE_KEY], "secret", item.name).reveal)
+        return Private(passage.thing(value[HANDLE_KEY], "secret", item.name).reveal, is_secret=True)
     if value == []:
         return {}
     data = value.encode("utf-8", "surrogateescape") if type(value) is str else value

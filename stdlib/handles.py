@@ -15,10 +15,11 @@ from policies.model import Facts
 class Private:
     """Annotation: a text, bytes, or the handle of a secret; the implementation gets this. Call :meth:`reveal` late."""
 
-    __slots__ = ("_reveal",)
+    __slots__ = ("_reveal", "is_secret")
 
-    def __init__(self, reveal: Callable[[], bytes]) -> None:
+    def __init__(self, reveal: Callable[[], bytes], *, is_secret: bool = False) -> None:
         self._reveal = reveal
+        self.is_secret = is_secret  # its value was chosen by nobody who runs a script
 
     def reveal(self) -> bytes:
         """Return the value, for the moment of its use.

@@ -38,6 +38,7 @@ from stdlib.proc_parameters import (
     Timeout,
     revealed_environment,
     revealed_input,
+    steering,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def program_facts(host: Host, arguments: Mapping[str, Any]) -> Decided:
     del host
     user, group = arguments.get("user") or "", arguments.get("group") or ""
     chosen = choose(arguments["argv"], identify(user, group) if user or group else None)
-    return Decided((chosen.facts,), {"argv": chosen})
+    facts = chosen.facts._replace(variables=steering(arguments.get("env") or {}))
+    return Decided((facts,), {"argv": chosen})
 
 
 def starter(host: Host) -> Processes:

@@ -21,12 +21,15 @@ from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.identities import Account, identify
 from stdlib.parameters import Bounds, Form, Length
+from stdlib.proc_parameters import steering
 from stdlib.proc_run import Chosen, choose, undeclared
 from stdlib.tty_screen import Size
 from stdlib.tty_start import opened
 from stdlib.tty_terminal import Terminal
 
 HANG_UP_S: Final = 0.3  # for a shell to keep its history once it is hung up; what ignores that is killed then
+#: What the agent gives every terminal of a person, whatever program is in it.
+OF_SESSIONS: Final = frozenset({"OUTRIDER_SESSION", "OUTRIDER_EDIT", "OUTRIDER_PYTHON", "PATH", "PROMPT_COMMAND"})
 #: A name that cannot lead out of terminfo(5)'s directory.
 _TERM: Final = Form(r"[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}", "is no name of a terminal, such as xterm-256color")
 _LANG: Final = Form(r"[A-Za-z0-9][A-Za-z0-9.@_-]{0,63}", "is no name of a locale, such as de_DE.UTF-8")
@@ -38,7 +41,8 @@ def login_facts(host: Host, arguments: Mapping[str, Any]) -> Decided:
     account = identify(str(arguments.get("user") or ""), "")
     argv = list(arguments.get("argv") or ())
     chosen = choose(argv, account) if argv else _shell(account)
-    return Decided((chosen.facts,), {"argv": chosen})
+    facts = chosen.facts._replace(variables=steering(arguments.get("env") or {}, OF_SESSIONS))
+    return Decided((facts,), {"argv": chosen})
 
 
 def _shell(account: Account) -> Chosen:

@@ -52,6 +52,9 @@ BAD: list[tuple[str, str, bool]] = [
       for word in ("paths", "commands", "programs", "targets", "names")),
     *((f"tier: observe\nallow:\n  - call: a\n    {word}:\n      # - x\n", f"x.yaml:4: allow[0].{word}: says noth", True)
       for word in ("paths", "commands", "programs", "arguments", "targets", "names", "users", "max_bytes", "declared")),
+    ("tier: observe\ndeny:\n  - call: a\n    environment: [A]\n", "x.yaml:4: deny[0].environment: only a rule", True),
+    ("tier: observe\nallow:\n  - call: a\n    environment: [A=b]\n", "x.yaml:4: allow[0].environment: 'A=b' is", True),
+    ("tier: observe\nallow:\n  - call: a\n    environment: ['LC_*']\n", "x.yaml:4: allow[0].environment: 'LC", True),
     ("tier: observe\ndeny:\n  - call: a\n    paths: []\n", "x.yaml:4: deny[0].paths: says nothing", True),
     ("tier: observe\nlimits: 3\n", "x.yaml:2: limits: must be a mapping", True),
     ("tier: observe\nlimits:\n  wal: 3s\n", "x.yaml:3: limits.wal: unknown key 'wal' (did you mean 'wall'?", True),

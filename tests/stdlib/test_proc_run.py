@@ -13,9 +13,12 @@ from documented import Fields, check_fields
 from mounting import told
 from running import Kept, gate, perform
 
+from policies.load import load_policy
 from policies.model import Facts
 from protocol.errors import ArgumentError, DeniedError, NotFoundError, UnavailableError
 from protocol.tiers import Tier
+from sandbox.held import Held
+from sandbox.runtimes import HANDLE_KEY
 from stdlib.host import Host
 from stdlib.proc_run import MAX_OUTPUT_BYTES, Chosen, choose, program_facts
 
@@ -233,6 +236,64 @@ async def main():
 
 print(json.dumps(asyncio.run(main())))
 """
+
+
+BOUND = """\
+tier: admin
+allow:
+  - calls: [secret, time.*]
+  - calls: [proc.exec, proc.spawn, tty.open, tty.login]
+    programs: [/bin/bash, /usr/bin/bash]
+    arguments: ['-c', 'true']
+"""
+
+
+@pytest.mark.parametrize("name", ["proc.exec", "proc.spawn", "tty.open", "tty.login"])
+@pytest.mark.parametrize(
+    ("env", "allowed"),
+    [
+        ({}, True),
+        ({"LANG": "de_DE.UTF-8", "LC_ALL": "C", "TZ": "Europe/Berlin", "TERM": "xterm-256color"}, True),
+        ({"LANG": "../../tmp/x"}, False),
+        ({"TERM": "/tmp/x"}, False),
+        ({"TZ": "../../etc/shadow"}, False),
+        ({"LANGUAGE": "de"}, False),
+        ({"BASH_ENV": "PLACE"}, False),
+        ({"LD_PRELOAD": "/tmp/x.so"}, False),
+        ({"PGPASSWORD": "as the script likes"}, False),
+    ],
+)
+async def test_no_variable_makes_another_program_of_what_a_rule_names(
+    tmp_path: Path, name: str, env: dict[str, str], allowed: bool
+) -> None:
+    """Decided on /bin/bash -c true, and BASH_ENV would have it run a file of the script's choice first."""
+    mark, other = tmp_path / "mark", tmp_path / "other"
+    other.write_text(f"echo ran > {mark}\n")
+    given = {key: str(other) if value == "PLACE" else value for key, value in env.items()}
+    door = gate(Tier.ADMIN, policy=load_policy(BOUND, "site.yaml"))
+    reply = await door.call(name, [], {"argv": ["bash", "-c", "true"], "env": given})
+    await door.close()
+    assert (reply.ok, mark.exists()) == (allowed, False), reply.error
+    if reply.error is not None:
+        assert (reply.error.code, next(iter(env)) in reply.error.message) == ("denied", True)
+
+
+async def test_rules_name_variables_and_secrets_need_no_name(tmp_path: Path) -> None:
+    text = BOUND.replace("    programs:", "    environment: [PGDATABASE]\n    programs:")
+    door = gate(Tier.ADMIN, policy=load_policy(text, "site.yaml"))
+    secret = await door.call("secret", ["db-password"], {})
+    assert isinstance(secret.value, Held)
+    handle = {HANDLE_KEY: secret.value.number}
+    argv = ["bash", "-c", "true"]
+    for env, is_allowed in (
+        ({"PGDATABASE": "x"}, True), ({"PGPASSWORD": handle}, True), ({"PGDATABASE": "x", "PGHOST": "y"}, False),
+    ):  # fmt: skip
+        reply = await door.call("proc.exec", [], {"argv": argv, "env": env})
+        assert reply.ok is is_allowed, reply.error
+    await door.close()
+    free = gate(Tier.ADMIN)  # a rule that names no program gives away all of them
+    assert (await free.call("proc.exec", [], {"argv": argv, "env": {"LD_PRELOAD": ""}})).ok
+    await free.close()
 
 
 @pytest.mark.parametrize("name", ["proc.command", "proc.exec", "proc.start", "proc.spawn", "tty.open"])
