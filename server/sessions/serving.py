@@ -103,6 +103,7 @@ class Serving:
     async def _serve(self, pipe: Pipe) -> None:
         terminal = self._terminal
         terminal.outgoing.attach(pipe, is_new=self._opens is not None)
+        is_lost = True
         try:
             await pipe.receive_each(self._hear, read_from_agent)
             if terminal.exit is not None:
@@ -113,7 +114,8 @@ class Serving:
             if terminal.broken is not None:
                 raise terminal.broken from None
             if isinstance(error, ConflictError):
-                await self._session_over()
+                is_lost = False
+                is_lost = not await self._is_session_over()
         except ProtocolError as error:
             LOG.error("an agent's terminal makes no sense", session=self._row.id, why=str(error))
             pipe.reset("protocol")
@@ -121,18 +123,24 @@ class Serving:
         finally:
             await terminal.outgoing.detach()
             pipe.close()
-            if terminal.exit is None and terminal.broken is None:
+            if is_lost and terminal.exit is None and terminal.broken is None:
                 terminal.viewers.tell({"type": "link", "up": False})
 
-    async def _session_over(self) -> None:
-        """Wait for the record of the session's end; without one there is no terminal any more, for whatever reason."""
+    async def _is_session_over(self) -> bool:
+        """Wait for the record of the session's end; false if the link is gone before it comes.
+
+        Raises:
+            UnavailableError: It does not come: there is no terminal any more, for whatever reason.
+        """
         try:
             async with asyncio.timeout(ENDING_S):
                 while True:
                     arrived = self._core.records_arrived.ticket()
                     row = await self._core.database.read(lambda connection: live.find(connection, self._row.id))
-                    if row.status in live.OVER or self._core.links.find(row.agent) is None:
-                        return
+                    if row.status in live.OVER:
+                        return True
+                    if self._core.links.find(row.agent) is None:
+                        return False
                     await arrived.wait()
         except TimeoutError:
             raise UnavailableError("the host has no such terminal any more") from None

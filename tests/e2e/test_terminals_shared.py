@@ -147,6 +147,7 @@ async def test_a_moderator_pauses_and_ends(host: Fleet) -> None:
             assert "paused by mo" in (await me.hears("refused"))["message"]
             await mo.say(type="end", reason="enough")
             await me.hears("exit")
+            assert not [told for told in me.told if told["type"] == "link" and not told["up"]]  # nothing was lost
     closed = await ended(host, session)
     assert "ended by mo: enough" in closed["reason"]
     assert b"never" not in recorded_output(host, session)
