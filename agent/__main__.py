@@ -172,8 +172,14 @@ def _status(given: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))  # noqa: T201 - the data that was asked for
     else:
         for name, value in told.items():
-            print(f"{name.replace('_', ' '):<22} {'-' if value is None else one_line(str(value))}")  # noqa: T201 - as above
+            print(f"{name.replace('_', ' '):<22} {_shown(value)}")  # noqa: T201 - as above
     return 0
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else one_line(str(value))
 
 
 if __name__ == "__main__":

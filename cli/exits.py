@@ -25,7 +25,8 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as shells have it
 
 MEANING: Final[dict[int, str]] = {
     OK: "done",
-    FAILURE: "it failed: the script ended with an error, the thing does not exist, the server cannot do it now",
+    FAILURE: "it failed: the script ended with an error, the thing does not exist, the server cannot do it now, "
+    "the answer to a question was no",
     USAGE: "the command line, or a file it names, is wrong; the message says what and where",
     DENIED: "forbidden: a policy, a ceiling, a role, or a signature that does not prove what it must",
     SIGN_IN: "not signed in, or the token is not valid (`outrider login`)",

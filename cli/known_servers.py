@@ -68,21 +68,21 @@ class KnownServers:
                 what is known.
 
         Raises:
-            TrustError: ``unknown_key``: it is another one than that, or than before.
+            TrustError: ``another_key``: it is another one than that, or than before.
         """
         known = self._keys.get(server)
         if fingerprint is not None:
             if fingerprint.strip() not in (key.key_id, key.to_text()):
                 raise TrustError(
                     f"{server} has the key {key.key_id}, not the one of the fingerprint; no token was sent",
-                    reason="unknown_key",
+                    reason="another_key",
                 )
         elif known is not None and known != key:
             raise TrustError(
                 f"{server} has the key {key.key_id}, it had {known.key_id} before. Either it was set up anew, or"
                 " another server answers in its place. Ask whoever runs it (there: outrider-server fingerprint"
                 f" --dir DIR); if they name the new one: outrider login {server} --fingerprint {key.key_id}",
-                reason="unknown_key",
+                reason="another_key",
             )
         self._keys[server] = key
         return known is None or known != key

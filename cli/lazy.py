@@ -8,11 +8,22 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
 CONTEXT_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+# What other programs call it; of these names the group's own are told.
+_MEANT: Final[dict[str, tuple[str, ...]]] = {
+    "list": ("ls",), "delete": ("rm",), "remove": ("rm",), "describe": ("show",), "info": ("show",),
+    "create": ("add", "new", "invite"), "new": ("add", "create", "invite"), "add": ("create", "new", "invite"),
+    "lint": ("check",), "test": ("check",), "validate": ("check",),
+    "ssh": ("tty",), "shell": ("tty",), "connect": ("tty",), "cp": ("file",), "scp": ("file",), "cat": ("file",),
+    "logs": ("record", "runs"), "log": ("record", "runs"), "audit": ("record",), "replay": ("play",),
+    "hosts": ("agent",), "host": ("agent",),
+}  # fmt: skip
 
 
 class Group(click.Group):
@@ -33,7 +44,9 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=3, cutoff=0.5)
+            names = self.list_commands(ctx)
+            meant = [name for name in _MEANT.get(args[0], ()) if name in names]
+            close = meant or difflib.get_close_matches(args[0], names, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(close)}?" if close else ""
             raise click.UsageError(f"There is no command {args[0]!r} here.{hint}", ctx) from None
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from protocol.plain_text import one_line, safe, safe_json
+from protocol.units import format_duration
 
 STYLES: Mapping[str, str] = {
     "ok": "green", "up": "green", "approved": "green", "connected": "green",
@@ -64,6 +65,14 @@ def _number(value: float) -> str:
     if value == 0 or not 0.001 <= abs(value) < 1e15:  # false for NaN, too
         return f"{value:.6g}"
     return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def _fact(name: str, value: Any) -> tuple[str, str]:
+    """Return a field's name and its value for people: seconds as a duration."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name.endswith("_s") and (value is None or (is_number and value >= 0)):
+        return name.removesuffix("_s").replace("_", " "), plain(None if value is None else format_duration(value))
+    return name.replace("_", " "), plain(value)
 
 
 def _inner(value: Any) -> str:
@@ -171,10 +180,10 @@ class Output:
         if self.as_json:
             self.data(item)
             return
-        shown = [name for name in (names or list(item)) if name in item]
-        width = max((len(name) for name in shown), default=0)
-        for name in shown:
-            self.line(f"{name.replace('_', ' '):<{width}}  {plain(item[name])}")
+        shown = [_fact(name, item[name]) for name in (names or list(item)) if name in item]
+        width = max((len(name) for name, _ in shown), default=0)
+        for name, text in shown:
+            self.line(f"{name:<{width}}  {text}")
 
     def _draw(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
         from rich.console import Console  # rich costs tens of milliseconds; only a terminal pays them

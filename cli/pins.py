@@ -43,7 +43,7 @@ class Pins:
         """Return whether the host is new here; from now on it is known with this key.
 
         Raises:
-            TrustError: ``unknown_key``: it had another key before.
+            TrustError: ``another_key``: it had another key before.
         """
         pins = self._all.setdefault(self._server, {})
         known = pins.get(agent)
@@ -51,7 +51,7 @@ class Pins:
             raise TrustError(
                 f"the server says that {name} has key {key_id[:SHORT]}, it had {known[:SHORT]} before; if that is"
                 f" right, take {agent} out of {self._path}",
-                reason="unknown_key",
+                reason="another_key",
             )
         pins[agent] = key_id
         return known is None

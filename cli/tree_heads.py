@@ -63,7 +63,7 @@ def check(invocation: Invocation, server: str, path: Path) -> tuple[TreeHead, in
         raise TrustError(
             f"the server signs tree heads with key {key.key_id[:16]}, it was {before.key.key_id[:16]} before; if"
             f" whoever runs it says so, sign in again: outrider login {server} --fingerprint {key.key_id}",
-            reason="unknown_key",
+            reason="another_key",
         )
     if not invocation.context.is_demo:
         known = KnownServers(servers_path())

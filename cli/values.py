@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import click
 
+from cli import exits
 from cli.invocation import Invocation
 from protocol.errors import ArgumentError
 from protocol.units import format_duration, parse_duration
@@ -97,9 +98,11 @@ def sure(invocation: Invocation, question: str, yes: bool) -> None:
 
     Raises:
         click.UsageError: There is nobody to ask, and ``--yes`` was not given.
-        click.Abort: The answer was no.
+        click.exceptions.Exit: The answer was no.
     """
     if yes:
         return
     ask_whom(invocation, yes)
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        invocation.output.say("nothing was done")
+        invocation.exit(exits.FAILURE)

@@ -294,6 +294,10 @@ class Reader:
         value = self._value[key] if self.has(key) else {}
         return Reader(self.document, (*self.path, key), value)
 
+    def is_section(self, key: str) -> bool:
+        """Tell whether there is a mapping at ``key``."""
+        return isinstance(self._value.get(key), dict)
+
     def mapping(self, key: str) -> dict[str, Reader]:
         """Return a reader for each entry of the mapping of mappings at ``key``."""
         names = list(self.section(key)._value)

@@ -198,6 +198,8 @@ def _parse(name: str, reader: Reader, types: tuple[str, ...]) -> Parameter:
 def _items(name: str, reader: Reader) -> Parameter:
     if not reader.has("items"):
         raise reader.fail("items", "an array says what its items are, such as items: {type: string}")
+    if not reader.is_section("items"):
+        raise reader.fail("items", "must be a mapping, such as items: {type: string}")
     inner = reader.section("items")
     made = _parse(name, inner, SCALARS)
     inner.finish()

@@ -88,8 +88,9 @@ def make(connection: Connection, principal: str, roles: list[str], ttl_s: float)
     """
     unknown = sorted(role for role in set(roles) - set(ROLES) if not _GROUP.fullmatch(role))
     if unknown or not set(roles) & set(ROLES):
+        told = repr(unknown[0][:100]) if unknown else "a group alone"
         raise ArgumentError(
-            f"{unknown[:1] or 'no role'} is not a role (known: {', '.join(ROLES)}; and @groups beside one of them)",
+            f"{told} is not a role (known: {', '.join(ROLES)}; and @groups beside one of them)",
             parameter="roles",
         )
     if not principal.strip() or len(principal) > 100 or not principal.isprintable():

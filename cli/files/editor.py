@@ -94,7 +94,9 @@ def edit(draft: Draft, words: list[str], saved: Callable[[bytes], None]) -> int:
         try:
             process = subprocess.Popen([*words, str(draft.path)])  # noqa: S603 - the user's own editor
         except OSError as error:
-            raise UnavailableError(f"{words[0]}: {error.strerror}") from None
+            raise UnavailableError(
+                f"the editor {shown(words[0])} cannot be started: {error.strerror} (VISUAL or EDITOR names it)"
+            ) from None
         over = threading.Event()
         watcher = threading.Thread(target=_watch, args=(draft, before, saved, over), daemon=True)
         watcher.start()

@@ -150,7 +150,7 @@ def _check_server(invocation: Invocation, token: str) -> None:
         raise TrustError(
             f"the token would have the host believe a server with the key {pinned}; {invocation.context.server} has"
             f" {known.key_id}",
-            reason="unknown_key",
+            reason="another_key",
         )
 
 

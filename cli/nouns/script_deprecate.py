@@ -24,6 +24,8 @@ def noun(
     Example:
       outrider script deprecate checks/queue --reason "reads no sockets" --replacement checks/mail-queue
     """
+    if not undo and not reason.strip():
+        raise click.UsageError("Say why with --reason TEXT, or take it back with --undo.")
     body = {"name": name, "version": version, "reason": reason, "replacement": replacement, "undo": undo}
     answer = invocation.api.post("scripts/deprecate", body)
     if invocation.as_json:

@@ -71,7 +71,7 @@ async def deprecate(core: Core, asked: dict[str, Any], caller: Caller) -> dict[s
     name, version = asked["name"], asked["version"] or ""
     reason, replacement = asked["reason"].strip(), asked["replacement"] or ""
     if not asked["undo"] and not reason:
-        raise ArgumentError("people need a reason", parameter="reason")
+        raise ArgumentError("whoever runs it has to be told a reason", parameter="reason")
 
     def store(connection: Connection) -> dict[str, Any]:
         _published(connection, caller, name, version)

@@ -142,6 +142,20 @@ def test_facts_for_people_and_programs() -> None:
     assert json.loads(out.getvalue()) == {"id": 7}
 
 
+def test_seconds_are_told_as_durations() -> None:
+    """To people; programs get the number under the name that says its unit."""
+    told = {"every_s": 60.0, "splay_s": 0.25, "idle_s": None, "ttl_s": 7200, "is_s": True, "odd_s": -1}
+    out = io.StringIO()
+    written(out).facts(told)
+    shown = [line.split() for line in out.getvalue().splitlines()]
+    assert shown == [
+        ["every", "1m"], ["splay", "250ms"], ["idle", "-"], ["ttl", "2h"], ["is", "s", "yes"], ["odd", "s", "-1"],
+    ]  # fmt: skip
+    out = io.StringIO()
+    written(out, as_json=True).facts(told)
+    assert json.loads(out.getvalue()) == told
+
+
 def test_row_is_one_line_of_json() -> None:
     out = io.StringIO()
     written(out, as_json=True).row({"a": "x\ny"})

@@ -165,6 +165,7 @@ def test_the_fingerprint_must_be_that_of_the_server(stranger: Shell) -> None:
     wrong = sign_in(stranger, "--fingerprint", right[:-1] + ("0" if right[-1] != "0" else "1"))
     assert wrong.status == 3
     assert "no token was sent" in wrong.err
+    assert "outrider key show" not in wrong.err, "it is about no key of a person"
     assert not config_of(stranger).exists(), "nobody is signed in"
     assert not known_of(stranger).exists()
     assert sign_in(stranger, "--fingerprint", right[:16]).status == 3, "a part of it is none"

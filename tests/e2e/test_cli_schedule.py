@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from at_keyboard import Keyboard
 from shell import Shell
 
 from fleet import Fleet
@@ -47,6 +48,12 @@ def test_from_add_to_rm(at_work: Shell, shared: Fleet) -> None:
     shown = at_work("schedule", "show", identity)
     assert re.search(r"^parameters +n=7$", shown.out, re.MULTILINE)
 
+    asked = Keyboard(at_work, "schedule", "rm", identity)
+    asked.sees(r"\[y/N\]: ")
+    asked.type("n\r")
+    assert asked.ends() == 1
+    assert b"nothing was done" in asked.data
+    assert at_work("schedule", "show", identity).status == 0
     unasked = at_work("schedule", "rm", identity)
     assert unasked.status == 2
     assert "--yes" in unasked.err

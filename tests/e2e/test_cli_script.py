@@ -276,6 +276,9 @@ def test_who_runs_what_is_deprecated_is_warned(outrider: Shell) -> None:
     made = outrider("schedule", "add", "checks/cli-old", "--on", "host-1", "--every", "1h")
     assert warning in made.err
     assert outrider("schedule", "rm", made.out.split()[0], "--yes").status == 0
+    silent = outrider("script", "deprecate", "checks/cli-old")
+    assert silent.status == 2
+    assert "Say why with --reason TEXT, or take it back with --undo." in silent.err
     undone = outrider("script", "deprecate", "checks/cli-old", "--undo")
     assert undone.err == "checks/cli-old is not deprecated any more\n"
     assert "warning" not in outrider("run", "host-1", "checks/cli-old").err

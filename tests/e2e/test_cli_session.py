@@ -81,6 +81,8 @@ def test_left_and_joined_again_and_ended_with_an_escape(desk: Shell) -> None:
     again.sees("admin joined as observer")
     again.type("\r~.")
     assert again.ends() == 1
+    assert b"ended by admin" in again.data
+    assert b"link is lost" not in again.data
     assert watcher.ends() == 1
     desk.fleet.wait_for("why it ended", lambda: "ended by admin" in (shown(desk, session)["reason"] or ""))
 

@@ -82,6 +82,7 @@ def test_array_that_is_no_json(typed: str) -> None:
     ("text", "said"),
     [
         ("{type: array}", "p.items: an array says what its items are"),
+        ("{type: array, items: string}", "p.items: must be a mapping, such as items: {type: string}"),
         ("{type: array, items: {type: array}}", "p.items.type: 'array' is not one of string"),
         ("{type: array, items: {type: string, default: x}}", "p.items.default: unknown key 'default'"),
         ("{type: array, items: {type: string}, pattern: a}", "p.pattern: pattern is not for an array"),
