@@ -27,24 +27,30 @@ class Suspended(Generic[_T]):
     def __init__(self, coroutine: Coroutine[Any, Any, _T], waits_for: Any) -> None:
         self._coroutine = coroutine
         self._waits_for = waits_for
+        self._told: BaseException | None = None  # before it was resumed
+
+    def interrupt(self, error: asyncio.CancelledError) -> None:
+        """Have it told what its task was told before it could be resumed, such as by a time limit of its first step."""
+        self._told = error
 
     @types.coroutine
     def resume(self) -> Generator[Any, Any, _T]:
         """Await the rest of it, in the task that was named when it was begun."""
-        waits_for = self._waits_for
-        told: BaseException | None
+        waits_for, told, sent = self._waits_for, self._told, None
+        if told is not None and waits_for is not None and waits_for.cancel():
+            told = None  # it is told by what it waits for, when that has come to its end, as a task's would be
         while True:
-            try:
-                sent = yield waits_for
-            except BaseException as error:  # noqa: BLE001 - whatever the task is told, the coroutine is told
-                told = error
-            else:
-                told = None
+            if told is None:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:  # noqa: BLE001 - whatever the task is told, the coroutine is told
+                    told = error
             try:
                 waits_for = self._coroutine.send(sent) if told is None else self._coroutine.throw(told)
             except StopIteration as stop:
                 value: _T = stop.value
                 return value
+            told = None
 
     def abandon(self) -> None:
         """Tell it that it is cancelled, as nobody will resume it."""

@@ -202,7 +202,10 @@ class Run:
             raise RuntimeError("a run needs a task to be interrupted in")
         cancelling = task.cancelling()
         try:
-            return await self._serve(wire)
+            finished = await self._serve(wire)
+            if self._is_over:  # the call that was interrupted kept that to itself
+                task.uncancel()
+            return finished
         except OutriderError as error:
             self._stopped = self._stopped or error
             return None
@@ -215,7 +218,7 @@ class Run:
             self._serving = None
 
     async def _serve(self, wire: Wire) -> Finished | None:
-        while True:
+        while not self._is_over:  # a call may have kept to itself that it was interrupted, and nobody looks again
             match await wire.next():
                 case CallMade() | Pulled() as asked:
                     await self._reply(asked)
@@ -232,6 +235,7 @@ class Run:
                     raise error
                 case None:
                     return None
+        return None
 
     def _reply(self, asked: Asked) -> Coroutine[Any, Any, Reply]:
         if self._before is not None and not (isinstance(asked, CallMade) and asked.name in self._early):

@@ -78,7 +78,7 @@ class Wire:
         """Return the next event; None when the worker's end is closed.
 
         Cancellation:
-            Safe; no event is lost.
+            Safe; no event is lost. What was begun meanwhile is told in place of this: it may have asked for it.
         """
         while not self._events:
             if self._is_ended or self._is_closed:
@@ -86,6 +86,11 @@ class Wire:
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
+            except asyncio.CancelledError as error:
+                begun = self._events[0] if self._events else None
+                if not isinstance(begun, Suspended):
+                    raise
+                begun.interrupt(error)
             finally:
                 self._waiter = None
         event = self._events.popleft()

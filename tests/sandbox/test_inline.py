@@ -117,3 +117,26 @@ async def test_what_nobody_resumes_is_told() -> None:
     for waits_again in (False, True):
         (await in_callback(work(waits_again))).abandon()
     assert told == ["end", "end"]
+
+
+async def test_what_its_task_is_told_before_it_goes_on_it_is_told() -> None:
+    """What it waits for is given up as well, where that is something: all as if it had been in the task."""
+    loop = asyncio.get_running_loop()
+    never: asyncio.Future[None] = loop.create_future()
+    done: asyncio.Future[None] = loop.create_future()
+
+    async def work(waited_for: asyncio.Future[None] | None) -> str:
+        try:
+            await (asyncio.sleep(0) if waited_for is None else waited_for)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            return "told"
+        return "not told"
+
+    for waited_for in (never, done, None):
+        suspended = await in_callback(work(waited_for))
+        if waited_for is done:
+            done.set_result(None)
+        suspended.interrupt(asyncio.CancelledError())
+        assert await suspended.resume() == "told"
+    assert never.cancelled()

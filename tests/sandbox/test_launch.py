@@ -355,6 +355,44 @@ async def test_cancelling_kills_the_worker(sandbox: Sandbox) -> None:
 # Zygotes --------------------------------------------------------------------------------------------------------------
 
 
+async def test_a_time_limit_of_a_calls_first_step_is_one_of_the_call_and_not_of_the_run(sandbox: Sandbox) -> None:
+    """It tells the task of the run, which may not have taken the call up by then. That run was cancelled by nobody."""
+
+    async def wait() -> str:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "late"
+        return "never"
+
+    source = "local told = {} for i = 1, 20 do told[t.add()] = true end return told"
+    outcome = await sandbox.run(lua(source), gate(Table({"t.add": Entry(wait)})), LIMITS)
+    assert (outcome.status, outcome.result) == ("ok", {"late": True}), outcome.reason
+
+
+async def test_a_call_that_keeps_its_interruption_to_itself_goes_on_no_longer_than_its_run(sandbox: Sandbox) -> None:
+    """Nobody looks at the time of a run any more that was stopped."""
+
+    async def wait() -> str:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "kept"
+        return "never"
+
+    limits = replace(LIMITS, wall_s=0.2)
+    door = gate(Table({"t.add": Entry(wait)}), limits=limits)
+    async with asyncio.timeout(PATIENCE_S):
+        outcome = await sandbox.run(lua("t.add() t.add()"), door, limits)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0, "nobody else is told"
+    assert outcome.status == "killed"
+    assert outcome.reason is not None
+    assert outcome.reason.startswith("wall: ")
+
+
 async def test_a_zygote_that_is_killed_takes_its_run_with_it_and_is_replaced(sandbox: Sandbox) -> None:
     """The run in flight is told, and the next one finds a fresh zygote."""
     first = sandbox.zygote_pid

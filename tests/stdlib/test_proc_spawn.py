@@ -48,6 +48,27 @@ async def test_a_script_speaks_with_a_program(sandbox: Sandbox, language: str, s
     assert outcome.result == "got one,got two 4 0"
 
 
+NOT_WAITING = {
+    "lua": """
+local child, told = proc.spawn({"/bin/cat"}), {}
+for i = 1, 10 do told[#told + 1] = child:wait({timeout = 0}) or child:read({timeout = 0}) or "none" end
+child:kill()
+return table.concat(told, " ")
+""",
+    "python": """
+child = proc.spawn(["/bin/cat"])
+result = " ".join(child.wait(timeout=0) or child.read(timeout=0) or "none" for _ in range(10))
+child.kill()
+""",
+}
+
+
+@pytest.mark.parametrize("language", sorted(NOT_WAITING))
+async def test_a_script_looks_without_waiting(sandbox: Sandbox, language: str) -> None:
+    outcome = await run(sandbox, language, NOT_WAITING[language], Tier.ADMIN)
+    assert (outcome.status, outcome.result) == ("ok", " ".join(["none"] * 10)), outcome.reason
+
+
 async def spawn(door: Gate, *argv: str, **more: Any) -> tuple[dict[str, Any], int]:
     """Start a program; returns its handle as a script gives it back, and its pid."""
     reply = await door.call("proc.spawn", [list(argv)], more)
