@@ -148,12 +148,17 @@ def _encoded(piece: bytes) -> Iterator[bytes]:
     yield "".join(f"%{byte:02X}" for byte in piece).encode()
     yield "".join(f"%{byte:02x}" for byte in piece).encode()
     told = piece.decode("utf-8", "surrogateescape")
-    if told.isprintable() and '"' not in told and "\\" not in told and told.isascii():
+    if told.isprintable() and told.isascii() and not _ESCAPED_IN_JSON.intersection(told):
         return
     for is_ascii in (True, False):
-        yield json.dumps(told, ensure_ascii=is_ascii)[1:-1].encode("utf-8", "surrogateescape")
+        text = json.dumps(told, ensure_ascii=is_ascii)[1:-1]
+        # As some write it who have HTML in mind: PHP escapes slashes, Go what could be a tag.
+        for written in (text, text.replace("/", "\\/"), text.translate(_FOR_HTML)):
+            yield written.encode("utf-8", "surrogateescape")
 
 
+_ESCAPED_IN_JSON: Final = frozenset('"\\/<>&')
+_FOR_HTML: Final = {ord(mark): f"\\u{ord(mark):04x}" for mark in "<>&"}
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 

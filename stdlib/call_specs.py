@@ -26,6 +26,7 @@ from stdlib.places import Place, place
 
 NO_FACTS = (Facts(),)
 INJECTED = ("host", "run", "permit")  # what implementations may want, by the names of their parameters
+ALL_BYTES = 1 << 62  # moved at most by what has no bound
 PATH = "path"  # what opening calls the parameter that it is about
 _declared: dict[str, CallSpec] = {}
 
@@ -474,7 +475,7 @@ class _Opened:
             raise ArgumentError(f"{item.name}: {told}", parameter=item.name) from None
         self._contexts.append(context)
         kept = None if self._host.kept is None else _kept_name(self._host.kept, target)
-        self._facts.append(Facts(path=kept or target.real, bytes=self._arguments.get("length")))
+        self._facts.append(Facts(path=kept or target.real, bytes=_moved(self._arguments)))
         return target
 
     def __exit__(self, _kind: object, error: object, _trace: object) -> None:
@@ -493,6 +494,15 @@ class _Opened:
                 failed = error
         if failed is not None:
             raise failed
+
+
+def _moved(arguments: Mapping[str, Any]) -> int | None:
+    """Return how many bytes a call would move at most; None of one that does not say so."""
+    if "length" in arguments:
+        length = arguments["length"]
+        return ALL_BYTES if length is None else length
+    data = arguments.get("data")
+    return len(data) if type(data) is bytes else None
 
 
 def _kept_name(kept: KeptObjects, target: Target | Place) -> str | None:

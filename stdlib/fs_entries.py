@@ -29,6 +29,7 @@ from stdlib.undoing_entries import (
     keep_removed,
     keep_symlink,
     keep_unlinked,
+    keep_which,
 )
 
 MAX_ID = (1 << 32) - 2  # the last number stands for "leave it" (chown(2))
@@ -58,8 +59,10 @@ def mkdir(host: Host, permit: Permit, path: Target, parents: bool = False, mode:
         real = base.rstrip("/")
         for place in range(len(names)):
             permit.require(Facts(path=f"{real}/{'/'.join(names[: place + 1])}"))
+        entry = None
         if host.journal is not None:
-            keep_made(host.journal, f"{real}/{'/'.join(names)}", len(names))
+            entry = keep_made(host.journal, f"{real}/{'/'.join(names)}", len(names))
+        made: list[os.stat_result] = []
         for name in names:
             try:
                 os.mkdir(name, bits, dir_fd=holds)
@@ -69,6 +72,9 @@ def mkdir(host: Host, permit: Permit, path: Target, parents: bool = False, mode:
             os.close(holds)
             holds = below
             os.fchmod(holds, bits)  # whatever the agent's umask is
+            made.append(os.fstat(holds))
+        if host.journal is not None and entry is not None:
+            keep_which(host.journal, entry, made[::-1])
     finally:
         os.close(holds)
     return True

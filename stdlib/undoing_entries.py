@@ -28,12 +28,18 @@ from stdlib.places import Place, place
 from stdlib.removing import DIRECTORY, Removal
 from stdlib.replacing import hash_of, pieces_of
 
+MADE: Final = "made"  # which directories were made; entries of before have none
 CLOSED: Final = "closed"  # what a file that was opened to be changed was when it was closed
 
 
-def keep_made(journal: Journal, path: str, levels: int) -> None:
-    """Keep which directories are about to be made: the last one, and how many with it."""
-    journal.begin(journal.made(path, "fs.mkdir", None, "made", {"levels": levels}), None)
+def keep_made(journal: Journal, path: str, levels: int) -> str:
+    """Keep which directories are about to be made: the last one, and how many with it; return the journal."""
+    return journal.begin(journal.made(path, "fs.mkdir", None, "made", {"levels": levels, MADE: None}), None)
+
+
+def keep_which(journal: Journal, entry: str, made: list[os.stat_result]) -> None:
+    """Add which directories were made, the last one first; without that they are not taken back."""
+    journal.finish(entry, {MADE: [[status.st_ino, status.st_dev] for status in made]})
 
 
 def keep_symlink(journal: Journal, path: Place, target: str) -> None:
@@ -137,19 +143,24 @@ def _require(permit: Permit, held: Place, path: str) -> None:
 
 
 def _made(_journal: Journal, permit: Permit, entry: Entry, held: Place) -> None:
-    _rmdir(held)
-    for path in levels_of(entry)[1:]:
+    paths = levels_of(entry)
+    made = entry.about.get(MADE, [None] * len(paths))
+    if made is None:
+        raise ConflictError(f"{held.real} was not made, or it is not known which directory that was")
+    _rmdir(held, made[0])
+    for path, which in zip(paths[1:], made[1:], strict=True):
         with place(path, follow=False) as above:
             _require(permit, above, path)
             try:
-                _rmdir(above)
+                _rmdir(above, which)
             except ConflictError:  # somebody else uses it too
                 return
 
 
-def _rmdir(held: Place) -> None:
+def _rmdir(held: Place, which: list[int] | None) -> None:
     status = held.status()
-    if status is None or not stat.S_ISDIR(status.st_mode):
+    is_same = status is not None and which in (None, [status.st_ino, status.st_dev])
+    if status is None or not is_same or not stat.S_ISDIR(status.st_mode):
         raise ConflictError(f"{held.real} is not the directory that was made")
     try:
         os.rmdir(held.name, dir_fd=held.directory)

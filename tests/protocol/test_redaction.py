@@ -49,6 +49,19 @@ def test_every_form_is_found(name: str) -> None:
     assert made.octets(given_text.encode()) == f"before {MARK} after".encode()
 
 
+@pytest.mark.parametrize(
+    ("secret", "written"),
+    [
+        ("pass/word", r"pass\/word"),  # PHP, json_encode
+        ("a&b<c>d", r"a\u0026b\u003cc\u003ed"),  # Go, encoding/json
+        ('s"\u00e9/x', r"s\"\u00e9\/x"),
+    ],
+)
+def test_json_is_written_in_more_than_one_way(secret: str, written: str) -> None:
+    assert json.loads(f'"{written}"') == secret
+    assert redactor(secret.encode()).text(f'{{"error": "{written}"}}') == '{"error": "[secret db]"}'
+
+
 def test_escapes_in_small_letters_are_found() -> None:
     assert redactor(b"a/b+cde").text("x=a%2fb%2bcde") == f"x={MARK}"
 

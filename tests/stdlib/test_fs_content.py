@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from mounting import told
-from running import AllPermitted, perform, run
+from running import AllPermitted, gate, perform, run
 from trees import streamed
 
+from policies.load import load_policy
 from protocol.errors import ArgumentError, DeadlineError, NotFoundError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from stdlib import fs_content
 from stdlib.fs_magic import mime_of
+from stdlib.host import Host
 from stdlib.paths import resolve
 
 
@@ -273,3 +275,26 @@ print(json.dumps(turned))
 def test_a_file_system_that_never_hears_of_a_close_holds_up_its_own_thread(tmp_path: Path) -> None:
     """Anybody may mount one whose server is a program of theirs. On the event loop all runs of the host would wait."""
     assert told(CLOSED_BY_NOBODY, str(tmp_path)) is True
+
+
+@pytest.mark.parametrize(
+    ("call", "named", "allowed"),
+    [
+        ("fs.read", {"length": 10}, True), ("fs.read", {"length": 11}, False), ("fs.read", {}, False),
+        ("fs.read_stream", {"length": 10}, True), ("fs.read_stream", {}, False),
+        ("fs.hash", {"length": 10}, True), ("fs.hash", {}, False),
+        ("fs.write", {"data": "x" * 10}, True), ("fs.write", {"data": "x" * 11}, False),
+        ("fs.append", {"data": "x" * 11}, False),
+    ],
+)  # fmt: skip
+async def test_what_a_rule_bounds_is_no_more_where_a_call_says_nothing(
+    tmp_path: Path, call: str, named: dict[str, Any], allowed: bool
+) -> None:
+    """Of a call that takes a length and got none all of the file goes."""
+    file = tmp_path / "file"
+    file.write_bytes(b"0" * 100)
+    text = "tier: admin\nallow:\n  - {call: fs.*, max_bytes: 10}\n"
+    door = gate(Tier.ADMIN, policy=load_policy(text, "site.yaml"), host=Host())
+    reply = await door.call(call, [str(file)], named)
+    await door.close()
+    assert (reply.ok, reply.error and reply.error.code) == (allowed, None if allowed else "denied")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from running import AllPermitted, perform, run
 
-from protocol.errors import ConflictError, DeniedError, NotFoundError
+from protocol.errors import ConflictError, DeniedError, NotFoundError, OutriderError
 from protocol.tiers import Tier
 from sandbox.launch import Sandbox
 from stdlib.blobs import FolderBlobs
@@ -323,3 +323,29 @@ async def test_a_large_file_is_opened_without_a_journal(sandbox: Sandbox, bench:
     source = 'local f = fs.open_write(param("at")) f:close() return {f.journal == nil, fs.changes()[1].no_undo}'
     outcome = await run(sandbox, "lua", source, Tier.ADMIN, {"at": str(bench.place / "file")}, host=bench.host)
     assert (outcome.status, outcome.result) == ("ok", [True, "what was there has more than 16 MiB"]), outcome.reason
+
+
+@pytest.mark.parametrize("is_failed", [True, False])
+async def test_a_directory_that_somebody_else_made_stays(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_failed: bool
+) -> None:
+    """Of the same name, and as empty: made in the moment before, or in place of the one that was made."""
+    made, real = bench.place / "made", os.mkdir
+
+    def first(path: Any, *args: Any, **named: Any) -> None:
+        if path == "made":
+            real(made)
+        real(path, *args, **named)
+
+    if is_failed:
+        monkeypatch.setattr(os, "mkdir", first)
+        with pytest.raises(OutriderError):
+            await bench.do("fs.mkdir", str(made))
+        monkeypatch.undo()
+    else:
+        await bench.do("fs.mkdir", str(made))
+        made.rename(bench.place / "other")  # its number is not given again
+        made.mkdir()
+    with pytest.raises(ConflictError, match="is not the directory that was made|was not made"):
+        await bench.undo()
+    assert made.is_dir()
