@@ -151,9 +151,9 @@ def _encoded(piece: bytes) -> Iterator[bytes]:
     if told.isprintable() and told.isascii() and not _ESCAPED_IN_JSON.intersection(told):
         return
     for is_ascii in (True, False):
-        text = json.dumps(told, ensure_ascii=is_ascii)[1:-1]
+        inside = json.dumps(told, ensure_ascii=is_ascii)[1:-1]
         # As some write it who have HTML in mind: PHP escapes slashes, Go what could be a tag.
-        for written in (text, text.replace("/", "\\/"), text.translate(_FOR_HTML)):
+        for written in (inside, inside.replace("/", "\\/"), inside.translate(_FOR_HTML)):
             yield written.encode("utf-8", "surrogateescape")
 
 

@@ -346,6 +346,6 @@ async def test_a_directory_that_somebody_else_made_stays(
         await bench.do("fs.mkdir", str(made))
         made.rename(bench.place / "other")  # its number is not given again
         made.mkdir()
-    with pytest.raises(ConflictError, match="is not the directory that was made|was not made"):
+    with pytest.raises(ConflictError, match=r"is not the directory that was made|was not made"):
         await bench.undo()
     assert made.is_dir()
