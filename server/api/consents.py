@@ -10,6 +10,7 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
 from server.services import consents
+from server.services.discretion import towards
 
 router = APIRouter(prefix="/consents", tags=["consents"])
 
@@ -17,8 +18,10 @@ router = APIRouter(prefix="/consents", tags=["consents"])
 @router.get("")
 async def ls(core: CoreOf, caller: RecordReader, limit: Limit = DEFAULT_PAGE, cursor: Cursor = None) -> Page:
     """List what waits for an answer, oldest first."""
+    discretion = await core.database.read(lambda connection: towards(connection, caller))  # a question names its script
     waiting = [
-        question.view() | {"may_answer": consents.may_answer(question, caller)} for question in core.consents.listing()
+        discretion.told(question.view()) | {"may_answer": consents.may_answer(question, caller)}
+        for question in core.consents.listing()
     ]
     return slice_of(waiting, lambda item: f"{item['asked']} {item['id']}", limit, cursor)
 
@@ -29,6 +32,7 @@ async def answer(request: Request, core: CoreOf, caller: Approver, identity: str
     about(request, question=identity, granted=body.granted)
 
     async def made() -> dict[str, object]:
-        return await consents.answer(core, identity, granted=body.granted, reason=body.reason, caller=caller)
+        answered = await consents.answer(core, identity, granted=body.granted, reason=body.reason, caller=caller)
+        return dict(await core.database.read(lambda connection: towards(connection, caller).told(answered)))
 
     return await once(request, core, caller, made)

@@ -59,7 +59,7 @@ async def open_session(
     Raises:
         NotFoundError: No such host.
         NotConnectedError: It is away.
-        DeniedError: No access grant lets the caller do this.
+        DeniedError: No access grant lets the caller do this, or not any more.
         ArgumentError: There is no such tier, or it needs a reason.
         OutriderError: The agent refuses; says why.
     """
@@ -114,10 +114,26 @@ async def open_session(
     await core.database.write(
         lambda connection: _opened(connection, identity, "asking" if is_asking else "open", answer, is_held)
     )
+    await _end_unless_founded(core, identity)
     if is_asking and not is_held:
         with suppress(TimeoutError):  # the answer shows how far it is
             await decided(core, identity, asked.get("wait_s") or 0.0)
     return await core.database.read(lambda connection: view(find(connection, identity)))
+
+
+async def _end_unless_founded(core: Core, identity: str) -> None:
+    """Close a session whose grant has ended while its host was opening it: whoever ended that found none to close.
+
+    Raises:
+        DeniedError: It was so; the session is closed.
+    """
+    row = await core.database.read(lambda connection: find(connection, identity))
+    try:
+        await core.database.read(lambda connection: access_grants.check(connection, row))
+    except DeniedError as error:
+        core.held.discard(identity)
+        await close_session(core, identity, error.message, "outrider-server")
+        raise
 
 
 def _sooner(asked_s: float | None, granted_s: float | None) -> float | None:

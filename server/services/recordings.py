@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import bisect
 import hashlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from server.sessions.recording import listed, read_segment
 from server.store.tables import records
 
 MAX_SEARCH_S: Final = 10.0  # of one search; it goes on where it stopped, if that is asked for
+MAX_EVENTS: Final = 10_000  # of one page: a segment of single letters has 100,000, or 300,000 in a flood
+_CURSOR: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")  # of a segment, and of an event in it
 MAX_DIGESTS: Final = 100_000  # of one session that are held against its recording
 
 
@@ -60,7 +63,7 @@ def about(core: Core, row: Any) -> dict[str, Any]:
 
 
 def events(core: Core, session: str, from_s: float, cursor: str | None) -> tuple[list[dict[str, Any]], str | None]:
-    """Return the events of one segment, and the cursor of the next.
+    """Return the events of one segment, or so many of them, and the cursor of what follows.
 
     Args:
         core: The server.
@@ -74,19 +77,32 @@ def events(core: Core, session: str, from_s: float, cursor: str | None) -> tuple
     """
     where = directory_of(core, session)
     found = listed(where)
-    if cursor is None:
+    number, first = (None, 0) if cursor is None else _place(cursor)
+    if number is None:
         place = max(0, bisect.bisect_right([segment.us for segment in found], round(from_s * 1e6)) - 1)
     else:
-        if not cursor.isdigit() or len(cursor) > 9:
-            raise ArgumentError("this is no cursor of a recording", parameter="cursor")
-        place = bisect.bisect_left([segment.number for segment in found], int(cursor))
+        place = bisect.bisect_left([segment.number for segment in found], number)
     if place >= len(found):
         return [], None
-    read = read_segment(where, found[place])
+    segment = found[place]
+    if segment.number != number:  # the one that it stopped in is gone
+        first = 0
+    read, end = read_segment(where, segment), first + MAX_EVENTS
     # Only the first beginning is one; the others say what it said, for those who begin there.
-    shown = [event for event in read if event.word != "begin" or place == 0 or cursor is None]
-    following = str(found[place + 1].number) if place + 1 < len(found) else None
+    shown = [event for event in read[first:end] if event.word != "begin" or place == 0 or cursor is None]
+    if end < len(read):
+        following: str | None = f"{segment.number}.{end}"
+    else:
+        following = str(found[place + 1].number) if place + 1 < len(found) else None
     return [view(event) for event in shown], following
+
+
+def _place(cursor: str) -> tuple[int, int]:
+    """Return the number of a segment, and which event of it, that a cursor names; ArgumentError if it is none."""
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise ArgumentError("this is no cursor of a recording", parameter="cursor")
+    return int(match[1]), int(match[2] or 0)
 
 
 def view(event: Event) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from headquarters import Headquarters, refused
 from peer import Peer, join
 from sqlalchemy import Connection
 
+from protocol import link as events
 from protocol.errors import DeniedError
 from server.access import Caller
 from server.services import access_grants, live, requests
@@ -172,6 +173,31 @@ async def test_revoking_ends_what_stands_on_it_and_nothing_else(server: Headquar
     (record,) = [item for item in await server.records() if item["call"] == "access.revoke"
                  and item["arguments"]["access"] == made["id"]]  # fmt: skip
     assert record["arguments"]["reason"] == "left the team"
+
+
+async def test_a_grant_that_is_revoked_while_its_host_opens_the_session_ends_it(
+    server: Headquarters, peer: Peer
+) -> None:
+    """The host does not know of it yet when it is told to close it."""
+    await without_defaults(server)
+    made = await grant(server)
+    peer.answers = {"session.open": lambda _: None, "session.close": lambda _: ("not_found", "there is no session")}
+    opening = asyncio.create_task(open_(server))
+    session = (await peer.wanted("session.open"))["session"]
+    await server.ask("DELETE", f"/access/{made['id']}")
+    await closed(peer, session)
+    peer.asked.clear()
+    peer.answers = {}
+    assert peer.link is not None
+    (number,) = [
+        event.id
+        for event in (peer.seen.get_nowait() for _ in range(peer.seen.qsize()))
+        if isinstance(event, events.RequestReceived) and event.method == "session.open"
+    ]
+    peer.link.respond(number, {})
+    await peer.flush()
+    refused(await opening, 403, "denied", rule="access: over")
+    await closed(peer, session)
 
 
 async def test_a_grant_that_ends_between_opening_and_use_lets_nothing_through(server: Headquarters, peer: Peer) -> None:

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from headquarters import Headquarters, refused
+from headquarters import Headquarters, refused, script
 from peer import Peer, join
 
 from protocol import link as events
 from protocol.ledger import Chain
 from server import questions
+from server.services.discretion import PLACEHOLDER
 
 NEW = {"agent": "web-1", "kind": "files", "tier": "inspect", "reason": "T-1"}
 
@@ -48,6 +49,17 @@ async def test_a_question_is_seen_and_an_approvers_answer_reaches_the_host(serve
     (record,) = [item for item in await server.records() if item["call"] == "consent.answer"]
     assert (record["principal"], record["arguments"]["granted"]) == ("approver", True)
     refused(await server.ask("POST", "/consents/q_1", {"granted": True}), 404, "not_found")
+
+
+async def test_a_question_of_a_private_script_does_not_name_it(server: Headquarters, peer: Peer) -> None:
+    """Hosts say whose question it is, to people who may not know of the script."""
+    await server.bring_in(script(name="checks/unspoken", more="visibility: private\n"))
+    text = "the script checks/unspoken of oli: fs.write /etc/motd"
+    await peer.ask("consent.ask", question(server, text=text))
+    for role, told in (("approver", text.replace("checks/unspoken", PLACEHOLDER)), ("admin", text)):
+        assert [each["text"] for each in await server.pages("/consents", role=role)] == [told]
+    answered = await server.post("/consents/q_1", {"granted": False}, role="approver")
+    assert "unspoken" not in answered["text"]
 
 
 async def test_nobody_answers_his_own_question(server: Headquarters, peer: Peer) -> None:

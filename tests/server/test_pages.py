@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from protocol.errors import ArgumentError
 from server import limits
-from server.api.pages import Order, make_cursor, page, read_cursor, slice_of
+from server.api.pages import Order, Page, make_cursor, page, read_cursor, rendered, slice_of
 
 LISTS = ("/agents", "/scripts", "/reviews", "/schedules", "/runs", "/records")
 KINDS: dict[str, list[type]] = {
@@ -198,3 +198,12 @@ def test_a_cursor_is_opaque_but_plain() -> None:
     assert json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))) == ["checks/disk", 17]
     assert text.isascii()
     assert not set(text) & set("+/=")
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1_000, 1_001, 2_500])
+def test_a_page_is_rendered_as_a_whole_in_pieces(count: int) -> None:
+    items = [
+        {"kind": "output", "data": '"ä,\u2028', "about": {"offset": number}, "time_s": 0.5} for number in range(count)
+    ]
+    page = Page(items=items, next=None if count else "Wz,x")
+    assert json.loads(rendered(page)) == page.model_dump()

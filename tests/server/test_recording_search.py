@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from headquarters import Headquarters, refused
 
+from protocol.errors import ArgumentError
 from server.api import recordings as api
 from server.services import recordings
 from server.sessions.recording import SEGMENT_BYTES, Recording
@@ -88,3 +89,37 @@ async def test_one_of_a_person_at_a_time_and_two_of_all(server: Headquarters, mo
 
 async def test_a_cursor_of_another_list_is_refused(server: Headquarters) -> None:
     refused(await server.ask("GET", "/recordings/search?text=ab&cursor=xx"), 422, "invalid_argument")
+
+
+@pytest.mark.parametrize("cursor", ["xx", "-1", "²", "9" * 10, "1.", "1.x", "1.2.3"])
+async def test_a_cursor_of_no_recording_is_refused(tmp_path: Path, cursor: str) -> None:
+    core: Any = SimpleNamespace(config=SimpleNamespace(recordings=tmp_path))
+    await recorded(tmp_path, "s_1", 1)
+    with pytest.raises(ArgumentError, match="cursor"):
+        recordings.events(core, "s_1", 0.0, cursor)
+
+
+@pytest.mark.parametrize("from_s", [0.0, 20.0])
+async def test_a_segment_of_very_many_events_is_several_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_s: float
+) -> None:
+    """A hundred thousand letters, each for itself, took the event loop a tenth of a second in one page."""
+    core: Any = SimpleNamespace(config=SimpleNamespace(recordings=tmp_path))
+    await recorded(tmp_path, "s_1", 1)
+
+    def all_pages() -> tuple[list[dict[str, Any]], list[int]]:
+        found, sizes, cursor = [], [], None
+        while True:
+            items, cursor = recordings.events(core, "s_1", from_s, cursor)
+            found += items
+            sizes.append(len(items))
+            if cursor is None:
+                return found, sizes
+
+    whole, few = all_pages()
+    monkeypatch.setattr(recordings, "MAX_EVENTS", 3)
+    parts, many = all_pages()
+    assert parts == whole
+    assert max(many) == 3 < max(few)
+    assert [each["kind"] for each in parts].count("begin") == 1
+    assert recordings.events(core, "s_1", 0.0, "1.999")[0] == []
