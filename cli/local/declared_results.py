@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from cli.local.fixtures import results_of
+from cli.local.fixtures import is_with_summary, results_of
 from protocol.document import Path
 from stdlib import shapes
 from stdlib.call_specs import CallSpec
@@ -40,7 +40,10 @@ def _of_results(spec: CallSpec, given: Any, results: list[Any], *, is_sequence: 
     form = form_of(spec)
     fit = Fit(spec.name)
     for number, result in enumerate(results):
-        for place, told in fit.misfits(result, form, (number,) if is_sequence else ()):
+        path: Path = (number,) if is_sequence else ()
+        if spec.gives == "stream" and is_with_summary(result):
+            result, path = result["items"], (*path, "items")
+        for place, told in fit.misfits(result, form, path):
             is_outer = isinstance(given, list) and len(place) <= 1 and _is_list(form) and spec.gives == "value"
             yield place, f"{told}; {_ONE_AFTER_THE_OTHER}" if is_outer else told
 

@@ -1,7 +1,8 @@
 """Results instead of a host: the call table of a manifest's test.
 
 A call that the test names gets the declared results, one after the other (a single one for every call). For a call that
-gives a stream, a result is the list of its items; for one that gives a handle, the map of its fields. Arguments
+gives a stream, a result is the list of its items, or ``{items: [...], summary: ...}`` where the script looks at
+the summary; for one that gives a handle, the map of its fields. Arguments
 are checked and the policy decides about it as ever, on the arguments as they stand, since there is nothing to open. A
 call that needs no host (tier ``compute``: ``check.*``, ``log.*``) stays real; any other that the test does not name is
 an error, so that a test never looks at the machine it runs on.
@@ -9,7 +10,7 @@ an error, so that a test never looks at the machine it runs on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -58,12 +59,22 @@ def results_of(given: Any, *, is_stream: bool) -> tuple[list[Any], bool]:
 
     Args:
         given: One result for every call, or a list of results.
-        is_stream: Whether a result is a list itself; then only a list of lists is several.
+        is_stream: Whether a result is a list itself; then only a list of lists, or of lists with summaries, is several.
     """
     is_sequence = isinstance(given, (list, tuple))
     if is_stream and is_sequence:
-        is_sequence = bool(given) and all(isinstance(item, (list, tuple)) for item in given)
+        is_sequence = bool(given) and all(isinstance(item, (list, tuple)) or is_with_summary(item) for item in given)
     return (list(given), True) if is_sequence else ([given], False)
+
+
+def is_with_summary(result: Any) -> bool:
+    """Tell whether a stream is declared with its summary. No call gives a stream of maps that have these fields."""
+    return isinstance(result, Mapping) and {"items", "summary"} == result.keys()
+
+
+def _streamed(items: Iterable[Any], summary: Any) -> Generator[Any, None, Any]:
+    yield from items
+    return summary
 
 
 @dataclass(frozen=True)
@@ -87,6 +98,8 @@ class Prepared:
             return value
         if gives == "stream" and isinstance(value, (list, tuple)):
             return iter(value)
+        if gives == "stream" and is_with_summary(value) and isinstance(value["items"], (list, tuple)):
+            return _streamed(value["items"], value["summary"])
         if gives == "handle" and isinstance(value, Mapping):
             return DeclaredHandle(self.spec, value)
         form = "a list of items" if gives == "stream" else "a map of fields"

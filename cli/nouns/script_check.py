@@ -36,7 +36,8 @@ def noun(invocation: Invocation, path: Path, folders: tuple[Path, ...]) -> None:
     """Check the script at PATH and run the tests of its manifest in the real sandbox.
 
     In a test only the calls that it names have results, and everything else of the host is an error. A list of
-    results is used one after the other, so a call that returns a list gets a list around it. A result
+    results is used one after the other, so a call that returns a list gets a list around it. Of a stream it is the
+    list of its items, or {items: [...], summary: {...}}. A result
     that the call can never give, by its declared type, is a problem.
 
     \b

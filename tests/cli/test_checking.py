@@ -144,3 +144,32 @@ def test_a_test_that_declares_what_a_call_never_gives_is_a_problem(tmp_path: Pat
     line = next(number for number, text in enumerate(lines, 1) if text.strip() == calls)
     (problem,) = problems(found)
     assert said.format(line=line) in problem
+
+
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        (
+            "lua",
+            'for _ = 1, 2 do local f = fs.grep({"/var/log/a"}, "x") for _ in f do end print(f:summary().matches) end',
+        ),
+        (
+            "python",
+            'def main():\n    for _ in range(2):\n        f = fs.grep(["/var/log/a"], "x")\n        [i for i in f]\n'
+            '        print(f.summary()["matches"])\n',
+        ),
+    ],
+)
+def test_a_test_declares_what_a_stream_says_at_its_end(
+    outrider: Callable[..., Any], tmp_path: Path, language: str, source: str
+) -> None:
+    """Else no script that looks at a summary could have a test."""
+    given = "[{items: [{path: /a, line: 1, text: x}], summary: {matches: 1}}, {items: [], summary: {matches: 0}}]"
+    more = f"tests:\n  - name: two\n    calls: {{fs.grep: {given}}}\n    expect: {{status: ok}}\n"
+    folder = write_bundle(tmp_path / "b", source, language=language, tier="inspect", more=more)
+    told = outrider("script", "check", str(folder))
+    assert told.status == 0, told.out + told.err
+    folder = write_bundle(
+        tmp_path / "c", source, language=language, tier="inspect", more=more.replace("0}}]", "0}}, []]")
+    )
+    assert outrider("script", "check", str(folder)).status == 0

@@ -29,6 +29,8 @@ def found(call: str, given: Any) -> list[tuple[tuple[Any, ...], str]]:
         ("sys.uptime", 1), ("sys.uptime", 1.5), ("sys.memory", {"total": 1, "used_percent": 0.5}),
         ("sys.cpu", [[{"user": 1}]]),
         ("sys.cpu", [[]]), ("fs.walk", []), ("fs.walk", [{"path": "/a"}]), ("fs.walk", [[], [{"path": "/a"}]]),
+        ("fs.walk", {"items": [{"path": "/a"}], "summary": {"seen": 1}}),
+        ("fs.walk", [{"items": [], "summary": None}, [{"path": "/a"}]]),
         ("fs.lines", ["one", "two"]), ("fs.open", {"path": "/a"}), ("fs.open", [{}, {}]), ("state.get", {"any": [1]}),
         ("state.set", None), ("sys.sysctl", "1"), ("sys.sysctl", {"a": "b"}), ("check.metric", None),
     ],
@@ -54,6 +56,9 @@ def test_what_a_call_may_give(call: str, given: Any) -> None:
         ("sys.cpu", [{"user": 1}], (0,), "a result that is a list has a list around it"),
         ("sys.cpu", [[{"user": "1"}]], (0, 0, "user"), "must be whole number, not text"),
         ("sys.sysctl", {"a": 1}, ("a",), "must be text, not a whole number"),
+        ("fs.walk", {"items": [7], "summary": 1}, ("items", 0), "must be map, not a whole number"),
+        ("fs.walk", [[], {"items": {}, "summary": 1}], (1, "items"), "must be list of maps, not a map"),
+        ("fs.walk", {"items": []}, (), "must be list of maps, not a map"),
         ("fs.stat", {"size": []}, ("size",), "must be whole number, not a list"),
         ("fs.stat", [None, {"sise": 1}], (1, "sise"), "did you mean 'size'?"),
         (
