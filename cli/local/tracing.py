@@ -6,11 +6,11 @@ Targets and names that a tier allows only where they are declared count as decla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from cli.local.patterns import patterns
+from cli.local.patterns import MIN_DEPTH, patterns
 from policies.decide import Effective, Layer, decide_below, decide_effective
 from policies.load import builtin
 from policies.model import Effect, Facts, Policy, Rule, Verdict
@@ -24,6 +24,9 @@ from stdlib.identities import own_user
 from stdlib.own_temporaries import for_own, holder
 
 _LISTING: Final = frozenset({"fs.list", "fs.walk", "fs.glob", "fs.watch", "fs.largest", "fs.disk_usage"})
+_THROUGH: Final = frozenset(
+    {"fs.walk", "fs.grep", "fs.largest", "fs.disk_usage", "fs.archive"}
+)  # all below, and reading
 _DECLARED: Final = "what the run declares"
 
 
@@ -54,6 +57,7 @@ class Trace:
     temporaries: list[str] = field(default_factory=list)  # what the run has made
     asked: dict[tuple[str, Facts], Verdict] = field(default_factory=dict)
     trees: dict[tuple[str, str], None] = field(default_factory=dict)  # call and directory, all below was allowed
+    partly: dict[tuple[str, str], None] = field(default_factory=dict)  # the same, of what is below some was kept back
 
     def decide(self, call: str, facts: Facts) -> Verdict:
         """Return the policy's verdict."""
@@ -68,6 +72,8 @@ class Trace:
         answer = decide_below(effective if own is None else for_own(effective, own), call, directory)
         if answer:
             self.trees[call, directory] = None
+        elif answer is None:
+            self.partly[call, directory] = None
         return answer
 
 
@@ -161,7 +167,7 @@ def _needs(
     for call in dict.fromkeys(call for call, _ in touching):
         facts = [each for name, each in touching if name == call]
         paths = {each.path for each in facts if each.path is not None}
-        trees = {path for name, path in trace.trees if name == call}
+        trees = {path for name, path in trace.trees if name == call} | _through(call, trace, paths)
         own = {path for path in paths | trees if holder(trace.temporaries, path) is not None}
         paths, trees = paths - own, trees - own
         commands = {each.command for each in facts if each.command is not None}
@@ -180,6 +186,16 @@ def _needs(
             yield Need(call, names=tuple(sorted(names)))
         if any(_is_bare(each) for each in facts):
             yield Need(call)
+
+
+def _through(call: str, trace: Trace, allowed: Set[str]) -> set[str]:
+    """Return directories that a call went through as a whole, although the tier keeps something below from everybody.
+
+    Another day there is more in them; what is kept back stays so, whatever a manifest asks for.
+    """
+    if call not in _THROUGH:
+        return set()
+    return {path for name, path in trace.partly if name == call and path in allowed and path.count("/") >= MIN_DEPTH}
 
 
 def _of_temporaries(paths: Iterable[str]) -> tuple[str, ...]:

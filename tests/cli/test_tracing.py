@@ -62,6 +62,20 @@ def test_targets_names_and_refusals() -> None:
     assert found.tier is Tier.INSPECT
 
 
+def test_a_tree_of_which_the_tier_keeps_something_back_is_one_need() -> None:
+    """Else the manifest would name what lay there that day, and miss what comes tomorrow."""
+    trace = Trace(builtin(Tier.INSPECT))
+    for call in ("fs.grep", "fs.glob"):
+        for directory in ("/etc", "/var/log", "/var/log/audit", "/var/log/apt"):
+            if trace.below(call, directory) is None:
+                trace.decide(call, Facts(path=directory))
+        trace.decide(call, Facts(path="/var/log/dpkg.log"))
+    assert ("fs.grep", "/var/log") in trace.partly, "else this test is about nothing"
+    through, chosen = traced(trace, nothing_known(), {}).needs
+    assert through == Need("fs.grep", paths=("/etc", "/var/log/**"))
+    assert chosen == Need("fs.glob", paths=("/etc", "/var/log", "/var/log/apt/**", "/var/log/dpkg.log"))
+
+
 def test_needs_of_two_runs_together() -> None:
     before = (Need("fs.read", paths=("/a",)), Need("net.http", targets=("a:1",)))
     now = (Need("fs.read", paths=("/b", "/a")), Need("sys.uptime"))
