@@ -71,7 +71,8 @@ def shown(value: Any, depth: int = 0, inside: frozenset[int] = frozenset()) -> s
     if isinstance(value, type):
         return f"<class '{value.__name__}'>"
     if isinstance(value, BaseException):
-        return f"{kind.__name__}({', '.join(shown(item, depth + 1, inside) for item in value.args)})"
+        told = ", ".join(shown(item, depth + 1, inside) for item in value.args)
+        return f"{kind.__name__}({without_addresses(told)})"
     if kind not in _DICTS and kind not in _BRACKETS and kind is not deque and type(kind) is not RecordType:
         return f"<{kind.__name__}>"
     if depth >= _MAX_DEPTH or id(value) in inside:

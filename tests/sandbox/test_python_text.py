@@ -48,6 +48,14 @@ def test_what_has_an_address_shows_its_type_only() -> None:
     assert python_text.text([print, {"a": (object(),)}]) == "[<builtin_function_or_method>, {'a': (<object>,)}]"
 
 
+def test_an_error_that_quotes_an_object_shows_no_address() -> None:
+    """As one of a library does; neither as text nor as it is, nor inside of something."""
+    error = ValueError(f"{object()} is none")
+    told = "<object object at 0x> is none"
+    assert python_text.text(error) == told
+    assert python_text.shown([error]) == f"[ValueError('{told}')]"
+
+
 def test_cycles_and_depth_end() -> None:
     """A script can build both."""
     loop: list[Any] = []
