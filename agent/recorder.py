@@ -5,7 +5,8 @@
 - ``intend`` and ``commit`` return when the records are durable. Before an effect that is what is waited for.
 - While the disk refuses, nothing new is begun (:attr:`Recorder.problem` tells the gate): no record, no call. What has
   already happened is kept in memory and written when the disk is back.
-- Arguments are bounded and secrets in them redacted here, so that no way into the ledger goes around that.
+- Arguments are bounded and secrets in them redacted here, so that no way into the ledger goes around that. More of them
+  than a record holds are told by their digest: nothing is done, or refused, without a record because much was asked.
 - After every ``CHECKPOINT_RECORDS`` records the agent signs where the chain stands.
 
 Used from the event loop's thread only.
@@ -21,8 +22,8 @@ from agent import limits
 from agent.clock import Clock, to_datetime
 from agent.rows import Statement, Stored, Write
 from agent.spool import Head, Spool
-from protocol.errors import UnavailableError
-from protocol.ledger import Chain, bound_arguments, make_checkpoint
+from protocol.errors import TooLargeError, UnavailableError
+from protocol.ledger import Chain, bound_arguments, cut_arguments, make_checkpoint
 from protocol.signing import PrivateKey
 
 Fields = dict[str, Any]
@@ -147,7 +148,13 @@ class Recorder:
         if fields.get("arguments"):
             fields["arguments"] = bound_arguments(fields["arguments"])
         fields["time_us"], fields["mono_us"] = time_us, mono_us
-        sequence, blob, digest = chain.append(**fields)
+        try:
+            sequence, blob, digest = chain.append(**fields)
+        except TooLargeError:
+            if not fields.get("arguments"):
+                raise
+            fields["arguments"] = cut_arguments(fields["arguments"])
+            sequence, blob, digest = chain.append(**fields)
         return Stored(sequence, blob, digest, time_us)
 
     def _moved_to(self, head: Head) -> None:

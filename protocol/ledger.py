@@ -34,6 +34,7 @@ _SECRET_WORD = re.compile(
     r"(?i)(^|[_-])(password|passwd|secret|token|authorization|cookie|api[_-]?key|private[_-]?key)$"
 )
 _MAX_REMEMBERED_CHARS = 64  # of a name; scripts choose the keys of maps
+_MOST_ARGUMENT_BYTES = 16 << 20  # of all of a record's that are made a digest of; a frame of the link holds 1 MiB
 _ARGUMENT_DEPTH = limits.MAX_DEPTH - 2  # an argument stands in the map of arguments, in the array of the record
 
 
@@ -175,6 +176,24 @@ def bound_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():  # no comprehension: that is a function, made each time
         bounded[name if name.isascii() else _writable(name)] = _bounded(name, value)
     return bounded
+
+
+def cut_arguments(bounded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands for arguments that together are more than a record holds: how large they are, and a digest.
+
+    Args:
+        bounded: As :func:`bound_arguments` returned them.
+    """
+    try:
+        raw = encode(bounded, max_bytes=_MOST_ARGUMENT_BYTES)
+    except ProtocolError:
+        return {"*": f"[cannot be written: {len(bounded)} arguments]"}
+    names = ""
+    for name in bounded:  # joining all of them only to cut them may take a megabyte
+        names += f"{name[:128]}, "
+        if len(names) > 128:
+            break
+    return {"*": {"cut": names[:128], "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}}
 
 
 def _bounded(name: str, value: Any) -> Any:

@@ -116,6 +116,32 @@ async def test_a_result_that_fills_a_record_still_reaches_the_ledger(works: Work
     assert (end.outcome, end.data["result"], end.data["cut"]) == ("ok", None, ["result"])
 
 
+@pytest.mark.parametrize(
+    "parameters", [{f"p{n}": "x" * 1000 for n in range(100)}, {"n" * 70_000: 1}, {f"p{n}": n for n in range(20_000)}]
+)
+async def test_a_wish_that_is_larger_than_a_record_is_refused_on_record(
+    works: Works, parameters: dict[str, Any]
+) -> None:
+    """Whoever tries things out on a host would leave no trace of it, and a schedule would try for ever."""
+    digest = offered(works)
+    refusal = await works.refusal(digest, parameters=parameters)
+    (told,) = refusal.arguments.values()
+    assert (set(told), told["bytes"] > 64 * limits.KIB) == ({"cut", "bytes", "sha256"}, True)
+    await works.sessions.start(wish(digest, run_id="run_2", parameters=parameters, fire=fire()))
+    assert [record.run for record in await works.premises.records("refusal")] == ["run_1", "run_2"]
+    assert works.premises.spool.is_decided("sch_1", FIRE_US)
+
+
+async def test_a_run_with_more_than_a_record_holds_is_on_record(works: Works) -> None:
+    declared = "".join(f"  p{n}: {{type: string}}\n" for n in range(100))
+    parameters = {f"p{n}": "x" * 1000 for n in range(100)}
+    digest = offered(works, 'return #param("p99")\n', more=f"parameters:\n{declared}")
+    end = await works.run(digest, parameters=parameters)
+    assert (end.outcome, end.data["result"]) == ("ok", 1000)
+    (start,) = await works.premises.records("run.start")
+    assert [told["bytes"] for told in start.arguments.values()] == [len(encode(parameters))]
+
+
 # durable first -------------------------------------------------------------------------------------------------------
 
 
