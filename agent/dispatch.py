@@ -195,10 +195,12 @@ class Dispatcher:
         if freeze is not None:
             why = f"the host was frozen: {freeze.reason or 'no reason given'}"
             self._sessions.stop_all(why)
-        if freeze != self._admission.freeze:
-            await self._admission.set_freeze(freeze)
-        if freeze is not None:  # after it holds, so that none is opened meanwhile
-            await self._live.close_all(why)
+        try:
+            if freeze != self._admission.freeze:
+                await self._admission.set_freeze(freeze)
+        finally:  # also if the disk refuses, or the link ends meanwhile: it holds from here on
+            if freeze is not None:  # after it holds, so that none is opened meanwhile
+                await self._live.close_all(why)
         return _done({"frozen": freeze is not None})
 
     async def _open_session(self, body: Body) -> Answer:

@@ -434,10 +434,20 @@ class LiveSessions:
             | {"reason": reason[:_MAX_TOLD_CHARS], "calls": session.calls}
             | {name: tell() for name, tell in session.told.items()},
         }  # fmt: skip
+        closing = [rows.close_run(_KEPT_AS + session.id, now_us)]
         try:
-            await self._recorder.commit([record], [rows.close_run(_KEPT_AS + session.id, now_us)])
-        except OutriderError as error:  # still open on disk: the next start tells its end
-            LOG.error("the end of session %s could not be recorded: %s", session.id, error)
+            durable = self._recorder.begin([record], closing)
+        except OutriderError as refused:
+            LOG.error("the end of session %s waits for the disk: %s", session.id, refused)
+            try:
+                self._recorder.append([record], closing)
+            except OutriderError as error:  # still open on disk: the next start tells its end
+                LOG.error("the end of session %s could not be recorded: %s", session.id, error)
+            return
+        try:
+            await durable
+        except OutriderError as error:  # it began to refuse only now
+            LOG.error("the end of session %s waits for the disk: %s", session.id, error)
 
     def _refuse(self, wish: Wish, error: OutriderError, spent: Nonce | None = None) -> None:
         LOG.warning("session %s refused: %s", wish.session, error)

@@ -235,6 +235,58 @@ async def test_a_freeze_stops_what_runs_and_keeps_out_what_comes(agent: Agent) -
     assert [outcome for event, outcome in events(records) if event == "freeze"] == ["frozen"], "said once"
 
 
+SESSION = {
+    "session": "s_1", "kind": "files", "tier": "observe", "principal": "oli", "reason": "", "grant": {},
+}  # fmt: skip
+
+
+async def opened(agent: Agent) -> Supervisor:
+    """Return the agent with a session of a person open."""
+    agent.premises.allow("highest_tier: observe\naccept_server_word: [session]\n")
+    supervisor = agent.start()
+    await agent.connected()
+    assert set(await agent.server.asked("session.open", SESSION)) == {"longest_s", "idle_s"}
+    return supervisor
+
+
+async def test_a_freeze_that_the_disk_does_not_take_ends_sessions_all_the_same(agent: Agent) -> None:
+    """It holds from then on; a terminal that goes on meanwhile would be the very thing that it is to end."""
+    supervisor = await opened(agent)
+    disk = supervisor._spool._writer._connection
+    disk.execute("PRAGMA query_only=1")
+    assert await agent.server.asked("freeze.set", {"frozen": True, "reason": "an incident"}) == "unavailable"
+    still_open = supervisor._live.open_sessions
+    disk.execute("PRAGMA query_only=0")
+    assert still_open == []
+    await until(lambda: supervisor._recorder.problem is None)
+    assert await agent.stop() is None
+    (closed,) = [record for record in agent.records() if record.kind == "session.close"]
+    assert (closed.outcome, closed.data["reason"]) == ("killed", "the host was frozen: an incident")
+
+
+async def test_a_freeze_whose_link_breaks_ends_sessions_all_the_same(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server that asked for it may not come back."""
+    supervisor = await opened(agent)
+    held, asked = asyncio.Event(), []
+    commit = supervisor._recorder.commit
+
+    async def slowly(*values: Any) -> None:
+        asked.append(values)
+        await held.wait()
+        await commit(*values)
+
+    monkeypatch.setattr(supervisor._recorder, "commit", slowly)
+    agent.server.ask("freeze.set", {"frozen": True, "reason": ""})
+    await until(lambda: asked)
+    agent.server.is_away = True
+    agent.server.pipe.cut()
+    await until(lambda: supervisor._uplink.connection is None)
+    held.set()
+    await until(lambda: supervisor._live.open_sessions == [])
+
+
 async def test_a_run_cancelled_in_the_same_breath_does_not_run(agent: Agent) -> None:
     """Both requests arrive in one reading; the second must find the first."""
     entry = approved(agent.premises.world, script("while true do sys.uptime() end\n"))
