@@ -13,7 +13,7 @@ not prove enough and there is a link, the server is asked once for newer ones.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -151,22 +151,27 @@ class Admission:
         require_language(effective, manifest.language)
         return ceiling, now, effective, parameters
 
-    def check_still(self, request: RunRequest, admitted: Admitted) -> None:
-        """Return if a run that had to wait may still begin.
+    def check_still(self, request: RunRequest, admitted: Admitted) -> Admitted:
+        """Return what a run that had to wait, maybe for hours, may do now: under the ceiling as it is by now, and for
+        whom may order it still. The order itself came in time.
 
         Raises:
-            DeniedError: The host was frozen meanwhile.
-            TrustError: What proved it does so no longer.
+            DeniedError: The host was frozen meanwhile, or denies the script's language.
+            TrustError: What proved it does so no longer, or the owner wants more by now.
+            UnavailableError: A wall that the owner requires by now does not stand.
         """
-        ceiling = self._trust.ceiling()
-        check_not_frozen(ceiling, self.freeze)
         if admitted.is_trial:
             proved = self._trust.triable(request.digest, admitted.entry, self._now()).proved
         else:
             proved = self._trust.authorise(request.digest, admitted.entry, self._now())
-        self._trust.check_tier(proved, ceiling)
         for digest, library in admitted.required.entries.items():
             self._trust.authorise(digest, library, self._now())
+        ceiling, now, effective, _ = self._within_ceiling(request, admitted.entry, proved, timeout_s=request.timeout_s)
+        if request.order is None:
+            check_order(request, proved, self._trust.roster(), ceiling, agent_id=self._agent_id, now=now)
+        else:
+            check_covers(request, proved, self._trust.roster(), ceiling, now)
+        return replace(admitted, proved=proved, effective=effective)
 
     async def set_freeze(self, freeze: Freeze | None) -> None:
         """Begin or end the server's freeze; durable when it returns.

@@ -72,7 +72,8 @@ def check_order(
 
 
 def check_covers(request: RunRequest, proved: Authorised, roster: Roster, ceiling: Ceiling, now: datetime) -> None:
-    """Return if whoever ordered a run may also order what it calls. Without an order there is nobody to ask about.
+    """Return if whoever ordered a run may order this now: what it calls, or it itself when it has waited. Without an
+    order there is nobody to ask about.
 
     Raises:
         TrustError: ``operator_signature_required``: not at this tier.

@@ -264,7 +264,7 @@ class Sessions:
             try:
                 if had_to_wait:
                     await asyncio.shield(durable)
-                    self._admission.check_still(active.request, admitted)
+                    admitted = self._admission.check_still(active.request, admitted)
                 # Shielded: a run that is stopped must not take the answer to whoever asked with it.
                 return await self._worker.run(active.request, admitted, asyncio.shield(durable))
             finally:

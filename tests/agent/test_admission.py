@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from premises import Premises, approved, script
 from works import Works, wish
-from world import DIGEST, NOW, World
+from world import DIGEST, NOW, ROLES, World
 
 from agent import limits, rows
 from agent.cache import Entry
@@ -18,6 +18,8 @@ from agent.confinement import Confinement
 from agent.link import Fetched
 from agent.recorder import Recorder
 from agent.trusting import Freeze
+from policies.decide import decide_effective
+from policies.model import Effect, Facts
 from protocol.errors import DeniedError, TrustError, UnavailableError
 from protocol.signing import sign
 from protocol.timestamps import stamp
@@ -471,4 +473,32 @@ async def test_what_waited_is_decided_about_again(works: Works) -> None:
     works.premises.allow()
     works.premises.trust.add_withdrawals([works.world.withdrawal(digest=digest)], NOW)
     with pytest.raises(TrustError, match="withdrawn"):
+        works.admission.check_still(request, admitted)
+
+
+async def test_what_waited_runs_under_the_ceiling_as_it_is_then(works: Works) -> None:
+    """The owner narrowed it meanwhile, which may have taken hours."""
+    digest = offered(works)
+    request = wish(digest)
+    admitted = await works.admission.admit(request)
+    works.premises.allow("highest_tier: observe\naccept_server_word: [run]\ndeny: [{call: sys.uptime}]\n")
+    again = works.admission.check_still(request, admitted)
+    verdicts = [decide_effective(each.effective, "sys.uptime", Facts()).effect for each in (admitted, again)]
+    assert verdicts == [Effect.ALLOW, Effect.DENY]
+
+
+async def test_what_waited_needs_who_may_order_it_still(works: Works) -> None:
+    """The server's word was enough, or the operator's key was good."""
+    digest = offered(works)
+    request = wish(digest)
+    admitted = await works.admission.admit(request)
+    works.premises.allow("highest_tier: observe\naccept_server_word: []\n")
+    with pytest.raises(TrustError, match="on the server's word"):
+        works.admission.check_still(request, admitted)
+    request = wish(digest, order=order(works, digest))
+    admitted = await works.admission.admit(request)
+    works.premises.clock.set(NOW.replace(hour=14))
+    works.admission.check_still(request, admitted)  # it was in time, and has waited
+    works.premises.take_roster(2, keys=[works.world.member(name) for name in ROLES if name != "oli"])
+    with pytest.raises(TrustError, match="order"):
         works.admission.check_still(request, admitted)
