@@ -37,7 +37,8 @@ class Bundles:
         self._adding = adding
         self._under_way: dict[str, asyncio.Task[Entry]] = {}
         self._told: dict[str, list[Envelope]] = {}  # by digest, of what is under way: approvals that came meanwhile
-        self._required: dict[str, tuple[str, ...]] = {}  # by digest, of what was seen: what it requires
+        self._required: dict[str, tuple[str, ...]] = {}  # by digest, of what must stay: what it requires
+        self._is_bringing = self._is_asked = False  # what schedules need comes; somebody asked for it since it began
         self.fetch: Fetch | None = None  # set while there is a link
         self.needed: Callable[[], Collection[str]] = tuple  # digests that must stay in the cache
 
@@ -100,9 +101,25 @@ class Bundles:
         return True
 
     async def bring_needed(self) -> None:
-        """Fetch what schedules need and is not here in good order, so that they run when the server is away."""
+        """Fetch what schedules need and is not here in good order, so that they run when the server is away.
+
+        Who asks while somebody else does so does not wait: that one begins anew, with what is needed by then. A server
+        that sets schedules again and again and sends no bundle has one of these going on here, not one for each time.
+        """
+        self._is_asked = True
+        if self._is_bringing:
+            return
+        self._is_bringing = True
+        try:
+            while self._is_asked:
+                self._is_asked = False
+                await self._bring_all()
+        finally:
+            self._is_bringing = False
+
+    async def _bring_all(self) -> None:
         waiting, seen = sorted(self.needed()), set[str]()
-        while waiting:
+        while waiting and not self._is_asked:
             digest = waiting.pop(0)
             if digest in seen:
                 continue
@@ -133,9 +150,9 @@ class Bundles:
         return entry
 
     def _noted(self, digest: str, entry: Entry) -> Entry:
-        requires = entry.bundle.manifest.requires
-        if requires:
-            self._required[digest] = tuple(item.digest for item in requires)
+        required = tuple(item.digest for item in entry.bundle.manifest.requires)
+        if required and self._required.get(digest) != required and digest in self._kept():
+            self._required[digest] = required
         return entry
 
     def _kept(self) -> set[str]:
@@ -147,6 +164,8 @@ class Bundles:
             if digest not in kept:
                 kept.add(digest)
                 waiting += self._required.get(digest, ())
+        # Anybody can make bundles that require much, and a server can have them fetched without end.
+        self._required = {digest: required for digest, required in self._required.items() if digest in kept}
         return kept
 
 

@@ -143,6 +143,47 @@ async def test_what_schedules_need_and_is_damaged_is_fetched_again(store: Store)
     assert store.repository.asked == [store.digest, store.digest]
 
 
+async def test_who_asks_for_what_comes_already_does_not_wait_beside_it(store: Store) -> None:
+    """A server that sets schedules without end, and keeps their bundles back, fills no memory with who waits."""
+    arrives, asked = asyncio.Event(), []
+
+    async def slowly(digest: str) -> Fetched:
+        asked.append(digest)
+        await arrives.wait()
+        return await store.repository.fetch(digest)
+
+    store.bundles.fetch = slowly
+    first = asyncio.create_task(store.bundles.bring_needed())
+    await until(lambda: asked)
+    later = approved(store.world, script("return 2\n"))
+    store.repository.put(later)
+    store.bundles.needed = lambda: {store.digest, later.bundle.digest}
+    others = [asyncio.create_task(store.bundles.bring_needed()) for _ in range(100)]
+    await until(lambda: all(other.done() for other in others))
+    arrives.set()
+    await first
+    assert sorted(asked) == sorted({store.digest, later.bundle.digest}), "and what they asked for came"
+    await store.bundles.bring_needed()
+
+
+async def test_only_of_what_must_stay_it_is_remembered_what_that_requires(store: Store) -> None:
+    """Whoever has bundles fetched without end, each requiring a lot, fills no memory either."""
+    requires = f'requires: [{{name: lib/rates, digest: "{DIGEST}"}}]\n'
+    entries = [approved(store.world, script(f"return {n}\n", more=requires)) for n in range(3)]
+    for entry in entries:
+        store.repository.put(entry)
+        await store.bundles.get(entry.bundle.digest)
+    assert store.bundles._required == {}
+    wanted = entries[1].bundle.digest
+    store.bundles.needed = lambda: {wanted}
+    await store.bundles.bring_needed()
+    assert store.bundles._required == {wanted: (DIGEST,)}
+    assert store.bundles._kept() == {wanted, DIGEST}
+    store.bundles.needed = tuple
+    await store.bundles.get(store.digest)
+    assert store.bundles._required == {}
+
+
 async def test_one_that_cannot_be_had_does_not_keep_the_others_away(store: Store) -> None:
     store.bundles.needed = lambda: {DIGEST, store.digest, "sha256:" + 64 * "0"}
     await store.bundles.bring_needed()
