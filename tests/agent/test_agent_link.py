@@ -114,6 +114,13 @@ async def test_requests_are_taken_up_in_their_order(rig: Rig) -> None:
     await until(lambda: first in rig.server.answers)
 
 
+@pytest.mark.parametrize("value", ["x" * (1 << 20), [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]], 1 << 70])
+async def test_an_answer_that_no_frame_holds_is_a_failure(rig: Rig, value: Any) -> None:
+    """Or whoever asked waits for ever, and has one request less of those that a link may have open."""
+    rig.answers["run.cancel"] = lambda _: {"value": value}
+    assert await rig.server.asked("run.cancel", {"run_id": "run_1"}) in {"too_large", "protocol"}
+
+
 async def refused(error: Exception) -> Body:
     raise error
 
