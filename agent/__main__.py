@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import owner_commands, watch_command
+from agent.loop import leave
 from agent.statedir import StateDir
 from protocol.errors import DOORS, ArgumentError, OutriderError
 from protocol.plain_text import one_line, safe
@@ -24,7 +24,7 @@ MAX_TOKEN_BYTES = 4096  # a join token has about 180
 
 def main() -> None:
     """Entry point of the program ``outrider-agent``."""
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -140,7 +140,7 @@ def _run(given: argparse.Namespace) -> int:
     from agent.config import load_config
     from agent.descriptors import allow_many
     from agent.logs import start_logging
-    from agent.loop import loop_factory
+    from agent.loop import run as run_loop
     from agent.memory import give_back, keep_what_is_loaded
     from agent.notify import Notifier
     from agent.supervisor import Supervisor
@@ -159,8 +159,7 @@ def _run(given: argparse.Namespace) -> int:
             give_back()
             await supervisor.run()
 
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(work())
+        run_loop(work())
     return 0
 
 

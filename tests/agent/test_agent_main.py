@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mounting import told
 from premises import Premises
 
 from agent.__main__ import run
 from agent.config import save_config
 from agent.identity import save_identity
+from protocol.ledger import decode_record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +57,36 @@ def test_a_second_process_in_one_directory_is_refused(enrolled: Premises) -> Non
         assert first.wait(30) == 0
     enrolled.open()
     assert enrolled.spool.head.sequence >= 3
+
+
+SILENT_RESOLVER = r"""
+import fcntl, socket, subprocess, time
+kernel.unshare(kernel.CLONE_NEWNET)
+silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+fcntl.ioctl(silent, 0x8914, struct.pack("16sh14x", b"lo", 1))  # SIOCSIFFLAGS, IFF_UP
+silent.bind(("127.0.0.1", 53))
+silent.settimeout(BOUND_S)
+mount("/etc", "tmpfs")
+with open("/etc/resolv.conf", "w") as file:
+    file.write("nameserver 127.0.0.1\noptions timeout:30 attempts:2\n")
+agent = subprocess.Popen([sys.executable, "-m", "agent", "run", "--dir", sys.argv[1]], stderr=subprocess.DEVNULL)
+silent.recv(512)
+agent.send_signal(signal.SIGTERM)
+began_s = time.monotonic()
+print(json.dumps([agent.wait(BOUND_S), time.monotonic() - began_s]))
+"""
+
+
+def test_it_ends_while_nobody_answers_for_its_servers_name(enrolled: Premises) -> None:
+    """As on a host whose network went down first. A resolver takes up to a minute to give up, and a service manager
+    would have killed it by then."""
+    save_config(enrolled.state, replace(enrolled.config, server="https://outrider.example:1"))
+    enrolled.close()
+    status, seconds = told(SILENT_RESOLVER, str(enrolled.state.path))
+    enrolled.open()
+    assert (status, seconds < 15) == (0, True)
+    ends = [decode_record(blob) for blob in enrolled.spool.read(0, 100, 1 << 20)]
+    assert [record.data.get("event") for record in ends if record.kind == "event"] == ["start", "stop"]
 
 
 def test_a_reader_that_went_away_is_no_failure_of_ours(enrolled: Premises) -> None:
