@@ -25,7 +25,7 @@ from stdlib.handles import Handle
 from stdlib.host import Host
 from stdlib.lending import begun
 from stdlib.net_probes import AuthorityText, HostText, Port, Timeout, place
-from stdlib.network.connection import Connection, failure
+from stdlib.network.connection import Connection, close_socket, failure
 from stdlib.network.meter import Meter
 from stdlib.network.reach import Family, Timings, endpoints, facts, within
 from stdlib.network.trust import secure
@@ -89,6 +89,7 @@ class Datagrams(Handle):
     def __init__(self, sock: socket.socket, fields: Mapping[str, Any]) -> None:
         self.socket = sock
         self._fields = dict(fields)
+        self._loop = asyncio.get_running_loop()
 
     def fields(self) -> dict[str, Any]:
         """Return what scripts see of it."""
@@ -96,7 +97,7 @@ class Datagrams(Handle):
 
     def close(self) -> None:
         """Close it at once."""
-        self.socket.close()
+        close_socket(self.socket, self._loop)
 
 
 class Listener(Datagrams):

@@ -159,8 +159,8 @@ class Connection:
                 self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close it at once."""
-        self._socket.close()
+        """Close it at once, also while somebody waits for it, who hears of it by being cancelled. Idempotent."""
+        close_socket(self._socket, self._loop)
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,6 +192,19 @@ class Connection:
         data = self._outgoing.read()
         if data:
             await self._loop.sock_sendall(self._socket, data)
+
+
+def close_socket(sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    """Close a socket that something may still wait for on the loop.
+
+    What the loop knows of a descriptor outlives it, and its number is soon another socket's, of another run: that one
+    would never be woken.
+    """
+    descriptor = sock.fileno()
+    if descriptor >= 0 and not loop.is_closed():
+        loop.remove_reader(descriptor)
+        loop.remove_writer(descriptor)
+    sock.close()
 
 
 def _check_peer(sock: socket.socket, endpoint: Endpoint) -> None:

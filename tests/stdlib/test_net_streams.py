@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from netlab import LOOPBACK, Authority, Granted, host, serving
+from ports import free_port
 from running import Kept
 from visiting import all_back
 
@@ -36,6 +37,7 @@ from stdlib.net_streams import (
     unix,
     write,
 )
+from stdlib.network.connection import Connection
 from stdlib.paths import resolve
 
 POLICY = """
@@ -291,3 +293,55 @@ async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
             assert (await run(sandbox, "lua", source, path=str(tmp_path / name))).result == code
     finally:
         server.close()
+
+
+async def test_what_is_closed_while_it_is_waited_for_takes_no_other_with_it() -> None:
+    """A forward at its bound is closed while its other half waits. The number of its descriptor is given again at
+    once, perhaps to another run, which was never woken then: what the loop knew of the old one was in its way.
+    """
+
+    async def pair() -> tuple[Connection, socket.socket]:
+        ends = socket.socketpair()
+        ends[0].setblocking(False)
+        return Connection(ends[0], "mine"), ends[1]
+
+    for wait in (lambda one: one.receive(), lambda one: one.send(b"x" * (8 << 20))):
+        closed, theirs = await pair()
+        number = closed._socket.fileno()
+        waiting = asyncio.ensure_future(wait(closed))
+        await asyncio.sleep(0)
+        closed.close()
+        new, other = await pair()
+        assert new._socket.fileno() == number, "the kernel gives the lowest number that is free"
+        reading = asyncio.ensure_future(new.receive())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        other.send(b"hello")
+        async with asyncio.timeout(10):
+            assert await reading == b"hello"
+        new.close()
+        new.close()
+        for one in (theirs, other):
+            one.close()
+
+
+async def test_a_listener_that_is_closed_while_it_is_waited_for_takes_no_other_with_it() -> None:
+    listener = await listen(LOOPBACK, free_port())
+    number = listener.socket.fileno()
+    waiting = asyncio.ensure_future(accept(listener))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    listener.close()
+    mine, other = socket.socketpair()
+    mine.setblocking(False)
+    assert mine.fileno() == number
+    reading = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(mine, 8))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    other.send(b"hello")
+    async with asyncio.timeout(10):
+        assert await reading == b"hello"
+    mine.close()
+    other.close()
