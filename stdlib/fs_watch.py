@@ -255,6 +255,8 @@ class Watching(AsyncIterator[list[Row]]):
 
     async def aclose(self) -> None:
         """End it; a thread that is making watches ends first."""
+        if not self._is_closed:  # else its number may be another's by now
+            asyncio.get_running_loop().remove_reader(self._descriptor)
         await begun_apart(self.end)
 
     async def _readable(self) -> None:
