@@ -1,7 +1,8 @@
 """Path patterns of policies, on absolute resolved paths, in linear time.
 
 ``*`` and ``?`` and ``[...]`` stay within one segment; ``**`` is a whole segment and stands for any number of them, none
-included: ``/etc/**`` covers ``/etc`` itself and all below it. There is no other syntax.
+included: ``/etc/**`` covers ``/etc`` itself and all below it. There is no other syntax; braces and backslashes, which
+mean something elsewhere and would be plain characters here, are refused: ``?`` stands for one that a name has.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from protocol.errors import ArgumentError
 MAX_PATTERN_CHARACTERS = 1024
 MAX_WILDCARDS = 16  # of one pattern
 _WILDCARD = re.compile(r"/\*\*|[*?[]")  # with the slash, as ** may stand for nothing
-_WILD = frozenset("*?[")
+_ELSEWHERE = "{}\\"  # of shells: a choice, and what makes a wildcard plain
+_NOT_PLAIN = frozenset("*?[" + _ELSEWHERE)
 _NOT_LITERAL = re.compile(r"\*|\?|\[.[^]]*\]")  # within a segment
 
 
@@ -39,6 +41,12 @@ class PathPattern:
         parts = [part for part in text.split("/")[1:] if part or text != "/"]
         if any(part in ("", ".", "..") for part in parts):
             raise ArgumentError(f"{text!r:.80} has an empty, . or .. part", where=where)
+        odd = next((mark for mark in _ELSEWHERE if mark in text), None)
+        if odd is not None:
+            raise ArgumentError(
+                f"{text!r:.80}: {odd} has no meaning here; name each path, or write ? for a character of a name",
+                where=where,
+            )
         if any("**" in part and part != "**" for part in parts):
             raise ArgumentError(f"{text!r:.80}: ** must stand alone between slashes", where=where)
         if sum(text.count(mark) for mark in "*?[") > MAX_WILDCARDS:
@@ -94,7 +102,7 @@ class PathPattern:
 
 def literal(path: str) -> str:
     """Return a pattern that fits this path; also others of its form, where it has what a pattern cannot say plainly."""
-    return "".join("?" if each in _WILD else each for each in path)
+    return "".join("?" if each in _NOT_PLAIN else each for each in path)
 
 
 def _inside(parts: list[str]) -> str:

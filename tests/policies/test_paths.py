@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.paths import PathPattern
+from policies.paths import PathPattern, literal
 from protocol.errors import ArgumentError
 
 CASES = [
@@ -32,6 +32,15 @@ def test_what_a_pattern_covers(pattern: str, path: str, fits: bool) -> None:
 def test_what_is_no_pattern(text: str) -> None:
     with pytest.raises(ArgumentError):
         PathPattern.parse(text)
+
+
+@pytest.mark.parametrize("text", ["/etc/{shadow,gshadow}", "/srv/{app}/x", "/srv/a\\*", "/srv/[a]\\b"])
+def test_what_means_something_elsewhere_is_no_pattern(text: str) -> None:
+    """A denial of /etc/{shadow,gshadow} would be about a file of just that name, and about nothing else."""
+    with pytest.raises(ArgumentError, match=r"has no meaning here; name each path"):
+        PathPattern.parse(text)
+    odd = "/srv/{a}\\b*"
+    assert PathPattern.parse(literal(odd)).matches(odd)
 
 
 def test_a_hostile_path_costs_little() -> None:
