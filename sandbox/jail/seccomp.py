@@ -3,7 +3,7 @@
 The list is what Lua 5.4 and CPython need once all they import is there (measured; a test runs both on exactly this
 set). ``mmap`` and ``mprotect`` that ask for code give EACCES, since interpreters ask and live with the answer. The
 default is to kill and not to fail: an error would invite probing, and SIGSYS in the wait status is a clean event for
-the record.
+the record. ``futex`` waits and wakes, and nothing else of what it can do.
 Calls of another architecture, and of the x32 table, kill: their numbers mean other calls.
 """
 
@@ -24,6 +24,7 @@ ALLOWED: Final = (
 )  # fmt: skip
 NO_CODE: Final = frozenset({"mmap", "mprotect"})  # of these, allowed only without PROT_EXEC
 DONT_WAIT: Final = "recvfrom"  # allowed with exactly MSG_DONTWAIT: it then does what a read would, and never sleeps
+PLAIN: Final = "futex"  # allowed as what locks of the C library do; see below
 
 KILL_PROCESS: Final = 0x80000000  # linux/seccomp.h
 ALLOW: Final = 0x7FFF0000
@@ -33,10 +34,15 @@ _SET_MODE_FILTER: Final = 1
 _X32_BIT: Final = 0x40000000
 _PROT_EXEC: Final = 4
 _MSG_DONTWAIT: Final = 0x40  # linux/socket.h
+# linux/futex.h: to wait and to wake, by bits as well. What priority is inherited by, and what is moved from one to
+# another, no lock of an interpreter needs; the kernel's code for that has been a way to become root, more than once.
+_WAITING: Final = (0, 1, 9, 10)
+_FUTEX_COMMAND: Final = 0xFFFFFFFF & ~(128 | 256)  # without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME
 # struct seccomp_data, both processors are little-endian
-_NUMBER_AT, _ARCHITECTURE_AT, _THIRD_ARGUMENT_AT, _FOURTH_ARGUMENT_AT = 0, 4, 32, 40
+_NUMBER_AT, _ARCHITECTURE_AT, _SECOND_ARGUMENT_AT, _THIRD_ARGUMENT_AT, _FOURTH_ARGUMENT_AT = 0, 4, 24, 32, 40
 
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06  # linux/bpf_common.h
+# linux/bpf_common.h
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_BITS, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 
 
 _Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
@@ -92,6 +98,16 @@ def _block(name: str, number: int) -> list[_Instruction]:
             (_JUMP_EQUAL, 0, 4, number),
             (_LOAD, 0, 0, _FOURTH_ARGUMENT_AT),
             (_JUMP_EQUAL, 1, 0, _MSG_DONTWAIT),
+            (_RETURN, 0, 0, KILL_PROCESS),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+    if name == PLAIN:
+        kinds = [(_JUMP_EQUAL, len(_WAITING) - place, 0, kind) for place, kind in enumerate(_WAITING)]
+        return [
+            (_JUMP_EQUAL, 0, 4 + len(kinds), number),
+            (_LOAD, 0, 0, _SECOND_ARGUMENT_AT),
+            (_AND, 0, 0, _FUTEX_COMMAND),
+            *kinds,
             (_RETURN, 0, 0, KILL_PROCESS),
             (_RETURN, 0, 0, ALLOW),
         ]

@@ -35,6 +35,7 @@ _X86_64 = {
     "name_to_handle_at": 303, "open_by_handle_at": 304, "splice": 275, "rt_sigaction": 13, "statx": 332,
     "fanotify_init": 300, "mknodat": 259, "chroot": 161, "capset": 126, "capget": 125, "kcmp": 312, "prctl": 157,
     "modify_ldt": 154, "vmsplice": 278, "inotify_init1": 294, "seccomp": 317, "sethostname": 170, "getpid": 39,
+    "futex": 202,
 }  # fmt: skip
 _AARCH64 = {
     "ptrace": 117, "mount": 40, "shmget": 194, "keyctl": 219, "add_key": 217, "perf_event_open": 241, "bpf": 280,
@@ -43,6 +44,7 @@ _AARCH64 = {
     "name_to_handle_at": 264, "open_by_handle_at": 265, "splice": 76, "rt_sigaction": 134, "statx": 291,
     "fanotify_init": 262, "mknodat": 33, "chroot": 51, "capset": 91, "capget": 90, "kcmp": 272, "prctl": 167,
     "vmsplice": 75, "inotify_init1": 26, "seccomp": 277, "sethostname": 161, "getpid": 172,
+    "futex": 98,
 }  # fmt: skip
 _NEW = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "open_tree": 428, "fsopen": 430, "clone3": 435, "openat2": 437,

@@ -72,22 +72,26 @@ async def test_memory_never_becomes_code(name: str) -> None:
     assert await errno_behind((), name) == 0
 
 
-def run(program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0) -> int:
+def run(
+    program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0, second: int = 0
+) -> int:
     """Interpret a filter, as linux/bpf_common.h and linux/filter.h define it, on one system call."""
-    return walked(program, audit, number, third, fourth)[0]
+    return walked(program, audit, number, third, fourth, second)[0]
 
 
 def walked(
-    program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0
+    program: list[tuple[int, int, int, int]], audit: int, number: int, third: int = 0, fourth: int = 0, second: int = 0
 ) -> tuple[int, int]:
     """Return what comes of it, and in how many instructions."""
-    data = struct.pack("=IIQ6Q", number, audit, 0, 0, 0, third, fourth, 0, 0)
+    data = struct.pack("=IIQ6Q", number, audit, 0, 0, second, third, fourth, 0, 0)
     at, accumulator, steps = 0, 0, 0
     while True:
         code, if_true, if_false, operand = program[at]
         at, steps = at + 1, steps + 1
         if code == 0x20:
             (accumulator,) = struct.unpack_from("=I", data, operand)
+        elif code == 0x54:
+            accumulator &= operand
         elif code == 0x06:
             return operand, steps
         else:
@@ -124,6 +128,19 @@ def test_receiving_is_allowed_only_as_a_read_that_does_not_wait(architecture: ke
     allowed = {flag for flag in flags if run(program, architecture.audit, number, 0, flag) == seccomp.ALLOW}
     assert allowed == {0x40}
     assert run(program, architecture.audit, number, 0x40, 0) == seccomp.KILL_PROCESS
+
+
+@pytest.mark.parametrize("architecture", [X86_64, AARCH64])
+def test_a_futex_waits_and_wakes_and_does_nothing_else(architecture: kernel.Architecture) -> None:
+    """With the flags of a lock of one process and of a clock; nothing that inherits priority, nothing unheard of."""
+    program = seccomp.instructions(architecture)
+    number = architecture.calls[seccomp.PLAIN]
+    commands = {*range(1024), *(1 << bit for bit in range(32)), 0xFFFFFFFF}
+    allowed = {
+        command for command in commands if run(program, architecture.audit, number, second=command) == seccomp.ALLOW
+    }
+    assert allowed == {command | flags for command in (0, 1, 9, 10) for flags in (0, 128, 256, 384)}
+    assert run(program, architecture.audit, number, 1, 1, second=6) == seccomp.KILL_PROCESS
 
 
 @pytest.mark.parametrize("architecture", [X86_64, AARCH64])
