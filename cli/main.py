@@ -108,12 +108,3 @@ def _reader_gone() -> int:
     # What is still buffered for the reader that went away must not fail once more at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
     return exits.BROKEN_PIPE
-
-
-def main() -> None:
-    """Entry point of the program ``outrider``."""
-    sys.exit(run())
-
-
-if __name__ == "__main__":
-    main()

@@ -21,6 +21,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from gc import enable as enable_gc
 from os import getppid
@@ -139,7 +140,8 @@ def _continue_in_child(control: socket.socket, births: socket.socket) -> None:
     if child == 0:
         return
     if pidfd:
-        socket.send_fds(control, [pack(Born())], [pidfd])
+        with suppress(BrokenPipeError, ConnectionResetError):  # the agent went away; the child sees that, too
+            socket.send_fds(control, [pack(Born())], [pidfd])
         os._exit(0)
     kernel.make(privileges.die_with_parent())
     control.close()  # the zygote's ends must close when the zygote ends
