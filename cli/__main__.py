@@ -1,5 +1,5 @@
 """``python -m cli`` is ``outrider``."""
 
-from cli.start import main
+from cli.beginning import main
 
 main()

@@ -38,6 +38,6 @@ cli.main.run = lambda: 3
     [(DURING_IMPORT, exits.INTERRUPTED), (WHILE_THE_FIRST_IS_DEALT_WITH, exits.INTERRUPTED), (AFTER_THE_END, 3)],
 )
 def test_an_interrupt_is_no_fault(prepared: str, status: int) -> None:
-    code = f"import sys\n{prepared}\nfrom cli.start import main\nmain()\n"
+    code = f"import sys\n{prepared}\nfrom cli.beginning import main\nmain()\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
