@@ -220,6 +220,14 @@ TABLE: list[tuple[str, Facts, str]] = [
                     "/var/lib/cloud/scripts/per-boot/x", "/var/lib/containers/storage/overlay/x",
                     "/var/lib/docker/volumes/x", "/var/lib/extensions/x/usr/bin/x",
                     "/var/lib/postgresql/.profile",
+                    "/etc/apcupsd/onbattery", "/etc/at.allow", "/etc/dkms/post-install.d/x", "/etc/gdm3/PostLogin/x",
+                    "/etc/hosts.equiv", "/etc/incron.d/x", "/etc/inetd.conf", "/etc/krb5.conf", "/etc/ldap/ldap.conf",
+                    "/etc/procmailrc", "/etc/qemu/fsfreeze-hook", "/etc/samba/smb.conf", "/etc/sddm.conf.d/x",
+                    "/etc/smartmontools/run.d/x", "/etc/sssd/sssd.conf", "/etc/vmware-tools/scripts/x",
+                    "/etc/watchdog.d/x", "/etc/xinetd.d/x", "/etc/zfs/zed.d/x.sh", "/var/cache/nscd/passwd",
+                    "/var/db/nscd/passwd", "/var/db/sudo/ts/mia", "/var/lib/lxd/x", "/var/lib/pacman/local/x/install",
+                    "/var/lib/private/x/.profile", "/var/lib/rancher/k3s/agent/pod-manifests/x.yaml",
+                    "/var/lib/sss/mc/passwd", "/var/lib/sudo/ts/mia", "/var/spool/atjobs/x", "/var/spool/incron/root",
                     "/var/lib/snapd/x",
                 )
             ),
@@ -280,6 +288,14 @@ def test_the_table(tier: Tier, call: str, facts: Facts, expected: str) -> None:
 
 
 SENSITIVE = [
+    "/etc/bind/rndc.key", "/etc/chrony/chrony.keys", "/etc/dbconfig-common/phpmyadmin.conf", "/etc/ddclient.conf",
+    "/etc/dma/auth.conf", "/etc/dovecot/private/dovecot.key", "/etc/efi-keys/db.key", "/etc/luks-keys/root.key",
+    "/etc/msmtprc", "/etc/netplan/90-NM-a.yaml", "/etc/ntp.keys", "/etc/nullmailer/remotes",
+    "/etc/phpmyadmin/config-db.php", "/etc/refind.d/keys/refind_local.key", "/etc/roundcube/debian-db.php",
+    "/etc/ssmtp/ssmtp.conf", "/etc/unbound/unbound_control.key", "/var/lib/caddy/.local/share/caddy/a/a.key",
+    "/var/lib/dehydrated/certs/a/privkey.pem", "/var/lib/dkms/mok.key", "/var/lib/icinga2/certs/a.key",
+    "/var/lib/private/a/.ssh/id_rsa", "/var/lib/private/a/.pgpass", "/var/lib/sbctl/keys/db/db.key",
+    "/var/lib/shim-signed/mok/MOK.priv", "/var/lib/snmp/snmpd.conf", "/var/lib/systemd/home/local.private",
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/security/opasswd", "/etc/krb5.keytab",
     "/etc/ceph/ceph.client.admin.keyring", "/etc/corosync/authkey", "/etc/davfs2/secrets", "/etc/pacemaker/authkey",
     "/etc/dropbear/dropbear_ed25519_host_key", "/etc/gitlab/gitlab-secrets.json", "/etc/munge/munge.key",
