@@ -78,6 +78,9 @@ class Confinement:
         except OutriderError as error:
             self.problem = str(error)
             raise
+        except (OSError, RuntimeError, MemoryError) as error:  # no descriptor, thread or memory to be had just now
+            self.problem = f"the sandbox cannot be started: {error or type(error).__name__}"
+            raise UnavailableError(self.problem) from error
         finally:
             if self._starting.done():
                 self._starting = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ class Starter:
         self.may_start.set()
         self.started = 0
         self.closed = 0
-        self.problem: UnavailableError | None = None
+        self.problem: Exception | None = None
 
     async def __call__(self, bindings: Any) -> Any:
         self.started += 1
@@ -76,6 +77,30 @@ async def test_a_host_that_cannot_have_one_says_why_and_tries_again() -> None:
     starter.problem = None
     await confinement.ready()
     assert confinement.problem is None
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [OSError(errno.ENFILE, "Too many open files in system"), RuntimeError("can't start new thread"), MemoryError()],
+)
+async def test_a_host_that_has_nothing_left_says_so_and_tries_again(problem: Exception) -> None:
+    """The server hears of it with the status, and what schedules need is fetched all the same."""
+    starter = Starter()
+    starter.problem = problem
+    confinement = Confinement([], starter)
+    await confinement.warm()
+    assert confinement.problem == f"the sandbox cannot be started: {problem or 'MemoryError'}"
+    starter.problem = None
+    await confinement.ready()
+    starter.problem = problem
+    closing = Confinement([], starter)
+    starter.may_start.clear()
+    waiting = asyncio.create_task(closing.warm())
+    await until(lambda: starter.started == 3)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    starter.may_start.set()
+    await closing.close()
 
 
 async def test_who_gives_up_waiting_does_not_stop_the_start() -> None:
