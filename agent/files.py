@@ -34,6 +34,8 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
         temporary.replace(path)
         synchronise_directory(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):  # a disk that is full does not become any emptier by what was begun
+            temporary.unlink()
         raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
 
 

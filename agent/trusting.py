@@ -66,7 +66,7 @@ class Trust:
     def __init__(self, state: StateDir, config: AgentConfig, now: datetime) -> None:
         self._state = state
         self._rosters = _stored_roster(state, config, now)
-        self._withdrawn = withdrawn.load(state.withdrawals)
+        self._withdrawn = self._withdrawn_on_disk = withdrawn.load(state.withdrawals)
         self._proofs = Proofs()
         self._own_files = OtherNames(os.path.realpath(state.path))
         self._temporaries = OtherNames(temporaries.place())
@@ -136,14 +136,17 @@ class Trust:
         Raises:
             TrustError: There is no roster to prove them by.
             TooLargeError: More than a host keeps; what there was room for is kept.
-            UnavailableError: They cannot be kept.
+            UnavailableError: They cannot be kept, and hold until the agent ends. They are kept when more come, or they
+                come again.
         """
         if not envelopes:
             return
         following, problem = self._withdrawn.adding(envelopes, self.roster(), self.present(now))
-        if following is not self._withdrawn:
-            withdrawn.save(self._state.withdrawals, following)
-            self._withdrawn = following
+        if following is not self._withdrawn_on_disk:
+            content = following.encoded()
+            self._withdrawn = following  # what was proved to be taken back does not wait for the disk
+            write_durably(self._state.withdrawals, content)
+            self._withdrawn_on_disk = following
         if problem is not None:
             raise TooLargeError(problem)
 

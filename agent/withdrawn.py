@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from agent import limits
-from agent.files import read_bounded, write_durably
+from agent.files import read_bounded
 from agent.logs import LOG
 from protocol.errors import NotFoundError, OutriderError, TooLargeError, UnavailableError
 from protocol.roster import Roster
@@ -136,13 +136,3 @@ def _claimed(envelope: Envelope) -> About:
         return About(revocation.digest, revocation.name, min(item.key_id for item in envelope.signatures))
     withdrawal = Withdrawal.parse(body)
     return About(withdrawal.digest, withdrawal.name)
-
-
-def save(path: Path, state: Withdrawn) -> None:
-    """Write a state down; durable when it returns.
-
-    Raises:
-        TooLargeError: As :meth:`Withdrawn.encoded`.
-        UnavailableError: The disk refuses.
-    """
-    write_durably(path, state.encoded())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_a_disk_that_refuses_keeps_the_old_content(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be written"):
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_disk_that_is_full_keeps_nothing_of_what_was_begun(tmp_path: Path) -> None:
+    """Each bundle that a server sends would leave its beginning on it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(UnavailableError, match="cannot be written"):
+            write_durably(tmp_path / "file", b"x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])

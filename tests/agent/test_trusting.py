@@ -216,6 +216,19 @@ def test_a_server_that_forgets_a_withdrawal_does_not_lift_it(trusted: Premises) 
     assert is_withdrawn(trusted, again(trusted))
 
 
+def test_a_withdrawal_that_cannot_be_kept_holds_all_the_same(trusted: Premises) -> None:
+    """Records may find room on a disk that has none for another file; then the script would still run."""
+    in_the_way = trusted.state.path / ".withdrawals.json.new"
+    in_the_way.mkdir()
+    with pytest.raises(UnavailableError, match="cannot be written"):
+        trusted.trust.add_withdrawals([withdrawal(trusted.world)], NOW)
+    assert is_withdrawn(trusted)
+    assert not is_withdrawn(trusted, again(trusted)), "which the server was told"
+    in_the_way.rmdir()
+    trusted.trust.add_withdrawals([withdrawal(trusted.world)], NOW)
+    assert is_withdrawn(trusted, again(trusted))
+
+
 def test_a_withdrawal_that_proves_nothing_is_not_kept(trusted: Premises) -> None:
     """And does not keep the others of the same list away."""
     for signer in ("mallory", "oli", "dan"):
