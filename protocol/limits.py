@@ -9,6 +9,9 @@ MAX_DEPTH = 16  # levels; sandbox.md: "no nesting past 16"
 MAX_ITEMS = 100_000  # values in one frame; chosen so that decoding the worst frame stays under 50 ms
 MAX_STREAMS = 512  # open at once on one link; chosen without measurement
 MAX_REQUESTS = 256  # unanswered at once on one link, each way; chosen without measurement
+#: Of the frames of those; what is made of them in memory takes some eight times as much. A server tells a host what it
+#: must know one request after the other; calls of people are small, as files go on streams.
+MAX_REQUESTS_BYTES = 16 << 20
 INITIAL_CREDIT_BYTES = 256 << 10  # bytes a peer may send on a new stream before it is granted more
 MAX_CREDIT_BYTES = 16 << 20  # bytes of credit outstanding on one stream; bounds memory at the receiver
 MAX_RUNS_ASKED = 500  # runs in one request whether they are known; 64 KiB with the longest ids

@@ -6,7 +6,8 @@ The same class stands at both ends. Rules it keeps:
   gave credit; sending beyond it is a protocol error. So one stream can neither starve the others nor fill memory.
 - Records travel from agent to server in sequence, each exactly once on a link; a gap or a repeat is a protocol error.
 - Every request is answered once; every answer belongs to an open request. A request of unknown method or wrong form is
-  answered with its failure here and reported to nobody; the link goes on, so that versions can differ.
+  answered with its failure here and reported to nobody; the link goes on, so that versions can differ. So is one for
+  which there is no room beside those that are not answered yet.
 - Hostile frames raise ProtocolError (or its TooLargeError) and close the link; nothing else leaves :meth:`receive`.
 - When the connection is lost, every open stream and request is reported exactly once.
 - Each side counts what the *peer* has open; streams and requests of one side cannot use up the places of the other.
@@ -25,6 +26,7 @@ from protocol.errors import (
     ConflictError,
     NotConnectedError,
     ProtocolError,
+    RateError,
     TooLargeError,
     UnavailableError,
 )
@@ -84,7 +86,9 @@ class Link:
         self._last_peer_stream = 0
         self._next_request = 1
         self._asked: set[int] = set()  # our requests that wait for their answer
-        self._asking: set[int] = set()  # the peer's requests that wait for ours
+        self._asking: dict[int, int] = {}  # the peer's requests that wait for ours, with the bytes of each
+        self._asking_bytes = 0  # of all of these
+        self._frame_bytes = 0  # of the frame that is taken
         self._last_asking = 0
         self._last_ping = 0  # newest number sent
         self._last_pong = 0  # newest number answered
@@ -119,13 +123,13 @@ class Link:
         """
         self._check_asking(number)
         self._out.control(messages.pack(Kind.RESPONSE, number, dict(body)))
-        self._asking.discard(number)
+        self._answer(number)
 
     def fail(self, number: int, code: str, message: str) -> None:
         """Tell the peer that its request ``number`` failed; errors as in :meth:`respond`, a long message is cut."""
         self._check_asking(number)
         self._out.control(messages.pack(Kind.FAILURE, number, code, messages.told(message)))
-        self._asking.discard(number)
+        self._answer(number)
 
     # streams -----------------------------------------------------------------------------------------------------
 
@@ -294,6 +298,7 @@ class Link:
             raise ProtocolError(f"the link is closed ({self.close_reason})")
         try:
             kind, values = messages.unpack(frame)
+            self._frame_bytes = len(frame)
             handler = _HANDLERS.get(kind)
             if handler is None:
                 raise ProtocolError(f"a message of kind {kind.name} has no place here")
@@ -339,6 +344,7 @@ class Link:
         self._newest = None
         self._asked.clear()
         self._asking.clear()
+        self._asking_bytes = 0
         if self.close_code is None:
             self.close_code, self.close_reason = LOST, "lost"
         return events
@@ -348,6 +354,9 @@ class Link:
     def _check_open(self) -> None:
         if self.close_code is not None:
             raise NotConnectedError(f"the link is closed ({self.close_reason})")
+
+    def _answer(self, number: int) -> None:
+        self._asking_bytes -= self._asking.pop(number, 0)
 
     def _check_asking(self, number: int) -> None:
         self._check_open()
@@ -440,10 +449,13 @@ class Link:
         peer = Role.SERVER if self.role is Role.AGENT else Role.AGENT
         try:
             messages.check_request(method, body, messages.requests_of(peer))
-        except ArgumentError as error:
+            if self._asking_bytes + self._frame_bytes > limits.MAX_REQUESTS_BYTES:
+                raise RateError("what was asked before and is not answered takes all the room that there is for it")
+        except (ArgumentError, RateError) as error:
             self._out.control(messages.pack(Kind.FAILURE, number, error.code, messages.told(str(error))))
             return []
-        self._asking.add(number)
+        self._asking[number] = self._frame_bytes
+        self._asking_bytes += self._frame_bytes
         return [RequestReceived(number, method, body)]
 
     def _on_response(self, number: int, body: dict[str, Any]) -> list[Event]:

@@ -125,6 +125,26 @@ def test_too_many_open_requests_are_refused_on_both_sides(wire: Wire) -> None:
         wire.server.link.receive(messages.pack(Kind.REQUEST, limits.MAX_REQUESTS + 1, "status", STATUS))
 
 
+def test_requests_that_take_too_much_room_together_are_failed(wire: Wire) -> None:
+    """As a server sends that keeps an agent from answering: what is made of them in memory is many times as large."""
+    body = {"schedules": ["x" * 1000] * 1000, "version": 1}
+    most = limits.MAX_REQUESTS_BYTES // len(messages.pack(Kind.REQUEST, 1, "schedules.set", body))
+    assert 1 < most < limits.MAX_REQUESTS - 2
+    asked = [wire.server.link.request("schedules.set", body) for _ in range(most + 1)]
+    came = wire.settle()
+    assert [event.id for event in came if isinstance(event, RequestReceived)] == asked[:most]
+    (failed,) = [event for event in came if isinstance(event, RequestFailed)]
+    assert (failed.id, failed.code) == (asked[most], "rate_limited")
+    assert wire.agent.link.close_code is None
+    wire.server.link.request("run.cancel", {"run_id": "run_1"})
+    assert isinstance(wire.settle()[0], RequestReceived), "a small one still finds room"
+    wire.agent.link.fail(asked[0], "unavailable", "later")
+    wire.agent.link.respond(asked[1], {})
+    for _ in range(2):
+        wire.server.link.request("schedules.set", body)
+    assert [type(event).__name__ for event in wire.settle()].count("RequestReceived") == 2
+
+
 # streams -------------------------------------------------------------------------------------------------------------
 
 
