@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from cli import proving
-from cli.ages import parse_time
+from cli.ages import parse_time, since
 from cli.identities import SCHEDULE
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
@@ -17,7 +18,7 @@ from cli.nouns.run import parameters
 from cli.output import Column, counted, field
 from cli.values import bounded, segment, sure
 from protocol import limits
-from protocol.errors import NotFoundError
+from protocol.errors import DeniedError, NotFoundError
 from protocol.schedules import ScheduleSpec
 from protocol.units import format_duration
 
@@ -173,13 +174,28 @@ def ls(invocation: Invocation, limit: int) -> None:
 @click.argument("schedule", type=SCHEDULE)
 @pass_invocation
 def show(invocation: Invocation, schedule: str) -> None:
-    """Show one schedule in full.
+    """Show one schedule in full, and to people how it went last: a host that refuses it runs nothing, and records why.
 
     \b
     Example:
-      outrider schedule show disk
+      outrider schedule show b99c0faf
     """
-    invocation.output.facts(invocation.api.get(f"schedules/{segment(schedule)}"))
+    shown = dict(invocation.api.get(f"schedules/{segment(schedule)}"))
+    if not invocation.as_json:
+        shown |= _lately(invocation, str(shown["id"]))
+    invocation.output.facts(shown)
+
+
+def _lately(invocation: Invocation, identity: str) -> dict[str, str | None]:
+    """Return the last run of a schedule, and the last that a host refused, as far as one may read that."""
+    told: dict[str, str | None] = {"last_run": None}
+    for run in invocation.api.items("runs", limit=1, schedule=identity):
+        told["last_run"] = f"{run['status']} on {run['agent']}, {since(run['created'])}"
+    with suppress(DeniedError):
+        for record in invocation.api.items("records", limit=1, principal=f"schedule:{identity}", kind="refusal"):
+            why = (record.get("data") or {}).get("message") or record.get("outcome")
+            told["last_refused"] = f"by {record['agent']}, {since(record['time'])}: {why}"
+    return told
 
 
 @noun.command("next", cls=ServerCommand)
@@ -191,7 +207,7 @@ def following(invocation: Invocation, schedule: str, count: int) -> None:
 
     \b
     Example:
-      outrider schedule next disk --count 5
+      outrider schedule next b99c0faf --count 5
     """
     answer = invocation.api.get(f"schedules/{segment(schedule)}/next", count=count)
     if invocation.as_json:
@@ -210,8 +226,8 @@ def pause(invocation: Invocation, schedule: str, undo: bool) -> None:
 
     \b
     Examples:
-      outrider schedule pause disk
-      outrider schedule pause disk --undo
+      outrider schedule pause b99c0faf
+      outrider schedule pause b99c0faf --undo
     """
     answer = invocation.api.patch(f"schedules/{segment(schedule)}", {"enabled": undo})
     if invocation.as_json:
@@ -229,7 +245,7 @@ def rm(invocation: Invocation, schedule: str, yes: bool) -> None:
 
     \b
     Example:
-      outrider schedule rm disk
+      outrider schedule rm b99c0faf
     """
     sure(invocation, f"Remove schedule {schedule}?", yes)
     invocation.api.delete(f"schedules/{segment(schedule)}")

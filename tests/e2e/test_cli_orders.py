@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -67,6 +68,23 @@ def test_a_schedule(at_work: Shell) -> None:
 
     run = at_work.fleet.wait_for("a scheduled run", ran)[0]
     assert at_work("runs", "show", str(run["id"]), "--json").data["result"] == [0.25, 80, [1, 2.5]]
+    assert re.search(r"^last run +ok on host-1, ", at_work("schedule", "show", identity).out, re.MULTILINE)
+    assert at_work("schedule", "rm", identity, "--yes").status == 0
+
+
+def test_a_schedule_that_nobody_signed_says_why_nothing_runs(at_work: Shell) -> None:
+    """It is on, and no run of it is listed: only the host knows."""
+    added = at_work("schedule", "add", NAME, "--on", "host-1", "--every", "1s")
+    assert added.status == 0, added.err
+    identity = added.out.split()[0]
+
+    def refused() -> re.Match[str] | None:
+        shown = at_work("schedule", "show", identity).out
+        return re.search(r"^last refused +by host-1, .+: .*an operator must sign the order$", shown, re.MULTILINE)
+
+    at_work.fleet.wait_for("a refusal", refused)
+    assert re.search(r"^last run +-$", at_work("schedule", "show", identity).out, re.MULTILINE)
+    assert "last_refused" not in at_work("schedule", "show", identity, "--json").data
     assert at_work("schedule", "rm", identity, "--yes").status == 0
 
 
