@@ -28,7 +28,7 @@ from policies.decide import Layer
 from policies.load import MAX_RULES, builtin, read_limits, read_rules, users_of
 from policies.model import Effect, Limits, Rule
 from protocol.document import Reader, load
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, DocumentError
 from protocol.limits import MAX_LABELS
 from protocol.roster import read_needed
 from protocol.tiers import Tier
@@ -139,7 +139,15 @@ def load_ceiling(text: str, filename: str) -> Ceiling:
     Raises:
         DocumentError: Names file, line and key.
     """
-    reader = Reader(load(text, filename))
+    try:
+        return _read(Reader(load(text, filename)))
+    except DocumentError:
+        raise
+    except ArgumentError as error:  # a tier, path or duration in it: it is the file that is wrong, and nobody's order
+        raise DocumentError(error.message, where=error.where) from None
+
+
+def _read(reader: Reader) -> Ceiling:
     ceiling = Ceiling(
         Tier.parse(reader.text("highest_tier", DEFAULT.highest_tier.label), where=reader.where("highest_tier")),
         _words(reader, "accept_server_word", WORDS, DEFAULT.accept_server_word),

@@ -74,7 +74,9 @@ async def open_session(
         standing = access_grants.choose(connection, caller, asked, agent)
         if agent.id not in core.links:
             seen = clock.text(agent.last_seen_us)
-            raise NotConnectedError(f"{agent.name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
+            raise NotConnectedError(
+                f"{agent.name} is not connected ({f'last seen {seen:.19}Z' if seen else 'never seen'})"
+            )
         identity = f"s_{secrets.token_hex(12)}"
         connection.execute(
             insert(sessions).values(

@@ -165,7 +165,9 @@ def _plan(
     when_back_s = asked.get("when_back_s")
     if target.is_exact and meant[0].id not in core.links and when_back_s is None:
         seen = clock.text(meant[0].last_seen_us)
-        raise NotConnectedError(f"{meant[0].name} is not connected ({f'last seen {seen}' if seen else 'never seen'})")
+        raise NotConnectedError(
+            f"{meant[0].name} is not connected ({f'last seen {seen:.19}Z' if seen else 'never seen'})"
+        )
     now_us = clock.now_us()
     planned = [(secrets.token_hex(8), agent.id) for agent in meant]
     _ADD.add(

@@ -8,7 +8,7 @@ from policies.ceiling import ALWAYS_REQUIRED, DEFAULT, DEFAULT_TEXT, WALL_NAMES,
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import builtin
 from policies.model import Effect, Facts
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, DocumentError
 from protocol.tiers import Tier
 from sandbox.jail import walls
 
@@ -69,7 +69,7 @@ def test_every_key_is_read() -> None:
 )
 def test_a_wrong_ceiling_names_the_place(text: str, words: str) -> None:
     """Half a ceiling is none: what could not be read might have been the line that mattered."""
-    with pytest.raises(ArgumentError) as caught:
+    with pytest.raises(DocumentError) as caught:
         load_ceiling(text, "c.yaml")
     assert str(caught.value).startswith(words)
 
