@@ -60,6 +60,9 @@ class PathPattern:
 
     def below(self, directory: str) -> bool | None:
         """Tell whether everything (True) or nothing (False) below a real directory fits; None if it depends."""
+        inside = f"{directory.rstrip('/')}/"
+        if not (inside.startswith(self._start) or self._start.startswith(inside)):  # as of most patterns
+            return False
         last = len(self._segments)
         states = self._after(directory)
         if last - 1 in states and self._segments[-1] is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,19 @@ def test_a_pattern_covers_what_it_says(pattern: str, path: str) -> None:
         return
     if not {"", ".", ".."} & set(path.split("/")[1:]):
         assert parsed.matches(path) == naive(pattern, path)
+
+
+def test_what_is_below_is_told_alike_with_and_without_a_look_at_how_patterns_begin() -> None:
+    """Most patterns are about somewhere else; which those are is told by their beginnings."""
+    parts = ["a", "ab", "b", "*", "**", "a*", "?b", "[ab]"]
+    patterns = ["/", *("/" + "/".join(x) for x in ([p, q, r][:n] for p in parts for q in parts for r in "ab*"
+                for n in (1, 2, 3)))]  # fmt: skip
+    directories = ["/", "/a", "/ab", "/b", "/abc", "/a/b", "/a/ab", "/b/a/a", "/a/b/a/b"]
+    told = set()
+    for text in patterns:
+        pattern = PathPattern.parse(text)
+        slow = replace(pattern, _start="")
+        for directory in directories:
+            assert pattern.below(directory) is slow.below(directory), (text, directory)
+            told.add(pattern.below(directory))
+    assert told == {True, False, None}
