@@ -93,7 +93,7 @@ def target_covers(old: str, new: str) -> bool:
         return False
     if mine.network is not None:
         inside = other.network is not None and _within(other.network, mine.network)
-        return inside and (not _names_guarded(other) or _names_guarded(mine))
+        return inside and other.network is not None and _names_as_much(mine.network, other.network)
     if _names_guarded(other):
         return mine.name == other.name != ""
     if not mine.name:
@@ -123,6 +123,14 @@ def _names_guarded(pattern: TargetPattern) -> bool:
     if network.num_addresses == 1:
         return bool(guards(str(network.network_address)))
     return any(_within(network, guarded) for _, networks in GUARDED for guarded in networks)
+
+
+def _names_as_much(mine: Network, other: Network) -> bool:
+    """Tell whether a network names all that is guarded which a part of it names: link-local names no metadata."""
+    if other.num_addresses == 1:
+        return all(guard.is_named_by(mine) for guard in guards(str(other.network_address)))
+    named = [networks for _, networks in GUARDED if any(_within(other, item) for item in networks)]
+    return all(any(_within(mine, item) for item in networks) for networks in named)
 
 
 def _within(inner: Network, outer: Network) -> bool:

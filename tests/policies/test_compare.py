@@ -11,6 +11,7 @@ import pytest
 from policies.compare import MAX_COMPARED, Asked, Grant, compare
 from policies.covers import name_covers, path_covers, target_covers
 from policies.paths import PathPattern
+from policies.targets import NetTarget, TargetPattern
 from protocol.manifest import Parameter
 from protocol.tiers import Tier
 
@@ -35,6 +36,10 @@ TARGETS = [
     ("*", "127.0.0.1:6379", False), ("*", "localhost", False), ("0.0.0.0/0", "127.0.0.0/8", False),
     ("127.0.0.0/8", "127.0.0.1", True), ("*", "metadata.google.internal", False), ("*", "169.254.169.254", False),
     ("*.google.internal", "metadata.google.internal", False), ("10.0.0.0/8", "[2001:db8::/32]", False),
+    # link-local holds the metadata of clouds, and does not allow them
+    ("169.254.0.0/16", "169.254.169.254", False), ("169.254.0.0/16", "169.254.169.254/32:80", False),
+    ("169.254.0.0/16", "169.254.1.1", True), ("169.254.0.0/16", "169.254.0.0/17", True),
+    ("169.254.169.254", "169.254.169.254/32:80", True), ("[64:ff9b::/96]", "[64:ff9b::7f00:1]", False),
     ("*", "10.0.0.0/8", True), ("localhost:1-9", "localhost:7", True), ("no target/", "*", False),
 ]  # fmt: skip
 NAMES = [
@@ -52,6 +57,22 @@ def test_which_path_patterns_cover_others(old: str, new: str, covered: bool) -> 
 def test_which_targets_cover_others(old: str, new: str, covered: bool) -> None:
     """A guarded target is allowed only where it is named, so naming it is always something new."""
     assert target_covers(old, new) is covered
+
+
+def test_no_target_is_allowed_by_what_is_covered_and_not_by_what_covers() -> None:
+    """Held against what decides, over networks and addresses of which some are guarded."""
+    hosts = ["*", "10.0.0.0/8", "10.1.2.3", "127.0.0.0/8", "127.0.0.1", "0.0.0.0/0", "0.0.0.0", "169.254.0.0/16",
+             "169.254.169.254", "100.64.0.0/10", "100.100.100.200", "[::/0]", "[::1]", "[fe80::/10]", "[fe80::1]",
+             "[::ffff:127.0.0.1]", "[64:ff9b::/96]", "[64:ff9b::7f00:1]", "[64:ff9b::a01:203]",
+             "[fd00::/8]"]  # fmt: skip
+    patterns = {text: TargetPattern.parse(text) for text in (f"{x}{port}" for x in hosts for port in ("", ":80"))}
+    addresses = ["10.1.2.3", "127.0.0.1", "0.0.0.0", "169.254.169.254", "169.254.1.1", "100.100.100.200", "8.8.8.8",
+                 "::1", "fe80::1", "64:ff9b::7f00:1", "64:ff9b::a01:203", "fd00:ec2::254", "2001:db8::1"]  # fmt: skip
+    targets = [NetTarget.of(address, port) for address in addresses for port in (None, 80, 443)]
+    let = {text: {target for target in targets if made.allows(target)} for text, made in patterns.items()}
+    wrong = [(x, y) for x in patterns for y in patterns if target_covers(x, y) and not let[y] <= let[x]]
+    assert wrong == []
+    assert sum(target_covers(x, y) for x in patterns for y in patterns) > 2 * len(patterns)
 
 
 @pytest.mark.parametrize(("old", "new", "covered"), NAMES)
