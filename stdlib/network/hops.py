@@ -37,7 +37,11 @@ async def trace(endpoint: Endpoint, most: int, timings: Timings) -> tuple[list[d
         Safe: the thread stops at once and closes its socket.
     """
     stopped = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    work = begun_apart(_trace, endpoint, most, timings, stopped)
+    try:
+        work = begun_apart(_trace, endpoint, most, timings, stopped)
+    except BaseException:  # there is no thread to be had
+        os.close(stopped)
+        raise
     try:
         return await asyncio.shield(work)
     finally:

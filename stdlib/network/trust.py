@@ -75,6 +75,7 @@ async def secure(
     connection = await Connection.open(candidates, timings, timeout_s)
     try:
         await connection.start_tls(proving, name, timings)
+        return Secured(connection, await _read(connection.certificate, now), connection.ip)
     except CertificateError as error:
         connection.close()
         said = {**await _unproven(connection.endpoint, name, now), "error": error.message}
@@ -82,7 +83,6 @@ async def secure(
     except BaseException:
         connection.close()
         raise
-    return Secured(connection, await _read(connection.certificate, now), connection.ip)
 
 
 async def _read(der: bytes | None, now: float) -> dict[str, Any]:

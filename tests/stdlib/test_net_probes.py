@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import threading
+from typing import Any
 
 import pytest
 from netlab import LOOPBACK, Authority, Granted, Names, host, message, no_sockets_left, saying, serving
@@ -14,7 +15,7 @@ from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, NotFoundError, UnavailableError
 from stdlib.host import Host, RunContext
 from stdlib.net_probes import ping, resolve, tcp_check, tls_peer, traceroute
-from stdlib.network import hops, icmp
+from stdlib.network import hops, icmp, trust
 from stdlib.network.dns import servers_of
 from stdlib.network.reach import Endpoint, Timings
 
@@ -200,6 +201,25 @@ async def test_a_handshake_that_does_not_end_ends() -> None:
     async with serving(silent) as port:
         with no_sockets_left(), pytest.raises(DeadlineError, match=r"in 0\.1 s"):
             await tls_peer(Host(), Granted(), LOOPBACK, port, timeout=0.1)
+
+
+async def test_the_end_of_the_run_while_a_certificate_is_read_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, begun = Authority(), asyncio.Event()
+
+    async def reading(*_: Any) -> dict[str, Any]:
+        begun.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    monkeypatch.setattr(trust, "_read", reading)
+    async with serving(silent, tls=authority.server("127.0.0.1")) as port:
+        with no_sockets_left():
+            task = asyncio.ensure_future(tls_peer(Host(), Granted(), LOOPBACK, port, ca=authority.pem))
+            async with asyncio.timeout(10):
+                await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
 
 
 async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
