@@ -20,6 +20,7 @@ WINDOW_BYTES: Final = 1 << 20  # that a peer may be ahead of our reader; 10 Gbit
 WIDE_WINDOW_BYTES: Final = 2 << 20  # of a file that is downloaded: a fifteenth quicker, and what one slow reader holds
 MAX_MESSAGE_BYTES: Final = limits.MAX_CHANNEL_FRAME_BYTES + 1024  # of one message: one frame of a gate and its name
 
+_TOGETHER_BYTES: Final = 4 << 10  # of what waits is kept in one piece: a piece of a byte or two costs forty times that
 _SHORT_BYTES: Final = 256 + LENGTH_BYTES  # of a message with its length, of which only the last byte is not 0
 
 
@@ -344,7 +345,11 @@ class Pipe:
     def _come(self, data: bytes | memoryview) -> None:
         if self._is_deaf:  # no credit is given for it, so that the peer comes to a stop
             return
-        self._arrived.append(data)
+        newest = self._arrived[-1] if self._arrived else None
+        if type(newest) is bytes and len(newest) + len(data) <= _TOGETHER_BYTES:
+            self._arrived[-1] = b"".join((newest, data))
+        else:
+            self._arrived.append(data)
         if (self._take is not None and self._hand_on()) or (self._target is not None and self._relay_on()):
             return  # nothing is left for who waits
         self._readable.set()

@@ -83,6 +83,19 @@ async def test_bytes_cross_in_both_directions_at_once(both: Both) -> None:
     assert both.wire.server.link._streams == {} == both.wire.agent.link._streams
 
 
+async def test_many_small_frames_that_nobody_reads_cost_one_window_too(both: Both) -> None:
+    """Each is a piece of its own otherwise, and half a million of them forty times the window, on each of 512 streams."""
+    ours, theirs = both.open()
+    number = theirs._number
+    sent = [bytes((n % 256, n // 256)) for n in range(20_000)]
+    for data in sent:
+        assert both.agent.come(number, data)
+    assert len(theirs._arrived) < 20
+    assert await theirs.read() == b"".join(sent)[:4096]
+    assert b"".join(await theirs.gather(1 << 20)) == b"".join(sent)[4096:]
+    ours.reset("cancelled")
+
+
 async def test_a_reader_that_stops_costs_one_window(both: Both) -> None:
     """A terminal that nobody looks at must not fill the memory of either end."""
     ours, theirs = both.open()
@@ -518,9 +531,13 @@ async def test_bytes_of_a_message_come_as_those_of_any_other(both: Both, size: i
     ours, theirs = both.open()
     data = bytes(range(256)) * (size // 256 + 1)
     for given in (data[:size], memoryview(data)[:size], memoryview(bytearray(data))[:size]):
-        _, got, after = await both.until_done(_bytes_and_more(ours, given), theirs.receive(), theirs.receive())
+        _, (got, after) = await both.until_done(_bytes_and_more(ours, given), _two_messages(theirs))
         assert got == ["bytes", data[:size]]
         assert after == "after"
+
+
+async def _two_messages(pipe: Pipe) -> list[Any]:
+    return [await pipe.receive(), await pipe.receive()]
 
 
 async def _bytes_and_more(pipe: Pipe, data: bytes | memoryview) -> None:
