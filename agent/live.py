@@ -164,6 +164,7 @@ class LiveSessions:
         self._opening: dict[str, str] = {}  # on their way, with whose they are
         self._unwanted: dict[str, str] = {}  # of those, the ones that were closed already, and why
         self._is_closing = False
+        self._is_linked = True  # nobody asks without a link; it may be gone when the owner has said yes
         self._shares = Shares()
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -249,7 +250,7 @@ class LiveSessions:
 
     def linked(self, *, is_linked: bool) -> None:
         """The link came, or is gone."""
-        now_s = lived_s()
+        now_s, self._is_linked = lived_s(), is_linked
         for session in self._open.values():
             session.lonely_since_s = None if is_linked else now_s
 
@@ -389,7 +390,10 @@ class LiveSessions:
             redactor=context.redactor, on_close=context.end, asker=ask,
         )  # fmt: skip
         accounts = self._shares.of_session(wish.principal)
-        return LiveSession(opening, gate, context, now_s, ends_s, now_s, accounts=accounts)
+        lonely_since_s = None if self._is_linked else now_s
+        return LiveSession(
+            opening, gate, context, now_s, ends_s, now_s, lonely_since_s=lonely_since_s, accounts=accounts
+        )
 
     async def _serve(self, session: LiveSession, act: Act, pipe: Pipe) -> None:
         count_for(*session.accounts)

@@ -113,6 +113,13 @@ class Supervisor:
     # ending --------------------------------------------------------------------------------------------------------
 
     async def _close(self, parts: list[asyncio.Task[None]]) -> None:
+        try:
+            await self._close_parts(parts)
+        finally:  # whatever goes wrong before: what is to be on disk gets there
+            self._script_state.close()
+            self._spool.close()
+
+    async def _close_parts(self, parts: list[asyncio.Task[None]]) -> None:
         scheduler, *others = parts
         scheduler.cancel()
         await self._control.close()
@@ -126,8 +133,6 @@ class Supervisor:
         await asyncio.gather(*parts, *self._background_tasks, return_exceptions=True)
         await self._processes.close()
         await self._confinement.close()
-        self._script_state.close()
-        self._spool.close()
 
     async def _say_goodbye(self) -> None:
         """Sign where the chain stands and let the server have it, if disk and link are there."""
@@ -151,9 +156,8 @@ class Supervisor:
             return
         error = task.exception()
         LOG.critical("%s ended", task.get_name(), exc_info=error)
-        self._fail(
-            error if isinstance(error, OutriderError) else InternalError(f"the {task.get_name()} ended: {error!r}")
-        )
+        # Never with the kind that it is: one of a wrong argument, say, has service managers start nothing again.
+        self._fail(InternalError(f"the {task.get_name()} ended: {error!r}", detail=repr(error)))
 
     def _spool_broke(self, error: Exception) -> None:
         """Called in the writer's thread."""

@@ -478,6 +478,15 @@ async def test_a_link_that_comes_back_keeps_the_session(floor: Floor) -> None:
     assert session.lonely_since_s is None
 
 
+async def test_a_session_that_opens_when_its_link_is_gone_waits_for_one_as_any_other(floor: Floor) -> None:
+    """The owner thought about it longer than the link lasted."""
+    floor.live.linked(is_linked=False)
+    session = await floor.live.open(WISH)
+    assert session.lonely_since_s == session.opened_s
+    floor.live.linked(is_linked=True)
+    assert session.lonely_since_s is None
+
+
 async def test_an_agent_that_stops_closes_all_and_opens_none(floor: Floor) -> None:
     await floor.live.open(WISH)
     await floor.live.shut()

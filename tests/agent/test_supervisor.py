@@ -23,7 +23,7 @@ from agent.notify import Notifier
 from agent.results import About
 from agent.scheduler import Scheduler
 from agent.supervisor import Supervisor
-from protocol.errors import DocumentError, InternalError, OutriderError, TrustError
+from protocol.errors import ArgumentError, DocumentError, InternalError, OutriderError, TrustError
 from protocol.frames import encode
 from protocol.ledger import Record, decode_record, verify_chain, verify_checkpoint
 from protocol.signing import Envelope, sign
@@ -357,13 +357,15 @@ async def test_a_clock_that_is_wrong_for_a_while_makes_no_order_and_no_fire_time
 # ending --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("inside", [KeyError("inside"), ArgumentError("inside")])
 async def test_a_part_that_ends_by_itself_ends_the_agent_loudly(
-    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, inside: Exception
 ) -> None:
-    """An agent without its scheduler would look alive and do nothing: the service manager starts a fresh one."""
+    """An agent without its scheduler would look alive and do nothing: the service manager starts a fresh one, and so
+    hears of no wrong argument, after which it would not."""
 
     async def broken(_: Scheduler) -> None:
-        raise KeyError("inside")
+        raise inside
 
     monkeypatch.setattr(Scheduler, "run", broken)
     agent.start()
@@ -399,6 +401,26 @@ async def test_a_server_that_refuses_ends_only_who_wants_to_be_ended(agent: Agen
         agent.server.refuses = None
         agent.premises.clock.move(limits.BACKOFF_CAP_S)
         await agent.connected()
+
+
+async def test_an_end_in_which_something_goes_wrong_writes_all_the_same(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = agent.start()
+    await agent.connected()
+
+    async def broken() -> None:
+        supervisor._recorder.record(kind="event", outcome="ok", data={"event": "last"})
+        raise KeyError("inside")
+
+    monkeypatch.setattr(supervisor._live, "shut", broken)
+    assert isinstance(await agent.stop(), KeyError)
+    with pytest.raises(InternalError, match="closed"):
+        supervisor._spool.submit(rows.Write())
+    for task in supervisor._background_tasks:
+        task.cancel()
+    await supervisor._confinement.close()
+    assert events(agent.records())[-1] == ("last", "ok")
 
 
 async def test_without_a_server_it_ends_in_order_too(agent: Agent) -> None:

@@ -84,7 +84,7 @@ async def test_bytes_cross_in_both_directions_at_once(both: Both) -> None:
 
 
 async def test_many_small_frames_that_nobody_reads_cost_one_window_too(both: Both) -> None:
-    """Each is a piece of its own otherwise, and half a million of them forty times the window, on each of 512 streams."""
+    """Each is a piece of its own otherwise, and half a million of them forty windows, on each of 512 streams."""
     ours, theirs = both.open()
     number = theirs._number
     sent = [bytes((n % 256, n // 256)) for n in range(20_000)]
