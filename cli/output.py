@@ -170,7 +170,9 @@ class Output:
     def rows(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
         """Write rows of text under the titles of ``columns``."""
         if self.on_terminal and os.environ.get("TERM") != "dumb":
-            self._draw(rows, columns)
+            from cli.tables import draw  # rich costs tens of milliseconds; only a terminal pays them
+
+            draw(self._stdout, rows, columns, may_color=self._may_color, styles=dict(STYLES))
         else:
             for text in padded(rows, columns):
                 self._stdout.write(text + "\n")
@@ -184,18 +186,6 @@ class Output:
         width = max((len(name) for name, _ in shown), default=0)
         for name, text in shown:
             self.line(f"{name:<{width}}  {text}")
-
-    def _draw(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
-        from rich.console import Console  # rich costs tens of milliseconds; only a terminal pays them
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            table.add_column(column.title, justify="right" if column.is_number else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-        Console(file=self._stdout, no_color=not self._may_color, highlight=False, soft_wrap=False).print(table)
 
     def _mark(self, text: str, stream: TextIO) -> str:
         """Colour the first word of a line if it is a known status."""
