@@ -170,7 +170,7 @@ class Output:
     def rows(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> None:
         """Write rows of text under the titles of ``columns``."""
         if self.on_terminal and os.environ.get("TERM") != "dumb":
-            from cli.tables import draw  # rich costs tens of milliseconds; only a terminal pays them
+            from cli.drawing import draw  # rich costs tens of milliseconds; only a terminal pays them
 
             draw(self._stdout, rows, columns, may_color=self._may_color, styles=dict(STYLES))
         else:
