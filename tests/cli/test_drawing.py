@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from cli.output import Column
 from cli.drawing import GAP, draw, layout
+from cli.output import Column
 
 TITLES = ["run", "host", "result"]
 RUN = "run_9f90543a6371cf8f165936c0"
