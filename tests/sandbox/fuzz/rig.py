@@ -143,6 +143,15 @@ async def _wait(ground: Ground, _args: list[Any]) -> Any:
     return ground.secret
 
 
+async def _late(ground: Ground, _args: list[Any]) -> Any:
+    """As a call that is to look without waiting."""
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return ground.secret
+
+
 async def _for_ever(_ground: Ground, _args: list[Any]) -> Any:
     await asyncio.Event().wait()
 
@@ -181,7 +190,7 @@ TABLE = Table(
             Call("log.error", _wait, changes=True),
             Call("log.warning", lambda ground, _: ground.secret, changes=True, is_blocking=True),
             Call("sys.memory", _at_once(lambda ground, _: [ground.secret, b"x" * 900_000])),
-            Call("sys.cpu", _wait),
+            Call("sys.cpu", _late),
             Call("sys.host", _for_ever),
             Call("sys.uptime", _at_once(lambda *_: _fail(ValueError("secret of the agent")))),
             Call("sys.loadavg", _at_once(lambda *_: _fail(ProtocolError("no\udcff")))),
