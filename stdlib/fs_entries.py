@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from kernel.files import RENAME_NOREPLACE, give, rename_at
 from policies.model import Facts
-from protocol.errors import ArgumentError, ConflictError, NotFoundError, OutriderError
+from protocol.errors import ArgumentError, ConflictError, DeniedError, NotFoundError, OutriderError
 from protocol.limits import MAX_PATH_BYTES
 from protocol.tiers import Tier
 from stdlib.call_specs import Permit
@@ -239,14 +239,21 @@ def rmdir(host: Host, path: Place) -> bool:
 
 @call("fs.chmod", tier=Tier.OPERATE, changes=True,
       lua='fs.write("/tmp/one", "1")\nfs.chmod("/tmp/one", "0600")')  # fmt: skip
-def chmod(host: Host, path: Target, mode: FileMode) -> str:
+def chmod(host: Host, permit: Permit, path: Target, mode: FileMode) -> str:
     """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
+
+    A directory is opened for others to write only if all below it is permitted: they may put anything in its place.
 
     ``fs.undo`` sets those before (but not setuid and setgid); ``fs.changes`` tells the journal.
     """
     before = path.present().status().st_mode
     if stat.S_ISLNK(before):
         raise ArgumentError(f"path: {path.asked} is a symlink", parameter="path")
+    if stat.S_ISDIR(before) and _opens(before, mode) and permit.below(path.real) is not True:
+        raise DeniedError(
+            f"not everything below {path.asked} may be changed, so it is not opened for others to write",
+            rule="all below a directory",
+        )
     if host.journal is not None:
         keep_attributes(host.journal, "fs.chmod", path.real, path.status(), {"mode": mode})
     try:
@@ -254,6 +261,13 @@ def chmod(host: Host, path: Target, mode: FileMode) -> str:
     except OSError as error:
         raise failure(error, path.asked) from None
     return f"{stat.S_IMODE(before):04o}"
+
+
+def _opens(before: int, mode: int) -> bool:
+    """Tell whether others may change entries of a directory who might not: may write, or lost a sticky bit's bound."""
+    gained = mode & ~before & (stat.S_IWGRP | stat.S_IWOTH)
+    is_unbound = before & ~mode & stat.S_ISVTX and mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return bool(gained or is_unbound)
 
 
 _Seconds = Annotated[float, Bounds(-(10**10), 10**10, "seconds since 1970 UTC")]

@@ -1513,6 +1513,8 @@ function fs.changes() end
 
 --- Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
 ---
+--- A directory is opened for others to write only if all below it is permitted: they may put anything in its place.
+---
 --- `fs.undo` sets those before (but not setuid and setgid); `fs.changes` tells the journal.
 ---@param path string absolute path
 ---@param mode string permission bits as octal text, such as `"0644"`

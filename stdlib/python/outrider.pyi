@@ -1459,6 +1459,9 @@ class fs:
     def chmod(path: str, mode: str) -> str:
         """Set the permission bits; return those before, as octal text. Setuid and setgid are given to nobody.
 
+        A directory is opened for others to write only if all below it is permitted: they may put anything in its
+        place.
+
         `fs.undo` sets those before (but not setuid and setgid); `fs.changes` tells the journal.
         """
 

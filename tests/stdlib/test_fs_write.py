@@ -16,6 +16,8 @@ import pytest
 from mounting import told
 from running import AllPermitted, perform
 
+from policies.decide import Effective, Layer, decide_below, decide_effective
+from policies.load import builtin
 from policies.model import Facts
 from protocol.errors import (
     ArgumentError,
@@ -25,9 +27,11 @@ from protocol.errors import (
     NotFoundError,
     OutriderError,
 )
+from protocol.tiers import Tier
 from stdlib import fs_entries, replacing
 from stdlib.catalogue import load
 from stdlib.host import Host, RunContext
+from stdlib.identities import own_user
 from stdlib.journal import MAX_AGE_S, TOO_LARGE, TRIM_EVERY, Journal
 from stdlib.places import place
 from stdlib.replacing import Replacement
@@ -469,6 +473,40 @@ def tree(top: Path) -> Path:
     (top / "keep").mkdir(exist_ok=True)
     (top / "keep/me").write_text("x")
     return top / "t"
+
+
+@pytest.mark.parametrize(
+    ("before", "mode", "is_denied"),
+    [
+        (0o755, "0777", True), (0o755, "0775", True), (0o755, "1777", True), (0o1777, "0777", True),
+        (0o777, "0777", False), (0o755, "0711", False), (0o700, "0755", False), (0o1777, "0755", False),
+    ],
+)  # fmt: skip
+async def test_a_directory_is_opened_for_others_only_with_all_below_it(
+    tmp_path: Path, before: int, mode: str, is_denied: bool
+) -> None:
+    """Else whoever has an account on the host puts something else in place of what a script may not change."""
+    place = tmp_path / "lib"
+    (place / "kept").mkdir(parents=True)
+    place.chmod(before)
+    narrow = AllPermitted(denied=[str(place / "kept")])
+    if is_denied:
+        with pytest.raises(DeniedError, match="not everything below"):
+            await perform("fs.chmod", str(place), mode, passage=narrow)
+        assert stat.S_IMODE(place.stat().st_mode) == before
+        await perform("fs.chmod", str(place), mode)
+    else:
+        await perform("fs.chmod", str(place), mode, passage=narrow)
+    assert stat.S_IMODE(place.stat().st_mode) == int(mode, 8)
+
+
+def test_what_operate_leaves_out_is_not_opened_by_its_directory() -> None:
+    """/var/lib is one of the places where it writes, and holds the state of dpkg, which is none."""
+    allowed = Effective((Layer("operate", builtin(Tier.OPERATE).rules),), own_user())
+    assert decide_effective(allowed, "fs.chmod", Facts(path="/var/lib")).allowed
+    assert decide_below(allowed, "fs.chmod", "/var/lib") is None
+    assert decide_below(allowed, "fs.chmod", "/var/spool") is None
+    assert decide_below(allowed, "fs.chmod", "/var/www") is True
 
 
 async def test_remove(tmp_path: Path) -> None:
