@@ -60,6 +60,7 @@ class Core:
     bodies: HeldBytes = field(default_factory=HeldBytes)  # of requests that are coming in
     noted: Paced = field(default_factory=Paced)  # looks that are on record
     looks: Fair = field(default_factory=lambda: Fair(lambda: limits.MAX_LOOKS_OF_ONE))  # through all records or runs
+    comparing: Fair = field(default_factory=lambda: Fair(lambda: 1))  # code of two versions
     refused: Refused = field(default_factory=Refused)
     under_way: UnderWay = field(default_factory=lambda: UnderWay("requests", lambda: limits.MAX_REQUESTS_OF_ONE))
     followed: UnderWay = field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from typing import Annotated, Any
@@ -10,12 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import Connection, Row, select
 
+from protocol.bundle import Bundle
 from protocol.errors import ArgumentError, OutriderError
 from protocol.limits import MAX_NAME_CHARACTERS
 from protocol.signing import Envelope, peek
 from server.api.asking import CoreOf, Looker, Publisher, Reader, Reviewer, about
 from server.api.bodies import Deprecation, NewApproval, NewScript, Rejection, Statement
-from server.api.pages import Cursor, Limit, Order, Page, make_cursor, page, read_cursor, slice_of
+from server.api.code_pages import code_page
+from server.api.pages import Cursor, Limit, Order, Page, page, slice_of
 from server.api.repeats import once
 from server.limits import DEFAULT_PAGE
 from server.services import namespace, ownership, reviews, scripts, standing, versions
@@ -23,7 +24,6 @@ from server.services.visibility import Viewer, versions_for
 from server.store.tables import reviews as review_table
 from server.store.tables import scripts as table
 
-MAX_PARTS = 8  # of one page of code
 Beginning = Annotated[str, Query(max_length=MAX_NAME_CHARACTERS)]  # of names
 router = APIRouter(tags=["scripts"])
 _BY_NAME = Order((table.c.name, table.c.published_us))
@@ -126,11 +126,11 @@ async def diff_code(
 
     A page holds at most 8 parts of 64 Ki characters.
     """
-    old, new = await core.database.read(
-        lambda connection: versions.bundles(core, *_two(connection, name, before, after, caller))
-    )
-    parts = await asyncio.to_thread(reviews.code_parts, old, new)
-    return _parts(parts, limit, cursor)
+
+    def find(connection: Connection) -> tuple[Bundle, Bundle]:
+        return versions.bundles(core, *_two(connection, name, before, after, caller))
+
+    return await code_page(core, caller, find, limit, cursor)
 
 
 def _two(connection: Connection, name: str, before: str, after: str, viewer: Viewer) -> tuple[Row[Any], Row[Any]]:
@@ -190,19 +190,11 @@ async def show_code(
 
     A page holds at most 8 parts of 64 Ki characters.
     """
-    before, after = await core.database.read(
-        lambda connection: reviews.files(core, connection, reviews.find_for(connection, identity, caller), caller)
-    )
-    parts = await asyncio.to_thread(reviews.code_parts, before, after)
-    return _parts(parts, limit, cursor)
 
+    def find(connection: Connection) -> tuple[Bundle | None, Bundle]:
+        return reviews.files(core, connection, reviews.find_for(connection, identity, caller), caller)
 
-def _parts(parts: list[dict[str, Any]], limit: int, cursor: str | None) -> Page:
-    start = read_cursor(cursor, [int])[0] if cursor is not None else 0
-    if start < 0:
-        raise ArgumentError("the cursor is not one of this list", parameter="cursor")
-    end = start + min(limit, MAX_PARTS)
-    return Page(items=parts[start:end], next=make_cursor([end]) if end < len(parts) else None)
+    return await code_page(core, caller, find, limit, cursor)
 
 
 @router.post("/reviews/{identity}/approve")

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -17,12 +20,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from policies.compare import Asked, Grant
 from protocol.bundle import Bundle
-from protocol.errors import ArgumentError
+from protocol.errors import ArgumentError, UnavailableError
 from protocol.limits import MAX_BUNDLE_BYTES
 from protocol.tiers import Tier
 from sandbox.analysis import Pinned
 from server import reading
 from server.core import Core
+from server.services.remembered import Remembered
 from server.services.visibility import Viewer, may_see
 from server.store.prepared import Prepared
 from server.store.tables import insights, scripts
@@ -30,6 +34,9 @@ from server.version import VERSION
 from stdlib import tables
 
 MAX_LIBRARIES: Final = 32  # of one script, all together; what an agent takes (agent.libraries)
+MAX_AT_ONCE: Final = 2  # long scripts that are read on threads of the database: half of these
+_TURNS: Final = threading.BoundedSemaphore(MAX_AT_ONCE)
+_READ: Final = Remembered(32)  # some KiB each, and 8 MiB at the very worst
 _KEPT = Prepared(select(insights).where(insights.c.digest == bindparam("of")))
 _FORGET = Prepared(delete(insights).where(insights.c.digest == bindparam("of")))
 _KEEP = Prepared(insert(insights), "digest", "made_by", "found")
@@ -43,9 +50,38 @@ def made_by() -> str:
 
 
 def of(core: Core, connection: Connection, bundle: Bundle, author: str) -> dict[str, Any]:
-    """Return what reading a version that its author has published finds; from what is kept, if it is."""
+    """Return what reading a version that its author has published finds; from what is kept, if it is.
+
+    What is not is read here, on a thread that reads the database, and remembered: it depends on these files alone.
+
+    Raises:
+        UnavailableError: Others are being read; else long scripts would have all such threads, and nobody else one.
+    """
     held = kept(connection, bundle.digest)
-    return held if held is not None else reading.read(bundle, *libraries_of(core, connection, bundle, author))[0]
+    if held is not None:
+        return held
+    pinned, missing = libraries_of(core, connection, bundle, author)
+    key = (made_by(), bundle.digest, tuple(each.digest for each in pinned), tuple(missing))
+    found: dict[str, Any] | None = _READ.find(key)
+    if found is None:
+        with _turn(is_short=reading.is_short(bundle, pinned)):
+            found = reading.read(bundle, pinned, missing)[0]
+        _READ.keep(key, found)
+    return found
+
+
+@contextmanager
+def _turn(*, is_short: bool) -> Iterator[None]:
+    """Let what is inside be read; a long script only if few are read now. UnavailableError if it cannot be now."""
+    if is_short:
+        yield
+        return
+    if not _TURNS.acquire(blocking=False):
+        raise UnavailableError("others look at long scripts that must be read first; try again in a moment")
+    try:
+        yield
+    finally:
+        _TURNS.release()
 
 
 def kept(connection: Connection, digest: str) -> dict[str, Any] | None:

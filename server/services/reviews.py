@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert, select, true, update
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, true, update
 from policies.compare import Asked, Change, compare
 from protocol.bundle import Bundle
 from protocol.code_parts import parts, texts
-from protocol.errors import ConflictError
+from protocol.errors import ConflictError, UnavailableError
 from protocol.signing import Envelope
 from protocol.tiers import Tier
 from protocol.trust import check_approval, check_publication
@@ -54,9 +55,10 @@ def listed(core: Core, connection: Connection, rows: Sequence[Row[Any]], viewer:
             unread = sum(insights.kept(connection, digest) is None for digest in key[:2] if digest)
             left -= unread
             if left >= 0:
-                about = _summary(core, connection, row, base)
-                if not about.pop("is_open"):
-                    _SUMMARIES.keep(key, about)
+                with suppress(UnavailableError):  # others are being read: then it was not, either
+                    about = _summary(core, connection, row, base)
+                    if not about.pop("is_open"):
+                        _SUMMARIES.keep(key, about)
         told = {"checked": checked.get(row.id), **(about or {"since_approved": None, "risks": None})}
         found.append(brief(row) | told)
     return found

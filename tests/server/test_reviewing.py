@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import threading
 import time
 from typing import Any
 
 import pytest
-from headquarters import Headquarters, expect, script
+from headquarters import Headquarters, expect, refused, script
 from sqlalchemy import insert
 from world import NOW
 
@@ -194,6 +196,68 @@ async def test_a_list_reads_only_so_many_that_nothing_is_kept_of(
     for known in (1, 2, 3):
         found = await server.pages("/reviews")
         assert [item["since_approved"] is not None for item in found] == [place < known for place in range(3)]
+
+
+class Slow:
+    """Stands in the place of something that takes its time, and tells how often it was begun."""
+
+    def __init__(self, answer: Any) -> None:
+        self.begun = threading.Semaphore(0)
+        self.count = 0
+        self.may_end = threading.Event()
+        self._answer = answer
+
+    def __call__(self, *given: Any) -> Any:
+        self.count += 1
+        self.begun.release()
+        self.may_end.wait(30)
+        return self._answer(*given)
+
+
+async def test_long_scripts_of_which_nothing_is_kept_leave_readers_for_others(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that pins what is not there nothing is ever kept: whoever looked at it four times had all readers."""
+    text = "-- " + "x" * reading.MAX_HERE_BYTES + "\nreturn fs.read('/etc/hosts')\n"
+    versions = [f"1.{number}.0" for number in range(insights.MAX_AT_ONCE + 2)]
+    lacking = f"requires: [{{name: lib/none, digest: 'sha256:{'0' * 64}'}}]\n"
+    for version in versions:
+        expect(await server.publish(inspect(text, version=version, more=lacking)), 201)
+    ids = [each["id"] for each in await server.pages("/reviews", role="viewer")]
+    insights._READ.clear()
+    reviews._SUMMARIES.clear()
+    slow = Slow(reading.read)
+    monkeypatch.setattr(reading, "read", slow)
+    looks = [asyncio.create_task(server.ask("GET", f"/reviews/{each}", role="viewer")) for each in ids]
+    for _ in range(insights.MAX_AT_ONCE):
+        await asyncio.to_thread(slow.begun.acquire)
+    async with asyncio.timeout(10):
+        for each in looks[insights.MAX_AT_ONCE :]:
+            refused(await each, 503, "unavailable")
+        assert (await server.ask("GET", "/status")).status_code == 200
+        assert [each["since_approved"] for each in await server.pages("/reviews")] == [None] * len(ids)
+    slow.may_end.set()
+    assert [(await each).status_code for each in looks[: insights.MAX_AT_ONCE]] == [200] * insights.MAX_AT_ONCE
+    assert (await server.ask("GET", f"/reviews/{ids[0]}")).status_code == 200
+    assert slow.count == insights.MAX_AT_ONCE, "what was read once is remembered"
+
+
+async def test_comparing_code_takes_no_thread_of_others(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that were made for it take 18 s; one more page, or somebody who asks ten times, had all threads with it."""
+    expect(await server.publish(inspect()), 201)
+    expect(await server.publish(inspect("return 2\n", version="2.0.0")), 201)
+    slow = Slow(reviews.code_parts)
+    monkeypatch.setattr(reviews, "code_parts", slow)
+    path = "/scripts/diff/code?name=checks/disk&before=1.0.0&after=2.0.0"
+    looks = [asyncio.create_task(server.ask("GET", path, role="viewer")) for _ in range(40)]
+    await asyncio.to_thread(slow.begun.acquire)
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(int)
+    assert slow.count == 1
+    slow.may_end.set()
+    answers = [expect(await each, 200) for each in looks]
+    assert all(each == answers[0] for each in answers)
+    assert slow.count == 1, "the pages of one pair are made once"
 
 
 async def test_what_is_kept_is_what_reading_finds(server: Headquarters) -> None:
