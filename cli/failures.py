@@ -124,6 +124,8 @@ def _hint(error: OutriderError) -> str:
         return f"  (see: outrider {LISTS[missing[1]]})"
     if error.message.startswith(("no host is meant by ", "no host matches ")):
         return f"  (see: outrider {LISTS['agent']})"
+    if error.message.endswith("an operator must sign the order"):
+        return "  (with a key that the roster lets order: --key FILE; whose do: outrider roster show)"
     if getattr(error, "reason", None) == "not_approved":
         return "  (what waits for review: outrider review ls)"
     if isinstance(error, UnauthenticatedError) and not error.where:  # a place is a token's, given a moment ago

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.invocation import Invocation
 from protocol.tiers import Tier
 
 KINDS = ("terminal", "command", "files", "forward")
@@ -28,6 +29,12 @@ def scope_options(command: _Command) -> _Command:
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def note_nobody(invocation: Invocation, target: str) -> None:
+    """Say so if no host matches a target now: it may be meant for those to come, or mistyped."""
+    if not any(True for _ in invocation.api.items("agents", target=target, limit=1)):
+        invocation.output.say(f"no host matches {target} now; it counts on those that come to match")
 
 
 def scope_of(

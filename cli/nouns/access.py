@@ -12,7 +12,7 @@ from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, counted, field
-from cli.scopes import bounds, scope_of, scope_options
+from cli.scopes import bounds, note_nobody, scope_of, scope_options
 from cli.values import segment, sure
 from protocol.units import parse_duration
 
@@ -91,6 +91,7 @@ def create(invocation: Invocation, /, who: str, ttl: str | None, reason: str, **
         invocation.output.data(made)
     else:
         invocation.output.say(f"access {made['id']}  {who}: {', '.join(made['kinds'])} on {made['target']}")
+        note_nobody(invocation, made["target"])
 
 
 @noun.command("rm", cls=ServerCommand)

@@ -12,6 +12,7 @@ from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
 from cli.output import Column, field
+from cli.scopes import note_nobody
 from cli.values import segment
 from protocol.errors import ArgumentError
 from protocol.units import parse_duration
@@ -105,6 +106,7 @@ def create(
         invocation.output.say(
             f"grant {made.get('id')}  {who} may {' and '.join(body['actions'])} {scripts} on {target}"
         )
+        note_nobody(invocation, target)
 
 
 def _argument(text: str) -> tuple[str, list[str] | None]:

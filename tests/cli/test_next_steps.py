@@ -36,6 +36,15 @@ def test_what_nobody_approved_is_followed_by_where_it_waits(outrider: Outrider) 
         assert "outrider review ls" in outrider("--server", server.url, "run", "web-3", "checks/a").err
 
 
+def test_what_wants_a_signature_is_followed_by_how_to_give_one(outrider: Outrider) -> None:
+    detail = "this host opens no session on the server's word alone: an operator must sign the order"
+    told = problem(403, code="untrusted", detail=detail, reason="refused_by_agent")
+    with loopback(lambda _asked: told) as server:
+        called = outrider("--server", server.url, "session", "ls")
+    assert called.status == 3
+    assert called.err.startswith(f"refused: {detail}  (with a key that the roster lets order: --key FILE;")
+
+
 @pytest.mark.parametrize("items", [[1], [{"facts": [1]}]])
 def test_an_answer_that_is_not_as_it_should_be_is_not_called_ours_alone(outrider: Outrider, items: list[Any]) -> None:
     with loopback(lambda _asked: of_json({"items": items, "next": None})) as server:

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from forwarded import echo, forwarding, serving
 from shell import Shell
 
@@ -92,3 +93,15 @@ def test_paths_of_a_grant_hold_on_the_host(host: Fleet, tmp_path: Path) -> None:
 
 def _seconds(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+@pytest.mark.parametrize(
+    "words", [["access", "create", "eva", "--kind", "files", "--tier", "inspect"], ["grant", "create", "eva", "fix/**"]]
+)
+def test_a_target_that_nobody_matches_is_told(host: Fleet, tmp_path: Path, words: list[str]) -> None:
+    """It may be meant for hosts to come, or mistyped; either way it is made."""
+    admin = Shell(tmp_path, host)
+    told = admin(*words, "--on", "role=nobody")
+    assert told.status == 0
+    assert "no host matches role=nobody now; it counts on those that come to match" in told.err
+    assert "no host matches" not in admin(*words, "--on", "*").err
