@@ -47,9 +47,12 @@ def start(zygote: Zygote, kind: Kind, *, ahead: bool) -> Started:
     """Ask ``zygote`` for a worker; ``ahead`` if nobody waits for it yet.
 
     Raises:
-        UnavailableError: The zygote is gone, or takes no more requests now.
+        UnavailableError: The zygote is gone, or takes no more requests now; or no descriptor is left here.
     """
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as error:
+        raise UnavailableError(f"the sandbox takes no run now: {error.strerror}") from None
     ours.setblocking(False)
     with theirs:
         try:

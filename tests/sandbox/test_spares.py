@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from protocol.errors import UnavailableError
 from sandbox.spares import Kind, Spares
 
 KIND = Kind("lua", 1 << 20, 1.0)
@@ -62,6 +64,24 @@ async def test_one_that_does_anything_but_wait_is_not_taken(does: Callable[[sock
     assert zygote.made[0].is_killed
     assert taken.ear is None
     taken.drop()
+
+
+async def test_where_no_descriptor_is_left_there_is_no_worker_and_it_is_said_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is the run's error as others are, and not one of the loop for a spare that nobody waits for."""
+    zygote, spares = _made()
+    spares.take(KIND).drop()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(UnavailableError, match="the sandbox takes no run now: Too many open files"):
+            spares.take(KIND)
+        spares.refill(KIND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(zygote.made) == 1
+    assert "no spare worker: the sandbox takes no run now" in caplog.text
 
 
 async def test_what_it_says_is_heard_on_the_account_of_who_has_it() -> None:
