@@ -13,8 +13,10 @@ from world import DIGEST, NOW, World
 from agent import limits
 from agent.approvals import adding
 from agent.cache import Entry
+from protocol.errors import TrustError
 from protocol.signing import Envelope
 from protocol.timestamps import stamp
+from protocol.trust import authorise
 
 
 @pytest.fixture
@@ -47,6 +49,20 @@ def test_what_counts_for_nothing_is_not_added(world: World, entry: Entry) -> Non
         world.publication(digest=entry.bundle.digest),
     ]
     assert adding(entry, hopeless, world.roster(), NOW) is entry
+
+
+def test_what_comes_while_the_clock_is_behind_is_kept_and_counts_once_it_is_right(world: World, entry: Entry) -> None:
+    """The server was told that it has arrived. It may be narrower than what counts meanwhile."""
+    newer = approval(world, entry, "bob", grant={"calls": ["fs.stat"]})
+    behind = NOW - timedelta(hours=2)
+    found = adding(entry, [newer], world.roster(), behind)
+    assert found.approvals == (newer, *entry.approvals)
+    digest = entry.bundle.digest
+    with pytest.raises(TrustError, match="in the future"):
+        authorise(digest, found.publication, found.approvals[:1], (), world.roster(), behind)
+    proved = authorise(digest, found.publication, found.approvals, (), world.roster(), NOW)
+    assert proved.grants == ({"calls": ["fs.stat"]},)
+    assert adding(entry, [approval(world, entry, "ann")], world.roster(), behind) is entry
 
 
 def test_an_entry_whose_publication_proves_nothing_stays_as_it_is(world: World, entry: Entry) -> None:
