@@ -71,7 +71,8 @@ def rows(policy: Policy) -> list[dict[str, Any]]:
             "effect": rule.effect.value, "call": rule.call, "paths": [pattern.text for pattern in rule.paths],
             "commands": list(rule.commands), "names": list(rule.named),
             "programs": [pattern.text for pattern in rule.programs],
-            "arguments": [pattern.text for pattern in rule.arguments or ()],
+            "arguments": [pattern.text for pattern in rule.arguments or ()], "environment": list(rule.variables),
+            "except": [pattern.text for pattern in rule.exceptions], "max_bytes": rule.max_bytes,
             "targets": _targets(rule), "users": list(rule.users), "origin": rule.origin,
         }
         for rule in policy.rules

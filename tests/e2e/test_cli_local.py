@@ -87,6 +87,17 @@ def test_policy_shows_what_a_command_may_be(outrider: Shell) -> None:
         assert (rule["programs"], rule["arguments"]) == (["/usr/bin/uptime", "/bin/uptime"], ["-[ps]"])
 
 
+def test_policy_shows_all_that_binds_a_rule(outrider: Shell) -> None:
+    """What narrows a rule and is not shown lets it look wider than it is, and two that differ look the same."""
+    rule = "{call: proc.exec, programs: [/bin/x], environment: [PGDATABASE]}"
+    path = outrider.work / "bound.yaml"
+    path.write_text(
+        f"tier: admin\nallow:\n- {{call: fs.read, paths: [/a/**], except: [/a/b], max_bytes: 4KiB}}\n- {rule}\n"
+    )
+    read, run = outrider("policy", "show", "bound.yaml", "--json").data["rules"]
+    assert (read["except"], read["max_bytes"], run["environment"]) == (["/a/b"], 4096, ["PGDATABASE"])
+
+
 def test_policy_file_of_ones_own(outrider: Shell) -> None:
     path = outrider.work / "mine.yaml"
     path.write_text("tier: observe\nallow:\n- {call: fs.stat, paths: [/srv/**]}\n")
