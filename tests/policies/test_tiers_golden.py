@@ -295,7 +295,7 @@ SENSITIVE = [
     "/etc/ssmtp/ssmtp.conf", "/etc/unbound/unbound_control.key", "/var/lib/caddy/.local/share/caddy/a/a.key",
     "/var/lib/dehydrated/certs/a/privkey.pem", "/var/lib/dkms/mok.key", "/var/lib/icinga2/certs/a.key",
     "/var/lib/private/a/.ssh/id_rsa", "/var/lib/private/a/.pgpass", "/var/lib/sbctl/keys/db/db.key",
-    "/var/lib/shim-signed/mok/MOK.priv", "/var/lib/snmp/snmpd.conf", "/var/lib/systemd/home/local.private",
+    "/sys/devices/pci0000:00/0000:00:03.0/resource0", "/var/lib/shim-signed/mok/MOK.priv", "/var/lib/snmp/snmpd.conf", "/var/lib/systemd/home/local.private",
     "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/security/opasswd", "/etc/krb5.keytab",
     "/etc/ceph/ceph.client.admin.keyring", "/etc/corosync/authkey", "/etc/davfs2/secrets", "/etc/pacemaker/authkey",
     "/etc/dropbear/dropbear_ed25519_host_key", "/etc/gitlab/gitlab-secrets.json", "/etc/munge/munge.key",
