@@ -129,11 +129,16 @@ class Visits:
     Args:
         max_threads: At most; the next visit waits until one is free.
         kept_threads: That stay when they are free.
+        waits_for_system: Whether a visit waits as well where the system has no thread to give, as when a command has
+            taken all processes that there may be; if there is one that it can wait for.
     """
 
-    def __init__(self, max_threads: int = MAX_THREADS, kept_threads: int = KEPT_THREADS) -> None:
+    def __init__(
+        self, max_threads: int = MAX_THREADS, kept_threads: int = KEPT_THREADS, *, waits_for_system: bool = True
+    ) -> None:
         self._max_threads = max_threads
         self._kept_threads = kept_threads
+        self._waits_for_system = waits_for_system
         self._lock = threading.Lock()  # of what follows
         self._all_free = threading.Condition(self._lock)
         self._free: list[_Place] = []  # where each free thread waits; the newest last
@@ -153,7 +158,7 @@ class Visits:
             Of the future: the thread goes on to its end, and what came of it is dropped.
 
         Raises:
-            RuntimeError: The system has no thread to give.
+            RuntimeError: The system has no thread to give, and none is waited for.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
@@ -169,15 +174,23 @@ class Visits:
             elif self._free:
                 _take(accounts)
                 self._free.pop().put(visit)
-            elif self.threads < self._max_threads:
-                place: _Place = SimpleQueue()
-                place.put(visit)
-                threading.Thread(target=self._live, args=(place,), name="visit", daemon=True).start()
-                self.threads += 1
-                _take(accounts)
-            else:
+            elif self.threads >= self._max_threads or not self._has_begun(visit):
                 self._waiting.append(visit)
         return future
+
+    def _has_begun(self, visit: _Visit) -> bool:
+        """Begin it on a thread of its own, under the lock; False if it is to wait for one; raises as :meth:`begin`."""
+        place: _Place = SimpleQueue()
+        place.put(visit)
+        try:
+            threading.Thread(target=self._live, args=(place,), name="visit", daemon=True).start()
+        except RuntimeError:
+            if self._waits_for_system and self.threads:
+                return False
+            raise
+        self.threads += 1
+        _take(visit[3])
+        return True
 
     def _live(self, place: _Place) -> None:
         goes_on = True

@@ -28,7 +28,7 @@ GATHER_MS: Final = 1  # that a piece of less than half waits for more
 LINGER_MS: Final = 2  # that the thread waits for more before it leaves the rest to the loop
 
 _PLACES: Final = threading.BoundedSemaphore(MAX_FLOODS)
-_THREADS: Final = Visits(MAX_FLOODS, MAX_FLOODS)  # of their own, so that a place is a thread that begins at once
+_THREADS: Final = Visits(MAX_FLOODS, MAX_FLOODS, waits_for_system=False)  # so that a place is a thread, at once
 
 
 class Flood:

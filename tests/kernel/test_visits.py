@@ -52,6 +52,31 @@ async def test_values_and_errors_come_back() -> None:
     assert await visits.begin(lambda: "still there") == "still there"
 
 
+async def test_where_the_system_has_no_thread_to_give_the_next_visit_waits_for_one(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody's command has taken all processes that there may be: nobody else's visit fails for that."""
+    patient, other = Visits(), Visits(waits_for_system=False)
+    staying = [patient.begin(gate.stay), other.begin(gate.stay)]
+    for _ in staying:
+        await asyncio.to_thread(gate.inside.acquire)
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    account = Account("somebody", 2)
+    waiting = patient.begin(lambda: "done", (account,))
+    assert (patient.threads, account.held) == (1, 0)
+    for none_to_wait_for in (other, Visits()):
+        with pytest.raises(RuntimeError, match="new thread"):
+            none_to_wait_for.begin(lambda: None, (account,))
+    gate.go.set()
+    assert await waiting == "done"
+    await asyncio.gather(*staying)
+    assert (patient.threads, account.held) == (1, 0)
+
+
 async def test_one_thread_after_the_other_is_the_same_one() -> None:
     """The one that was free last, as who is told of an end may begin the next visit."""
     visits = Visits()

@@ -219,7 +219,7 @@ async def test_it_comes_to_the_end_where_the_system_has_no_thread_to_give(
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    monkeypatch.setattr(floods, "_THREADS", Visits(MAX_FLOODS, MAX_FLOODS))  # of which none has begun
+    monkeypatch.setattr(floods, "_THREADS", Visits(MAX_FLOODS, MAX_FLOODS, waits_for_system=False))
     printing, got = Printing(), bytearray()
 
     def take(data: bytes) -> int:
