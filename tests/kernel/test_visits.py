@@ -64,13 +64,14 @@ async def test_where_the_system_has_no_thread_to_give_the_next_visit_waits_for_o
     def refused(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refused)
     account = Account("somebody", 2)
-    waiting = patient.begin(lambda: "done", (account,))
-    assert (patient.threads, account.held) == (1, 0)
-    for none_to_wait_for in (other, Visits()):
-        with pytest.raises(RuntimeError, match="new thread"):
-            none_to_wait_for.begin(lambda: None, (account,))
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refused)
+        waiting = patient.begin(lambda: "done", (account,))
+        assert (patient.threads, account.held) == (1, 0)
+        for none_to_wait_for in (other, Visits()):
+            with pytest.raises(RuntimeError, match="new thread"):
+                none_to_wait_for.begin(lambda: None, (account,))
     gate.go.set()
     assert await waiting == "done"
     await asyncio.gather(*staying)
