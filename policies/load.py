@@ -83,7 +83,7 @@ def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ..
             raise reader.fail(key, f"{name!r:.60} is not a call such as fs.read, fs.* or *")
     rule = Rule(
         effect, names[0], reader.where(key).split(": ")[0], _patterns(reader, "paths"),
-        tuple(reader.strings("commands", [])), _targets(reader), reader.size("max_bytes", None),
+        _commands(reader), _targets(reader), reader.size("max_bytes", None),
         _patterns(reader, "programs"), _arguments(reader, effect, patterns_left) if reader.has("arguments") else None,
         _patterns(reader, "except"), reader.boolean("declared", False), _names(reader),
         users_of(reader), _variables(reader),
@@ -95,6 +95,15 @@ def _rules(reader: Reader, effect: Effect, patterns_left: int) -> tuple[Rule, ..
         raise reader.fail("arguments", f"names none, so that the rule would never {effect.value}")
     reader.finish()
     return tuple(replace(rule, call=name) for name in names)
+
+
+def _commands(reader: Reader) -> tuple[str, ...]:
+    """Return the names under ``commands``: of commands, units, accounts; what begins with a slash names none."""
+    names = tuple(reader.strings("commands", []))
+    path = next((name for name in names if name.startswith("/")), None)
+    if path is not None:
+        raise reader.fail("commands", f"{path!r:.60} is a path, which no command is called: write it under programs")
+    return names
 
 
 def _patterns(reader: Reader, key: str) -> tuple[PathPattern, ...]:

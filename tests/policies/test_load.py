@@ -41,6 +41,7 @@ BAD: list[tuple[str, str, bool]] = [
     ("tier: observe\nask:\n  - call: a\n    paths: [a/*]\n", "x.yaml:4: ask[0].paths: 'a/*' is not", True),
     ("tier: observe\nask:\n  - call: a\n    paths: [/a**]\n", "x.yaml:4: ask[0].paths: '/a**': ** must", False),
     ("tier: observe\nask:\n  - call: a\n    commands: [df, 1]\n", "x.yaml:4: ask[0].commands: must be a list", True),
+    ("tier: observe\ndeny:\n  - call: a\n    commands: [df, /bin/x]\n", "x.yaml:4: deny[0].commands: '/bin/x'", False),
     ("tier: observe\nask:\n  - call: a\n    targets: a:1\n", "x.yaml:4: ask[0].targets: must be a list", True),
     ("tier: observe\nallow:\n  - call: a\n    max_bytes: 4 MB\n", "x.yaml:4: allow[0].max_bytes: '4 MB' is not", True),
     ("tier: observe\nallow:\n  - call: a\n    max_bytes: -1\n", "x.yaml:4: allow[0].max_bytes: -1 is not a size", True),
