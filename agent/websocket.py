@@ -73,7 +73,8 @@ async def connect(server: str, *, ca_file: str | None = None) -> Transport:
             user_agent_header=None,
             create_connection=_Connection,
         )
-    except (OSError, TimeoutError, WebSocketException) as error:
+    # The last two: a proxy of the environment whose address makes no sense, or that needs a package that is not here.
+    except (OSError, TimeoutError, WebSocketException, ValueError, ImportError) as error:
         raise NotConnectedError(f"no connection to {url}: {error or type(error).__name__}") from error
     return WebSocketTransport(cast(_Connection, connection))
 

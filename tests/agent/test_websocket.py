@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -264,6 +265,19 @@ async def test_a_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPat
         with pytest.raises(NotConnectedError, match="407"):
             await connect("http://outrider.example:7443")
     assert asked == [b"CONNECT outrider.example:7443 HTTP/1.1\r\n"]
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://[bad", "http://127.0.0.1:99999", "http://127.0.0.1:x", "http://a..b:1", "socks5://127.0.0.1:1"]
+)
+async def test_a_proxy_of_the_environment_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """The agent goes on without a link, and so do its schedules; ended for it, it would be started again for ever."""
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "python_socks.async_.asyncio", None)
+    with pytest.raises(NotConnectedError, match="no connection to wss://host.invalid:1/"):
+        await connect("https://host.invalid:1")
 
 
 @pytest.mark.parametrize(
