@@ -116,8 +116,8 @@ class Supervisor:
         try:
             await self._close_parts(parts)
         finally:  # whatever goes wrong before: what is to be on disk gets there
-            self._script_state.close()
             self._spool.close()
+            self._script_state.close()  # may wait for a call that is at it
 
     async def _close_parts(self, parts: list[asyncio.Task[None]]) -> None:
         scheduler, *others = parts

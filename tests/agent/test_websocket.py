@@ -276,7 +276,7 @@ async def test_a_proxy_of_the_environment_that_is_none_is_told(monkeypatch: pyte
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     monkeypatch.setitem(sys.modules, "python_socks.async_.asyncio", None)
-    with pytest.raises(NotConnectedError, match="no connection to wss://host.invalid:1/"):
+    with pytest.raises(NotConnectedError, match=r"no connection to wss://host\.invalid:1/"):
         await connect("https://host.invalid:1")
 
 
