@@ -13,9 +13,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
 from kernel.visits import begun_apart
-from protocol.errors import ArgumentError, NotFoundError
+from protocol.errors import ArgumentError, DeadlineError, NotFoundError
 from protocol.tiers import Tier
 from stdlib import proc_control, proc_run, proc_spawn
+from stdlib.call_specs import Permit
 from stdlib.declaring import call
 from stdlib.host import Host
 from stdlib.parameters import Bounds, Length
@@ -214,13 +215,15 @@ def groups(host: Host, pid: Pid) -> dict[str, Any]:
     lua="local stale = proc.deleted_libs()",
     python="stale = proc.deleted_libs()",
 )
-def deleted_libraries(host: Host) -> list[dict[str, Any]]:
+def deleted_libraries(host: Host, permit: Permit) -> list[dict[str, Any]]:
     """Return the libraries in use whose files are gone, as after an update: ``pid``, ``process``, ``library``.
 
     Processes that the agent's user may not look into are left out.
     """
     found: list[dict[str, Any]] = []
     for stat in stats(host):
+        if permit.is_over:  # anybody may have many processes of many mappings each
+            raise DeadlineError("proc.deleted_libs was cut short")
         try:
             maps = read_file(host, stat.pid, "maps", 16 << 20)
         except NotFoundError:

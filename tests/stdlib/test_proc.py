@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from documented import TEXT_OR_NOTHING, Fields, check_fields, names_in_text
-from running import gate, perform
+from running import AllPermitted, gate, perform
 
-from protocol.errors import ArgumentError, NotFoundError
+from protocol.errors import ArgumentError, DeadlineError, NotFoundError
 from protocol.tiers import Tier
 from stdlib.catalogue import load
 from stdlib.host import Host
@@ -223,6 +223,14 @@ async def test_a_name_begins_no_line_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "42/maps").write_bytes(b"7f00-7f01 r-xp 00000000 08:01 1 " + library + b" (deleted)\n")
     stale = await perform("proc.deleted_libs", host=host)
     assert [row["library"] for row in stale if row["pid"] == 42] == [os.fsdecode(library)]
+
+
+async def test_whoever_reads_what_all_have_mapped_ends_with_the_run(tmp_path: Path) -> None:
+    """16 MiB of each process, of which any user may have thousands."""
+    passage, host = AllPermitted(), other_host(tmp_path)
+    passage.is_over = True
+    with pytest.raises(DeadlineError):
+        await perform("proc.deleted_libs", host=host, passage=passage)
 
 
 async def test_a_thread_of_the_kernel_s_is_root_s_and_shares_nothing(tmp_path: Path) -> None:
