@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ from server.repository import Repository
 from server.services.editing import Editing
 from server.services.open_pipes import OpenPipes
 from server.signals import Bell, Endings
-from server.store.database import Database
+from server.store.database import READING_FOR, Database
 from server.under_way import HeldBytes, UnderWay
 from server.views import Views
 from server.waiting import Waiting
@@ -92,7 +93,9 @@ class Core:
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do ``work`` even if nobody waits for it; its failure is logged. It ends with the server."""
-        task = asyncio.create_task(work)
+        context = copy_context()
+        context.run(READING_FOR.set, None)  # whoever began it does not wait for it, and it not for them
+        task = asyncio.create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
         return task

@@ -27,6 +27,7 @@ from server.access import (
 )
 from server.core import Core
 from server.services.visibility import STRANGER, Viewer
+from server.store.database import READING_FOR
 
 bearer = HTTPBearer(auto_error=False, description="A token of `outrider-server token`.")  # for the description only
 
@@ -77,7 +78,9 @@ def caller_of_socket(core: Core, socket: WebSocket, *, subprotocol: str | None =
     if not text:
         ways = "Authorization: Bearer ..." + ("" if subprotocol is None else ", or a subprotocol")
         raise UnauthenticatedError(f"this needs a token ({ways})")
-    return core.database.read_now(lambda connection: access.find(connection, text.strip()))
+    caller = core.database.read_now(lambda connection: access.find(connection, text.strip()))
+    READING_FOR.set(caller.principal)
+    return caller
 
 
 CoreOf = Annotated[Core, Depends(core_of)]

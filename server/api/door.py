@@ -25,6 +25,7 @@ from server.access import ADMIN, PUBLISH, SESSION, Caller
 from server.api.held_body import HeldBody
 from server.api.problems import problem
 from server.core import Core
+from server.store.database import READING_FOR
 from server.strangers import place_of
 from server.under_way import Sender, Stranger
 
@@ -73,6 +74,8 @@ class Door:
             await send(message)
 
         body: HeldBody | None = None
+        if scope["path"].startswith(("/api/", _GIT)):
+            READING_FOR.set(_sender(scope))  # a stranger, until it is known who
         try:
             await self._admit(scope)
             is_streamed = scope["method"] == "PUT" and _STREAMED.fullmatch(scope["path"]) is not None
@@ -145,6 +148,7 @@ def enter(core: Core, scope: Scope, caller: Caller) -> None:
     """
     core.under_way.enter(caller.principal)
     scope["state"]["caller"] = caller
+    READING_FOR.set(caller.principal)
 
 
 def _is_held(scope: Scope) -> bool:

@@ -58,6 +58,11 @@ def meant(connection: Connection, target: Target) -> list[Any]:
     return found
 
 
+def names_and_labels() -> Any:
+    """Return the query for id, name, labels and last sight of all agents, by name."""
+    return _PRESENT_ONES
+
+
 _PRESENT_ONES = (
     select(agents.c.id, agents.c.name, agents.c.labels, agents.c.last_seen_us)
     .where(agents.c.removed_us.is_(None))

@@ -5,6 +5,8 @@
 - A command that raises undoes only itself; the others of its group go on.
 - If the commit itself fails (disk full), all of the group are told, and nothing of it has happened.
 - A command that nobody waits for may lie for ``LATER_S``, and shares the transaction of the next that somebody does.
+- Of each person there are never more reads before the readers than there are readers; the rest wait for these, and
+  others come in between. Else who asks for five hundred long lists at once has everybody wait for all of them.
 - Readers never wait for the writer (write-ahead log), and see only what was committed. But what somebody was told
   before it was committed (:meth:`Database.told_ahead`) every reader sees: one that begins after that waits for it.
 """
@@ -16,9 +18,10 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,9 +34,12 @@ from sqlalchemy.pool import QueuePool
 from protocol.errors import InternalError, OutriderError, UnavailableError
 from protocol.ledger import decode_record
 from server import limits
+from server.fair import Fair
 
 Result = TypeVar("Result")
 READERS = 4  # threads; reads are short, and two processors serve no more at once
+#: For whom what goes on now is read: a person, or a place in the network; None: for the server itself.
+READING_FOR: ContextVar[Hashable | None] = ContextVar("READING_FOR", default=None)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -48,6 +54,7 @@ class Database:
         self._engine = _engine(path)
         self._migrate()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._turns = Fair(lambda: READERS)
         self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()
         self._later: deque[_Command] = deque()  # commands that the next group takes along
         self._is_wake_planned = False
@@ -62,7 +69,11 @@ class Database:
         """Return what ``query`` finds in a consistent view, however many looks it takes; it must not write."""
         if self._told_ahead:
             await asyncio.wait(self._told_ahead.copy())  # one that fails has not happened, and what is read says so
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_at_once, query)
+        loop, whose = asyncio.get_running_loop(), READING_FOR.get()
+        if whose is None:
+            return await loop.run_in_executor(self._readers, self._read_at_once, query)
+        async with self._turns.turn(whose):
+            return await loop.run_in_executor(self._readers, self._read_at_once, query)
 
     def read_now(self, query: Callable[[Connection], Result]) -> Result:
         """Like :meth:`read`, in the calling thread and for a single look: for reads of microseconds and for tests.

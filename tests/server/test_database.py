@@ -6,18 +6,19 @@ import asyncio
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import alembic.command
 import alembic.config
 import pytest
+from headquarters import Headquarters
 from sqlalchemy import Connection, create_engine, insert, inspect, select, text
 
 from protocol.errors import ConflictError, InternalError, UnavailableError
 from server import clock, limits
-from server.store.database import MIGRATIONS, Database
+from server.store.database import MIGRATIONS, READERS, READING_FOR, Database
 from server.store.tables import meta, metadata
 
 
@@ -389,3 +390,39 @@ async def test_what_was_put_off_and_fails_takes_nothing_with_it(database: Databa
     with pytest.raises(InternalError):
         later.result(10)
     assert keys(database) == ["a", "b"]
+
+
+# turns ----------------------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_asks_for_very_much_waits_for_themselves(database: Database) -> None:
+    """A burst of five hundred long lists by one token had everybody wait two minutes for the simplest look."""
+    may_end, done = threading.Event(), []
+
+    def slow(_: Connection) -> None:
+        may_end.wait(10)
+
+    async def ask(whose: str | None, query: Callable[[Connection], None]) -> None:
+        READING_FOR.set(whose)
+        await database.read(query)
+        done.append(whose)
+
+    flood = [asyncio.create_task(ask("tom", slow)) for _ in range(10 * READERS)]
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(ask(whose, lambda _: None)) for whose in ("ann", None, "eva")]
+    await asyncio.sleep(0)
+    may_end.set()
+    await asyncio.gather(*flood, *others)
+    last = max(done.index(whose) for whose in ("ann", None, "eva"))
+    assert last < 2 * READERS + len(others), "behind what was begun, and what was next"
+
+
+async def test_what_the_server_does_by_itself_is_read_for_nobody(server: Headquarters) -> None:
+    READING_FOR.set("tom")
+    found = []
+
+    async def work() -> None:
+        found.append(READING_FOR.get())
+
+    await server.core.background(work())
+    assert (found, READING_FOR.get()) == ([None], "tom")
