@@ -7,7 +7,7 @@ waits for themselves, and the other readers are there for everybody else. No I/O
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 
 
@@ -20,13 +20,13 @@ class Fair:
 
     def __init__(self, most: Callable[[], int]) -> None:
         self._most = most
-        self._of: dict[str, tuple[asyncio.Semaphore, list[None]]] = {}  # by person; one item for each that is here
+        self._of: dict[Hashable, tuple[asyncio.Semaphore, list[None]]] = {}  # by person; one item for each that is here
 
     def __len__(self) -> int:
         return len(self._of)
 
     @asynccontextmanager
-    async def turn(self, whose: str) -> AsyncIterator[None]:
+    async def turn(self, whose: Hashable) -> AsyncIterator[None]:
         """Let what is inside go on when it is its turn, in the order in which they came."""
         semaphore, here = self._of.setdefault(whose, (asyncio.Semaphore(self._most()), []))
         here.append(None)
