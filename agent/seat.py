@@ -201,7 +201,11 @@ class Seat:
         while True:
             await asyncio.sleep(LOOK_S)
             if self._digest_due_s and time.monotonic() >= self._digest_due_s:
-                self._note_digest()
+                try:
+                    self._note_digest()
+                except OutriderError as error:  # the terminal ends once there is more than one digest covers
+                    LOG.error("session %s: what was printed waits for its digest: %s", self.session.id, error)
+                    self._digest_due_s = time.monotonic() + DIGEST_S
             quiet = 0 if self._is_busy else quiet + 1
             if quiet % QUIET_LOOKS == 0:
                 self._is_busy = False

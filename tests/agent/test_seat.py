@@ -14,10 +14,11 @@ from premises import Premises, until
 from test_live import Floor
 from test_witness import needs_fanotify
 
+from agent import seat
 from agent.live_acts import terminal_act
 from agent.live_admission import Wish
 from agent.terminal_seats import seat_of
-from protocol.errors import ConflictError
+from protocol.errors import ConflictError, UnavailableError
 from protocol.pipes import Pipe
 from protocol.terminal import WIDE_WINDOW_BYTES, WINDOW_BYTES
 from stdlib.host import Host
@@ -108,6 +109,27 @@ async def test_a_program_prints_and_ends_and_its_digest_is_on_record(room: Room)
     assert digests == [
         {"event": "terminal.output", "offset": 0, "bytes": 5, "sha256": hashlib.sha256(b"hello").hexdigest()}
     ]
+
+
+async def test_a_digest_that_finds_no_room_is_on_record_once_there_is_some(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would look at the terminal any more, and of what it printed from then on little was on record."""
+    monkeypatch.setattr(seat, "DIGEST_S", 0.0)
+    monkeypatch.setattr(seat, "LOOK_S", 0.001)
+    record, refused, kept = room.premises.recorder.record, [], []
+
+    def behind(**fields: Any) -> None:
+        if fields["data"].get("event") == "terminal.output" and len(refused) < 3:
+            refused.append(fields)
+            raise UnavailableError("the spool is behind")
+        kept.append(fields["data"].get("sha256"))
+        record(**fields)
+
+    monkeypatch.setattr(room.premises.recorder, "record", behind)
+    far = await opened(room, "printf hello; read line")
+    await far.until(lambda: hashlib.sha256(b"hello").hexdigest() in kept)
+    assert (len(refused), far.output()) == (3, b"hello")
 
 
 async def test_a_program_waits_for_a_server_that_confirms_nothing(room: Room) -> None:
