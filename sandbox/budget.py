@@ -31,7 +31,12 @@ _UNITS: Final = {WALL: " s", CPU: " s", MEMORY: " bytes", OUTPUT: " bytes"}
 def exceeded(budget: str, used: float, limit: float) -> BudgetError:
     """Return the one sentence that all budgets use, such as ``calls: 101 used, the limit is 100``."""
     unit = _UNITS.get(budget, "")
-    return BudgetError(f"{budget}: {used:.6g}{unit} used, the limit is {limit:.6g}{unit}", budget=budget)
+    return BudgetError(f"{budget}: {_told(used)}{unit} used, the limit is {_told(limit)}{unit}", budget=budget)
+
+
+def _told(number: float) -> str:
+    """Return a count whole, so that one too many can be told from enough, and a time as far as it matters."""
+    return str(number) if isinstance(number, int) else f"{number:.6g}"
 
 
 class Budget:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from protocol.errors import BudgetError, DeniedError, OutriderError
 from protocol.redaction import Redactor
+from protocol.units import format_size
 from sandbox.budget import CPU, MEMORY, exceeded
 from sandbox.channel import Finished
 from sandbox.jail.walls import Wall, missing
@@ -140,7 +141,7 @@ def _by_result(finished: Finished, denial: DeniedError | None, limits: Limits) -
     if finished.code == DeniedError.code and denial is not None:
         return "denied", str(denial)
     if finished.code is None and message.startswith(_OUT_OF_MEMORY):
-        return "killed", f"{MEMORY}: not enough, the limit is {limits.memory_bytes} bytes"
+        return "killed", f"{MEMORY}: not enough, the limit is {format_size(limits.memory_bytes)}"
     return "error", message
 
 

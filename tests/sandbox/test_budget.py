@@ -84,4 +84,6 @@ def test_time_is_judged() -> None:
 
 def test_every_verdict_speaks_alike() -> None:
     """One sentence for all budgets."""
+    assert str(exceeded("output", 2**20 + 1, 2**20)) == "output: 1048577 bytes used, the limit is 1048576 bytes"
+    assert str(exceeded("cpu", 2.0000001, 2)) == "cpu: 2 s used, the limit is 2 s"
     assert str(exceeded("memory", 2, 1)) == "memory: 2 bytes used, the limit is 1 bytes"

@@ -63,8 +63,8 @@ def died(number: int, cpu_us: int = 0) -> Ended:
             facts(BudgetError("wall: used", budget="wall"), ended=died(signal.SIGBUS)),
             ("killed", "wall: used; the worker was killed by SIGBUS"),
         ),
-        (facts(finished=failed("not enough memory")), ("killed", f"memory: not enough, the limit is {2**26} bytes")),
-        (facts(finished=failed("MemoryError")), ("killed", f"memory: not enough, the limit is {2**26} bytes")),
+        (facts(finished=failed("not enough memory")), ("killed", "memory: not enough, the limit is 64MiB")),
+        (facts(finished=failed("MemoryError")), ("killed", "memory: not enough, the limit is 64MiB")),
     ],
 )
 def test_the_table(known: Facts, expected: tuple[str, Any]) -> None:
