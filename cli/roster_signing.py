@@ -35,14 +35,14 @@ def add(envelope: Envelope, key: Signer, before: Roster | None) -> Envelope:
 
     Raises:
         ArgumentError: It is no roster.
-        ConflictError: The key is no root of it, nor of the roster before it: its signature would prove nothing.
+        ConflictError: The key is no root of it, nor of the roster before it, as far as that is known: its signature
+            would prove nothing.
     """
     roster = parse(peek(envelope))
     known = {**roster.roots, **(before.roots if before else {})}
-    if before is not None and key.public.key_id not in known:
-        raise ConflictError(
-            f"the key {key.public.key_id[:16]} is no root, neither of this roster nor of the one before"
-        )
+    if key.public.key_id not in known and (before is not None or roster.version == 1):
+        which = "nor of the one before it" if before is not None else "and there is none before it"
+        raise ConflictError(f"the key {key.public.key_id[:16]} is no root of this roster, {which}")
     return add_signature(envelope, key)
 
 

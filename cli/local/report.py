@@ -89,17 +89,17 @@ def show(output: Output, ran: Ran, *, verbose: bool) -> None:
         output.data(ran.result)
     if verbose:
         output.table(ran.to_plain()["calls"], CALLS, empty="no calls")
-    _talk(output, ran)
+    _talk(output, ran, verbose=verbose)
 
 
-def _talk(output: Output, ran: Ran) -> None:
+def _talk(output: Output, ran: Ran, *, verbose: bool) -> None:
     if ran.output_truncated:
         output.say("the output was cut at its limit")
     if ran.walls_missing:
         output.say(f"missing walls on this machine: {', '.join(ran.walls_missing)}  (outrider doctor)")
     dry = sum(made.verdict == "dry" for made in ran.calls)
     if dry:
-        output.say(f"dry run: {counted(dry, 'call')} not carried out (--verbose shows them)")
+        output.say(f"dry run: {counted(dry, 'call')} not carried out{'' if verbose else ' (--verbose shows them)'}")
     cost = f"{ran.wall_ms:.1f} ms  {ran.cpu_ms:.1f} ms cpu  {counted(len(ran.calls), 'call')}"
     text = ran.reason or ran.status_text or ""
     output.say(f"{ran.status:<6}  {text}  {cost}" if text else f"{ran.status:<6}  {cost}")

@@ -111,7 +111,7 @@ def noun(
     runs = _start(invocation, body)
     if no_wait:
         started(invocation, runs)
-        return
+        invocation.exit(exits.of_runs((begun(run), run.get("code")) for run in runs))
     show(invocation, runs)
     if not sign and any("must sign the order" in str(run.get("reason")) for run in runs):
         invocation.output.say(
@@ -125,6 +125,11 @@ def noun(
     # What waits for its host is done as far as it was asked for.
     ended = [("ok" if run.get("waits_until") else str(run.get("status")), run.get("code")) for run in runs]
     invocation.exit(exits.of_runs(ended))
+
+
+def begun(run: dict[str, Any]) -> str:
+    """Return how a run stands for somebody who only started it: it was, unless it has been refused by then."""
+    return "refused" if run.get("status") == "refused" else "ok"
 
 
 def _start(invocation: Invocation, body: dict[str, Any]) -> list[dict[str, Any]]:

@@ -50,6 +50,15 @@ def test_the_roots_before_must_sign_too(world: World) -> None:
     assert roster_signing.standing(signed(world, "a", "b", "old"), before).is_complete
 
 
+def test_a_key_that_is_no_root_signs_no_first_roster(world: World) -> None:
+    """Of a later one it may be a root of the roster before, which is not always at hand."""
+    first, later = signed(world, "a", version=1), signed(world, "a")
+    with pytest.raises(ConflictError, match="is no root of this roster, and there is none before it"):
+        roster_signing.add(first, world.key("stranger"), None)
+    assert len(roster_signing.add(later, world.key("stranger"), None).signatures) == 2
+    assert len(roster_signing.add(first, world.key("b"), None).signatures) == 2
+
+
 def test_copies_that_were_signed_side_by_side_are_one(world: World) -> None:
     one, other = signed(world, "a"), signed(world, "b")
     both = roster_signing.gather([one, other, one])

@@ -229,6 +229,13 @@ def test_started_and_looked_at_later(at_work: Shell) -> None:
     assert row[2:7] == ["host-1", "checks/run-talker", "admin", "ok", "2 jobs wait"]
 
 
+def test_what_could_not_be_started_is_told_to_who_does_not_wait(at_work: Shell) -> None:
+    called = run(at_work, "gone-*", "checks/run-talker", "--no-wait")
+    assert called.status == 6
+    assert "not connected" in called.err
+    assert re.fullmatch(r"[0-9a-f]{16}\n", called.out)
+
+
 def test_waited_for_too_short_and_cancelled(at_work: Shell) -> None:
     called = run(at_work, "host-1", "checks/run-endless", "--wait", "50ms")
     assert (called.status, called.out) == (1, "")
