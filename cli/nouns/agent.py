@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.ages import since
+from cli.ages import day, since
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -134,7 +134,7 @@ def invite(invocation: Invocation, name: str | None, given: tuple[str, ...], ttl
         invocation.output.data(made)
         return
     invocation.output.line(str(made["token"]))
-    invocation.output.say(f"usable once, until {made.get('expires')}; it pins this server's identity")
+    invocation.output.say(f"usable once, until {day(made.get('expires'))}; it pins this server's identity")
     arguments = f"--server {invocation.context.server} --token-file FILE --dir /var/lib/outrider-agent"
     invocation.output.say(f"on the host: outrider-agent enroll {arguments}")
 

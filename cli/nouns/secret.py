@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from cli.ages import day
 from cli.invocation import Invocation, pass_invocation
 from cli.lazy import Group
 from cli.leaf import ServerCommand
@@ -32,7 +33,7 @@ COLUMNS = (
     field("version", "version"),
     Column("for", lambda told: " ".join(told["scripts"])),
     field("by", "principal"),
-    field("since", "created"),
+    Column("since", lambda secret: day(secret.get("created"))),
 )
 
 
