@@ -80,7 +80,9 @@ class Scheduler:
         self._changed = asyncio.Event()
         self._entries: dict[str, Entry] = {}
         self.version = counted(spool.meta(_VERSION_KEY), "the version of the schedules")
+        self._on_disk: set[str] = set()  # schedules that may be there, also those that could not be used or heard of
         for kept in spool.schedules():
+            self._on_disk.add(kept.id)
             self._load(kept)
         self._settle_queued()
 
@@ -112,7 +114,10 @@ class Scheduler:
             if entry.spec.id in wanted:
                 raise ArgumentError("stands twice in the list", parameter="id", where=f"schedule {entry.spec.id!r}")
             wanted[entry.spec.id] = (entry, encode(dict(body), max_bytes=MAX_LINK_FRAME_BYTES))
-        await self._recorder.commit([], self._difference(version, wanted))
+        durable = self._recorder.begin([], self._difference(version, wanted))
+        self._on_disk |= wanted.keys()  # from here on, whether or not this hears of it
+        await durable
+        self._on_disk = set(wanted)
         self._adopt(version, {schedule: entry for schedule, (entry, _) in wanted.items()})
 
     async def run(self) -> None:
@@ -150,7 +155,7 @@ class Scheduler:
         self._entries[kept.id] = entry
 
     def _difference(self, version: int, wanted: Mapping[str, tuple[Entry, bytes]]) -> list[Statement]:
-        gone = [rows.drop_schedule(schedule) for schedule in self._entries.keys() - wanted.keys()]
+        gone = [rows.drop_schedule(schedule) for schedule in self._on_disk - wanted.keys()]
         kept = [rows.put_schedule(schedule, body, entry.decided_us) for schedule, (entry, body) in wanted.items()]
         resumed = [
             rows.advance_schedule(schedule, entry.decided_us)

@@ -296,6 +296,27 @@ async def test_a_removed_schedule_fires_no_more_and_its_queue_is_said_to_be_gone
     assert host.scheduler.digests == set()
 
 
+async def test_what_was_set_unheard_and_removed_does_not_fire_after_a_restart(host: Host) -> None:
+    """The link broke while it was written, so nobody here knows of it; the next list does not have it."""
+    setting = asyncio.create_task(host.schedule())
+    await until(lambda: host.premises.spool._writer._pending or host.premises.spool.schedules())
+    setting.cancel()
+    await asyncio.wait([setting])
+    assert host.scheduler.digests == set()
+    await host.scheduler.set(2, [])
+    await host.restart()
+    await host.passes(60.0)
+    assert (host.scheduler.digests, await host.fired()) == (set(), [])
+
+
+async def test_what_cannot_be_used_and_is_removed_is_gone(host: Host) -> None:
+    """Its time zone was missing, say, and came back with an update; it would run, and for ever."""
+    await host.premises.recorder.commit([], [rows.put_schedule("sch_1", b"odd", START_US)])
+    await host.restart()
+    await host.scheduler.set(1, [])
+    assert host.premises.spool.schedules() == []
+
+
 async def test_a_schedule_that_comes_back_does_not_fire_again(host: Host) -> None:
     """Its decided fire times outlive it."""
     await host.schedule(catch_up="all")
