@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from protocol.errors import ArgumentError, ConflictError, UnavailableError
 from protocol.limits import MAX_BLOB_BYTES, MAX_BLOB_NAME_CHARACTERS
 from protocol.transfer import PIECE_BYTES, PREFIX, blob_hash
 from protocol.transfer import Header as Transfer
+from server import access
+from server.access import Caller
 from server.api.asking import CoreOf, Reader, RecordReader, Runner, about
 from server.api.pages import Cursor, Limit, Order, Page, page
 from server.api.ranges import extent, part, tag
@@ -27,6 +30,7 @@ from server.store.tables import blobs as table
 
 _OCTETS = "application/octet-stream"
 _RAW: dict[str, Any] = {"requestBody": {"content": {_OCTETS: {"schema": {"type": "string"}}}, "required": True}}
+LOOK_EVERY_S = 1.0  # at the token of who puts or gets one
 router = APIRouter(prefix="/blobs", tags=["blobs"])
 _NEWEST_FIRST = Order((table.c.created_us, table.c.hash), descending=True)
 Name = Annotated[str, Query(max_length=MAX_BLOB_NAME_CHARACTERS, description="What people call it.")]
@@ -71,7 +75,8 @@ async def get(
     if (first, last) != (0, size - 1):
         headers["content-range"] = f"bytes {first}-{last}/{size}"
     status = 206 if "content-range" in headers else 200
-    return StreamingResponse(_sent(core, wanted, first, last + 1), status, headers, _OCTETS)
+    sent = _sent(core, _Token(core, caller), wanted, first, last + 1)
+    return StreamingResponse(sent, status, headers, _OCTETS)
 
 
 @router.get("/{blob}/arrived")
@@ -100,7 +105,7 @@ async def put(
     offer = Offer(PERSON + caller.principal, wanted, size, name)
     await blobs.reserve(core, offer)
     try:
-        told = await _take(request, core, offer, first)
+        told = await _take(request, core, _Token(core, caller), offer, first)
     finally:
         blobs.release(core, offer)
     return JSONResponse(told, 201)
@@ -145,23 +150,41 @@ def _length(request: Request) -> int:
     return int(text)
 
 
-async def _take(request: Request, core: Core, offer: Offer, first: int) -> dict[str, object]:
+class _Token:
+    """The token by which a blob comes or goes, which may take hours; looked at again now and then."""
+
+    def __init__(self, core: Core, caller: Caller) -> None:
+        self._core = core
+        self._caller = caller
+        self._looked_s = time.monotonic()
+
+    async def check(self, *, is_due: bool = False) -> None:
+        """Return if it is still good, as far as was looked in the last second; UnauthenticatedError if not."""
+        if is_due or time.monotonic() - self._looked_s >= LOOK_EVERY_S:
+            await self._core.database.read(lambda connection: access.check_still(connection, self._caller))
+            self._looked_s = time.monotonic()
+
+
+async def _take(request: Request, core: Core, token: _Token, offer: Offer, first: int) -> dict[str, object]:
     if first == offer.size and await blobs.is_whole(core, offer):
         return await blobs.keep(core, offer, None)
     header = Transfer(offer.hash, offer.size, first)
     async with blobs.arriving(core, offer.source, header) as arrival:
         async for part in request.stream():
             if part:
+                await token.check()
                 await asyncio.to_thread(arrival.write, part)
         if not arrival.receiving.is_whole:
             raise ConflictError("the body has ended before its Content-Length")
+        await token.check(is_due=True)
         return await blobs.keep(core, offer, arrival)
 
 
-async def _sent(core: Core, blob: str, position: int, end: int) -> AsyncIterator[bytes]:
+async def _sent(core: Core, token: _Token, blob: str, position: int, end: int) -> AsyncIterator[bytes]:
     fd = await asyncio.to_thread(core.blobs.open, blob)  # here: whoever goes away before the start leaves nothing open
     try:
         while position < end:
+            await token.check()  # who is not let in any more sees the answer break off
             piece = await asyncio.to_thread(os.pread, fd, min(PIECE_BYTES, end - position), position)
             if not piece:
                 raise UnavailableError("a blob has become shorter")

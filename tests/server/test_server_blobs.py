@@ -15,6 +15,7 @@ from peer import Peer, join
 
 from protocol import link as events
 from protocol.transfer import GET, PUT, Header
+from server.api import blobs as api
 from server.api.blobs import read_range
 from server.services import blobs as service
 
@@ -190,6 +191,47 @@ async def test_roles_open_the_doors(server: Headquarters) -> None:
     assert (await get(server, named(DATA), role="auditor")).status_code == 200
     assert (await server.api.get(f"/api/v1/blobs/{named(DATA)}")).status_code == 401
     refused(await server.ask("DELETE", f"/blobs/{named(DATA)}", role="author"), 403, "denied")
+
+
+async def test_a_blob_neither_comes_nor_goes_by_a_token_that_has_ended(
+    server: Headquarters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may take hours, at the pace of whoever has the token."""
+    monkeypatch.setattr(api, "LOOK_EVERY_S", 0.0)
+    expect(await put(server, DATA), 201)
+    for method, blob in (("PUT", named(DATA[1:])), ("GET", named(DATA))):
+        made = await server.post("/tokens", {"principal": "tom", "roles": ["operator"]}, 201)
+        headers = {"authorization": f"Bearer {made['token']}", "content-length": str(len(DATA) - 1)}
+        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        bodies: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+            "path": f"/api/v1/blobs/{blob}", "raw_path": b"", "query_string": b"", "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 7443), "state": {},
+        }  # fmt: skip
+        taken = asyncio.Event()
+
+        async def send(message: Any, messages: Any = messages, taken: asyncio.Event = taken) -> None:
+            messages.put_nowait(message)
+            await taken.wait()
+
+        served = asyncio.create_task(server.app(scope, bodies.get, send))  # type: ignore[arg-type]  # as ASGI
+        async with asyncio.timeout(10):
+            if method == "GET":
+                assert (await messages.get())["status"] == 200
+            else:
+                bodies.put_nowait({"type": "http.request", "body": DATA[1:-1], "more_body": True})
+                await until(bodies.empty)
+            expect(await server.ask("DELETE", f"/tokens/{made['id']}"), 204)
+            taken.set()
+            if method == "PUT":
+                bodies.put_nowait({"type": "http.request", "body": DATA[-1:], "more_body": False})
+                assert (await messages.get())["status"] == 401
+            await asyncio.gather(served, return_exceptions=True)
+        came = sum(len(messages.get_nowait().get("body", b"")) for _ in range(messages.qsize()))
+        assert came < len(DATA)
+    assert [each["hash"] for each in await server.pages("/blobs")] == [named(DATA)]
 
 
 async def test_what_others_have_put_is_for_administrators_to_remove(server: Headquarters) -> None:
