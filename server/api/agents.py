@@ -14,7 +14,7 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.core import Core
 from server.limits import DEFAULT_PAGE
-from server.services import access_grants, agents, awaited, desired
+from server.services import access_grants, agents, awaited, desired, live, runs
 from server.services.targets import Target
 from server.store.tables import agents as table
 
@@ -68,16 +68,19 @@ async def change(request: Request, core: CoreOf, caller: Admin, reference: str, 
 
 @router.delete("/agents/{reference}", status_code=204)
 async def remove(request: Request, core: CoreOf, caller: Admin, reference: str) -> Response:
-    """Remove a host: its key is accepted no more. Its records stay."""
+    """Remove a host: its key is accepted no more. Its records stay; what goes on there is over, as far as is known."""
     about(request, agent=reference)
 
-    def store(connection: Connection) -> str:
+    def store(connection: Connection) -> tuple[str, list[str]]:
         row = agents.remove(connection, reference)
         awaited.host_removed(core, connection, row.id)
+        over = runs.host_removed(connection, row.id) + live.host_removed(connection, row.id)
         _note(core, connection, "agent.remove", caller, row.id, name=row.name)
-        return str(row.id)
+        return str(row.id), over
 
-    identity = await core.database.write(store)
+    identity, over = await core.database.write(store)
+    for each in over:
+        core.endings.ended(each)
     link = core.links.find(identity)
     if link is not None:
         await link.close(4403, "this agent was removed")

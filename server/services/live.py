@@ -233,6 +233,15 @@ def forget_unanswered(connection: Connection) -> int:
     return int(changed.rowcount)
 
 
+def host_removed(connection: Connection, agent: str) -> list[str]:
+    """Sessions on a host that was removed are over here, as it will tell of them no more; return their ids."""
+    live = (sessions.c.agent == agent, sessions.c.status.not_in(OVER))
+    found = list(connection.execute(select(sessions.c.id).where(*live)).scalars())
+    gone = {"status": "lost", "reason": "its host was removed", "ended_us": clock.now_us()}
+    connection.execute(update(sessions).where(*live).values(**gone))
+    return found
+
+
 # looking -------------------------------------------------------------------------------------------------------------
 
 

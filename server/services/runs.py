@@ -264,6 +264,15 @@ def _never_begun(connection: Connection, lost: list[str]) -> None:
     )
 
 
+def host_removed(connection: Connection, agent: str) -> list[str]:
+    """What runs on a host that was removed is lost, as it will tell of it no more; return the ids."""
+    live = (runs.c.agent == agent, runs.c.status.not_in(ENDED))
+    found = list(connection.execute(select(runs.c.id).where(*live)).scalars())
+    gone = {"status": "lost", "reason": "its host was removed", "finished_us": clock.now_us(), "waits_until_us": None}
+    connection.execute(update(runs).where(*live).values(**gone))
+    return found
+
+
 async def cancel(core: Core, identity: str, principal: str) -> dict[str, Any]:
     """End a run that is under way, or waits for its agent.
 
