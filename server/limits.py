@@ -56,6 +56,7 @@ MAX_ASKED_OF_PEOPLE = 160  # of protocol.limits.MAX_REQUESTS of a link; the rest
 MAX_ASKED_OF_ONE = 128  # of one person among these
 MAX_PIPES_OF_ONE = 320  # of protocol.limits.MAX_STREAMS of a link: two forwards with all of their connections, and more
 CALL_TIMEOUT_S = 120.0  # for one call of a session; longer ones stream
+ACT_TIMEOUT_S = 600.0  # for a host's one answer to an act of a session: to put 100 GB in their place takes minutes
 RELAY_BYTES = 512 << 10  # of a stream of a session, handed on at once
 LAGGING_RECORD_BATCHES = 4  # frames of records taken in before the disk has the first of them
 CHECKED_AT_ONCE = 64  # records of a batch whose end of a run is told ahead; 1 ms of the event loop

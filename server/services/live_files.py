@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from protocol.errors import ProtocolError
+from protocol.errors import DeadlineError, ProtocolError
 from protocol.pipes import Pipe
+from server import limits
 from server.access import Caller
 from server.core import Core
 from server.request_body import Incoming
@@ -34,7 +36,9 @@ async def download(core: Core, identity: str, caller: Caller, header: Mapping[st
     pipe = await live.open_pipe(core, identity, caller, "download", dict(header))
     pipe.finish()
     coming = messages(pipe)
-    match await anext(coming):
+    async with _in_time("download"):
+        first = await anext(coming)
+    match first:
         case ["file", dict() as about]:
             try:
                 return Download(file_about(about), _bytes(coming))
@@ -99,4 +103,19 @@ async def about_upload(core: Core, identity: str, caller: Caller, act: str, head
 async def ask(core: Core, identity: str, caller: Caller, act: str, header: Mapping[str, Any]) -> Any:
     """Return what an act answers that says one thing; raises as :func:`download`."""
     pipe = await live.open_pipe(core, identity, caller, act, dict(header))
-    return await answer(pipe)
+    async with _in_time(act):
+        return await answer(pipe)
+
+
+@asynccontextmanager
+async def _in_time(act: str) -> AsyncIterator[None]:
+    """Let a host's answer take its time, but not for ever: a request that waits counts among its sender's.
+
+    Raises:
+        DeadlineError: It did not come.
+    """
+    try:
+        async with asyncio.timeout(limits.ACT_TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise DeadlineError(f"the host did not answer {act} in {limits.ACT_TIMEOUT_S:g} s") from None

@@ -256,3 +256,21 @@ async def test_what_goes_on_at_a_host_that_is_removed_is_over(server: Headquarte
     assert (await server.get(f"/sessions/{kept['id']}"))["status"] == "open"
     assert (await server.get("/status"))["runs_under_way"] == 0
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "uploads", {"path": "/a"}), ("GET", "uploads/1", None), ("POST", "uploads/1/finish", {}),
+        ("POST", "commands/1/signal", {"signal": "INT"}), ("GET", "file?path=/a", None),
+    ],
+)  # fmt: skip
+async def test_a_host_that_answers_nothing_holds_no_request_for_ever(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch, method: str, path: str, body: Any
+) -> None:
+    """Each counts among those that one person may have: five hundred, and they may ask nothing any more."""
+    monkeypatch.setattr(limits, "ACT_TIMEOUT_S", 0.01)
+    session = await opened(server)
+    async with asyncio.timeout(10):
+        answer = await server.ask(method, f"/sessions/{session['id']}/{path}", body)
+    assert "did not answer" in refused(answer, 504, "deadline")["detail"]
