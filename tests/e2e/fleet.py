@@ -221,6 +221,7 @@ class Fleet:
         self.agents[name] = daemon
         daemon.start()
         self.wait_for(f"{name} to connect", lambda: self.connected(name))
+        self.wait_for(f"{name} to say what it is", lambda: self.api.get(f"/api/v1/agents/{name}").json()["sealing_key"])
         return daemon
 
     def connected(self, name: str) -> bool:
