@@ -228,14 +228,16 @@ class Connection:
 
     async def _answer(self, request: events.RequestReceived, answer: Answer) -> None:
         try:
-            body = await answer
-        except Exception as error:  # noqa: BLE001 - as above
+            self._link.respond(request.id, await answer)
+        except Exception as error:  # noqa: BLE001 - as above; also of an answer that no frame holds
             self._fail(request, error)
         else:
-            self._link.respond(request.id, body)
             self._turns.wake()
 
     def _fail(self, request: events.RequestReceived, error: Exception) -> None:
+        if not self._is_open:  # nobody hears it
+            LOG.info("%s ended without a link: %s", request.method, error)
+            return
         if isinstance(error, OutriderError):
             LOG.warning("%s refused: %s", request.method, error)
             self._link.fail(request.id, error.code, str(error))
