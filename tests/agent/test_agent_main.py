@@ -111,7 +111,7 @@ def test_the_status_is_data_on_standard_output(
     if as_json:
         assert json.loads(told.out)["running"] is False
     else:
-        assert "running                False" in told.out
+        assert "running                no" in told.out
 
 
 def test_a_directory_that_is_not_enrolled_says_what_to_do(
