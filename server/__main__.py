@@ -43,13 +43,14 @@ def init(directory: Path, listen: str) -> None:
     """
     from server.store.database import Database  # loads the database libraries; --help does without
 
-    made = config.make(directory, listen)
+    made = config.begin(directory, listen)
     database = Database(made.database)
     try:
         text = database.submit(_admin_token).result()
     finally:
         database.close()
     config.write_private(directory / config.ADMIN_FILE, text + "\n")
+    config.finish(directory, listen)
     click.echo(f"made {directory}; an administrator's token is in {directory / config.ADMIN_FILE}", err=True)
 
 

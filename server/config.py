@@ -214,7 +214,18 @@ def parse_listen(text: str, *, is_tls: bool) -> tuple[str, int]:
 
 
 def make(directory: Path, listen: str) -> Config:
-    """Make a server's directory with configuration and key; the configuration comes last, so nothing half-made counts.
+    """Make a server's directory with its key and configuration.
+
+    Raises:
+        OutriderError: As :func:`begin` and :func:`finish`.
+    """
+    made = begin(directory, listen)
+    finish(directory, listen)
+    return made
+
+
+def begin(directory: Path, listen: str) -> Config:
+    """Make a server's directory with its key; it holds no server before :func:`finish`, so nothing half-made counts.
 
     Raises:
         ConflictError: There is a server already.
@@ -229,12 +240,23 @@ def make(directory: Path, listen: str) -> Config:
         directory.chmod(0o700)
         if not (directory / KEY).exists():
             write_private(directory / KEY, PrivateKey.generate().to_text("outrider-server") + "\n")
+    except OSError as error:
+        raise UnavailableError(f"{directory} cannot be written: {error}") from error
+    return Config(directory, host, port)
+
+
+def finish(directory: Path, listen: str) -> None:
+    """Write the configuration, which comes last.
+
+    Raises:
+        UnavailableError: The directory cannot be written.
+    """
+    try:
         write_private(
             directory / CONFIG, f'# Read by outrider-server run.\nlisten: "{listen}"\n'
         )  # quoted: [::1] is a list
     except OSError as error:
         raise UnavailableError(f"{directory} cannot be written: {error}") from error
-    return Config(directory, host, port)
 
 
 def read_key(directory: Path) -> PrivateKey:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
@@ -149,6 +149,25 @@ def test_the_log_is_one_json_object_a_line_and_holds_no_secret(made: Path) -> No
     key = (made / config.KEY).read_text().split()[2]
     for secret in (token, second, join.split(".")[2], key, body["mac"], "hunter2", "\x1b"):
         assert secret not in text
+
+
+def test_a_beginning_that_was_interrupted_can_be_made_again(
+    tmp_path: Path, call: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else there is a server that nobody has a token for."""
+    where = tmp_path / "server"
+    for name in ("write_private", "finish"):
+        with monkeypatch.context() as patch:
+            patch.setattr(config, name, interrupted)
+            assert call("init", "--dir", str(where)).status != 0
+        assert not (where / config.CONFIG).exists()
+    assert call("init", "--dir", str(where)).status == 0
+    assert (where / config.ADMIN_FILE).read_text().startswith("ort_")
+    assert "holds a server already" in call("init", "--dir", str(where)).err
+
+
+def interrupted(*_args: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_two_processes_in_one_directory(made: Path, call: Callable[..., Told]) -> None:
