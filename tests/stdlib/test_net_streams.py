@@ -295,6 +295,16 @@ async def test_unix_sockets(tmp_path: Path, sandbox: Sandbox) -> None:
         server.close()
 
 
+async def still_heard(reading: asyncio.Future[bytes], other: socket.socket, before: asyncio.Future[Any]) -> None:
+    """Whoever reads hears of what comes, although what waited on the same number before ends only now."""
+    await asyncio.sleep(0)
+    before.cancel()
+    await asyncio.gather(before, return_exceptions=True)
+    other.send(b"hello")
+    async with asyncio.timeout(10):
+        assert await reading == b"hello"
+
+
 async def test_what_is_closed_while_it_is_waited_for_takes_no_other_with_it() -> None:
     """A forward at its bound is closed while its other half waits. The number of its descriptor is given again at
     once, perhaps to another run, which was never woken then: what the loop knew of the old one was in its way.
@@ -314,13 +324,7 @@ async def test_what_is_closed_while_it_is_waited_for_takes_no_other_with_it() ->
         new, other = await pair()
         assert new._socket.fileno() == number, "the kernel gives the lowest number that is free"
         reading = asyncio.ensure_future(new.receive())
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        other.send(b"hello")
-        async with asyncio.timeout(10):
-            assert await reading == b"hello"
-        new.close()
+        await still_heard(reading, other, waiting)
         new.close()
         for one in (theirs, other):
             one.close()
@@ -337,11 +341,6 @@ async def test_a_listener_that_is_closed_while_it_is_waited_for_takes_no_other_w
     mine.setblocking(False)
     assert mine.fileno() == number
     reading = asyncio.ensure_future(asyncio.get_running_loop().sock_recv(mine, 8))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    other.send(b"hello")
-    async with asyncio.timeout(10):
-        assert await reading == b"hello"
+    await still_heard(reading, other, waiting)
     mine.close()
     other.close()
