@@ -77,7 +77,7 @@ class Core:
     editing: Editing = field(default_factory=Editing)
     open_pipes: OpenPipes = field(default_factory=OpenPipes)
     terminals: dict[str, Any] = field(default_factory=dict)  # that are open, by session; server.sessions.hall's
-    held: set[str] = field(default_factory=set)  # sessions whose askers wait for an owner's answer; services.askers
+    held: set[str] = field(default_factory=set)  # sessions whose askers wait, or are being let go; services.askers
     forwards: set[str] = field(default_factory=set)  # sessions whose one WebSocket is open, or being closed
     is_clock_behind: bool = False  # the host's clock, behind what is believed, at the last look
     is_ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -23,6 +23,7 @@ LOG = structlog.get_logger()
 LONGEST_S: Final = MAX_CONSENT_TIMEOUT_S + 60.0  # of waiting; the host's own answer comes before
 _GONE: Final = "whoever asked for it has gone"
 _CLOSER: Final = "outrider-server"  # principal of what this server does by itself
+_ABANDONED: Final = (sessions.c.asker_waits.is_(True), sessions.c.status.not_in(live.OVER))  # unless somebody holds it
 
 
 async def decided(core: Core, identity: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ async def decided(core: Core, identity: str) -> dict[str, Any]:
         raise DeadlineError("the host told no answer of its owner in time") from None
 
     def store(connection: Connection) -> dict[str, Any]:
-        connection.execute(update(sessions).where(sessions.c.id == identity).values(asker_waits=False))
+        _waits(connection, identity, False)
         return live.view(live.find(connection, identity))
 
     return await core.database.write(store)
@@ -46,33 +47,44 @@ async def decided(core: Core, identity: str) -> dict[str, Any]:
 
 async def left(core: Core, identity: str) -> None:
     """The asker has gone without having been told: end what was asked for."""
-    await core.database.write(
-        lambda connection: connection.execute(
-            update(sessions).where(sessions.c.id == identity).values(asker_waits=True)
-        )
-    )
-    core.held.discard(identity)
-    await _end(core, identity)
+    core.held.add(identity)  # until this has ended, so that it is not ended a second time for a host that comes back
+    try:
+        await core.database.write(lambda connection: _waits(connection, identity, True))
+        await _end(core, identity)
+    finally:
+        core.held.discard(identity)
 
 
 async def end_abandoned(core: Core, agent: str) -> None:
     """End what nobody waits for any more, on a host that is back."""
 
     def look(connection: Connection) -> list[str]:
-        query = select(sessions.c.id).where(
-            sessions.c.agent == agent, sessions.c.asker_waits.is_(True), sessions.c.status.not_in(live.OVER)
-        )
+        query = select(sessions.c.id).where(sessions.c.agent == agent, *_ABANDONED)
         return [str(each) for each in connection.execute(query).scalars()]
 
     for identity in await core.database.read(look):
         if identity not in core.held:
-            await _end(core, identity)
+            core.held.add(identity)
+            try:
+                await _end(core, identity)
+            finally:
+                core.held.discard(identity)
 
 
 async def _end(core: Core, identity: str) -> None:
+    """Close a session, if that is still to be done; whoever calls this holds it."""
+    query = select(sessions.c.id).where(sessions.c.id == identity, *_ABANDONED)
+    if await core.database.read(lambda connection: connection.execute(query).first()) is None:
+        return
     try:
         await live.close_session(core, identity, _GONE, _CLOSER)
     except NotConnectedError:
         LOG.info("a session whose asker has gone is closed once its host is back", session=identity)
     except OutriderError as error:  # as above: a host that does not answer comes back with another link
         LOG.warning("a session whose asker has gone could not be closed", session=identity, why=str(error))
+    else:
+        await core.database.write(lambda connection: _waits(connection, identity, False))
+
+
+def _waits(connection: Connection, identity: str, is_so: bool) -> None:
+    connection.execute(update(sessions).where(sessions.c.id == identity).values(asker_waits=is_so))

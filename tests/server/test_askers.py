@@ -95,6 +95,12 @@ def closed(peer: Peer) -> list[str]:
     return [body["session"] for method, body in peer.asked if method == "session.close"]
 
 
+async def nobody_is_held(server: Headquarters) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while server.core.held:
+            await asyncio.sleep(0)
+
+
 async def test_whoever_stays_hears_what_was_decided(server: Headquarters, peer: Peer) -> None:
     asker = Asker(server)
     asking = await asker.hears(1)
@@ -122,7 +128,7 @@ async def test_whoever_goes_withdraws_the_question(server: Headquarters, peer: P
     session = (await asker.hears(1))["id"]
     await asker.goes()
     await peer.until(lambda: closed(peer) == [session])
-    assert server.core.held == set()
+    await nobody_is_held(server)
     records = [each for each in await server.records() if each["call"] == "session.close"]
     assert records[0]["arguments"] == {"session": session, "reason": "whoever asked for it has gone"}
 
@@ -145,6 +151,34 @@ async def test_where_the_host_is_away_it_is_made_good_when_that_is_back(server: 
     assert closed(peer) == []
     await peer.connect()
     await peer.until(lambda: closed(peer) == [session])
+
+
+@pytest.mark.parametrize("looks_before", range(4))
+async def test_a_host_that_is_back_just_then_hears_of_it_once(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch, looks_before: int
+) -> None:
+    """It comes while the server is on its way to end what was asked for, which takes a few looks at the database."""
+    asker = Asker(server)
+    session = (await asker.hears(1))["id"]
+    await peer.close()
+    may_look, looks, read = asyncio.Event(), 0, server.core.database.read
+
+    async def held_up(query: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks > looks_before:
+            await may_look.wait()
+        return await read(query)
+
+    monkeypatch.setattr(server.core.database, "read", held_up)
+    await asker.goes()
+    await peer.connect()
+    may_look.set()
+    await peer.until(lambda: closed(peer))
+    await nobody_is_held(server)
+    monkeypatch.undo()
+    assert closed(peer) == [session]
+    assert [each["call"] for each in await server.records()].count("session.close") == 1
 
 
 async def test_what_a_server_left_that_ended_is_made_good_by_the_next(server: Headquarters, peer: Peer) -> None:
