@@ -38,6 +38,8 @@ class Turn:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     is_awaited: bool = False  # somebody will send, and has not looked yet at what is wanted
+    is_again_planned: bool = False  # something was not taken, and is sent again
+    again_s: float = 0.0  # after which that is; 0: all was taken last time
 
 
 class Links:

@@ -5,12 +5,15 @@
 - Pushing never holds up who made the change: an agent that is away or slow gets it when it is back.
 - What it already has must learn of approvals that came later. It hears of each as it is given, and at connection of
   all since those that it is known to have heard of.
+- What an agent could not take just then (its disk was full, it did not answer) is wanted still: it is sent again while
+  the link lasts, first after ``AGAIN_S`` and then ever more rarely. What it refuses for what it says is not.
 - To one agent one push goes at a time, so that no older state arrives after a newer one; of pushes that wait, one is
   enough, because it reads what is wanted when its turn comes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,12 +22,12 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from protocol.errors import OutriderError, TrustError
+from protocol.errors import DeadlineError, InternalError, OutriderError, RateError, TrustError, UnavailableError
 from protocol.roster import parse
 from protocol.signing import Envelope, peek
 from server import clock
 from server.core import Core
-from server.endpoint.links import LiveLink
+from server.endpoint.links import LiveLink, Turn
 from server.limits import REQUEST_TIMEOUT_S, WITHDRAWALS_PART_BYTES
 from server.services.targets import Target
 from server.store.tables import agents, approvals, grants, meta, revocations, rosters, schedules, secrets, withdrawals
@@ -32,6 +35,9 @@ from server.store.tables import agents, approvals, grants, meta, revocations, ro
 LOG = structlog.get_logger()
 _VERSION = "schedules_version"
 APPROVALS: Final = "approvals.add"
+AGAIN_S: Final = 5.0  # until what an agent could not take is sent again; doubled each time
+AGAIN_MOST_S: Final = 300.0
+_PASSING: Final = (DeadlineError, InternalError, RateError, UnavailableError)  # what may be otherwise in a while
 
 
 def version(connection: Connection) -> int:
@@ -159,7 +165,20 @@ async def push(core: Core, agent: str, link: LiveLink) -> None:
     turn.is_awaited = True
     async with turn.lock:
         turn.is_awaited = False
-        await _push_now(core, agent, link)
+        is_wanted_still = await _push_now(core, agent, link)
+    if not is_wanted_still:
+        turn.again_s = 0.0
+    elif not turn.is_again_planned:
+        turn.again_s = min(max(AGAIN_S, 2 * turn.again_s), AGAIN_MOST_S)
+        turn.is_again_planned = True
+        core.background(_push_again(core, agent, link, turn))
+
+
+async def _push_again(core: Core, agent: str, link: LiveLink, turn: Turn) -> None:
+    await asyncio.sleep(turn.again_s)
+    turn.is_again_planned = False
+    if core.links.find(agent) is link:
+        await push(core, agent, link)
 
 
 def _steps(connection: Connection) -> list[str]:
@@ -182,11 +201,12 @@ async def _lead(core: Core, link: LiveLink, newest: dict[str, Any]) -> None:
     await link.request("roster.set", newest, REQUEST_TIMEOUT_S)
 
 
-async def _push_now(core: Core, agent: str, link: LiveLink) -> None:
+async def _push_now(core: Core, agent: str, link: LiveLink) -> bool:
+    """Send what is wanted; return whether something of it was not taken that may be taken later."""
     newest, wanted = await core.database.read(
         lambda connection: (newest_approval(connection), everything(core, connection, agent))
     )
-    taken = set()
+    taken, is_wanted_still = set(), False
     for method, body in wanted:
         try:
             await link.request(method, body, REQUEST_TIMEOUT_S)
@@ -194,10 +214,12 @@ async def _push_now(core: Core, agent: str, link: LiveLink) -> None:
         except TrustError as error:
             await _refused(core, agent, link, method, body, error)
         except OutriderError as error:
+            is_wanted_still = is_wanted_still or isinstance(error, _PASSING)
             LOG.warning("an agent did not take what is wanted", agent=agent, method=method, why=str(error))
     told = [id(body) for method, body in wanted if method == APPROVALS]
     if told and taken.issuperset(told):
         await core.database.write(lambda connection: _heard(connection, agent, newest))
+    return is_wanted_still
 
 
 def _heard(connection: Connection, agent: str, through: int) -> None:
@@ -224,14 +246,16 @@ def tell_approval(core: Core, envelope: Envelope) -> None:
     for agent in core.links:
         link = core.links.find(agent)
         if link is not None:
-            core.background(_tell(agent, link, body))
+            core.background(_tell(core, agent, link, body))
 
 
-async def _tell(agent: str, link: LiveLink, body: dict[str, Any]) -> None:
+async def _tell(core: Core, agent: str, link: LiveLink, body: dict[str, Any]) -> None:
     try:
         await link.request(APPROVALS, body, REQUEST_TIMEOUT_S)
-    except OutriderError as error:  # it hears of it at its next connection
+    except OutriderError as error:  # it hears of it with what is wanted, or at its next connection
         LOG.warning("an agent did not take an approval", agent=agent, why=str(error))
+        if isinstance(error, _PASSING):
+            await push(core, agent, link)
 
 
 def push_all(core: Core) -> None:

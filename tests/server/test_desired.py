@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,3 +105,71 @@ async def test_many_approvals_arrive_in_parts(
     await peer.connect()
     await peer.wanted("schedules.set")
     assert list(map(len, told(peer))) == [1, 1, 1]
+
+
+def frozen(peer: Peer) -> int:
+    return len([method for method, _ in peer.asked if method == "freeze.set"])
+
+
+@pytest.mark.parametrize("why", [("unavailable", "the disk is full"), ("rate_limited", "too much at once")])
+async def test_what_an_agent_could_not_take_is_sent_again_until_it_does(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch, why: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(desired, "AGAIN_S", 0.001)
+    before = frozen(peer)
+    peer.answers["freeze.set"] = lambda _: why if frozen(peer) < before + 3 else {}
+    desired.push_soon(server.core, peer.agent)
+    await peer.until(lambda: frozen(peer) == before + 3)
+    await peer.wanted("schedules.set", 4)
+    turn = server.core.links.turn(server.core.links.get(peer.agent))
+    async with turn.lock:
+        pass
+    assert turn.again_s == 0.0
+    assert not turn.is_again_planned
+
+
+async def test_what_an_agent_refuses_for_what_it_says_is_not_sent_again(server: Headquarters, peer: Peer) -> None:
+    peer.answers["freeze.set"] = lambda _: ("invalid_argument", "no such thing")
+    await desired.push(server.core, peer.agent, server.core.links.get(peer.agent))
+    assert not server.core.links.turn(server.core.links.get(peer.agent)).is_again_planned
+
+
+async def test_it_is_sent_again_ever_more_rarely_and_not_over_another_link(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept, go_on = list[float](), asyncio.Queue[None]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        peer.changed.set()
+        await go_on.get()
+
+    monkeypatch.setattr("server.services.desired.asyncio.sleep", sleep)
+    peer.answers["freeze.set"] = lambda _: ("unavailable", "the disk is full")
+    desired.push_soon(server.core, peer.agent)
+    for _ in range(9):
+        wanted = len(slept) + 1
+        await peer.until(lambda many=wanted: len(slept) == many)
+        go_on.put_nowait(None)
+    assert slept[:8] == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
+    await peer.until(lambda: len(slept) == 10)
+    await peer.close()
+    del peer.answers["freeze.set"]
+    peer.asked.clear()
+    await peer.connect()
+    await peer.wanted("schedules.set")
+    go_on.put_nowait(None)
+    while any("_push_again" in repr(task) for task in server.core._tasks):
+        await server.core.database.write(lambda _: None)
+    assert frozen(peer) == 1
+
+
+async def test_an_approval_that_could_not_be_taken_is_among_what_is_sent_again(
+    server: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desired, "AGAIN_S", 0.001)
+    peer.answers[ADD] = lambda _: ("unavailable", "the disk is full") if len(told(peer)) < 3 else {}
+    given = another(server)
+    expect(await server.approve(script(), given), 200)
+    await peer.until(lambda: len(told(peer)) == 3)
+    assert told(peer)[-1] == [given.to_plain()]
