@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench fuzz soak aarch64 docs clean
+.PHONY: demo test shake check bench fuzz soak aarch64 docs clean
 
 demo: $(STAMP)
 	@$(BIN)/outrider demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The tests with delays at random where threads hand over to each other; ONLY= names some, SEED= repeats a run.
+shake: $(STAMP)
+	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom)}; echo SEED=$$seed; SHAKE=$$seed $(BIN)/python -m pytest $(ONLY)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
