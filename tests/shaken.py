@@ -1,4 +1,4 @@
-"""Delays at random where threads and event loops hand over to each other: what a test takes for an order, it often is not.
+"""Delays at random where threads and loops hand over to each other: what a test takes for an order, it often is not.
 
 A machine of another speed, or with other work, lets another one of two be first. ``make shake`` has them change places
 more often than any machine does: a result of a thread comes late, a write waits, a loop stands still for a moment. All
