@@ -249,8 +249,13 @@ async def test_code_without_guards_meets_the_walls(sandbox: Sandbox) -> None:
     assert sandbox._compiled.find(text) is None
 
 
-async def test_a_sandbox_is_closed_while_something_is_compiled() -> None:
+async def test_a_sandbox_is_closed_while_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No worker is left, which the fixtures of all tests hold."""
+
+    async def never(_: socket.socket) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("sandbox.compiling.answered", never)
     made = await Sandbox.start(bindings=[])
     program = python("result = 13\n")
     for _ in range(2):
