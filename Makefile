@@ -15,7 +15,7 @@ test: $(STAMP)
 
 # The tests with delays at random where threads hand over to each other; ONLY= names some, SEED= repeats a run.
 shake: $(STAMP)
-	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom)}; echo SEED=$$seed; SHAKE=$$seed $(BIN)/python -m pytest $(ONLY)
+	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom)}; echo SEED=$$seed; SHAKE=$$seed $(BIN)/python -m pytest -p tools.shaken $(ONLY)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import shaken
 import visiting
 from hypothesis import settings
 
@@ -28,8 +27,6 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if seed := os.environ.get("SHAKE"):
-        shaken.begin(seed)
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:

@@ -4,12 +4,14 @@ A machine of another speed, or with other work, lets another one of two be first
 more often than any machine does: a result of a thread comes late, a write waits, a loop stands still for a moment. All
 of it may happen; a test that fails then fails somewhere some day.
 
-Only this process is shaken, not the programs that tests start.
+A plugin for pytest: ``SHAKE=seed python -m pytest -p tools.shaken``. Only this process is shaken, not the programs
+that tests start.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -23,6 +25,11 @@ OFTEN: Final = 0.25  # of the times that something is handed over
 LONGEST_S: Final = 0.012  # long enough for what others do in between, which takes milliseconds
 STANDSTILLS: Final = 0.004  # of a loop's turns
 STANDSTILL_S: Final = 0.03
+
+
+def pytest_configure() -> None:
+    """Begin before any test does."""
+    begin(os.environ["SHAKE"])
 
 
 def begin(seed: str) -> None:
