@@ -23,7 +23,7 @@ from protocol.ledger import Record, decode_record
 from protocol.signing import PrivateKey, sign
 
 AGENT = "agt_0123456789abcdef"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 RETRY_S = 0.001
 
 

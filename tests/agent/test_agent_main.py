@@ -54,7 +54,7 @@ def test_a_second_process_in_one_directory_is_refused(enrolled: Premises) -> Non
         assert (second.returncode, "another agent is running" in second.stderr) == (1, True)
         assert first.poll() is None
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        assert first.wait(60) == 0
     enrolled.open()
     assert enrolled.spool.head.sequence >= 3
 

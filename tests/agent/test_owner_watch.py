@@ -17,7 +17,7 @@ from agent.live_admission import Wish
 from agent.owner_watch import OwnerWatch
 from agent.watch_command import line
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class Owner:

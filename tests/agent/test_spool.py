@@ -120,7 +120,7 @@ chain = Chain()
 for number in range(20):
     stored = Stored(*chain.append(kind="event", time_us=1, mono_us=1), 1)
     write = Write((stored,), (mark_fire("sch_1", number, FireState.STARTED),))
-    spool.submit_waited(write).result(10)
+    spool.submit_waited(write).result(60)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], timeout=60)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import h11
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

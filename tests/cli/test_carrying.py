@@ -130,7 +130,7 @@ async def test_a_machine_with_no_descriptor_left_listens_on(monkeypatch: pytest.
     made, told = carrier(host)
     place = made.listen(Spec(Place("127.0.0.1", 0), Place("db", 5432)))
     _, writer = await asyncio.open_connection("127.0.0.1", place.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not host.asked:
             await asyncio.sleep(0)
     assert told == ["refused  a connection could not be taken: Too many open files"]

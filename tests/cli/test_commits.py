@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not 
 def git(where: Path, *words: str) -> str:
     who = ["-c", "user.name=mia", "-c", "user.email=mia@example.org"]
     done = subprocess.run(
-        ["git", *who, *words], cwd=where, check=True, capture_output=True, text=True, timeout=30,
+        ["git", *who, *words], cwd=where, check=True, capture_output=True, text=True, timeout=60,
         env={"PATH": os.environ["PATH"], "HOME": str(where)},
     )  # fmt: skip
     return done.stdout.strip()

@@ -31,7 +31,7 @@ def test_of_this_interpreter_the_kernel_says_the_same() -> None:
     """Where its code lies in two processes of it."""
     program = "print(next(line for line in open('/proc/self/maps') if 'r-xp' in line).split('-')[0])"
     found = {
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30).stdout
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60).stdout
         for _ in range(4)
     }
     randomises = Path("/proc/sys/kernel/randomize_va_space").read_text().strip() != "0"

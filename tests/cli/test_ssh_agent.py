@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(shutil.which("ssh-agent") is None, reason="OpenS
 def made(folder: Path, name: str, *words: str) -> Path:
     path = folder / name
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path), *words]
-    subprocess.run(command, check=True, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
     return path
 
 
@@ -40,7 +40,7 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     key.unlink()
     yield tmp_path
     process.terminate()
-    process.wait(10)
+    process.wait(60)
     process.stdout.close()
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answe
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "s"))
         with pytest.raises(UnavailableError, match="the SSH agent"):
             ssh_agent.held()
-        thread.join(10)
+        thread.join(60)
 
 
 def test_files_of_openssh(tmp_path: Path) -> None:

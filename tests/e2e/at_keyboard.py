@@ -12,7 +12,7 @@ import time
 
 from shell import ROOT, Shell
 
-DEADLINE_S = 40.0
+DEADLINE_S = 60.0
 
 
 class Keyboard:

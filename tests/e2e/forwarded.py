@@ -20,7 +20,7 @@ from shell import ROOT, Shell
 
 from fleet import Fleet, expect
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @dataclass

@@ -17,7 +17,7 @@ from fleet import Fleet, expect
 from server.sessions.recording import listed, read_segment
 from stdlib.tty_screen import Display, Size
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 GRANT = {"allow": [{"call": "tty.login"}]}
 SHELL = {"argv": ["/bin/sh"]}
 

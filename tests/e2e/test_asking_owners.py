@@ -108,7 +108,7 @@ def test_whoever_is_ended_while_the_owner_is_asked_opens_nothing(
         if "host-*" in words:
             hosts.wait_for("the other question", lambda: on_host(hosts, "host-2", "consent", "ls"))
         process.send_signal(how)
-        process.wait(30.0)
+        process.wait(60)
     for host in ("host-1", "host-2"):
         hosts.wait_for("the questions' end", partial(waits_for_nothing, hosts, host))
     assert "withdrawn" in ended_as(hosts, question["session"], "refused")["reason"]

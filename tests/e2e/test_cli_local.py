@@ -186,7 +186,7 @@ def test_completion_is_a_script_of_that_shell(outrider: Shell, shell: str, tmp_p
         return
     script = tmp_path / "script"
     script.write_text(printed.out)
-    checked = subprocess.run([program, "-n", str(script)], capture_output=True, text=True, timeout=30)
+    checked = subprocess.run([program, "-n", str(script)], capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
 
 

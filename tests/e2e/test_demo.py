@@ -25,7 +25,7 @@ from fleet import descendants, pause
 CHECKS = {f"checks/{name}" for name in ("cpu", "disk", "filesystem", "load_average", "memory", "network")}
 CHECKS -= set() if disk() else {DISK}  # on a machine that has none
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +106,7 @@ class Running:
 
     def stop(self, number: int) -> int:
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_psql(loopback: Fleet, outrider: Shell) -> None:
         ask = ["psql", "-h", "127.0.0.1", "-p", str(forward.ports[0]), "-U", "tester", "-At", "postgres", "-c"]
 
         def answers() -> bool:
-            return subprocess.run([*ask, "select 1"], capture_output=True, timeout=30).returncode == 0
+            return subprocess.run([*ask, "select 1"], capture_output=True, timeout=60).returncode == 0
 
         loopback.wait_for("the database", answers)
         assert said(*ask, "select sum(n) from generate_series(1, 1000) n").strip() == "500500"

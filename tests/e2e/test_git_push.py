@@ -152,14 +152,14 @@ def test_what_somebody_may_not_read_cannot_be_built_on(outrider: Shell) -> None:
     folder = signed(outrider, "checks/thief")
     listed = git("ls-tree", "HEAD", cwd=folder).stdout + f"100644 blob {hidden}\tstolen.lua\n"
     made = subprocess.run(
-        ["git", "mktree", "--missing"], cwd=folder, input=listed, capture_output=True, text=True, check=True, timeout=30
+        ["git", "mktree", "--missing"], cwd=folder, input=listed, capture_output=True, text=True, check=True, timeout=60
     ).stdout.strip()
     who = ["-c", "user.name=x", "-c", "user.email=x@y"]
     bad = git(*who, "commit-tree", "-m", "x", made, cwd=folder).stdout.strip()
     (folder / ".git/refs/heads/bad").write_text(bad + "\n")
     packed = subprocess.run(
         ["git", "pack-objects", "--stdout", "--missing=allow-any", "--revs"], cwd=folder, input=f"{bad}\n".encode(),
-        capture_output=True, timeout=30,
+        capture_output=True, timeout=60,
     )  # fmt: skip
     assert packed.returncode == 0, packed.stderr
     command = f"{'0' * 40} {bad} refs/heads/review/checks/thief\0report-status".encode()
@@ -206,7 +206,7 @@ def test_nothing_is_half_done_whenever_the_server_dies(own_fleet: Fleet, tmp_pat
     for _ in range(ROUNDS):
         pusher = Pusher(outrider, number)
         pusher.start()
-        assert pusher.begun.wait(30)
+        assert pusher.begun.wait(60)
         pusher.over.wait(dice.uniform(0, 0.25))
         own_fleet.server.kill()
         pusher.over.set()

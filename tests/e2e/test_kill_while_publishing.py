@@ -71,11 +71,11 @@ def test_git_and_database_agree_whenever_the_server_dies(tmp_path: Path) -> None
         for _ in range(ROUNDS):
             publisher = Publisher(made, number, acknowledged)
             publisher.start()
-            assert publisher.begun.wait(10)
+            assert publisher.begun.wait(60)
             publisher.over.wait(dice.uniform(0, LONGEST_S) + dice.choice([0, 0.1, 0.3]))
             made.server.kill()
             publisher.over.set()
-            publisher.join(30)
+            publisher.join(60)
             made.start_server()
 
             found = rows(made)

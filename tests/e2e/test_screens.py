@@ -24,7 +24,7 @@ from stdlib.tty_screen import Display, Size
 from stdlib.tty_terminal import set_size
 
 SIZE = Size(80, 24)
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)

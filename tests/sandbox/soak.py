@@ -32,7 +32,7 @@ WARM_RUNS = 150  # of all kinds, before the first look
 LOOK_EVERY = 250
 MAX_AGENT_GROWTH_BYTES = 16 << 20
 MAX_ZYGOTE_GROWTH_BYTES = 8 << 20
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

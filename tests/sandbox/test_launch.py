@@ -25,7 +25,7 @@ from sandbox.launch import Options, Program, Sandbox
 from sandbox.runs import EXIT_GRACE_S
 from sandbox.spares import Kind, start
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 async def run(sandbox: Sandbox, program: Program, limits: Any = LIMITS, calls: Table | None = None) -> Any:

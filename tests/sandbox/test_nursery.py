@@ -35,7 +35,7 @@ from sandbox.control import (
 from sandbox.nursery import Zygote
 from sandbox.processes import Worker
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 READY = pack(Ready([]))
 
 

@@ -335,7 +335,7 @@ async def test_what_a_thread_gives_too_late_is_closed() -> None:
 
     def slow() -> Box:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return ground.opened()
 
     one = gate(Table({"t.open": Entry(slow, gives="handle", is_blocking=True)}), ground.records)
@@ -346,7 +346,7 @@ async def test_what_a_thread_gives_too_late_is_closed() -> None:
         await task
     await one.close()
     go_on.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (ground.boxes and ground.boxes[0].closed):
             await asyncio.sleep(0)
     assert one.budget._held == {"open_files": 0, "processes": 0}
@@ -361,7 +361,7 @@ async def test_what_a_pull_is_still_in_when_its_run_ends_is_closed_behind_it() -
         try:
             yield b"first"
             begun.set()
-            go_on.wait(10)
+            go_on.wait(60)
             order.append("the thread leaves")
             yield b"second"
         finally:

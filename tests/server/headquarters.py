@@ -190,7 +190,7 @@ def _hasty(path: Path) -> Database:
     event.listen(Pool, "checkout", relax)
     try:
         database = _Made(path)
-        database.submit(lambda _: None).result(10)  # the writer has its connection
+        database.submit(lambda _: None).result(60)  # the writer has its connection
     finally:
         event.remove(Pool, "checkout", relax)
     return database

@@ -18,7 +18,7 @@ def note(server: Headquarters, count: int = 1, **fields: Any) -> None:
     """Append to the server's own ledger."""
     for number in range(count):
         more = {"call": f"test.{number}", "principal": "t"} | fields
-        server.core.database.submit(lambda c, more=more: server.core.ledger.append(c, **more)).result(10)
+        server.core.database.submit(lambda c, more=more: server.core.ledger.append(c, **more)).result(60)
 
 
 def stored(server: Headquarters, agent: str = SERVER) -> Rows:
@@ -59,7 +59,7 @@ def add_row(server: Headquarters, agent: str, sequence: int, blob: bytes) -> Non
 
 
 def take_in(server: Headquarters, agent: str, blobs: list[bytes], first: int = 1) -> None:
-    server.core.database.submit(lambda c: ingest(c, agent, first, blobs)).result(10)
+    server.core.database.submit(lambda c: ingest(c, agent, first, blobs)).result(60)
 
 
 def chain_of(count: int, chain: Chain | None = None) -> list[bytes]:

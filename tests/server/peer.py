@@ -14,7 +14,7 @@ from protocol.handshake import AgentHandshake, Welcome
 from protocol.link import Link, Role
 from protocol.signing import PrivateKey, PublicKey
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 Message = dict[str, Any]
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from server.http_protocol import BoundedProtocol
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @asynccontextmanager

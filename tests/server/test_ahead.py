@@ -38,7 +38,7 @@ class Disk:
         self._may_go_on.clear()
 
     def _wait(self, connection: Any, group: Any) -> None:
-        assert self._may_go_on.wait(30)
+        assert self._may_go_on.wait(60)
         if self._why_not is None:
             self._run(connection, group)
             return
@@ -104,7 +104,7 @@ async def begun(server: Headquarters, peer: Peer, disk: Disk, **headers: str) ->
 
 
 async def answered(asked: asyncio.Task[Any]) -> dict[str, Any]:
-    (told,) = expect(await asyncio.wait_for(asked, 10), 201)["runs"]
+    (told,) = expect(await asyncio.wait_for(asked, 60), 201)["runs"]
     return dict(told)
 
 

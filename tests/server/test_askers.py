@@ -14,7 +14,7 @@ from peer import Peer, join
 from protocol.ledger import Chain
 from server.api import held
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 NEW = {"agent": "web-1", "kind": "files", "tier": "observe", "reason": "T-1"}
 ABOUT = {"time_us": 1_700_000_000_000_000, "mono_us": 1, "principal": "admin"}
 LINES = b"application/x-ndjson"

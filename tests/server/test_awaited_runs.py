@@ -47,7 +47,7 @@ async def until_ended(server: Headquarters, told: dict[str, Any]) -> dict[str, A
     try:
         found = await shown(server, told)
         if found["finished"] is None:
-            await asyncio.wait_for(watch, 10)
+            await asyncio.wait_for(watch, 60)
     finally:
         server.core.endings.forget(told["id"], watch)
     return await shown(server, told)
@@ -67,7 +67,7 @@ async def settled(server: Headquarters, peer: Peer) -> None:
     """Wait until nothing is on its way to a host."""
     link = server.core.links.find(peer.agent)
     assert link is not None
-    async with asyncio.timeout(10), server.core.links.turn(link).lock:
+    async with asyncio.timeout(60), server.core.links.turn(link).lock:
         await server.core.database.write(lambda _: None)
 
 
@@ -141,7 +141,7 @@ async def test_a_host_that_comes_back_while_it_is_written_down_gets_it(
 async def test_a_repeated_request_queues_nothing_more_and_does_not_wait(server: Headquarters, away: Peer) -> None:
     headers = {"Idempotency-Key": "once"}
     first = expect(await server.ask("POST", "/runs", RUN | {"wait_s": 60}, headers=headers), 201)
-    server.core.database.submit(lambda _: None).result(10)
+    server.core.database.submit(lambda _: None).result(60)
     again = expect(await server.ask("POST", "/runs", RUN | {"wait_s": 60}, headers=headers), 201)
     assert [item["id"] for item in again["runs"]] == [item["id"] for item in first["runs"]]
     assert len(await left(server)) == 1
@@ -268,7 +268,7 @@ async def test_what_the_disk_refused_goes_on_at_the_next_look(
 
         patched.setattr(awaited, step, refuse)
         await away.connect()
-        await asyncio.wait_for(refusing.wait(), 10)
+        await asyncio.wait_for(refusing.wait(), 60)
         await settled(server, away)
     assert (await shown(server, told))["status"] == "queued"
     away.answers["run.known"] = lambda body: {"known": body["run_ids"]}

@@ -41,10 +41,10 @@ class Gate:
 
     def _wait(self, _: Connection) -> None:
         self._reached.set()
-        assert self._open.wait(10)
+        assert self._open.wait(60)
 
     def reached(self) -> Gate:
-        assert self._reached.wait(10)
+        assert self._reached.wait(60)
         return self
 
     def open(self) -> None:
@@ -102,7 +102,7 @@ def test_many_commands_share_one_commit(database: Database, tmp_path: Path) -> N
     futures = [database.submit(put(f"k{number:03}")) for number in range(100)]
     before = commits(tmp_path / "server.sqlite")
     gate.open()
-    assert [future.result(10) for future in futures] == [1] * 100
+    assert [future.result(60) for future in futures] == [1] * 100
     assert commits(tmp_path / "server.sqlite") - before == 1
     assert len(keys(database)) == 100
 
@@ -113,7 +113,7 @@ def test_a_group_is_bounded(database: Database, tmp_path: Path) -> None:
     futures = [database.submit(put(f"k{number:03}")) for number in range(count)]
     before = commits(tmp_path / "server.sqlite")
     gate.open()
-    assert all(future.result(10) == 1 for future in futures)
+    assert all(future.result(60) == 1 for future in futures)
     assert commits(tmp_path / "server.sqlite") - before == 2
 
 
@@ -123,7 +123,7 @@ def test_commands_run_in_the_order_they_came(database: Database) -> None:
     futures = [database.submit(lambda _, number=number: seen.append(number)) for number in range(500)]
     gate.open()
     for future in futures:
-        future.result(10)
+        future.result(60)
     assert seen == list(range(500))
 
 
@@ -135,21 +135,21 @@ def test_a_command_that_raises_undoes_only_itself(database: Database) -> None:
     gate = Gate(database).reached()
     first, middle, last = database.submit(put("a")), database.submit(half), database.submit(put("z"))
     gate.open()
-    assert (first.result(10), last.result(10)) == (1, 1)
+    assert (first.result(60), last.result(60)) == (1, 1)
     with pytest.raises(ConflictError):
-        middle.result(10)
+        middle.result(60)
     assert keys(database) == ["a", "z"]
 
 
 def test_what_the_database_refuses_is_ours_and_tells_nothing(database: Database) -> None:
-    database.submit(put("a")).result(10)
+    database.submit(put("a")).result(60)
     gate = Gate(database).reached()
     twice, other = database.submit(put("a", "hunter2")), database.submit(put("b"))
     gate.open()
     with pytest.raises(InternalError) as caught:
-        twice.result(10)
+        twice.result(60)
     assert "hunter2" not in caught.value.message
-    assert other.result(10) == 1
+    assert other.result(60) == 1
 
 
 def test_nobody_hears_of_a_command_before_its_commit(database: Database) -> None:
@@ -162,7 +162,7 @@ def test_nobody_hears_of_a_command_before_its_commit(database: Database) -> None
     assert not done.done(), "it has run, but its group is still open"
     assert keys(database) == []
     behind.open()
-    assert done.result(10) == 1
+    assert done.result(60) == 1
     assert keys(database) == ["a"]
 
 
@@ -184,16 +184,16 @@ def test_a_full_disk_is_told_to_all_of_the_group_and_nothing_of_it_happened(data
     gate.open()
     for future in futures:
         with pytest.raises(UnavailableError):
-            future.result(10)
+            future.result(60)
     assert keys(database) == []
-    database.submit(roomy).result(10)
-    assert database.submit(put("c")).result(10) == 1, "and it goes on once there is room"
+    database.submit(roomy).result(60)
+    assert database.submit(put("c")).result(60) == 1, "and it goes on once there is room"
     assert keys(database) == ["c"]
 
 
 def test_a_commit_that_fails_is_told_to_all_of_the_group(database: Database, tmp_path: Path) -> None:
     """Somebody holds the file: nobody is told that his command is kept."""
-    database.submit(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=1")).result(10)  # or it waits for seconds
+    database.submit(lambda c: c.exec_driver_sql("PRAGMA busy_timeout=1")).result(60)  # or it waits for seconds
     other = sqlite3.connect(tmp_path / "server.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for future in [database.submit(put(key)) for key in "ab"]:
@@ -201,7 +201,7 @@ def test_a_commit_that_fails_is_told_to_all_of_the_group(database: Database, tmp
             future.result(30)
     other.execute("ROLLBACK")
     other.close()
-    assert database.submit(put("c")).result(10) == 1
+    assert database.submit(put("c")).result(60) == 1
     assert keys(database) == ["c"]
 
 
@@ -212,7 +212,7 @@ async def test_a_reader_sees_one_moment_however_often_it_looks(database: Databas
         found = []
         for key in ("a", "b", "c"):
             found.append(len(connection.execute(select(meta.c.key)).all()))
-            database.submit(put(key)).result(10)
+            database.submit(put(key)).result(60)
         return found
 
     assert await database.read(look) == [0, 0, 0]
@@ -221,7 +221,7 @@ async def test_a_reader_sees_one_moment_however_often_it_looks(database: Databas
 
 async def test_readers_do_not_wait_for_the_writer(database: Database) -> None:
     gate = Gate(database).reached()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await database.read(lambda c: c.execute(select(meta.c.key)).all()) == []
     gate.open()
 
@@ -246,7 +246,7 @@ async def test_too_many_waiting_commands_are_refused(database: Database, monkeyp
     with pytest.raises(UnavailableError, match="too much waits"):
         await database.write(put("d"))
     gate.open()
-    assert [future.result(10) for future in futures] == [1, 1, 1]
+    assert [future.result(60) for future in futures] == [1, 1, 1]
     assert keys(database) == ["a", "b", "c"]
 
 
@@ -274,7 +274,7 @@ def test_a_commit_reaches_the_disk(database: Database) -> None:
     """``synchronous=NORMAL`` would lose acknowledged records when the power goes."""
     settings = database.submit(
         lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
-    ).result(10)
+    ).result(60)
     assert settings == ["wal", 2]
 
 
@@ -355,7 +355,7 @@ async def test_what_nobody_waits_for_shares_the_commit_of_the_next_command(datab
     before = commits(path)
     later = database.submit_later(put("b"))
     seen = await database.write(lambda c: c.execute(select(meta.c.key).where(meta.c.key == "b")).scalar())
-    assert (seen, later.result(10)) == ("b", 1)
+    assert (seen, later.result(60)) == ("b", 1)
     assert commits(path) == before + 1
 
 
@@ -369,7 +369,7 @@ async def test_what_nobody_waits_for_is_bounded(database: Database, monkeypatch:
     monkeypatch.setattr(limits, "LATER_S", 3600.0)
     monkeypatch.setattr(limits, "MAX_WRITES_PER_GROUP", 3)
     later = [database.submit_later(put(name)) for name in "abc"]
-    assert [future.result(10) for future in later] == [1, 1, 1]
+    assert [future.result(60) for future in later] == [1, 1, 1]
 
 
 async def test_closing_writes_what_was_put_off(tmp_path: Path, empty_database: Path) -> None:
@@ -388,7 +388,7 @@ async def test_what_was_put_off_and_fails_takes_nothing_with_it(database: Databa
     later = database.submit_later(put("a"))
     assert await database.write(put("b")) == 1
     with pytest.raises(InternalError):
-        later.result(10)
+        later.result(60)
     assert keys(database) == ["a", "b"]
 
 
@@ -400,7 +400,7 @@ async def test_whoever_asks_for_very_much_waits_for_themselves(database: Databas
     may_end, done = threading.Event(), []
 
     def slow(_: Connection) -> None:
-        may_end.wait(10)
+        may_end.wait(60)
 
     async def ask(whose: str | None, query: Callable[[Connection], None]) -> None:
         READING_FOR.set(whose)

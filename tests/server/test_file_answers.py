@@ -69,7 +69,7 @@ async def test_a_host_puts_no_header_into_an_answer(
     session = (await server.post("/sessions", body, 201))["id"]
 
     async def answer() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not isinstance(event := await peer.seen.get(), StreamOpened):
                 continue
         assert peer.link is not None

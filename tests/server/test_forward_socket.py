@@ -20,7 +20,7 @@ from server.store.tables import sessions, tokens
 
 NEW = {"agent": "web-1", "kind": "forward", "tier": "observe", "reason": "T-1"}
 HEADER = {"act": "forward", "host": "db", "port": 5432}
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

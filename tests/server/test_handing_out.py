@@ -47,7 +47,7 @@ async def fetched(peer: Peer, digest: str) -> Bundle | str:
         return f"{answer.code} {answer.message.replace(digest, 'D')}"
     assert isinstance(answer, ResponseReceived)
     packed = b""
-    while not isinstance(event := await asyncio.wait_for(peer.seen.get(), 10), StreamFinished):
+    while not isinstance(event := await asyncio.wait_for(peer.seen.get(), 60), StreamFinished):
         if isinstance(event, StreamData):
             packed += event.data
             assert peer.link is not None
@@ -294,13 +294,13 @@ async def test_a_host_that_asks_for_anything_does_not_keep_the_others(
     def look(_core: Any, _connection: Any, agent: str, _digest: str) -> bool:
         looked.append(agent)
         loop.call_soon_threadsafe(begun.set)
-        assert goes_on.wait(10)
+        assert goes_on.wait(60)
         return False
 
     monkeypatch.setattr(bundles, "_is_named", lambda *_: False)
     monkeypatch.setattr(bundles, "_is_required", look)
     asked = [asyncio.ensure_future(bundles.require_for(server.core, "loud", NOT_THERE)) for _ in range(5)]
-    await asyncio.wait_for(begun.wait(), 10)
+    await asyncio.wait_for(begun.wait(), 60)
     asked.append(asyncio.ensure_future(bundles.require_for(server.core, "quiet", NOT_THERE)))
     while len(server.core.handing.searching._waiters or ()) < 1:  # type: ignore[attr-defined]  # it waits for its turn
         await asyncio.to_thread(os.sched_yield)

@@ -54,7 +54,7 @@ async def test_it_is_not_ready_when_writes_take_too_long(bare: Headquarters, mon
     monkeypatch.setattr(limits, "PROBE_TIMEOUT_S", 0.01)
     monkeypatch.setattr(limits, "PROBE_EVERY_S", 0.0)
     go_on = threading.Event()
-    blocked = bare.core.database.submit(lambda _: go_on.wait(10))
+    blocked = bare.core.database.submit(lambda _: go_on.wait(60))
     assert expect(await bare.api.get("/readyz"), 503)["checks"]["database"] == "no write in 0.01 s"
     go_on.set()
     await asyncio.wrap_future(blocked)

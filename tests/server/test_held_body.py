@@ -175,7 +175,7 @@ async def test_what_breaks_off_is_let_go() -> None:
     cut = HeldBody(client, 0, 1 << 20, None)
     cut.hold(HeldBytes(), lambda: "tom")
     task = asyncio.create_task(cut())
-    await asyncio.wait_for(client.left.wait(), 10)
+    await asyncio.wait_for(client.left.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -20,7 +20,7 @@ from server.http_protocol import BoundedProtocol
 from server.line_protocol import LineProtocol
 from server.under_way import Stranger
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 LIVEZ = HEAD + b"\r\n"
 ENDLESS = 64 << 20  # bytes; what stands in buffers on the way is a fraction of it

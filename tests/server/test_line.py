@@ -22,7 +22,7 @@ from server.line import Line
 from server.line_protocol import LineProtocol
 
 Serve = Callable[[WebSocket, Line], Awaitable[None]]
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from server.ledger import SERVER
 async def test_what_is_done_is_one_chain_over_restarts(bare: Headquarters) -> None:
     note(bare, 3)
     again = ledger.OwnLedger(bare.key)
-    bare.core.database.submit(lambda c: again.append(c, call="test.again", principal="t")).result(10)
+    bare.core.database.submit(lambda c: again.append(c, call="test.again", principal="t")).result(60)
     assert [record.sequence for record in records(bare)] == [1, 2, 3, 4]
     assert (await verified(bare))["records"] == 4
 
@@ -32,7 +32,7 @@ async def test_a_command_that_fails_takes_its_record_along(bare: Headquarters) -
         raise RuntimeError("after its record")
 
     with pytest.raises(RuntimeError):
-        bare.core.database.submit(fails).result(10)
+        bare.core.database.submit(fails).result(60)
     note(bare)
     assert [(item.sequence, item.call) for item in records(bare)] == [(1, "test.0"), (2, "test.0")]
     assert (await verified(bare))["error"] is None
@@ -81,17 +81,17 @@ def test_every_thousandth_record_is_followed_by_a_checkpoint(
 def test_a_checkpoint_at_the_end_is_signed_once(bare: Headquarters) -> None:
     """A server that is only started and ended adds nothing."""
     checkpoint = bare.core.ledger.checkpoint
-    bare.core.database.submit(checkpoint).result(10)
+    bare.core.database.submit(checkpoint).result(60)
     assert records(bare) == [], "there is nothing to sign"
     note(bare, 2)
-    bare.core.database.submit(checkpoint).result(10)
-    bare.core.database.submit(checkpoint).result(10)
+    bare.core.database.submit(checkpoint).result(60)
+    bare.core.database.submit(checkpoint).result(60)
     assert [item.kind for item in records(bare)] == ["event", "event", "checkpoint"]
 
 
 async def test_a_whole_chain_is_told_with_its_end(bare: Headquarters) -> None:
     note(bare, 5)
-    bare.core.database.submit(bare.core.ledger.checkpoint).result(10)
+    bare.core.database.submit(bare.core.ledger.checkpoint).result(60)
     told = await verified(bare)
     assert told == {
         "agent": "server", "agent_id": "server", "first": 1, "records": 6,

@@ -217,7 +217,7 @@ async def test_proofs_take_no_reader_from_others(server: Headquarters, monkeypat
     real = proving.verify
 
     def slow(*given: Any) -> Any:
-        assert goes_on.wait(30)
+        assert goes_on.wait(60)
         return real(*given)
 
     monkeypatch.setattr(proving, "verify", slow)

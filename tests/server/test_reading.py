@@ -146,5 +146,5 @@ def test_what_fails_for_another_reason_is_told_as_a_failure(monkeypatch: pytest.
 def test_it_ends_with_whoever_began_it() -> None:
     """Nobody would be left to give it anything: the end of its input is its own."""
     process = reading._begin()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == 0

@@ -68,7 +68,7 @@ async def test_one_of_a_person_at_a_time_and_two_of_all(server: Headquarters, mo
         running += 1
         at_once.append(running)
         begun.release()
-        may_end.wait(30)
+        may_end.wait(60)
         running -= 1
         return [], None
 

@@ -217,7 +217,7 @@ async def test_a_blob_neither_comes_nor_goes_by_a_token_that_has_ended(
             await taken.wait()
 
         served = asyncio.create_task(server.app(scope, bodies.get, send))  # type: ignore[arg-type]  # as ASGI
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             if method == "GET":
                 assert (await messages.get())["status"] == 200
             else:
@@ -323,7 +323,7 @@ class Mover:
         return answer.body if isinstance(answer, events.ResponseReceived) else (answer.code, answer.message)  # type: ignore[union-attr]  # the other one
 
     async def event(self, *kinds: type) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not isinstance(found := await self.peer.seen.get(), kinds):
                 pass
         return found
@@ -367,7 +367,7 @@ async def connected(server: Headquarters, name: str = "web-1") -> tuple[Peer, Mo
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0)
 

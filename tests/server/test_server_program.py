@@ -89,7 +89,7 @@ class Running:
         """End it as an init system does: uvicorn ends by the signal itself once all is done."""
         self.api.close()
         self.process.send_signal(signal.SIGTERM)
-        out, rest = self.process.communicate(timeout=30)
+        out, rest = self.process.communicate(timeout=60)
         self.lines += rest.splitlines(keepends=True)
         assert out == "", "what it says goes to standard error"
         assert self.process.returncode == -signal.SIGTERM, rest

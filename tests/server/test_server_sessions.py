@@ -220,7 +220,7 @@ async def test_whoever_has_many_calls_under_way_keeps_no_freeze_from_their_host(
     for role, session in sessions.items():
         tasks += asked_at_once(server, session["id"], role, wire.MAX_REQUESTS)
     refusals = 2 * wire.MAX_REQUESTS - limits.MAX_ASKED_OF_PEOPLE
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sum(task.done() for task in tasks) < refusals:
             await asyncio.wait([task for task in tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
     assert {task.result().status_code for task in tasks if task.done()} <= {429, 503}
@@ -248,7 +248,7 @@ async def test_what_goes_on_at_a_host_that_is_removed_is_over(server: Headquarte
     assert (await server.get("/status"))["runs_under_way"] == 1
     waiting = asyncio.create_task(runs.again(server.core, [run["id"]], 60))
     expect(await server.ask("DELETE", "/agents/web-1"), 204)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         (ended,) = await waiting
     assert (ended["status"], ended["reason"]) == ("lost", "its host was removed")
     shown = await server.get(f"/sessions/{session['id']}")
@@ -271,6 +271,6 @@ async def test_a_host_that_answers_nothing_holds_no_request_for_ever(
     """Each counts among those that one person may have: five hundred, and they may ask nothing any more."""
     monkeypatch.setattr(limits, "ACT_TIMEOUT_S", 0.01)
     session = await opened(server)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         answer = await server.ask(method, f"/sessions/{session['id']}/{path}", body)
     assert "did not answer" in refused(answer, 504, "deadline")["detail"]

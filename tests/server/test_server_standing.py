@@ -89,7 +89,7 @@ async def test_a_new_roster_has_all_words_made_ahead(server: Headquarters, proof
     server.tamper("UPDATE scripts SET publication = '{' WHERE digest = :of", of=damaged)
     proofs.clear()
     expect(await server.put_roster(2), 200)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while set(proofs) != made:
             await server.core.database.read(lambda _connection: None)  # behind what looks ahead, or between two of it
             await asyncio.sleep(0)

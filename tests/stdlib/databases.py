@@ -69,7 +69,7 @@ def _running(words: Sequence[str], user: str, port: int, log: Path) -> Iterator[
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def select_a_moment() -> None:

@@ -166,7 +166,7 @@ async def test_a_slow_database_holds_up_nobody_else(monkeypatch: pytest.MonkeyPa
 
     def slow(user: str, group: str) -> Any:
         asked.set()
-        assert may_answer.wait(30)
+        assert may_answer.wait(60)
         raise NotFoundError("there is no user")
 
     monkeypatch.setattr(proc_run, "identify", slow)

@@ -27,7 +27,7 @@ from stdlib.lending import on_thread
 from stdlib.paths import resolve
 from stdlib.places import place
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Stuck(AllPermitted):

@@ -215,7 +215,7 @@ async def test_the_end_of_the_run_while_a_certificate_is_read_leaves_nothing(mon
     async with serving(silent, tls=authority.server("127.0.0.1")) as port:
         with no_sockets_left():
             task = asyncio.ensure_future(tls_peer(Host(), Granted(), LOOPBACK, port, ca=authority.pem))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -224,7 +224,7 @@ async def test_the_end_of_the_run_while_a_certificate_is_read_leaves_nothing(mon
 
 async def test_a_resolver_that_hangs_is_not_waited_for() -> None:
     released = threading.Event()
-    hanging = Host(getaddrinfo=lambda *_: [released.wait(30)])
+    hanging = Host(getaddrinfo=lambda *_: [released.wait(60)])
     with pytest.raises(DeadlineError):
         await tcp_check(hanging, RunContext(), Granted(["web.test"]), "web.test", 80, timeout=0.05)
     released.set()

@@ -181,7 +181,7 @@ def _redis() -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _answers(address: str, port: int) -> bool:

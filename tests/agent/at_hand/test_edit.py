@@ -49,7 +49,7 @@ class Agent:
                 connected.sendall(json.dumps(each).encode() + b"\n")
 
     def close(self) -> None:
-        self._thread.join(30)
+        self._thread.join(60)
         self._listening.close()
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_answer_is_not_taken_for_one(line: bytes) -> None:
         answering = threading.Thread(target=_answer, args=(listening, line + b"\n"))
         answering.start()
         status, said = run("file", session=session)
-        answering.join(30)
+        answering.join(60)
     assert (status, said) == (1, "outrider-edit: what answers here is not the agent\n")
 
 

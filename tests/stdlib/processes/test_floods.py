@@ -71,7 +71,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0)
 

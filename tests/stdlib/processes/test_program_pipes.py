@@ -148,4 +148,4 @@ def test_one_that_is_closed_while_a_cancelled_reader_has_not_noticed(loops: Call
         os.close(writing)
 
     with asyncio.Runner(loop_factory=loops) as runner:
-        runner.run(asyncio.wait_for(end(), 10))
+        runner.run(asyncio.wait_for(end(), 60))
