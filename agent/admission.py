@@ -148,6 +148,7 @@ class Admission:
         manifest = entry.bundle.manifest
         parameters = manifest.check_parameters(request.parameters)
         effective = effective_policy(proved, manifest, ceiling, timeout_s=timeout_s, left=left, user=own_user())
+        effective = self._trust.on_this_host(effective)
         require_language(effective, manifest.language)
         return ceiling, now, effective, parameters
 

@@ -307,7 +307,8 @@ class LiveSessions:
         check_not_frozen(ceiling, self._freeze())
         now = self._trust.present(to_datetime(self._clock.time_us()))
         roster = self._trust.good_roster(ceiling, now) if wish.order is not None else None
-        return admit(wish, roster, ceiling, agent_id=self._agent_id, now=now, user=own_user())
+        opening = admit(wish, roster, ceiling, agent_id=self._agent_id, now=now, user=own_user())
+        return replace(opening, effective=self._trust.on_this_host(opening.effective))
 
     async def _consented(self, opening: Opening) -> tuple[str, Opening]:
         """Return who consented, and what may be opened now that it took a while to hear."""

@@ -9,63 +9,13 @@ They are told rather too often than too seldom: a path that another mount hides 
 from __future__ import annotations
 
 import os
-import re
-import select
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from agent.mount_list import MOUNTS, Mount, MountList
 from protocol.errors import UnavailableError
 
-MOUNTS: Final = "/proc/self/mountinfo"
-MAX_BYTES: Final = 16 << 20  # of the list of mounts; 80,000 of them
 MAX_NAMES: Final = 1000  # of one directory
-_READ_BYTES: Final = 64 << 10
-_ESCAPED: Final = re.compile(r"\\([0-7]{3})")
-_LAYERS: Final = frozenset({"lowerdir", "upperdir", "lowerdir+", "datadir+"})  # overlayfs.rst
-_COLON: Final = re.compile(r"(?<!\\):+")
-_QUOTED: Final = re.compile(r"\\(.)")
-
-
-class Mount(NamedTuple):
-    """One mount."""
-
-    device: str
-    root: str  # the part of its file system that it shows
-    point: str  # where it shows that
-    layers: tuple[str, ...]  # directories of which an overlay is made
-
-
-def mounts_in(text: bytes) -> list[Mount]:
-    """Return what /proc/self/mountinfo lists. Pure. A line that is no mount is left out."""
-    found = []
-    for line in text.decode("utf-8", "surrogateescape").split("\n"):  # other ends of lines stand in names as they are
-        fields, _, rest = line.partition(" - ")
-        words, about = fields.split(" "), rest.split(" ")
-        if len(words) < 6 or len(about) < 3:
-            continue
-        layers = _layers(about[2]) if about[0] == "overlay" else ()
-        found.append(Mount(words[2], _plain(words[3]).removesuffix("//deleted"), _plain(words[4]), layers))
-    return found
-
-
-def _plain(word: str) -> str:
-    return _ESCAPED.sub(lambda match: chr(int(match[1], 8)), word)
-
-
-def _layers(options: str) -> tuple[str, ...]:
-    """Return the layers among options, in which the kernel has written commas within a value in octal.
-
-    One that is asked for by a key of its own is as it is there, and may have been quoted before.
-    """
-    found: dict[str, None] = {}
-    for option in options.split(","):
-        key, _, value = option.partition("=")
-        if key in _LAYERS:
-            layer = _plain(value)
-            several = _COLON.split(layer) if key == "lowerdir" else [layer]
-            found |= dict.fromkeys(_QUOTED.sub(r"\1", each) for each in several)
-            found |= dict.fromkeys([] if key == "lowerdir" else several)
-    return tuple(each for each in found if each)
 
 
 class _Spot(NamedTuple):
@@ -178,9 +128,8 @@ class OtherNames:
 
     def __init__(self, directory: str, mounts: str = MOUNTS) -> None:
         self._directory = directory
-        self._mounts = mounts
-        self._fd = -1  # of the list that was read, which tells of the first change since; owned
-        self._poll = select.poll()
+        self._mounts = MountList(mounts)
+        self._listed: list[Mount] | None = None  # of which the names are
         self._names: tuple[str, ...] = ()
         self._real: dict[str, str] = {}  # of the layers that there were; links of those are made once
 
@@ -190,30 +139,12 @@ class OtherNames:
         Raises:
             UnavailableError: They cannot be told.
         """
-        if self._fd < 0 or self._poll.poll(0):
-            self._look()
-        return self._names
-
-    def _look(self) -> None:
-        self.close()
-        try:
-            fd = os.open(self._mounts, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise UnavailableError(f"{self._mounts} cannot be read: {os.strerror(error.errno or 0)}") from None
-        try:
-            text = bytearray()
-            while (data := os.read(fd, _READ_BYTES)) and len(text) <= MAX_BYTES:
-                text += data
-            if len(text) > MAX_BYTES:
-                raise UnavailableError(f"{self._mounts} is longer than {MAX_BYTES} bytes")
+        listed = self._mounts.now()
+        if listed is not self._listed:
             known, self._real = self._real, {}
-            names = other_names(mounts_in(bytes(text)), self._directory, lambda layer: self._led_to(layer, known))
-        except BaseException:
-            os.close(fd)
-            raise
-        self._names, self._fd = names, fd
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLPRI | select.POLLERR)
+            self._names = other_names(listed, self._directory, lambda layer: self._led_to(layer, known))
+            self._listed = listed  # only now: what cannot be told is looked for again
+        return self._names
 
     def _led_to(self, layer: str, known: dict[str, str]) -> str:
         real = self._real[layer] = known.get(layer) or os.path.realpath(layer)
@@ -221,9 +152,4 @@ class OtherNames:
 
     def close(self) -> None:
         """Close the list. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __del__(self) -> None:
-        self.close()
+        self._mounts.close()

@@ -24,10 +24,12 @@ from agent import approvals, limits, owner_freeze, temporaries, withdrawn
 from agent.cache import Entry
 from agent.config import AgentConfig
 from agent.files import read_bounded, write_durably
+from agent.linked_names import LinkedNames
 from agent.other_names import OtherNames
 from agent.own_files import guarded
 from agent.statedir import StateDir
 from policies.ceiling import DEFAULT, Ceiling, load_ceiling
+from policies.decide import Effective
 from protocol.errors import DeniedError, NotFoundError, OutriderError, TooLargeError, TrustError, UnavailableError
 from protocol.limits import MAX_ENVELOPE_BYTES
 from protocol.proofs import Proofs
@@ -70,6 +72,7 @@ class Trust:
         self._proofs = Proofs()
         self._own_files = OtherNames(os.path.realpath(state.path))
         self._temporaries = OtherNames(temporaries.place())
+        self._links = LinkedNames()
         self._others: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())  # of both, as the next two were made with them
         self._unwritten = guarded(DEFAULT, state.path)  # where the owner has said nothing
         self._ceiling = self._unwritten
@@ -224,6 +227,14 @@ class Trust:
             return ceiling
         freeze = owner_freeze.read(self._state)
         return ceiling if freeze is None else replace(ceiling, frozen=True, frozen_reason=freeze.reason)
+
+    def on_this_host(self, effective: Effective) -> Effective:
+        """Return what a session may do, its denials also about where the links lead that they name here.
+
+        Raises:
+            UnavailableError: That cannot be told: nothing may run.
+        """
+        return self._links.followed(effective)
 
     @property
     def owner_freeze(self) -> owner_freeze.OwnerFreeze | None:

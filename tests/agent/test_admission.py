@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -166,6 +167,21 @@ async def test_the_ceiling_binds_the_tier_that_was_approved(works: Works) -> Non
 async def test_the_servers_word_where_the_owner_wants_an_operators(works: Works) -> None:
     works.premises.allow("highest_tier: observe\naccept_server_word: [schedule]\n")
     assert await works.reason(offered(works)) == "operator_signature_required"
+
+
+async def test_a_denial_by_a_name_that_is_a_link_here_holds(works: Works, tmp_path: Path) -> None:
+    """As of /var/run, which is /run: a script that goes there directly meets the denial as well."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "named").symlink_to("real")
+    entry = approved(works.world, script(f"return fs.exists('{tmp_path}/real')\n"))
+    digest = offered(works, entry)
+    assert (await works.run(digest)).outcome == "ok"
+    works.premises.allow(
+        f"highest_tier: observe\naccept_server_word: [run]\ndeny: [{{call: '*', paths: ['{tmp_path}/named/**']}}]\n"
+    )
+    end = await works.run(digest, run_id="run_2")
+    assert end.outcome == "denied"
+    assert "ceiling.yaml:3 deny" in end.data["reason"], end.data
 
 
 async def test_a_ceiling_that_cannot_be_read_lets_nothing_run(works: Works) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -362,6 +363,17 @@ async def test_a_call_that_the_ceiling_asks_about_asks_the_owner(floor: Floor) -
     assert (await call)["type"] == "directory"
     record = (await floor.premises.records("call"))[-1]
     assert record.rule.endswith("root (on the host) said yes")
+
+
+async def test_a_denial_by_a_name_that_is_a_link_here_holds(floor: Floor, tmp_path: Path) -> None:
+    """As of /var/run, which is /run: whoever goes there directly meets the denial as well."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "named").symlink_to("real")
+    floor.premises.allow(f"{CEILING}deny: [{{call: fs.stat, paths: ['{tmp_path}/named/**']}}]\n")
+    session = await floor.live.open(WISH)
+    for name in ("named", "real"):
+        with pytest.raises(DeniedError, match=r"ceiling.yaml:\d+ deny"):
+            await session.call("fs.stat", {"path": f"{tmp_path}/{name}"})
 
 
 # calls on pipes ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ import pytest
 from mounting import told
 
 from agent import other_names as module
-from agent.other_names import OtherNames, mounts_in, other_names
+from agent.mount_list import mounts_in
+from agent.other_names import OtherNames, other_names
 from agent.own_files import guarded
 from policies.ceiling import DEFAULT
 from policies.decide import Effective, decide_effective
@@ -106,7 +107,7 @@ def test_the_list_is_read_again_when_something_is_mounted(tmp_path: Path) -> Non
     """The very same value until then: that is what makes the rules anew or not."""
     one = OtherNames(str(tmp_path))
     assert one.now() is one.now()
-    fd = one._fd
+    fd = one._mounts._fd
     one.close()
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(fd)
