@@ -84,7 +84,8 @@ async def _send(row: Row[Any], allowed: Sequence[TargetPattern]) -> int:
     }  # fmt: skip
     host = f"[{address}]" if ":" in address else address
     url = f"{parts.scheme}://{host}:{target.port}{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-    verify = ssl.create_default_context() if is_tls else False
+    # On a thread: it reads a few hundred certificates, for which everybody's terminals would stand still.
+    verify = await asyncio.to_thread(ssl.create_default_context) if is_tls else False
     # trust_env: a proxy of the environment would look names up by itself.
     async with httpx2.AsyncClient(verify=verify, trust_env=False, follow_redirects=False, timeout=TIMEOUT_S) as client:
         request = client.build_request(
