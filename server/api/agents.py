@@ -14,7 +14,7 @@ from server.api.pages import Cursor, Limit, Page, slice_of
 from server.api.repeats import once
 from server.core import Core
 from server.limits import DEFAULT_PAGE
-from server.services import access_grants, agents, awaited, desired, live, runs
+from server.services import access_grants, agents, awaited, desired, live, runs, schedule_room
 from server.services.targets import Target
 from server.store.tables import agents as table
 
@@ -56,6 +56,7 @@ async def change(request: Request, core: CoreOf, caller: Admin, reference: str, 
 
     def store(connection: Connection) -> dict[str, Any]:
         row = agents.change(connection, reference, body.name, body.labels)
+        schedule_room.check_host(connection, row)
         _note(core, connection, "agent.change", caller, row.id, name=body.name, labels=body.labels)
         return agents.view(core, row)
 

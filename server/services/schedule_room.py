@@ -60,6 +60,29 @@ def check(connection: Connection, identity: str, hosts: Sequence[Any]) -> None:
             )
 
 
+def check_host(connection: Connection, host: Any) -> None:
+    """Return if a host has room for the schedules that mean it by its name and labels.
+
+    Args:
+        connection: In the command that changes these.
+        host: With id, name and labels as they are to be.
+
+    Raises:
+        ConflictError: It would have more than it takes.
+    """
+    its = [
+        _Held(target, row.principal, _size(row, is_known=True))
+        for row in connection.execute(select(schedules))
+        if row.spec.get("enabled", True)
+        and (target := Target.parse(row.target)).matches(host.id, host.name, host.labels)
+    ]
+    if len(its) > limits.MAX_SCHEDULES_OF_HOST or _bytes(its) > limits.MAX_SCHEDULES_BYTES:
+        raise ConflictError(
+            f"{host.name} would have {len(its)} schedules with {_bytes(its)} bytes by this name and these labels:"
+            f" a host has {limits.MAX_SCHEDULES_OF_HOST} of {limits.MAX_SCHEDULES_BYTES} bytes at most"
+        )
+
+
 def _has_room(held: Sequence[_Held], principal: str) -> bool:
     own = [each for each in held if each.principal == principal]
     return (

@@ -253,6 +253,27 @@ async def test_a_host_has_so_many_schedules_and_half_of_them_of_one_person(
     await ready.post("/schedules", GOOD | {"on": "db-1"}, 201)
 
 
+async def test_a_host_gets_no_labels_by_which_it_would_have_too_many(
+    ready: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take none of them, nor any later change."""
+    monkeypatch.setattr(limits, "MAX_SCHEDULES_OF_HOST", 4)
+    await join(ready, "db-1")
+    await ready.ask("PATCH", "/agents/db-1", {"labels": {"role": "db"}})
+    for role in ("operator", "operator", "admin"):
+        await ready.post("/schedules", GOOD | {"on": "role=db"}, 201, role=role)
+    for role in ("operator", "admin"):
+        await ready.post("/schedules", GOOD, 201, role=role)
+    before = await ready.get("/agents/web-1")
+    change = {"labels": before["labels"] | {"role": "db"}}
+    told = refused(await ready.ask("PATCH", "/agents/web-1", change), 409, "conflict")
+    assert "web-1 would have 5 schedules" in told["detail"]
+    assert (await ready.get("/agents/web-1"))["labels"] == before["labels"]
+    (other, *_) = (await ready.get("/schedules"))["items"]
+    expect(await ready.ask("PATCH", f"/schedules/{other['id']}", {"enabled": False}), 200)
+    expect(await ready.ask("PATCH", "/agents/web-1", change), 200)
+
+
 async def test_of_a_host_schedules_have_so_many_bytes_together(
     ready: Headquarters, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
