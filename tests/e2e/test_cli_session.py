@@ -121,6 +121,21 @@ def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(d
     assert "* resumed by mo\n" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        ((), ""),  # the user's own shell, which takes the terminal over after the end has come
+        (("--", "/bin/sh"), ""),
+        (("--", "/bin/sh"), "cat\nto the cat\n"),  # which takes one end for itself
+        (("--", "/bin/bash", "-i"), "cat\nto the cat\n"),
+    ],
+)
+def test_it_ends_with_what_is_piped_into_it(desk: Shell, words: tuple[str, ...], stdin: str) -> None:
+    ended = desk.program("tty", "host-1", "--reason", "T-1", *words, stdin=stdin)
+    assert ended.status == 0, ended
+    assert ("to the cat" in ended.out) == bool(stdin)
+
+
 def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:
     called = desk.program("tty", "host-1", "--reason", "T-1", "--", "/bin/sh", stdin="echo piped-$((1+1))\nexit 4\n")
     assert called.status == 4
