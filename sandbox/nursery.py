@@ -173,7 +173,7 @@ class Zygote:
         else:  # it may be about to name the zygote proper, which nobody could reap if that were not heard
             with suppress(OSError):  # it has just ended by itself
                 self._control.shutdown(socket.SHUT_WR)
-        # Not by asyncio.timeout, of which a start that was cancelled never hears in Python 3.11 (python/cpython#102780).
+        # Not by asyncio.timeout: in Python 3.11 a start that was cancelled never hears of it (python/cpython#102780).
         await asyncio.wait([self._reaped], timeout=STOP_TIMEOUT_S)
         if not self._reaped.done():
             self._kill()
