@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import visiting
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from kernel.visits import VISITS
 
 # A machine that is busy is no fault of the code: what takes too long is found by the limit of the whole test.
-settings.register_profile("outrider", deadline=None)
+settings.register_profile("outrider", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("outrider")
 
 

@@ -117,7 +117,10 @@ def test_a_cursor_survives_its_text(values: list[Any]) -> None:
 
 
 @settings(max_examples=200)
-@given(st.text(max_size=60) | st.binary(max_size=40).map(lambda raw: base64.urlsafe_b64encode(raw).decode()))
+@given(
+    st.text(max_size=60)
+    | st.binary(max_size=40).filter(lambda raw: b"[" not in raw).map(lambda raw: base64.urlsafe_b64encode(raw).decode())
+)
 def test_noise_is_no_cursor(text: str) -> None:
     with pytest.raises(ArgumentError):
         read_cursor(text, [int])

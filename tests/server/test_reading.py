@@ -26,7 +26,7 @@ NEEDS = (
     "needs: [{call: fs.read, paths: [/srv/**]}, {call: script.run, names: [a/b]}, {call: net.http, targets: [x.org]}]\n"
 )
 #: Python's own parser takes time that grows with the square of this, and lets no other thread run meanwhile.
-QUADRATIC = 'x = f"' + "{a}" * 50_000 + '"\n'
+QUADRATIC = 'x = f"' + "{a}" * 87_000 + '"\n'  # 256 KiB at most; at 50,000 a quick machine is done within its second
 
 
 def python(source: str, version: str = "1.0.0") -> Bundle:
