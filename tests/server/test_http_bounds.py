@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 
 from server import limits
+from server.api import attach
 from server.http_protocol import BoundedProtocol
 from server.line_protocol import LineProtocol
 from server.under_way import Stranger
@@ -78,8 +80,12 @@ class Served:
 
     @asynccontextmanager
     async def open(self, first: bytes = b"") -> AsyncIterator[Told]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(first)
+        """Connect, and say something before the server can know of it: no standstill comes in between."""
+        made = socket.create_connection(("127.0.0.1", self.port))
+        made.setblocking(False)
+        said = made.send(first) if first else 0
+        reader, writer = await asyncio.open_connection(sock=made)
+        writer.write(first[said:])
         try:
             yield Told(reader, writer)
         finally:
@@ -91,10 +97,11 @@ class Served:
 
 
 @asynccontextmanager
-async def served(app: object) -> AsyncIterator[Served]:
+async def served(app: object, *, rests_s: int = 1) -> AsyncIterator[Served]:
+    """Give a server on which a connection may rest for so long."""
     settings = uvicorn.Config(
         app, "127.0.0.1", 0, http=BoundedProtocol, ws=LineProtocol, lifespan="off", log_config=None,
-        timeout_keep_alive=1,  # type: ignore[arg-type]  # any ASGI application
+        timeout_keep_alive=rests_s,  # type: ignore[arg-type]  # any ASGI application
     )  # fmt: skip
     server = uvicorn.Server(settings)
     settings.load()
@@ -108,8 +115,8 @@ async def served(app: object) -> AsyncIterator[Served]:
 
 
 @pytest.fixture
-async def http(server: Headquarters) -> AsyncIterator[Served]:
-    async with served(server.app) as made:
+async def http(server: Headquarters, request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+    async with served(server.app, rests_s=1 if "hasty" in request.fixturenames else 600) as made:
         yield made
 
 
@@ -267,6 +274,7 @@ async def test_so_many_of_one_person_that_have_not_said_what_they_want_to_see(
 ) -> None:
     """A token opens a terminal's socket; ten seconds each, without end, were as many sockets as somebody liked."""
     monkeypatch.setattr(limits, "MAX_COMING_OF_ONE", 3)
+    monkeypatch.setattr(attach, "FIRST_S", 600.0)
     where = f"ws://127.0.0.1:{http.port}/api/v1/sessions/ses_0/attach"
     async with AsyncExitStack() as there:
         sockets = [
@@ -402,18 +410,19 @@ async def test_a_body_that_somebody_takes_may_be_slow() -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-async def test_a_websocket_stays_open(server: Headquarters) -> None:
+async def test_a_websocket_stays_open() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": message["text"]})
 
-    async with served(app) as made, connect(f"ws://127.0.0.1:{made.port}/") as client:
-        waiting = asyncio.ensure_future(client.recv())
+    async with served(app) as made, made.open(UPGRADE) as told:
+        assert (await told.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        waiting = asyncio.ensure_future(told.reader.readexactly(7))
         await asyncio.wait([waiting], timeout=3 * limits.HEAD_TIMEOUT_S)
-        await client.send("still")
-        assert await waiting == "still"
+        told.writer.write(bytes([0x81, 0x80 | 5]) + bytes(4) + b"still")
+        assert await waiting == b"\x81\x05still"
 
 
 # gone -----------------------------------------------------------------------------------------------------------------

@@ -195,6 +195,7 @@ def test_what_is_no_tls_ends_soon_and_is_not_counted_on(
         async with server.plain(first):
             pass  # gone again at once
         await server.forgotten()
+        monkeypatch.setattr(limits, "TLS_TIMEOUT_S", 60.0)  # of whoever agrees on it, at any pace
         assert await server.ask() == b"https 127.0.0.1"
 
     run(test)
