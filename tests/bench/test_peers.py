@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from bench import peers
@@ -18,8 +16,4 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_socketpair_round_trip_is_measured() -> None:
-    began_s = time.perf_counter()
-    median_us = peers.socketpair_us(64, repeats=500)
-    took_us = (time.perf_counter() - began_s) * 1_000_000
-    # Half of the samples that count, which are nine of ten, took as long or longer: however slow the machine is.
-    assert 0.5 < median_us <= took_us / 225
+    assert 0.5 < peers.socketpair_us(64, repeats=500) < 5000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from shell import Shell
 
 from fleet import Fleet, fleet, script_bundle
 
-PLACE = Path(f"/tmp/outriderdrye-{os.getpid()}")
+PLACE = Path("/tmp/outriderdrye")
 SOURCE = f'fs.write("{PLACE}/new", "x")\nreturn {{ctx.dry_run(), #fs.list("{PLACE}")}}\n'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -144,7 +145,7 @@ async def test_it_is_sent_again_ever_more_rarely_and_not_over_another_link(
         peer.changed.set()
         await go_on.get()
 
-    monkeypatch.setattr("server.services.desired.asyncio.sleep", sleep)
+    monkeypatch.setattr(desired, "asyncio", SimpleNamespace(sleep=sleep))  # and nobody else's
     peer.answers["freeze.set"] = lambda _: ("unavailable", "the disk is full")
     desired.push_soon(server.core, peer.agent)
     for _ in range(9):

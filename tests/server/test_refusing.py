@@ -68,10 +68,12 @@ def test_a_clock_that_seems_to_stand_gives_nothing() -> None:
 
 async def test_strangers_fill_no_disk(bare: Headquarters) -> None:
     """All are counted, few are written."""
+    began_s = time.monotonic()
     for _ in range(40):
         refused(await bare.enrol(f"orj1.x.{'A' * 43}.{'0' * 64}", PrivateKey.generate()), 403, "untrusted")
+    seconds = 1 + time.monotonic() - began_s
     written = len(await bare.records(kind="refusal"))
-    assert 1 <= written <= 10, "one second's worth, and what the seconds of this test have added"
+    assert 1 <= written <= 5 * seconds, "one second's worth, and what the seconds of this test have added"
     text = (await bare.api.get("/metrics", headers=bare.authorization())).text
     assert 'outrider_refusals_total{code="untrusted"} 40.0' in text
 
@@ -101,6 +103,7 @@ async def test_of_one_persons_refusals_only_so_many_are_written_and_the_rest_is_
 
 async def test_what_was_only_counted_is_on_record_soon(bare: Headquarters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "REFUSALS_OF_ONE", 1)
+    monkeypatch.setattr(limits, "REFUSALS_OF_ONE_PER_S", 0.001)
     monkeypatch.setattr(limits, "REFUSALS_TOLD_EVERY_S", 0.0)
     await asyncio.gather(*[bare.ask("POST", "/invites", {}, role="viewer") for _ in range(5)])
     async with asyncio.timeout(60):

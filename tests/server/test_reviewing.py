@@ -16,6 +16,7 @@ from world import NOW
 from protocol.bundle import Bundle
 from protocol.timestamps import stamp
 from server import clock, findings, reading
+from server.api import code_pages
 from server.services import comments, desired, insights, reviews
 from server.store import tables
 
@@ -250,6 +251,7 @@ async def test_comparing_code_takes_no_thread_of_others(server: Headquarters, mo
     """Files that were made for it take 18 s; one more page, or somebody who asks ten times, had all threads with it."""
     expect(await server.publish(inspect()), 201)
     expect(await server.publish(inspect("return 2\n", version="2.0.0")), 201)
+    code_pages._HELD.clear()
     slow = Slow(reviews.code_parts)
     monkeypatch.setattr(reviews, "code_parts", slow)
     path = "/scripts/diff/code?name=checks/disk&before=1.0.0&after=2.0.0"

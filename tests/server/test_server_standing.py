@@ -18,8 +18,11 @@ from server.services import kept_words, scripts, standing
 
 
 @pytest.fixture
-def proofs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Digests in the order in which they were proved for a list."""
+async def proofs(server: Headquarters, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Digests in the order in which they were proved for a list, from when nothing is looked at ahead any more."""
+    async with asyncio.timeout(60):
+        while not (server.directory / kept_words.FILE).exists():  # which is what looking ahead ends with
+            await asyncio.sleep(0)
     found: list[str] = []
     real = scripts.stands
 

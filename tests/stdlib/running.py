@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
+import os
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -35,8 +33,7 @@ from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
 
-JOURNAL = tempfile.mkdtemp(prefix="outrider-tests-")  # of this process alone: numbers of processes come again
-atexit.register(shutil.rmtree, JOURNAL, ignore_errors=True)
+JOURNAL = f"/tmp/outrider-tests-{os.getpid()}"  # one that nobody empties: the store is bounded
 COMMANDS = {"df": ("/usr/bin/df",)}  # as a manifest would declare it
 
 
