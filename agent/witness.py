@@ -16,7 +16,8 @@ import asyncio
 import errno
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,6 +116,7 @@ class Witness:
         self._rest: asyncio.TimerHandle | None = None  # until processes are heard of again
         self._waiting: list[tuple[Followed, dict[str, Any] | None]] = []  # told once the first has its name
         self._ran: dict[int, list[str]] = {}  # files that processes were about to run, not told yet
+        self._ran_before: dict[int, list[str]] = {}  # those of the last look that named nothing then
 
     @property
     def hears_processes(self) -> bool:
@@ -271,26 +273,37 @@ class Witness:
                 self._tell(followed, followed.offshoots.ended(event.pid, event.status))
 
     def _tell(self, followed: Followed, about: dict[str, Any] | None) -> None:
-        is_nameless = about is not None and about["what"] == "started" and not about["argv"]
-        if self._files is not None and (self._waiting or is_nameless):
+        if self._files is not None and (self._waiting or (about is not None and _is_nameless(about))):
             self._waiting.append((followed, about))
         else:
             followed.happened(about)
 
     def _tell_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
+        ran = self._names(Counter(about["pid"] for _, about in waiting if about is not None and _is_nameless(about)))
         names: dict[int, str] = {}
         for followed, about in waiting:
             if about is None:
                 continue
             pid = about["pid"]
-            if about["what"] == "started" and not about["argv"] and self._ran.get(pid):
-                names[pid] = self._ran[pid].pop(0)
+            if _is_nameless(about) and ran.get(pid):
+                names[pid] = ran[pid].pop(0)
                 about["argv"] = [names[pid]]
             elif about["what"] == "ended" and about["argv"] == ["?"] and pid in names:
                 about["argv"] = [names[pid]]
             followed.happened(about)
-        self._ran.clear()
+
+    def _names(self, wanted: Mapping[int, int]) -> dict[int, list[str]]:
+        """Return files for so many programs of each process, in their order, and keep the rest for one more look: a
+        file is opened before its program is told of, and a look may come between.
+        """
+        ran, before = self._ran, self._ran_before
+        found = {}
+        for pid, count in wanted.items():
+            now = ran.get(pid, [])
+            found[pid] = now if len(now) >= count else [*before.get(pid, []), *now][-count:]
+        self._ran, self._ran_before = {}, {pid: files for pid, files in ran.items() if pid not in wanted}
+        return found
 
     def _whose(self, pid: int) -> Followed | None:
         root = self._lineage.root_of(pid)
@@ -347,3 +360,8 @@ class Witness:
                 return None
             pid = parent
         return None
+
+
+def _is_nameless(about: dict[str, Any]) -> bool:
+    """Tell whether a program began of which nothing could be seen any more."""
+    return about["what"] == "started" and not about["argv"]

@@ -42,6 +42,7 @@ RETRY_S: Final = 1.0
 WRITE_BYTES: Final = 16 << 10  # at once to a slow terminal, so that keys are looked at between
 QUICK_S: Final = 0.005  # that a quick one takes for a whole message
 _EOT: Final = b"\x04"
+EOT_AGAIN_S: Final = 1.0
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Attached:
         self._has_said_hello = False
         self._greeting: dict[str, Any] | None = None  # the server's, until the terminal is there
         self._is_at_end = False  # of stdin
+        self._saying_so: asyncio.TimerHandle | None = None  # that it is
         self._wishes = Wishes(self._talk, self._tell, self._edit)
         self._reason = ""  # why the session is there
         self._is_quick = True  # the terminal here takes what it is given
@@ -122,6 +124,8 @@ class Attached:
             finally:
                 await self._wishes.finish()
                 self._keys.stop()
+                if self._saying_so is not None:
+                    self._saying_so.cancel()
                 if self._on_terminal:
                     loop.remove_signal_handler(signal.SIGWINCH)
                     if self._left.exit is None:  # what set it is not here to take it back
@@ -347,8 +351,7 @@ class Attached:
         if not data:
             self._is_at_end = True
             if self._wanted.types:
-                self._typed.append(_EOT)
-                self._work.set()
+                self._say_end()
             return
         socket = self._socket
         for part in self._escapes.feed(data) if self._on_terminal else (data,):
@@ -364,6 +367,15 @@ class Attached:
             self._work.set()
         if len(self._typed) > 16:
             self._keys.stop()
+
+    def _say_end(self) -> None:
+        """Type Ctrl-D, again and again: one ends what reads just then, such as a ``cat`` that the shell began, and one
+        that comes while a shell takes the terminal over is lost.
+        """
+        if not self._typed:
+            self._typed.append(_EOT)
+            self._work.set()
+        self._saying_so = asyncio.get_running_loop().call_later(EOT_AGAIN_S, self._say_end)
 
     def _resized(self) -> None:
         self._tell(type="resize", size=list(keyboard.size()))

@@ -100,6 +100,7 @@ class Zygote:
         self._reaped: asyncio.Future[None] = loop.create_future()  # done when no process of ours is left
         self._stopping: asyncio.Task[None] | None = None  # if it was given up; held here, as nobody waits for it
         self._held: list[int] = []  # pidfds of children that are not reaped: the started process, the zygote proper
+        self._is_killed = False
         loop.add_reader(control.fileno(), self._on_packet)
         self._hold(os.pidfd_open(process.pid))
 
@@ -172,12 +173,11 @@ class Zygote:
         else:  # it may be about to name the zygote proper, which nobody could reap if that were not heard
             with suppress(OSError):  # it has just ended by itself
                 self._control.shutdown(socket.SHUT_WR)
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await asyncio.shield(self._reaped)
-        except TimeoutError:
+        # Not by asyncio.timeout: in Python 3.11 a start that was cancelled never hears of it (python/cpython#102780).
+        await asyncio.wait([self._reaped], timeout=STOP_TIMEOUT_S)
+        if not self._reaped.done():
             self._kill()
-            await asyncio.shield(self._reaped)
+            await asyncio.wait([self._reaped])
 
     def _on_packet(self) -> bool:
         """Take one packet; return whether there may be another one."""
@@ -359,8 +359,11 @@ class Zygote:
     def _hold(self, pidfd: int) -> None:
         self._held.append(pidfd)
         self._loop.add_reader(pidfd, self._on_exit, pidfd)
+        if self._is_killed:  # the zygote proper was put there just before that, and is heard of only now
+            self._kill()
 
     def _kill(self) -> None:
+        self._is_killed = True
         for pidfd in self._held:
             with suppress(ProcessLookupError):  # it has just ended by itself
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)

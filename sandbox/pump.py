@@ -189,7 +189,7 @@ class Pump:
             raise self._failed
         item, self._carried = self._carried, None
         try:
-            while not filling.is_due:
+            while True:  # at least once, however long this thread stood still: what was carried is in nobody's hands
                 item = self._plain(next(source)) if item is None else item
                 if not filling.has_room_for(item):
                     self._carried = item
@@ -200,6 +200,8 @@ class Pump:
                         return _of_bytes(item)
                 else:
                     filling.add(item)
+                if filling.is_due:
+                    break
                 item = None
         except StopIteration as stop:
             self._end(filling)

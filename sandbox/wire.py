@@ -144,6 +144,8 @@ class Wire:
         data = self._receive(now_ns)
         while data is not None and self._take(data) and is_brisk:
             now_ns = self._answered_ns = time.monotonic_ns()
+            if now_ns >= turn_ends_ns:  # however quick it is: its next call may be here already, and the one after it
+                break
             data = self._wait(now_ns, turn_ends_ns)
         self._answered_ns = time.monotonic_ns()
 

@@ -48,7 +48,7 @@ async def typed_in(core: Core, session: str, principal: str, agent: str) -> Live
         RateError: They have opened too much beside it in a moment.
     """
     terminal = find(core, session)
-    if terminal is None:
+    if terminal is None or terminal.exit is not None:  # it is over, also while its recording is still being sealed
         await core.database.read(lambda connection: live.find(connection, session))
         return None
     host = await core.database.read(lambda connection: agents.find(connection, agent).id)

@@ -254,11 +254,11 @@ async def test_a_bundle_that_the_server_gives_up(rig: Rig, entry: Entry) -> None
 
 async def test_a_bundle_that_stops_on_its_way(rig: Rig, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up, and the server told, or it would hold what nobody takes."""
-    monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", 0.05)
     resets: list[str] = []
 
     def answer(_: events.RequestReceived) -> Body:
         assert rig.server.link is not None
+        monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", 0.01)  # from now on: the answer itself may take its time
         stream = rig.server.link.open("bundle", {"digest": entry.bundle.digest})
         rig.server.link.send(stream, b"the beginning")
         return statements(entry)
@@ -274,7 +274,7 @@ async def test_a_bundle_that_stops_on_its_way(rig: Rig, entry: Entry, monkeypatc
 
 
 async def test_a_bundle_goes_on_where_it_broke_off(rig: Rig, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", 0.3)
+    patience_s = limits.FETCH_TIMEOUT_S
     packed, asked = entry.bundle.pack(), []
     assert len(packed) > 120
 
@@ -285,6 +285,7 @@ async def test_a_bundle_goes_on_where_it_broke_off(rig: Rig, entry: Entry, monke
         stream = rig.server.link.open("bundle", {"digest": entry.bundle.digest, "offset": offset})
         if offset < 100:
             rig.server.link.send(stream, packed[offset : offset + 60])
+            monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", 0.01)  # for what does not come
         else:
             rig.server.link.send(stream, packed[offset:])
             rig.server.link.finish(stream)
@@ -294,6 +295,7 @@ async def test_a_bundle_goes_on_where_it_broke_off(rig: Rig, entry: Entry, monke
     for _ in range(2):
         with pytest.raises(DeadlineError):
             await rig.connection.fetch(entry.bundle.digest)
+        monkeypatch.setattr(limits, "FETCH_TIMEOUT_S", patience_s)
     fetched = await rig.connection.fetch(entry.bundle.digest)
     assert (fetched.packed, fetched.is_resumed, asked) == (packed, True, [0, 60, 120])
 
@@ -378,8 +380,11 @@ async def test_records_go_out_as_they_become_durable(rig: Rig) -> None:
     assert rig.premises.spool.acknowledged == 3
 
 
-async def test_records_that_nobody_waits_for_travel_with_the_next_that_somebody_does(rig: Rig) -> None:
+async def test_records_that_nobody_waits_for_travel_with_the_next_that_somebody_does(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The beginning of a short run and its end are one frame, and one commit at the server."""
+    monkeypatch.setattr(limits, "SHIP_GATHER_S", 600.0)  # however long a commit takes
     for is_awaited in (False, False, True):
         await rig.premises.recorder.commit([{"kind": "event"}])
         rig.connection.durable(is_awaited=is_awaited)

@@ -74,21 +74,26 @@ def test_a_script_outside_of_what_it_is_for_gets_nothing(secrets: Secrets) -> No
         secrets.of("checks/db/load").open("other")
 
 
+def tampered(box: bytes) -> bytes:
+    return box[:-1] + bytes([box[-1] ^ 1])
+
+
+NEWER = item(version=2)  # in order but for what each attack changes
 ATTACKS: dict[str, dict[str, Any]] = {
-    "of another agent": item(agent="agt_2"),
-    "for another key": item(key=OpeningKey.generate()),
-    "under another name": item(name="root") | {"name": "db"},
-    "as a newer version": item() | {"version": 9},
-    "for more scripts": item() | {"scripts": ["**"]},
-    "tampered": item() | {"sealed": item()["sealed"][:-1] + b"\0"},
-    "cut": item() | {"sealed": item()["sealed"][:40]},
+    "of another agent": item(version=2, agent="agt_2"),
+    "for another key": item(version=2, key=OpeningKey.generate()),
+    "under another name": item("root", 2) | {"name": "db"},
+    "as a newer version": NEWER | {"version": 9},
+    "for more scripts": NEWER | {"scripts": ["**"]},
+    "tampered": NEWER | {"sealed": tampered(NEWER["sealed"])},
+    "cut": NEWER | {"sealed": NEWER["sealed"][:40]},
 }
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_box_that_is_not_for_this_is_refused_and_changes_nothing(secrets: Secrets, path: Path, attack: str) -> None:
     secrets.set([item(version=1, value=b"before")])
-    (refusal,) = secrets.set([ATTACKS[attack] | ({} if "version" in attack else {"version": 2})])
+    (refusal,) = secrets.set([ATTACKS[attack]])
     assert refusal.code == "untrusted"
     assert secrets.of("checks/a").open("db") == b"before"
     assert secrets.versions == again(path).versions == {"db": 1}

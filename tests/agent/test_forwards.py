@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ports import free_port
 from premises import AGENT, Premises, until
 
 from agent import forwards
@@ -140,7 +141,7 @@ async def test_a_name_that_is_bound_anew_reaches_nothing_that_was_not_decided(po
     """Rebinding: the first answer is harmless, the next one is what the attacker wants. There is no next one."""
     post.resolver.answers = [["192.0.2.7"], ["127.0.0.1"]]
     post.premises.allow(CEILING)
-    pipe = post.pipe(host="rebound.example.org", port=echo, ttl_s=1.0)
+    pipe = post.pipe(host="rebound.example.org", port=echo)
     waiting = asyncio.ensure_future(post.answer(pipe))
     await until(lambda: post.resolver.asked)
     for _ in range(50):
@@ -232,10 +233,7 @@ async def connections(post: Post, pipe: Pipe) -> Callable[[], Any]:
 
 
 async def test_a_port_of_the_host(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forwards, "TAKE_WITHIN_S", 0.05)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     listen = post.pipe("listen", address="127.0.0.1", port=port)
     following = await connections(post, listen)
     assert (await following())[0] == "open"
@@ -249,6 +247,7 @@ async def test_a_port_of_the_host(post: Post, monkeypatch: pytest.MonkeyPatch) -
     await pipe.write(b"out")
     assert await reader.read(10) == b"out"
     assert (await post.answer(post.pipe("accept", connection=1)))[0] == "error", "taken once"
+    monkeypatch.setattr(forwards, "TAKE_WITHIN_S", 0.05)  # which the first, however late it was taken, had not
     late_reader, late_writer = await asyncio.open_connection("127.0.0.1", port)
     await following()
     assert await late_reader.read() == b"", "nobody took it"

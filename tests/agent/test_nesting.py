@@ -263,12 +263,19 @@ async def test_output_is_shared(works: Works) -> None:
 
 
 async def test_time_is_shared(works: Works) -> None:
+    inner = callee("return ctx.deadline()\n", more="limits: {wall: 30s}\n")
+    outer = caller(CALL, inner, more="limits: {wall: 20s}\n")
+    offered(works, inner, outer)
+    assert (await works.run(outer.digest)).data["result"] <= 20.0
+
+
+async def test_with_the_time_of_its_caller_its_own_is_over(works: Works) -> None:
     inner = callee("while true do end\n", more="limits: {wall: 20s, cpu: 2s}\n")
     outer = caller(CALL, inner, more="limits: {wall: 300ms}\n")
     offered(works, inner, outer)
     assert (await works.run(outer.digest)).outcome == "killed"
     ends = [end for _, end in (await runs(works)).values() if end.run != "run_1"]
-    assert [end.outcome for end in ends] == ["killed"]
+    assert {end.outcome for end in ends} <= {"killed"}, "or it had not begun by then"
 
 
 async def test_so_deep_and_no_deeper(works: Works) -> None:

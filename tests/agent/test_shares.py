@@ -7,7 +7,7 @@ import gc
 from pathlib import Path
 
 import pytest
-from premises import approved, script
+from premises import approved, script, until
 from silence import silent
 from visiting import PATIENCE_S, all_back
 from works import Works
@@ -19,11 +19,16 @@ from sandbox import attempts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SHORT = "limits: {wall: 1s}\n"
 CATCH = """
 local done, e = pcall(fs.stat, "%s/x")
 return done and {"answered"} or {e.code, e.message}
 """
+
+
+def away(works: Works) -> int:
+    """Return how many threads the script has that all of these runs are of."""
+    account = works.sessions._worker._shares._scripts.get("checks/disk")
+    return 0 if account is None else account.held
 
 
 async def test_a_script_that_visits_what_never_answers_takes_its_own_share(
@@ -34,25 +39,26 @@ async def test_a_script_that_visits_what_never_answers_takes_its_own_share(
     monkeypatch.setattr(attempts, "STUCK_S", 0.0)
     place = tmp_path / "away"
     place.mkdir()
-    stuck = approved(works.world, script(CATCH % place, more=SHORT))
+    stuck = approved(works.world, script(CATCH % place))
     other = approved(works.world, script(CATCH % tmp_path, name="checks/other"))
     for each in (stuck, other):
         works.repository.put(each)
-    before = VISITS.threads
+    await all_back()
     with silent(place):
         for number in range(3):
-            ended = await works.run(stuck.bundle.digest, run_id=f"away_{number}")
-            assert ended.outcome == "killed", ended.data
+            await works.ask(stuck.bundle.digest, run_id=f"away_{number}")
+            await until(lambda: away(works) == number + 1)  # noqa: B023 - waited for at once
+            works.sessions.cancel(f"away_{number}", "enough")
+            assert (await works.end(f"away_{number}")).outcome == "killed"
         for number in range(3, 6):
             ended = await works.run(stuck.bundle.digest, run_id=f"away_{number}")
             code, told = ended.data["result"]
             assert (code, told.split(":")[0]) == ("budget", "visits")
             assert "3 visits of the script checks/disk to files that do not answer" in told
-        assert VISITS.threads <= before + 4, "three are away, and one more may be free"
+        await until(lambda: VISITS.threads - len(VISITS._free) == 3)  # as soon as what others wanted is done
         ended = await works.run(other.bundle.digest, run_id="other")
         assert ended.data["result"] == ["answered"], "another script is served as ever"
-    while VISITS.threads > limits.MAX_SCRIPT_VISITS + 1:  # what was away comes back, now that the server is gone
-        await asyncio.sleep(0)
+    await all_back()  # now that the server is gone
 
 
 async def test_a_run_ends_although_what_it_made_as_temporary_waits_for_a_thread(
@@ -63,15 +69,20 @@ async def test_a_run_ends_although_what_it_made_as_temporary_waits_for_a_thread(
     monkeypatch.setattr("sandbox.held.CLOSE_TIMEOUT_S", 0.1)
     place = tmp_path / "away"
     place.mkdir()
-    source = f"print(fs.tempdir())\nreturn fs.stat('{place}/x')"
+    source = f"log.info(fs.tempdir())\nreturn fs.stat('{place}/x')"
     works.premises.allow("highest_tier: inspect\naccept_server_word: [run]\n")
-    stuck = approved(works.world, script(source, tier="inspect", more=SHORT))
+    stuck = approved(works.world, script(source, tier="inspect"))
     works.repository.put(stuck)
     with silent(place):
+        await works.ask(stuck.bundle.digest, run_id="away")
+        while not (told := [each for each in await works.premises.records("call") if each.call == "log.info"]):
+            await asyncio.sleep(0)
+        await until(lambda: away(works) == 1)
+        works.sessions.cancel("away", "enough")
         async with asyncio.timeout(PATIENCE_S):
-            ended = await works.run(stuck.bundle.digest, run_id="away")
-        assert (ended.outcome, ended.data["reason"][:5]) == ("killed", "wall:"), ended.data
-        made = Path(ended.data["output"].strip())
+            ended = await works.end("away")
+        assert (ended.outcome, ended.data["reason"]) == ("killed", "enough"), ended.data
+        made = Path(told[0].arguments["text"])
         assert made.is_dir(), "it is to be removed by a thread of that script's own"
     await all_back()
     assert not made.exists()

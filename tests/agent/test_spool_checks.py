@@ -18,7 +18,7 @@ from agent.spool_checks import counted, moment, octets, text
 from protocol.errors import LedgerError, OutriderError, UnavailableError
 from protocol.ledger import Chain
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 RECORDS = 8
 
 

@@ -92,6 +92,7 @@ def manager(tmp_path: Path) -> Iterator[socket.socket]:
 async def agent(premises: Premises, manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Agent]:
     server = Server(premises)
     monkeypatch.setattr(websocket, "connect", lambda *_, **__: server.connect())
+    monkeypatch.setattr(limits, "SHIP_AT_STOP_S", 60.0)  # the server acknowledges, however long that takes
     made = Agent(premises, server, {"NOTIFY_SOCKET": manager.getsockname()})
     yield made
     if made.task is not None and not made.task.done():
@@ -218,7 +219,7 @@ async def test_what_the_server_says_about_trust_is_taken_or_refused_on_record(ag
 
 
 async def test_a_freeze_stops_what_runs_and_keeps_out_what_comes(agent: Agent) -> None:
-    entry = approved(agent.premises.world, script("while true do sys.uptime() end\n"))
+    entry = approved(agent.premises.world, script("while true do time.sleep(0.01) end\n"))
     agent.server.bundles[entry.bundle.digest] = entry
     agent.start()
     await agent.connected()
@@ -289,7 +290,7 @@ async def test_a_freeze_whose_link_breaks_ends_sessions_all_the_same(
 
 async def test_a_run_cancelled_in_the_same_breath_does_not_run(agent: Agent) -> None:
     """Both requests arrive in one reading; the second must find the first."""
-    entry = approved(agent.premises.world, script("while true do sys.uptime() end\n"))
+    entry = approved(agent.premises.world, script("while true do time.sleep(0.01) end\n"))
     agent.server.bundles[entry.bundle.digest] = entry
     agent.start()
     await agent.connected()
@@ -390,14 +391,14 @@ async def test_a_spool_that_broke_ends_the_agent(agent: Agent) -> None:
 @pytest.mark.parametrize("gives_up", [True, False])
 async def test_a_server_that_refuses_ends_only_who_wants_to_be_ended(agent: Agent, gives_up: bool) -> None:
     agent.server.refuses = TrustError("already connected", reason="duplicate_agent")
-    agent.start(end_when_refused=gives_up)
+    supervisor = agent.start(end_when_refused=gives_up)
     if gives_up:
         error = await agent.end()
         assert isinstance(error, TrustError)
         assert error.reason == "duplicate_agent"
     else:
-        await until(lambda: agent.server.pipes)
-        await agent.premises.clock.settled()
+        await until(lambda: supervisor._uplink.state.refusal)
+        assert not agent.server.requests
         agent.server.refuses = None
         agent.premises.clock.move(limits.BACKOFF_CAP_S)
         await agent.connected()

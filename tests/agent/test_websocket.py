@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -92,14 +93,17 @@ async def test_a_server_that_falls_silent_is_told_apart() -> None:
         await transport.close(1001, "")
 
 
-async def test_what_is_no_websocket_server_is_named(tmp_path: Path, unused_tcp_port: int) -> None:
-    for address, more in (
-        (f"http://127.0.0.1:{unused_tcp_port}", {}),
-        (f"https://127.0.0.1:{unused_tcp_port}", {"ca_file": str(tmp_path / "absent.pem")}),
-        ("http://host.invalid", {}),
-    ):
-        with pytest.raises(NotConnectedError, match=LINK_PATH):
-            await connect(address, **more)
+async def test_what_is_no_websocket_server_is_named(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        port = nobody.getsockname()[1]
+        for address, more in (
+            (f"http://127.0.0.1:{port}", {}),
+            (f"https://127.0.0.1:{port}", {"ca_file": str(tmp_path / "absent.pem")}),
+            ("http://host.invalid", {}),
+        ):
+            with pytest.raises(NotConnectedError, match=LINK_PATH):
+                await connect(address, **more)
 
 
 @pytest.mark.parametrize(

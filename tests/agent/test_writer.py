@@ -15,7 +15,7 @@ from agent.rows import FireState, Statement, Stored, Write
 from agent.writer import Writer
 from protocol.errors import InternalError, UnavailableError
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Disk(sqlite3.Connection):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bench import peers
@@ -16,4 +18,8 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_socketpair_round_trip_is_measured() -> None:
-    assert 0.5 < peers.socketpair_us(64, repeats=500) < 5000
+    began_s = time.perf_counter()
+    median_us = peers.socketpair_us(64, repeats=500)
+    took_us = (time.perf_counter() - began_s) * 1_000_000
+    # Half of the samples that count, which are nine of ten, took as long or longer: however slow the machine is.
+    assert 0.5 < median_us <= took_us / 225

@@ -18,7 +18,7 @@ from protocol.errors import DeadlineError, UnavailableError
 SERVER = ["http.server", "0", "--bind", "127.0.0.1"]  # any module that runs until it is told to stop
 
 
-def ends(pid: int, timeout_s: float = 10.0) -> bool:
+def ends(pid: int, timeout_s: float = 60.0) -> bool:
     """Wait for the end of a process that is not our child."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -60,7 +60,7 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, timeout_s: float = 15.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ class Fleet:
         self.server = Daemon("server", ["-m", "server", "run", "--dir", str(where)], self.directory / "server.log")
         token = next(path for path in where.rglob("*admin*token*")).read_text().strip()
         self.api = httpx2.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {token}"}, timeout=30.0
+            base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {token}"}, timeout=90.0
         )
 
     def run_tool(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -180,7 +180,7 @@ class Fleet:
         published = expect(self.publish(bundle), 201)
         expect(self.approve(published["review"], self.approval(bundle)), 200)
 
-    def run(self, script: str, *, target: str = "host-1", wait_s: float = 20, **more: Any) -> dict[str, Any]:
+    def run(self, script: str, *, target: str = "host-1", wait_s: float = 60, **more: Any) -> dict[str, Any]:
         body = {"target": target, "script": script, "parameters": {}, "reason": "test", "wait_s": wait_s, **more}
         answer = expect(self.api.post("/api/v1/runs", json=body), 201)
         (run,) = answer["runs"]
@@ -271,6 +271,25 @@ def pause() -> None:
     import select
 
     select.select([], [], [], 0.02)
+
+
+def is_kept(took_s: list[float], within_s: float) -> bool:
+    """Hold times that were measured against what is promised: of a few in a row one must keep it, and that is enough.
+
+    A machine that stands still for a second says nothing of us; what only looks now and then, such as every 30 s, is
+    seldom in time. Measure again as long as this returns false.
+    """
+    if took_s and took_s[-1] < within_s:
+        return True
+    assert len(took_s) < 4, f"it took {', '.join(f'{each:.2f}' for each in took_s)} s, never under {within_s} s"
+    return False
+
+
+def in_time(measure: Callable[[], float], within_s: float) -> None:
+    """Hold what ``measure`` returns, in seconds, against what is promised: as :func:`is_kept`."""
+    took_s: list[float] = []
+    while not is_kept(took_s, within_s):
+        took_s.append(measure())
 
 
 def as_json(envelope: Envelope) -> Any:

@@ -67,8 +67,12 @@ class Seated:
             self.is_over = True
             self._news.set()
 
-    async def until(self, look: Callable[[], Any], what: str = "") -> Any:
-        """Wait for something that is seen or told."""
+    def stir(self) -> None:
+        """Have who waits look again: something came elsewhere."""
+        self._news.set()
+
+    async def until(self, look: Callable[[], Any], what: object = "") -> Any:
+        """Wait for something that is seen or told; ``what`` is said if it does not come."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while not (found := look()):

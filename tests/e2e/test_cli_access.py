@@ -12,7 +12,7 @@ import pytest
 from forwarded import echo, forwarding, serving
 from shell import Shell
 
-from fleet import Fleet, expect
+from fleet import Fleet, expect, in_time
 
 FILES = {"agent": "host-1", "kind": "files", "tier": "observe"}
 
@@ -46,34 +46,48 @@ def test_loopback_is_asked_for_approved_used_and_taken_away(host: Fleet, tmp_pat
         assert tom("request", "review", asked["id"], "--approve", "--reason", "me").status == 3
         assert [row["id"] for row in ana("request", "ls", "--reviewable", "--json").data] == [asked["id"]]
         made = ana("request", "review", asked["id"], "--approve", "--reason", "known", "--json").data
-        with forwarding(tom, "host-1", f"0:{target}") as forward, forward.connect() as sock:
-            sock.sendall(b"x")
-            assert sock.recv(1) == b"x"
-            began = time.monotonic()
-            expect(host.api.delete(f"/api/v1/access/{made['grant']}"), 200)
-            with suppress(ConnectionResetError):
-                assert sock.recv(1) == b""
-            took_s = time.monotonic() - began
-            assert took_s < 1.0, f"it took {took_s:.2f} s"
-        assert made["grant"] in ended(host, forward.session)["reason"]
-        assert tom("forward", "host-1", f"0:{target}", "--reason", "T-1").status == 3
+
+        def ends_after_s() -> float:
+            nonlocal asked, made
+            if asked is None:  # the first was taken away
+                asked = tom("request", "create", *words, "--for", "1h", "--reason", "T-1", "--json").data
+                made = ana("request", "review", asked["id"], "--approve", "--reason", "known", "--json").data
+            asked = None
+            with forwarding(tom, "host-1", f"0:{target}") as forward, forward.connect() as sock:
+                sock.sendall(b"x")
+                assert sock.recv(1) == b"x"
+                began = time.monotonic()
+                expect(host.api.delete(f"/api/v1/access/{made['grant']}"), 200)
+                with suppress(ConnectionResetError):
+                    assert sock.recv(1) == b""
+                took_s = time.monotonic() - began
+            assert made["grant"] in ended(host, forward.session)["reason"]
+            assert tom("forward", "host-1", f"0:{target}", "--reason", "T-1").status == 3
+            return took_s
+
+        in_time(ends_after_s, 1.0)
 
 
 def test_a_grant_that_runs_out_ends_its_sessions_within_a_second(host: Fleet, tmp_path: Path) -> None:
     mia = person(host, tmp_path, "mia", "support")
     admin = Shell(tmp_path, host)
     assert admin("access", "rm", "default-support", "--yes").status == 0
-    words = ("--on", "host-1", "--kind", "files", "--tier", "observe", "--ttl", "3s", "--json")
-    made = admin("access", "create", "mia", *words).data
+    words = ("--on", "host-1", "--kind", "files", "--tier", "observe", "--ttl", "6s", "--json")
     headers = {"Authorization": f"Bearer {mia.environment['OUTRIDER_TOKEN']}"}
-    session = expect(host.api.post("/api/v1/sessions", json=FILES, headers=headers), 201)
-    assert session["access"] == made["id"]
-    host.wait_for("the end", lambda: _shown(host, session["id"])["status"] in ("ended", "killed"))
-    shown = _shown(host, session["id"])
-    late_s = _seconds(shown["ended"]) - _seconds(made["expires"])
-    assert -0.5 < late_s < 1.0, f"{late_s:.2f} s after the grant"
-    assert [row["id"] for row in admin("access", "ls", "--all", "--json").data].count(made["id"]) == 1
-    assert made["id"] not in [row["id"] for row in admin("access", "ls", "--json").data]
+
+    def ends_after_s() -> float:
+        made = admin("access", "create", "mia", *words).data
+        session = expect(host.api.post("/api/v1/sessions", json=FILES, headers=headers), 201)
+        assert session["access"] == made["id"]
+        host.wait_for("the end", lambda: _shown(host, session["id"])["status"] in ("ended", "killed"))
+        shown = _shown(host, session["id"])
+        assert [row["id"] for row in admin("access", "ls", "--all", "--json").data].count(made["id"]) == 1
+        assert made["id"] not in [row["id"] for row in admin("access", "ls", "--json").data]
+        late_s = _seconds(shown["ended"]) - _seconds(made["expires"])
+        assert late_s > -0.5, f"{-late_s:.2f} s before the grant"
+        return late_s
+
+    in_time(ends_after_s, 1.0)
 
 
 def test_paths_of_a_grant_hold_on_the_host(host: Fleet, tmp_path: Path) -> None:

@@ -363,7 +363,12 @@ def test_an_edit_shows_its_diff_is_on_record_and_can_be_undone(outrider: Shell, 
     assert "-two\n+three" in saved.err
     assert (there / "x").read_text() == "one\nthree\n"
     assert stat.S_IMODE((there / "x").stat().st_mode) == 0o640
-    patch = host.wait_for("the record", lambda: host.records("host-1", call="fs.patch", kind="call")[-1:])[0]
+
+    def patches() -> list[dict[str, Any]]:
+        found = host.records("host-1", call="fs.patch", kind="call")
+        return [each for each in found if each["arguments"]["path"] == str(there / "x")]
+
+    patch = host.wait_for("the record", patches)[-1]
     assert "+three" in patch["arguments"]["diff"]
     assert patch["data"]["new_hash"] == hashlib.sha256(b"one\nthree\n").hexdigest()
     assert patch["data"]["journal"] == journal(saved), "who reads the record can take it back"

@@ -10,11 +10,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from shell import ROOT, Shell
+from shell import DEADLINE_S, ROOT, Shell
 
 from fleet import Fleet
 
@@ -84,7 +84,7 @@ def test_cut_list_says_that_there_is_more(at_work: Shell) -> None:
 def test_the_newest_come_first_unless_the_oldest_are_asked_for(at_work: Shell) -> None:
     """Who looks wants to know what just happened; who reads a history begins at its beginning."""
     words = ("record", "ls", "--host", "host-1", "--limit", "1000", "--json")
-    newest, oldest = at_work(*words).data, at_work(*words, "--oldest-first").data
+    oldest, newest = at_work(*words, "--oldest-first").data, at_work(*words).data  # more may have come in between
     assert [record["sequence"] for record in oldest] == list(range(1, len(oldest) + 1))
     assert newest[-len(oldest) :] == oldest[::-1]
 
@@ -139,19 +139,24 @@ def following(shell: Shell, *words: str) -> Iterator[subprocess.Popen[str]]:
 def test_follow_until_ctrl_c(at_work: Shell, shared: Fleet) -> None:
     with following(at_work, "--json", "--host", "host-1") as process:
         assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        seen: list[str] = []
+        source = process.stdout.fileno()
+        os.set_blocking(source, False)
+        seen = b""
 
         def arrived() -> bool:
+            nonlocal seen
             # What comes before the stream is open is not on it, so there must be something new at every look.
             assert at_work("run", "host-1", "checks/cli-record").status == 0
-            seen.extend(process.stdout.readlines() if process.stdout else [])
-            return any('"run.end"' in line for line in seen)
+            with suppress(BlockingIOError):
+                while data := os.read(source, 65536):
+                    seen += data
+            return any(b'"run.end"' in line for line in seen.split(b"\n")[:-1])
 
         shared.wait_for("records to come", arrived)
-        assert all(json.loads(line)["agent"] == "host-1" for line in seen)
+        lines = seen.split(b"\n")[:-1]  # the last may be on its way
+        assert all(json.loads(line)["agent"] == "host-1" for line in lines)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(DEADLINE_S) == 130
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
 

@@ -36,7 +36,7 @@ def test_from_add_to_rm(at_work: Shell, shared: Fleet) -> None:
         return bool(at_work("runs", "ls", "--schedule", identity, "--status", "ok", "--json").data)
 
     shared.wait_for("a scheduled run", ran)
-    run = at_work("runs", "ls", "--schedule", identity, "--json").data[-1]
+    run = at_work("runs", "ls", "--schedule", identity, "--status", "ok", "--json").data[-1]
     assert (run["script"], run["agent"]) == (NAME, "host-1")
     assert at_work("runs", "show", run["id"]).out.strip() == "7"
 

@@ -121,6 +121,21 @@ def test_a_moderator_pauses_and_the_keyboard_outlives_what_was_typed_meanwhile(d
     assert "* resumed by mo\n" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        ((), ""),  # the user's own shell, which takes the terminal over after the end has come
+        (("--", "/bin/sh"), ""),
+        (("--", "/bin/sh"), "cat\nto the cat\n"),  # which takes one end for itself
+        (("--", "/bin/bash", "-i"), "cat\nto the cat\n"),
+    ],
+)
+def test_it_ends_with_what_is_piped_into_it(desk: Shell, words: tuple[str, ...], stdin: str) -> None:
+    ended = desk.program("tty", "host-1", "--reason", "T-1", *words, stdin=stdin)
+    assert ended.status == 0, ended
+    assert ("to the cat" in ended.out) == bool(stdin)
+
+
 def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:
     called = desk.program("tty", "host-1", "--reason", "T-1", "--", "/bin/sh", stdin="echo piped-$((1+1))\nexit 4\n")
     assert called.status == 4
@@ -142,6 +157,7 @@ def test_in_pipes_and_what_goes_wrong(desk: Shell) -> None:
         assert said in wrong.err
         assert wrong.out == ""
         assert "recording on" not in wrong.err, "nothing is recorded that the host did not open"
+    desk.fleet.wait_for("the last one's end on record", lambda: shown(desk, newest(desk))["status"] != "open")
     gone = desk.program("session", "join", newest(desk))
     assert gone.status == 1
     assert "is not open" in gone.err
@@ -188,7 +204,8 @@ def test_played_as_text_with_what_happened_between(desk: Shell, recorded: str) -
         r"^\* programs: (told by the kernel|looked for every 0\.2 s); changes of files: ", text, re.MULTILINE
     )
     if "changes of files: on " in text:
-        assert f"~ {desk.fleet.directory}/changed: created, written\n" in text
+        did = re.findall(rf"^~ {desk.fleet.directory}/changed: (.*)$", text, re.MULTILINE)
+        assert ", ".join(did) == "created, written"  # told in two, where a look comes between
     assert re.search(r"^\* marker \(admin\)$", text, re.MULTILINE), "and whose it is"
     assert "* ended: status 0" in text
     items = [json.loads(line) for line in desk("session", "play", recorded, "--format", "json").out.splitlines()]

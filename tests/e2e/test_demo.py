@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ports import free_port
@@ -74,7 +75,7 @@ def environment(home: Path) -> dict[str, str]:
 def call(home: Path, *words: str) -> Called:
     """Call ``outrider`` in the working directory, where it finds the demo by itself."""
     done = subprocess.run(
-        [sys.executable, "-m", "cli", *words], capture_output=True, text=True, timeout=60, cwd=home / "work",
+        [sys.executable, "-m", "cli", *words], capture_output=True, text=True, timeout=100, cwd=home / "work",
         env=environment(home), stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return Called(done.returncode, done.stdout, done.stderr)
@@ -106,7 +107,7 @@ class Running:
 
     def stop(self, number: int) -> int:
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(DEADLINE_S)
 
 
 @contextmanager
@@ -124,10 +125,10 @@ def test_once_shows_everything_and_leaves_nothing(home: Path) -> None:
     began = time.monotonic()
     called = call(home, "demo", "--once", "--json")
     assert called.status == 0, called.err
-    assert time.monotonic() - began < 30
+    took_s = time.monotonic() - began
     told = called.data
     assert told["ok"] is True
-    assert told["elapsed_s"] < 30
+    assert 0 < told["elapsed_s"] < took_s < 60, "a machine that is busy; else it takes a tenth of that"
 
     assert {script["name"]: script["status"] for script in told["scripts"]} == dict.fromkeys(CHECKS, "approved")
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", script["digest"]) for script in told["scripts"])
@@ -185,8 +186,13 @@ def test_stopped_and_started_again_it_goes_on(home: Path) -> None:
         assert verified.status == 0
         assert verified.data["ok"] is True
         assert call(home, "run", "demo", "checks/memory").status == 0
-        wait_for("the run to be shown", lambda: "checks/memory" in demo_again.log.read_text())
-        results = [json.loads(line) for line in demo_again.log.read_text().splitlines()]
+
+        def shown() -> list[dict[str, Any]]:
+            whole, _, _ = demo_again.said.rpartition("\n")  # the last line may be on its way
+            return [json.loads(line) for line in whole.splitlines()]
+
+        wait_for("the run to be shown", lambda: any(each["script"] == "checks/memory" for each in shown()))
+        results = shown()
         assert all(result["status"] == "ok" for result in results), "with --json stdout holds results alone"
         assert demo_again.stop(signal.SIGTERM) == 130
 
@@ -200,7 +206,7 @@ def test_busy_port_is_named_with_a_way_out(home: Path, words: list[str]) -> None
         began = time.monotonic()
         called = call(home, "demo", *words, "--port", str(port))
     assert called.status == 1
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < DEADLINE_S
     assert f"port {port} of 127.0.0.1 cannot be used (Address already in use)" in called.err
     assert f"outrider demo --port {port + 1}" in called.err
     if "--json" in words:

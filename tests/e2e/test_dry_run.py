@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from shell import Shell
 
 from fleet import Fleet, fleet, script_bundle
 
-PLACE = Path("/tmp/outriderdrye")
+PLACE = Path(f"/tmp/outriderdrye-{os.getpid()}")
 SOURCE = f'fs.write("{PLACE}/new", "x")\nreturn {{ctx.dry_run(), #fs.list("{PLACE}")}}\n'
 
 

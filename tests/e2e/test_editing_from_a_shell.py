@@ -60,7 +60,12 @@ def test_a_file_is_opened_here_saved_there_and_the_shell_goes_on(me: Shell, tmp_
     typing.type("exit\r")
     assert typing.ends() == 0
     (session,) = [each for each in me("session", "ls", "--json", "--limit", "9").data if each["kind"] == "terminal"]
-    text = me("session", "play", session["id"], "--format", "text").out
+
+    def played() -> str | None:  # who saved is told at once; that it was called is on record a moment later
+        out = me("session", "play", session["id"], "--format", "text").out
+        return out if re.search("^[0-9:]+  > fs.patch ", out, re.MULTILINE) else None
+
+    text = me.fleet.wait_for("the save on record", played)
     assert f"* the host proposed to edit {path}" in text
     files = [each for each in me("session", "ls", "--json", "--limit", "9").data if each["kind"] == "files"]
     assert {each["principal"] for each in files} == {"admin"}, "decided on and on record as the person's own"
@@ -184,6 +189,7 @@ async def test_only_who_types_answers(host: Fleet, tmp_path: Path) -> None:
     async with seated(host, session, argv=["/bin/sh"]) as one:
         await one.sees("[#$] ")
         async with seated(host, session, "observer", token=made["token"]) as olga:
+            await olga.hears("hello")
             await one.type(f"$OUTRIDER_EDIT {tmp_path}/x; echo status-$?\r")
             await olga.hears("client", action="edit", number=1)
             await olga.say(type="edited", number=1, outcome="done")

@@ -210,7 +210,8 @@ def test_nothing_is_half_done_whenever_the_server_dies(own_fleet: Fleet, tmp_pat
         pusher.over.wait(dice.uniform(0, 0.25))
         own_fleet.server.kill()
         pusher.over.set()
-        pusher.join(60)
+        pusher.join(90)
+        assert not pusher.is_alive()
         taken |= pusher.taken
         own_fleet.start_server()
         items = (

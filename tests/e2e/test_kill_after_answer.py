@@ -20,6 +20,7 @@ from fleet import Fleet, expect, fleet, script_bundle
 
 ROUNDS = 4
 SLOW = 'time.sleep(1.0)\nprint("slept")\ncheck.metric("n", "uint64", 7, "")\nreturn {7, "x"}\n'
+TRIES = 10
 
 
 @contextmanager
@@ -35,17 +36,33 @@ def lock(made: Fleet) -> Iterator[sqlite3.Connection]:
 
 
 def ask(made: Fleet, script: str, key: str) -> dict[str, Any]:
-    body = {"target": "host-1", "script": script, "parameters": {}, "reason": "test", "wait_s": 25}
+    body = {"target": "host-1", "script": script, "parameters": {}, "reason": "test", "wait_s": 60}
     answer = expect(made.api.post("/api/v1/runs", json=body, headers={"Idempotency-Key": key}), 201)
     (told,) = answer["runs"]
     return dict(told)
 
 
-def under_way(made: Fleet, script: str, key: str, threads: ThreadPoolExecutor) -> Future[dict[str, Any]]:
-    """Return the answer that a run will have which is running now, as the server's disk says."""
-    asked = threads.submit(ask, made, script, key)
-    made.wait_for("the run to be on record", lambda: list(made.pages("/api/v1/runs", status="running")))
-    return asked
+@contextmanager
+def locked_before_its_end(
+    made: Fleet, key: str, threads: ThreadPoolExecutor
+) -> Iterator[tuple[sqlite3.Connection, Future[dict[str, Any]], str]]:
+    """Keep the server from writing that a run has ended which its disk calls running; yields its answer and its key.
+
+    One that has ended before the lock is held is none, and another one is begun.
+    """
+    for number in range(TRIES):
+        asked = threads.submit(ask, made, "checks/slow", f"{key}.{number}")
+
+        def begun(asked: Future[dict[str, Any]] = asked) -> Any:
+            return list(made.pages("/api/v1/runs", status="running")) or asked.done()
+
+        made.wait_for("the run to be on record", begun)
+        with lock(made) as disk:
+            if disk.execute("SELECT count(*) FROM runs WHERE status = 'running'").fetchone() == (1,):
+                yield disk, asked, f"{key}.{number}"
+                return
+        asked.result(60)
+    raise AssertionError(f"{TRIES} runs of a second each were over before the lock was held")
 
 
 def back(made: Fleet, run: str) -> dict[str, Any]:
@@ -78,25 +95,23 @@ def test_what_was_told_is_not_lost_with_the_server(tmp_path: Path) -> None:
         made.publish_and_approve(script_bundle("checks/slow", SLOW))
 
         # Nobody reads that it has not happened, while it is not on disk.
-        asked = under_way(made, "checks/slow", "k1", threads)
-        with lock(made) as disk:
-            first = asked.result(20)
+        with locked_before_its_end(made, "k1", threads) as (disk, asked, _):
+            first = asked.result(60)
             assert (first["status"], first["result"], first["output"]) == ("ok", [7, "x"], "slept\n")
             assert disk.execute("SELECT status FROM runs WHERE id = ?", (first["id"],)).fetchone() == ("running",)
             reading = threads.submit(made.api.get, f"/api/v1/runs/{first['id']}")
             assert not reading.done()
-        assert expect(reading.result(20), 200) == first
+        assert expect(reading.result(60), 200) == first
 
         # The server is killed in between.
-        asked = under_way(made, "checks/slow", "k2", threads)
-        with lock(made) as disk:
-            told = asked.result(20)
+        with locked_before_its_end(made, "k2", threads) as (disk, asked, key):
+            told = asked.result(60)
             assert told["status"] == "ok"
             assert disk.execute("SELECT status FROM runs WHERE id = ?", (told["id"],)).fetchone() == ("running",)
             made.server.kill()
         made.start_server()
         assert back(made, told["id"]) == told
-        assert ask(made, "checks/slow", "k2") == told, "asked again, it is the same run"
+        assert ask(made, "checks/slow", key) == told, "asked again, it is the same run"
         check_records(made, {first["id"], told["id"]})
 
 

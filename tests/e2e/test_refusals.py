@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -180,7 +182,12 @@ def test_foreign_join_token(running: Fleet) -> None:
 def test_second_agent_with_the_same_key(running: Fleet) -> None:
     """A copied state directory must not become a second host."""
     copy = running.directory / "copied"
-    shutil.copytree(running.directory / "host-1", copy, ignore=shutil.ignore_patterns("*.sock"))
+    pid = running.agents["host-1"].pid
+    os.kill(pid, signal.SIGSTOP)  # nothing changes or goes while it is copied
+    try:
+        shutil.copytree(running.directory / "host-1", copy, ignore=shutil.ignore_patterns("*.sock"))
+    finally:
+        os.kill(pid, signal.SIGCONT)
     done = running.run_tool("agent", "run", "--dir", str(copy), "--once-refused", check=False)
     assert done.returncode != 0
     assert "already connected" in done.stderr or "duplicate" in done.stderr, done.stderr

@@ -8,23 +8,21 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
-import select
 import shutil
 import subprocess
-import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from seated import new_session, seated
+from seated import DEADLINE_S, new_session, seated
 
 from fleet import Fleet
 from stdlib.tty_screen import Display, Size
 from stdlib.tty_terminal import set_size
 
 SIZE = Size(80, 24)
-DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,43 +54,55 @@ def acts(where: Path) -> dict[str, Act]:
     }  # fmt: skip
 
 
-def here(act: Act) -> list[list[str]]:
-    """Return the screens of each step in a terminal of this machine."""
-    master, slave = pty.openpty()
-    set_size(slave, SIZE)
-    environment = {"PATH": os.environ["PATH"], "HOME": os.path.expanduser("~"), "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        act.argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, cwd=os.path.expanduser("~"),
-        env={**environment, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    )  # fmt: skip
-    os.close(slave)
-    display, screens = Display(SIZE), []
+class Here:
+    """A program in a terminal of this machine."""
+
+    def __init__(self, act: Act) -> None:
+        self._master, slave = pty.openpty()
+        set_size(slave, SIZE)
+        environment = {"PATH": os.environ["PATH"], "HOME": os.path.expanduser("~"), "TERM": "xterm-256color"}
+        self._process = subprocess.Popen(
+            act.argv, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, cwd=os.path.expanduser("~"),
+            env={**environment, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+        )  # fmt: skip
+        os.close(slave)
+        self._display = Display(SIZE)
+        self.tell: Callable[[], object] = lambda: None  # of something new
+        self.is_over = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    def _read(self) -> None:
+        try:
+            self._display.feed([os.read(self._master, 65536)])
+        except OSError:  # it has ended
+            asyncio.get_running_loop().remove_reader(self._master)
+            self.is_over.set()
+        self.tell()
+
+    def lines(self) -> list[str]:
+        """What the screen shows."""
+        return list(self._display.shown()["lines"])
+
+    def __str__(self) -> str:
+        return "the same screen as here:\n" + "\n".join(self.lines())
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._master)
+        self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+
+@contextmanager
+def here(act: Act) -> Iterator[Here]:
+    made = Here(act)
     try:
-        for keys, shows in act.steps:
-            os.write(master, keys.encode())
-            ends = time.monotonic() + DEADLINE_S
-            while not any(shows in line for line in display.shown()["lines"]) or _more(master):
-                ready, _, _ = select.select([master], [], [], ends - time.monotonic())
-                assert ready, f"{shows!r} is not shown: {display.shown()['lines']}"
-                try:
-                    display.feed([os.read(master, 65536)])
-                except OSError:  # it has ended
-                    break
-            screens.append(list(display.shown()["lines"]))
-        with suppress(OSError):
-            os.write(master, act.ends.encode())
-            while select.select([master], [], [], DEADLINE_S)[0] and os.read(master, 65536):
-                pass
+        yield made
     finally:
-        process.kill()
-        process.wait()
-        os.close(master)
-    return screens
-
-
-def _more(master: int) -> bool:
-    """Tell whether more comes: a program draws in several writes."""
-    return bool(select.select([master], [], [], 0.3)[0])
+        made.end()
 
 
 @pytest.mark.parametrize("program", ["vim", "less", "top"])
@@ -100,17 +110,25 @@ async def test_a_screen_over_there_is_the_screen_here(host: Fleet, tmp_path: Pat
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
     act = acts(tmp_path)[program]
-    expected = await asyncio.to_thread(here, act)
-    session = new_session(host)
-    argv = [str(shutil.which(program)), *act.argv[1:]]
-    async with seated(host, session, argv=argv, size=SIZE) as me:
-        for (keys, _), wanted in zip(act.steps, expected, strict=True):
-            if keys:
+    with here(act) as mine:
+        if not act.ends:
+            await asyncio.wait_for(mine.is_over.wait(), DEADLINE_S)
+        session = new_session(host)
+        argv = [str(shutil.which(program)), *act.argv[1:]]
+        async with seated(host, session, argv=argv, size=SIZE) as me:
+            mine.tell = me.stir
+            for keys, shows in act.steps:
+                mine.type(keys)
                 await me.type(keys)
-            await me.until(lambda wanted=wanted: alike(me.lines(), wanted, act), f"the same screen as here: {wanted}")
-        if act.ends:
-            await me.type(act.ends)
-        await me.hears("exit")
+
+                def is_same(shows: str = shows) -> bool:  # each draws in several writes, in its own time
+                    wanted = mine.lines()
+                    return any(shows in line for line in wanted) and alike(me.lines(), wanted, act)
+
+                await me.until(is_same, mine)
+            if act.ends:
+                await me.type(act.ends)
+            await me.hears("exit")
 
 
 def alike(one: list[str], other: list[str], act: Act) -> bool:

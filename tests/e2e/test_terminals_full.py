@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
-from seated import SHELL, new_session, recorded, recorded_output, seated
+from seated import DEADLINE_S, SHELL, new_session, recorded, recorded_output, seated
 
 from fleet import Fleet
 
@@ -36,7 +36,7 @@ async def test_ctrl_c_stops_a_flood_at_once(host: Fleet) -> None:
         await me.type(b"\x03")
         at = me.offset
         await me.sees(r"\^C")
-        assert asyncio.get_running_loop().time() - began < 5, "a busy machine; bench/ has the number"
+        assert asyncio.get_running_loop().time() - began < 20, "a busy machine; bench/ has the number"
         assert me.offset - at < 2 << 20, "no more was on its way than the windows hold"
         await me.type("echo after-$((1+1))\r")
         await me.sees("after-2")
@@ -86,14 +86,15 @@ async def test_a_slow_viewer_holds_up_nobody_and_is_sent_on(host: Fleet) -> None
             await me.type("seq 1 700000; echo all-$((1+1))\r")
             await me.sees("all-2")
             await fast.sees("all-2")
-            told = []
-            async with asyncio.timeout(60):
+            told, shown = [], b""
+            async with asyncio.timeout(DEADLINE_S):
                 async for message in slow.socket:
                     if isinstance(message, str):
                         told.append(message)
                     else:
                         await slow.say(type="seen", offset=int.from_bytes(message[:8], "big") + len(message) - 8)
-                        if b"all-2" in message:
+                        shown = shown[-10:] + message[8:]
+                        if b"all-2" in shown:
                             break
             assert any('"skipped"' in message for message in told)
 

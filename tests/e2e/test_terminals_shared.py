@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from seated import SHELL, Seated, ended, new_session, recorded, recorded_output, seated, token
 
-from fleet import Fleet, expect
+from fleet import Fleet, expect, is_kept
 from protocol.terminal import INPUT_WINDOW_BYTES
 from server.sessions.viewers import MAX_VIEWERS_OF_ONE
 
@@ -115,8 +115,14 @@ async def test_a_token_that_is_revoked_ends_what_goes_on_by_it(host: Fleet) -> N
 
 
 async def test_a_token_or_grant_that_runs_out_sends_its_viewer_away_at_that_moment(host: Fleet) -> None:
+    late_s: list[float] = []
+    while not is_kept(late_s, 1.0):
+        late_s.append(await _sent_away_late_s(host))
+
+
+async def _sent_away_late_s(host: Fleet) -> float:
     session = new_session(host)
-    ends_s = 4
+    ends_s = 6
     scope = {"kinds": ["terminal"], "tier": "admin", "target": "host-1", "ttl_s": ends_s}
     async with seated(host, session, **SHELL) as me:
         await me.sees("[#$] ")
@@ -132,8 +138,7 @@ async def test_a_token_or_grant_that_runs_out_sends_its_viewer_away_at_that_mome
             await me.hears("people", what="joined", who="tom")
             assert (await olga.hears("error"))["code"] == "unauthenticated"
             assert (await tom.hears("error"))["code"] == "denied"
-            late_s = time.monotonic() - began - ends_s
-            assert late_s < 1.0, f"{late_s:.2f} s too late"
+            return time.monotonic() - began - ends_s
 
 
 async def test_a_moderator_pauses_and_ends(host: Fleet) -> None:
@@ -163,7 +168,11 @@ async def test_a_paste_stops_where_it_is_while_it_is_paused_and_goes_on_whole(ho
         async with seated(host, session, "moderator", token=token(host, "mo", "moderator")) as mo:
             for _ in range(6):
                 await me.type((b"x" * 15 + b"\r") * 1024)
-            await me.hears("taken", bytes=64 << 10)
+
+            def taken() -> bool:
+                return any(each["type"] == "taken" and each["bytes"] >= 64 << 10 for each in me.told)
+
+            await me.until(taken, "most of it to be taken")
             await mo.say(type="pause")
             await me.hears("people", what="paused")
             with open(tmp_path / "go", "w", encoding="ascii") as go:

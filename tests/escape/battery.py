@@ -34,8 +34,12 @@ from stdlib.host import Host, RunContext
 from stdlib.processes.start import Processes
 
 HERE: Final = str(Path(__file__).parent)
+HUNG: Final = "the gate hung"
 WALLS_WORD: Final = "walls"  # all of them, in the header of a technique of a language
-NAIVE_TIMEOUT_S: Final = 20.0
+LIFE_S: Final = 30.0  # of a naive gate; a slow machine needs seconds for what takes a tenth of one elsewhere
+HUNG_S: Final = 1.5  # of one that is to hang: so long it is looked at
+NAIVE_TIMEOUT_S: Final = 60.0
+WEAKENED_WALL_S: Final = 60.0
 _LANGUAGES: Final = {"lua": "main.lua", "luajit": "main.lua", "python": "main.py"}
 _POLICY: Final = """
 tier: inspect
@@ -76,7 +80,7 @@ class Kept:
 
 def limits_of(technique: Technique, times: float = 1.0) -> Limits:
     """Return the limits of one run; a weakened one may use ``times`` as much CPU."""
-    wall_s = technique.wall_s if times == 1.0 else 20.0
+    wall_s = technique.wall_s if times == 1.0 else WEAKENED_WALL_S
     return Limits(
         wall_s=wall_s, cpu_s=technique.cpu_s * times, memory_bytes=technique.memory_mib << 20, calls=technique.calls
     )
@@ -173,6 +177,7 @@ class Battery:
         job = {
             "source": technique.source, "weakness": technique.weakened[0], "root": str(place.root),
             "port": place.port, "token": place.token,
+            "life_s": HUNG_S if technique.proof.detail == HUNG else LIFE_S,
         }  # fmt: skip
         process = await asyncio.create_subprocess_exec(
             sys.executable, f"{HERE}/naive.py", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -185,7 +190,7 @@ class Battery:
             await process.wait()
             raise
         if process.returncode == -14:
-            return Seen("killed", "the gate hung", None, place.token, technique.cpu_s)
+            return Seen("killed", HUNG, None, place.token, technique.cpu_s)
         if process.returncode != 0:
             return Seen("killed", f"the gate ended: {wrong[-500:]!r}", None, place.token, technique.cpu_s)
         result = json.loads(told.decode().splitlines()[-1])

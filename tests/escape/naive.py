@@ -30,7 +30,7 @@ from place import COMMANDS, Place
 from sandbox.channel import Channel, framed
 
 MAX_READ_BYTES = 64
-LIFE_S = 1.5
+MOMENT_S = 0.075  # that the other user has, at most, between a check and its use
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -261,7 +261,7 @@ class NaiveGate:
     def _lose_time(self, path: str, real: str) -> None:
         """Let the other user go on until the path means something else. An attacker has ways to win this time:
         Borisov et al., "Fixing Races for Fun and Profit: How to Abuse atime", USENIX Security 2005."""
-        deadline = time.monotonic() + LIFE_S / 20
+        deadline = time.monotonic() + MOMENT_S
         while os.path.realpath(path) == real and time.monotonic() < deadline:
             os.sched_yield()
 
@@ -349,17 +349,17 @@ def _read(path: str) -> str:
         return file.read(MAX_READ_BYTES)
 
 
-def _bound() -> None:
+def _bound(life_s: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
-    signal.setitimer(signal.ITIMER_REAL, LIFE_S)  # unhandled: it ends this process
+    signal.setitimer(signal.ITIMER_REAL, life_s)  # unhandled: it ends this process
 
 
 def main() -> None:
     """Serve one attack, as standard input describes it."""
     job = json.load(sys.stdin)
-    _bound()
+    _bound(job["life_s"])
     place = Place(Path(job["root"]), job["port"], os.getpid(), job["token"])
     arranged: dict[str, Any] = {}
     exec(compile(job["source"], "attack.py", "exec"), arranged)
@@ -370,7 +370,7 @@ def main() -> None:
     child = os.fork()
     if child == 0:
         ours.close()
-        signal.setitimer(signal.ITIMER_REAL, LIFE_S)  # a timer is not inherited
+        signal.setitimer(signal.ITIMER_REAL, job["life_s"])  # a timer is not inherited
         try:
             attacker.perform(Channel(theirs.fileno()), theirs.fileno(), job["source"], place.parameters())
         finally:

@@ -74,7 +74,7 @@ class Technique:
     source: str  # the whole file, long texts put in: the header is a comment in each of the languages
     attack: str  # the same without the header
     cpu_s: float = 1.0
-    wall_s: float = 10.0
+    wall_s: float = 60.0  # what spins is ended by its CPU time long before, on the slowest machine as well
     memory_mib: int = 64
     calls: int = 1000
     needs: tuple[str, ...] = ()

@@ -25,7 +25,7 @@ def test_a_fork_is_a_child_that_can_be_waited_for() -> None:
     before = set(os.listdir("/proc/self/fd"))
     for status in (3, 4):
         assert os.waitstatus_to_exitcode(os.waitpid(forked(status), 0)[1]) == status
-    assert set(os.listdir("/proc/self/fd")) == before
+    assert set(os.listdir("/proc/self/fd")) <= before, "others may have let go of theirs meanwhile"
 
 
 def test_it_forks_where_there_is_no_clone3_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

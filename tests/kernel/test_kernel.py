@@ -55,14 +55,15 @@ def test_a_sibling_belongs_to_the_parent_s_parent() -> None:
     if between == 0:
         pid, pidfd = kernel.fork_sibling()
         if pid == 0:
-            os.write(writing, str(os.getppid()).encode())
+            os.write(writing, b"%d %d" % (os.getppid(), os.getpid()))
             os._exit(5)
         os._exit(0 if pidfd > 2 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(between, 0)[1]) == 0
     os.close(writing)
-    assert int(os.read(reading, 100)) == os.getpid()
+    parent, sibling = map(int, os.read(reading, 100).split())
     os.close(reading)
-    assert os.waitstatus_to_exitcode(os.waitpid(-1, 0)[1]) == 5
+    assert parent == os.getpid()
+    assert os.waitstatus_to_exitcode(os.waitpid(sibling, 0)[1]) == 5
 
 
 def test_a_child_is_born_into_a_group_or_not_at_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ def gate(
     decide: Callable[[str, Facts], Verdict] = lambda _name, _facts: ALLOW,
     never: Callable[[str], Verdict | None] = lambda _name: None,
     on_close: Callable[[], Awaitable[None] | None] | None = None,
+    clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Gate:
     return Gate(
         table() if calls is None else calls,
@@ -124,6 +126,7 @@ def gate(
         Budget(limits),
         never=never,
         on_close=on_close,
+        clock_ns=clock_ns,
     )
 
 

@@ -124,7 +124,10 @@ def children_of(process: int) -> set[int]:
     """Return the processes whose parent it is."""
     found: set[int] = set()
     for task in os.listdir(f"/proc/{process}/task"):
-        with open(f"/proc/{process}/task/{task}/children", encoding="ascii") as listed:
+        with (
+            suppress(FileNotFoundError, ProcessLookupError),  # a thread that ended meanwhile has none
+            open(f"/proc/{process}/task/{task}/children", encoding="ascii") as listed,
+        ):
             found |= {int(pid) for pid in listed.read().split()}
     return found
 

@@ -102,6 +102,7 @@ async def test_a_zygote_that_dies_at_any_moment_loses_no_run_without_a_word(seed
                 if pid is not None:
                     with suppress(ProcessLookupError):  # it was worn and has just ended by itself
                         os.kill(pid, signal.SIGKILL)
+            await until(lambda: sandbox.zygote_pid != pid, "nobody heard that the last one died")
             await log.wait_for(log.done.total() + 20)
             is_over.set()
         for _ in range(10):

@@ -453,15 +453,19 @@ async def test_a_sandbox_that_is_not_ready_in_its_time_is_given_up() -> None:
         await Sandbox.start(
             bindings=[], options=Options(entry="asleep", import_path=only().import_path, start_timeout_s=0.25)
         )
-    assert children() == before
+    assert children() <= before
 
 
 @pytest.mark.parametrize("turns", [1, 3, 50])
-async def test_a_start_that_is_given_up_leaves_nothing(turns: int) -> None:
-    """The zygote proper is put beside the process that was started, and must not be missed by who reaps."""
+async def test_a_start_that_is_given_up_leaves_nothing(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zygote proper is put beside the process that was started, and must not be missed by who reaps; not even if it
+    does not hear that it is to end, which is waited for so long and no longer.
+    """
+    monkeypatch.setattr(nursery, "STOP_TIMEOUT_S", 0.3)
     unheard: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unheard.append(told))
-    starting = asyncio.create_task(Sandbox.start(bindings=BINDINGS))
+    never_ready = Options(entry="speechless", import_path=only().import_path)  # or it might be ready by then
+    starting = asyncio.create_task(Sandbox.start(bindings=BINDINGS, options=never_ready))
     for _ in range(turns):
         await asyncio.to_thread(os.sched_yield)
     starting.cancel()
@@ -512,11 +516,12 @@ async def test_many_runs_leave_nothing_behind(sandbox: Sandbox) -> None:
     assert sandbox.zygote_pid is not None
     await run(sandbox, lua("return 1"))
     await spare_of(sandbox)
+    gc.collect()  # what earlier tests left to be closed some time
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(100):
         assert (await run(sandbox, lua("return 1"))).status == "ok"
     await spare_of(sandbox)  # and no other worker, neither alive nor yet to be reaped
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 # Spare workers --------------------------------------------------------------------------------------------------------

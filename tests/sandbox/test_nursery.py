@@ -6,6 +6,7 @@ The zygote is a double here; the socket, the descriptors and the processes are r
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -116,6 +117,12 @@ def child() -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def _pidfds() -> int:
+    gc.collect()  # what earlier tests left to be closed some time
+    with os.scandir("/proc/self/fd") as listed:
+        return sum(os.path.lexists(one.path) and "pidfd" in os.readlink(one.path) for one in listed)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +254,7 @@ async def test_births_that_were_told_are_heard_up_to_what_is_wanted(liar: Liar) 
     liar.say(READY)
     first, second, third = (liar.fork() for _ in range(3))
     with child() as (one, pidfd), child() as (_, other), child() as (_, another):
-        before = _descriptors()
+        before = _pidfds()
         for number, born in enumerate([pidfd, other, another], 1):
             liar.bear(pack(Forked(number)), born)
         liar.say(pack(Ended(2, 0, 7, 8, True)))
@@ -258,7 +265,7 @@ async def test_births_that_were_told_are_heard_up_to_what_is_wanted(liar: Liar) 
         assert (first.is_born, third.is_born) == (True, True)
         first.kill()
         assert one.wait(DEADLINE_S) == -signal.SIGKILL
-        assert _descriptors() == before + 2
+        assert _pidfds() == before + 2
         assert first.cpu_s() is None  # it is reaped
 
 
@@ -424,6 +431,25 @@ async def test_a_second_zygote_proper_is_refused(liar: Liar) -> None:
             await asyncio.shield(liar.zygote._reaped)
         assert other.poll() is None, "it was nobody's to kill"
         one.returncode = -signal.SIGKILL  # reaped by the agent, as a zygote proper is
+
+
+async def test_a_zygote_proper_that_is_heard_of_after_the_kill_is_killed_too(
+    liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was put beside the started process just before that died; nobody would end it, and its end is waited for."""
+    monkeypatch.setattr(nursery, "STOP_TIMEOUT_S", 0.01)
+    liar.process.send_signal(signal.SIGSTOP)
+    with child() as (proper, pidfd):
+        kill = liar.zygote._kill
+
+        def late() -> None:
+            liar.say(pack(Born()), pidfd)
+            kill()
+
+        monkeypatch.setattr(liar.zygote, "_kill", late)
+        async with asyncio.timeout(DEADLINE_S):
+            await liar.zygote.stop()
+        proper.returncode = -signal.SIGKILL  # reaped by the agent, as a zygote proper is
 
 
 async def test_a_flood_of_packets_ends_with_what_they_may_say(liar: Liar) -> None:

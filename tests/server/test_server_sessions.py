@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from peer import Peer, join
 from protocol import limits as wire
 from protocol.ledger import Chain
 from server import limits
-from server.services import runs
+from server.services import live, runs
+from server.sessions.recording import Recording
+from server.sessions.terminal import LiveTerminal
 
 NEW = {"agent": "web-1", "kind": "files", "tier": "inspect", "reason": "T-1"}
 
@@ -185,6 +188,20 @@ async def test_closing_tells_the_agent_and_is_on_record(server: Headquarters, pe
     await server.post(f"/sessions/{session['id']}/close", {"reason": "done"})
     assert peer.asked[-1] == ("session.close", {"session": session["id"], "reason": "done"})
     assert [item for item in await server.records() if item["call"] == "session.close"]
+
+
+async def test_a_terminal_that_has_ended_keeps_nobody_from_editing(
+    server: Headquarters, peer: Peer, tmp_path: Path
+) -> None:
+    """Its recording is sealed after its end, and until then the server knows of it: it was no terminal of theirs."""
+    session = await opened(server, kind="terminal")
+    row = await server.core.database.read(lambda connection: live.find(connection, session["id"]))
+    terminal = LiveTerminal(row, Recording(tmp_path / "recorded", {}), None, keeps_input=False, moderators=0)
+    server.core.terminals[session["id"]] = terminal
+    refused = await server.post("/sessions", NEW | {"beside": session["id"]}, 422)
+    assert "you are in no terminal" in refused["detail"]
+    terminal.exit = {"code": 0}
+    await opened(server, beside=session["id"])
 
 
 async def test_only_its_owner_or_a_moderator_closes_a_session(server: Headquarters, peer: Peer) -> None:

@@ -9,7 +9,7 @@ import ssl
 import struct
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from policies.decide import Effective, Layer, decide_effective
 from policies.load import load_policy
 from policies.model import Facts
-from protocol.errors import DeniedError
+from protocol.errors import DeadlineError, DeniedError
 from stdlib.host import Host
 from stdlib.network import connection, dns, hops, icmp
 
@@ -147,6 +147,16 @@ def answer(body: bytes = b"", code: str = "200 OK", *headers: str) -> bytes:
     """One plain HTTP answer."""
     lines = [f"HTTP/1.1 {code}", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def once_connected(probe: Callable[[float], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """What a probe tells that ends by its time, which it is given: more of it where it was up before there was anything
+    to wait for, as on a machine that stood still.
+    """
+    for timeout_s in (0.05, 1.0):
+        with suppress(DeadlineError):
+            return await probe(timeout_s)
+    return await probe(20.0)
 
 
 # certificates --------------------------------------------------------------------------------------------------------

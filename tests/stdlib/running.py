@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import atexit
+import shutil
+import tempfile
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -33,7 +35,8 @@ from stdlib.processes.start import Processes
 from stdlib.secrets import GivenSecrets
 from stdlib.store import Store
 
-JOURNAL = f"/tmp/outrider-tests-{os.getpid()}"  # one that nobody empties: the store is bounded
+JOURNAL = tempfile.mkdtemp(prefix="outrider-tests-")  # of this process alone: numbers of processes come again
+atexit.register(shutil.rmtree, JOURNAL, ignore_errors=True)
 COMMANDS = {"df": ("/usr/bin/df",)}  # as a manifest would declare it
 
 

@@ -184,11 +184,9 @@ def test_a_deep_tree_takes_few_descriptors(tmp_path: Path) -> None:
         at = at / "d"
     at.mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))
-    spread = []
     spec_items, _ = streamed("fs.walk", str(tmp_path))
     assert len(spec_items) == 200
-    spread.append(len(os.listdir("/proc/self/fd")))
-    assert spread == [before]
+    assert len(os.listdir("/proc/self/fd")) <= before
     _, summary = streamed("fs.walk", str(tmp_path), depth=100)
     assert summary["deeper"] == 1
 

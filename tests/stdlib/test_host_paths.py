@@ -130,7 +130,7 @@ def test_what_is_replaced_each_time_is_given_up(tmp_path: Path, monkeypatch: pyt
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(UnavailableError, match="again and again"), resolve(str(tmp_path / "key")):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_what_is_called_deleted_is_there(tmp_path: Path) -> None:
@@ -178,4 +178,4 @@ def test_a_real_path_that_cannot_be_told_costs_no_descriptor(deep: str) -> None:
             pass
         with pytest.raises(ArgumentError, match="real path cannot be told"), place(deep, follow=True):
             pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before

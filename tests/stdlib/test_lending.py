@@ -11,7 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,10 @@ async def until(is_so: Callable[[], bool], what: str) -> None:
 
 def held_in(directory: Path) -> set[int]:
     """Return the descriptors that are open of a directory, or of what is in it."""
-    links = {int(name): f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")}
-    shown = {number: os.readlink(link) for number, link in links.items() if os.path.lexists(link)}
+    shown = {}
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed meanwhile, by a thread
+            shown[int(name)] = os.readlink(f"/proc/self/fd/{name}")
     return {number for number, name in shown.items() if name.startswith(str(directory))}
 
 

@@ -9,7 +9,18 @@ import threading
 from typing import Any
 
 import pytest
-from netlab import LOOPBACK, Authority, Granted, Names, host, message, no_sockets_left, saying, serving
+from netlab import (
+    LOOPBACK,
+    Authority,
+    Granted,
+    Names,
+    host,
+    message,
+    no_sockets_left,
+    once_connected,
+    saying,
+    serving,
+)
 
 from policies.targets import NetTarget
 from protocol.errors import ArgumentError, DeadlineError, DeniedError, NotFoundError, UnavailableError
@@ -86,7 +97,9 @@ async def test_what_does_not_come_is_no_match() -> None:
         found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted")
     assert (found["banner"], found["match"]) == ("something else", False)
     async with serving(silent) as port:
-        found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted", timeout=0.05)
+        found = await once_connected(
+            lambda s: tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, expect="wanted", timeout=s)
+        )
     assert (found["banner"], found["match"]) == (None, False)
 
 
@@ -186,7 +199,9 @@ async def test_a_name_that_changes_its_mind_is_not_asked_again() -> None:
 async def test_the_end_of_the_time_and_of_the_run_leave_nothing() -> None:
     async with serving(silent) as port:
         with no_sockets_left():
-            found = await tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, timeout=0.05)
+            found = await once_connected(
+                lambda s: tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, timeout=s)
+            )
             assert found["banner"] is None
             task = asyncio.ensure_future(
                 tcp_check(Host(), RunContext(), Granted(), LOOPBACK, port, banner=True, timeout=60)
@@ -478,10 +493,13 @@ async def test_ping_of_ipv6() -> None:
 
 async def test_ping_of_nobody_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that nobody answers stands for a host that is off."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with theirs:
-        monkeypatch.setattr(icmp, "_open", lambda _endpoint: (_Deaf(ours), "raw"))
-        found = await ping(Host(), Granted(), LOOPBACK, count=2, interval=0.01, timeout=0.1)
+    for timeout_s in (0.1, 1.0, 10.0):  # more where both were not sent by then, as on a machine that stood still
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with theirs:
+            monkeypatch.setattr(icmp, "_open", lambda _endpoint, ours=ours: (_Deaf(ours), "raw"))
+            found = await ping(Host(), Granted(), LOOPBACK, count=2, interval=0.01, timeout=timeout_s)
+        if found["sent"] == 2:
+            break
     assert (found["sent"], found["received"], found["available"], found["min"]) == (2, 0, 0.0, None)
 
 

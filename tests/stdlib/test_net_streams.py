@@ -186,9 +186,7 @@ async def test_datagrams_of_the_peer_only() -> None:
 
 
 async def test_listening_and_accepting() -> None:
-    with socket.socket() as free:
-        free.bind((LOOPBACK, 0))
-        port = free.getsockname()[1]
+    port = free_port()
     listener = await listen(LOOPBACK, port)
     assert listener.fields() == {"address": LOOPBACK, "port": port}
     with pytest.raises(DeadlineError):

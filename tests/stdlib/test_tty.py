@@ -115,9 +115,11 @@ async def test_a_pager_is_driven_and_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("".join(f"line {number}\n" for number in range(1000)))
     door = gate(Tier.ADMIN)
     t = await opened(door, "less", str(tmp_path / "file"), rows=10, env={"LESS": "", "LESSHISTFILE": "-"})
+    await ask(door, "expect", t, ["line 8"])
     shown = await ask(door, "screen", t, settle=0.3, timeout=10)
     assert shown["lines"][:9] == [f"line {number}" for number in range(9)]
     await ask(door, "write", t, "G")
+    await ask(door, "expect", t, ["line 999"])
     shown = await ask(door, "screen", t, settle=0.3, timeout=10)
     assert "line 999" in shown["lines"]
     await ask(door, "write", t, "q")

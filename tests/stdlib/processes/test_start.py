@@ -295,7 +295,7 @@ def test_uvloop_serves_as_well() -> None:
     async def scenario() -> None:
         held = len(os.listdir("/proc/self/fd"))
         await programs()
-        assert len(os.listdir("/proc/self/fd")) == held
+        assert len(os.listdir("/proc/self/fd")) <= held
 
     async def programs() -> None:
         async with Processes() as processes:
