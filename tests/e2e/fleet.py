@@ -43,9 +43,11 @@ class Daemon:
     arguments: list[str]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    _before: int = 0  # bytes of the log, of those that ran before this one
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            self._before = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, *self.arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
@@ -69,6 +71,12 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not stop in {timeout_s} s\n{self.tail()}") from None
+
+    def has_said(self, text: str) -> bool:
+        """Tell whether a text is in the log, since it was last started."""
+        with self.log.open("rb") as log:
+            log.seek(self._before)
+            return text.encode() in log.read()
 
     def tail(self, lines: int = 40) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
@@ -225,9 +233,12 @@ class Fleet:
         return daemon
 
     def connected(self, name: str) -> bool:
+        """Tell whether an agent is, and not only one that ran before it, of which the server does not know it yet."""
         daemon = self.agents[name].process
         assert daemon is not None
         assert daemon.poll() is None, f"{name} ended\n{self.agents[name].tail()}"
+        if not self.agents[name].has_said("connected to the server"):
+            return False
         try:
             answer = self.api.get(f"/api/v1/agents/{name}")
         except httpx2.TransportError:

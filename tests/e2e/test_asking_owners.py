@@ -41,9 +41,12 @@ def on_host(fleet: Fleet, host: str, *words: str, status: int = 0) -> Any:
     return json.loads(done.stdout) if done.stdout else done.stderr
 
 
-def opening(fleet: Fleet, host: str = "host-1", **more: Any) -> dict[str, Any]:
-    body = {"agent": host, "kind": "files", "tier": "observe", "reason": "T-7", "wait_s": 0, **more}
-    return expect(fleet.api.post("/api/v1/sessions", json=body), 201)
+def opening(fleet: Fleet, host: str = "host-1") -> dict[str, Any]:
+    return expect(fleet.api.post("/api/v1/sessions", json=asked(host)), 201)
+
+
+def asked(host: str) -> dict[str, Any]:
+    return {"agent": host, "kind": "files", "tier": "observe", "reason": "T-7", "wait_s": 0}
 
 
 def shown(fleet: Fleet, session: str) -> dict[str, Any]:
@@ -57,7 +60,12 @@ def ended_as(fleet: Fleet, session: str, status: str) -> dict[str, Any]:
 
 def granted(fleet: Fleet, host: str) -> str:
     """Open a session to which the owner says yes, and return its id."""
-    session = str(opening(fleet, host)["id"])
+
+    def opened() -> str | None:  # a host that was frozen a moment ago may not have heard yet that it is not
+        answer = fleet.api.post("/api/v1/sessions", json=asked(host))
+        return str(answer.json()["id"]) if answer.status_code == 201 else None
+
+    session = str(fleet.wait_for("a session", opened))
     fleet.wait_for("the question", lambda: on_host(fleet, host, "consent", "ls"))
     on_host(fleet, host, "consent", "grant")
     ended_as(fleet, session, "open")

@@ -168,8 +168,15 @@ def recorded(desk: Shell) -> str:
     """A session that has been: a prompt, programs, a marker, a resize."""
     me = Keyboard(desk, "tty", "host-1", "--reason", "T-9", "--", "/bin/sh")
     me.sees("[#$] ")
-    me.type(f"sleep 1 & echo a-rare-Word; echo x >{desk.fleet.directory}/changed; wait\r")
+    me.type(f"sleep 1000 & echo a-rare-Word; echo x >{desk.fleet.directory}/changed\r")
     me.sees("a-rare-Word\r\n")
+    me.sees("[#$] ")
+
+    def is_told() -> bool:  # one that is over before anybody could look is told of without its words
+        return "sleep 1000" in re.findall(r"\+ \d+ (.*)", desk("session", "play", newest(desk), "--format", "text").out)
+
+    desk.fleet.wait_for("what runs to be on the timeline", is_told)
+    me.type("kill $!; wait\r")
     me.sees("[#$] ")
     me.type("~m")
     me.type("\rexit\r")
@@ -198,8 +205,8 @@ def test_played_as_text_with_what_happened_between(desk: Shell, recorded: str) -
     text = "\n".join(line[10:] for line in lines)
     assert re.search(r"^a-rare-Word$", text, re.MULTILINE)
     assert re.search(r"^\* admin joined as owner$", text, re.MULTILINE)
-    assert re.search(r"^\+ \d+ sleep 1$", text, re.MULTILINE)
-    assert re.search(r"^- \d+ sleep$", text, re.MULTILINE)
+    assert re.search(r"^\+ \d+ sleep 1000$", text, re.MULTILINE)
+    assert re.search(r"^- \d+ sleep \(signal 15\)$", text, re.MULTILINE)
     assert re.search(
         r"^\* programs: (told by the kernel|looked for every 0\.2 s); changes of files: ", text, re.MULTILINE
     )

@@ -16,7 +16,7 @@ import pytest
 from seated import new_session, recordings, seated
 from shell import Shell
 
-from fleet import expect
+from fleet import expect, in_time
 from server.sessions.recording import Recording
 
 HOUR_US = 3_600_000_000
@@ -63,24 +63,30 @@ def hour(desk: Shell) -> str:
 @pytest.mark.parametrize("minute", [0, 7, 30, 59])
 def test_it_begins_anywhere_in_under_a_second(desk: Shell, hour: str, minute: int) -> None:
     path = f"/api/v1/recordings/{hour}/events"
-    took_s = []
-    for _ in range(3):
+
+    def begins_after_s() -> float:
         began = time.perf_counter()
         page = expect(desk.fleet.api.get(path, params={"from_s": minute * 60}), 200)
-        took_s.append(time.perf_counter() - began)
-    times = [item["time_s"] for item in page["items"]]
-    assert times[0] <= minute * 60 + 1
-    assert times[-1] >= minute * 60
-    assert min(took_s) < 1.0
+        took_s = time.perf_counter() - began
+        times = [item["time_s"] for item in page["items"]]
+        assert times[0] <= minute * 60 + 1
+        assert times[-1] >= minute * 60
+        return took_s
+
+    in_time(begins_after_s, 1.0)
 
 
 def test_the_command_shows_that_moment(desk: Shell, hour: str) -> None:
-    began = time.perf_counter()
-    out = desk("session", "play", hour, "--from", "3590s", "--format", "text").out
-    assert time.perf_counter() - began < 5.0  # this one goes on to the end
-    numbers = [int(found) for found in re.findall(r"\b(\d{8})\b", out)]
-    assert numbers[0] in range(EVENTS - 220, EVENTS - 190)
-    assert numbers[-1] == EVENTS - 1
+    def shown_after_s() -> float:
+        began = time.perf_counter()
+        out = desk("session", "play", hour, "--from", "3590s", "--format", "text").out
+        took_s = time.perf_counter() - began
+        numbers = [int(found) for found in re.findall(r"\b(\d{8})\b", out)]
+        assert numbers[0] in range(EVENTS - 220, EVENTS - 190)
+        assert numbers[-1] == EVENTS - 1
+        return took_s
+
+    in_time(shown_after_s, 5.0)  # this one goes on to the end
 
 
 def test_a_text_is_found_in_it(desk: Shell, hour: str) -> None:

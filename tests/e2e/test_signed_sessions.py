@@ -45,8 +45,12 @@ def test_commands_and_files(careful: Fleet, chief: Shell, tmp_path: Path) -> Non
     assert (ran.out, ran.status) == ("hi\n", 0), ran.err
     (tmp_path / "there").write_text("text\n")
     assert chief.program("file", "cat", f"host-1:{tmp_path}/there", "--reason", "T-1").out == "text\n"
-    opened = careful.records("host-1", kind="session.open")
-    assert {each["data"]["ordered"] for each in opened} == {True}
+
+    def orders() -> list[bool]:
+        return [each["data"]["ordered"] for each in careful.records("host-1", kind="session.open")]
+
+    careful.wait_for("both on record", lambda: len(orders()) >= 2)
+    assert all(orders())
 
 
 def test_forwards(careful: Fleet, chief: Shell) -> None:
