@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from stdlib.host import Host, RunContext
 from stdlib.journal import Journal
 from stdlib.store import Store
 
-PLACE = Path("/tmp/outriderdry")
+PLACE = Path(f"/tmp/outriderdry{os.getpid()}")  # another run of the tests may go on beside this one
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ local touched = proc.command("touch", {"/tmp/outriderdry/touched"})
 state.set("seen", 1)
 return {before, done.dry_run, kept, finished.new_hash == nil, lines, ended.code, ran.code, #disks.stdout > 10,
         touched.dry_run, state.get("seen"), fs.exists("/tmp/outriderdry/kept")}
-"""
+""".replace("/tmp/outriderdry", str(PLACE))
 PYTHON = """
 before = ctx.dry_run()
 done = fs.write("/tmp/outriderdry/new", "x")
@@ -87,7 +88,7 @@ touched = proc.command("touch", ["/tmp/outriderdry/touched"])
 state.set("seen", 1)
 result = [before, done["dry_run"], kept, finished["new_hash"] is None, lines, ended["code"], ran["code"],
           len(disks["stdout"]) > 10, touched["dry_run"], state.get("seen"), fs.exists("/tmp/outriderdry/kept")]
-"""
+""".replace("/tmp/outriderdry", str(PLACE))
 
 
 @pytest.mark.parametrize(("language", "source"), [("lua", LUA), ("python", PYTHON)])
@@ -119,7 +120,7 @@ async def test_what_is_denied_is_denied_in_a_dry_run_too(place: Path) -> None:
     session = gate(Tier.OPERATE, kept, is_dry=True)
     for name, args, code in [
         ("fs.write", ["/etc/passwd", "x"], "denied"), ("proc.exec", [["/bin/true"]], "denied"),
-        ("fs.write", ["relative", "x"], "invalid_argument"), ("fs.write", ["/tmp/outriderdry/kept", "x"], None),
+        ("fs.write", ["relative", "x"], "invalid_argument"), ("fs.write", [f"{PLACE}/kept", "x"], None),
     ]:  # fmt: skip
         reply = await session.call(name, args, {})
         assert getattr(reply.error, "code", None) == code, name
@@ -147,9 +148,9 @@ async def test_what_is_denied_is_denied_in_a_dry_run_too(place: Path) -> None:
         ("sys.user_change", ["mia", "create"], {"full_name": "a:0:0"}, "full_name"),
         ("sys.reboot", ["-h"], {}, "reason"),
         ("sys.sysctl_set", ["vm swappiness", "1"], {}, "key"),
-        ("fs.write", ["/tmp/outriderdry/kept", "x"], {"if_hash": "none"}, "if_hash"),
-        ("fs.symlink", ["", "/tmp/outriderdry/link"], {}, "target"),
-        ("fs.fetch", ["none", "/tmp/outriderdry/kept"], {}, "blob_hash"),
+        ("fs.write", [f"{PLACE}/kept", "x"], {"if_hash": "none"}, "if_hash"),
+        ("fs.symlink", ["", f"{PLACE}/link"], {}, "target"),
+        ("fs.fetch", ["none", f"{PLACE}/kept"], {}, "blob_hash"),
         ("net.download", ["https://192.0.2.7/x", "md5"], {}, "sha256"),
         ("proc.exec", [["/bin/true"]], {"cwd": "tmp"}, "cwd"),
         ("tty.notice", ["s1", " \n"], {}, "text"),

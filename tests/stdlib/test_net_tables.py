@@ -144,9 +144,12 @@ def test_neighbours_are_read_and_what_is_cut_short_is_left_out() -> None:
 
 
 async def test_neighbours_of_this_machine() -> None:
+    before = {row["name"] for row in await perform("net.interfaces")}
     told = await perform("net.neighbours")
-    names = {row["name"] for row in await perform("net.interfaces")}
+    names = before | {row["name"] for row in await perform("net.interfaces")}  # they come and go
     for row in told["neighbours"]:
         ipaddress.ip_address(row["address"])
         assert row["interface"] in names
-    assert (await perform("net.neighbours", 1))["more"] == (len(told["neighbours"]) > 1)
+    more = (await perform("net.neighbours", 1))["more"]
+    again = await perform("net.neighbours")
+    assert more in {len(each["neighbours"]) > 1 for each in (told, again)}

@@ -130,10 +130,18 @@ def gone(group: int) -> bool:
     return True
 
 
+async def too_long(made: Made, grace_s: float = 0.0) -> None:
+    """Run a tool that says when it has come so far, and goes on; a slow machine is given more time for it."""
+    for timeout_s in (0.5, 20.0):
+        with pytest.raises(DeadlineError, match=rf"did not end within {timeout_s:g} s"):
+            await run_tool(made.host, "it", timeout_s=timeout_s, grace_s=grace_s)
+        if (made.place / "pid").exists() and (made.place / "pid").read_text():
+            return
+
+
 async def test_what_takes_too_long_is_killed_with_its_children(made: Made) -> None:
     made.tool("it", script="echo $$ > $PLACE/pid; sleep 300 & sleep 300")
-    with pytest.raises(DeadlineError, match=r"did not end within 0.5 s"):
-        await run_tool(made.host, "it", timeout_s=0.5)
+    await too_long(made)
     assert gone(int((made.place / "pid").read_text()))
 
 
@@ -164,14 +172,14 @@ async def test_a_run_that_ends_while_it_starts_takes_it_along(made: Made, turns:
 
 async def test_one_that_must_not_stop_half_way_is_asked_first(made: Made) -> None:
     """dpkg that is killed leaves packages half done."""
-    made.tool("it", script="trap 'echo whole > $PLACE/done; exit 0' TERM; while :; do sleep 0.05; done")
-    with pytest.raises(DeadlineError):
-        await run_tool(made.host, "it", timeout_s=0.5, grace_s=20.0)
+    made.tool(
+        "it", script="trap 'echo whole > $PLACE/done; exit 0' TERM; echo $$ > $PLACE/pid; while :; do sleep 0.05; done"
+    )
+    await too_long(made, grace_s=20.0)
     assert (made.place / "done").read_text() == "whole\n"
 
 
 async def test_one_that_ignores_being_asked_is_killed(made: Made) -> None:
     made.tool("it", script="trap '' TERM; echo $$ > $PLACE/pid; while :; do sleep 0.05; done")
-    with pytest.raises(DeadlineError):
-        await run_tool(made.host, "it", timeout_s=0.5, grace_s=0.2)
+    await too_long(made, grace_s=0.2)
     assert gone(int((made.place / "pid").read_text()))

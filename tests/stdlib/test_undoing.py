@@ -177,6 +177,7 @@ async def test_a_file_that_was_removed_comes_back(bench: Bench) -> None:
     assert (bench.file.read_bytes(), stat.S_IMODE(bench.file.stat().st_mode)) == (b"0123456789", 0o640)
 
 
+PLACE = Path(f"/tmp/outriderundo{os.getpid()}")  # another run of the tests may go on beside this one
 LUA = """
 fs.write("/tmp/outriderundo/a", "new")
 fs.append("/tmp/outriderundo/a", " and more")
@@ -185,18 +186,18 @@ fs.unlink("/tmp/outriderundo/c")
 local found = fs.changes()
 for _, change in ipairs(found) do fs.undo(change.journal) end
 return {found[1].call, found[4].call, found[4].path, #found}
-"""
+""".replace("/tmp/outriderundo", str(PLACE))
 
 
 async def test_a_whole_run_takes_itself_back(sandbox: Sandbox, tmp_path: Path) -> None:
-    place = Path("/tmp/outriderundo")
+    place = PLACE
     place.mkdir()
     try:
         (place / "a").write_bytes(b"old")
         (place / "c").write_bytes(b"c")
         outcome = await run(sandbox, "lua", LUA, Tier.OPERATE, host=Host(journal=Journal(tmp_path / "journal")))
         assert outcome.status == "ok", outcome.reason
-        assert outcome.result == ["fs.unlink", "fs.write", "/tmp/outriderundo/a", 4]
+        assert outcome.result == ["fs.unlink", "fs.write", f"{place}/a", 4]
         assert {path.name: path.read_bytes() for path in place.iterdir()} == {"a": b"old", "c": b"c"}
     finally:
         for path in place.iterdir():
