@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,14 +24,19 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
         child.kill()
 
 
+def look(offshoots: Offshoots, at: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    """Look, and return what is told of one program: whatever else there may be below this process."""
+    return [told for told in offshoots.look() if told["pid"] == at.pid]
+
+
 def test_looking_tells_differences(sleeper: subprocess.Popen[bytes]) -> None:
     offshoots = Offshoots(os.getpid())
-    [told] = [told for told in offshoots.look() if told["pid"] == sleeper.pid]
+    [told] = look(offshoots, sleeper)
     assert told == {"what": "started", "pid": sleeper.pid, "parent": os.getpid(), "argv": ["sleep", "1000"]}
-    assert offshoots.look() == []
+    assert look(offshoots, sleeper) == []
     sleeper.kill()
     sleeper.wait()
-    assert offshoots.look() == [{"what": "ended", "pid": sleeper.pid, "argv": ["sleep"]}]
+    assert look(offshoots, sleeper) == [{"what": "ended", "pid": sleeper.pid, "argv": ["sleep"]}]
 
 
 def test_one_that_is_on_its_way_out_is_still_told_by_its_name(
@@ -38,12 +44,12 @@ def test_one_that_is_on_its_way_out_is_still_told_by_its_name(
 ) -> None:
     """Its arguments go with its memory, a moment before it is a zombie."""
     offshoots = Offshoots(os.getpid())
-    assert [told["pid"] for told in offshoots.look()].count(sleeper.pid) == 1
+    assert len(look(offshoots, sleeper)) == 1
     monkeypatch.setattr("agent.offshoots._argv", lambda _pid: [])
-    assert offshoots.look() == []
+    assert look(offshoots, sleeper) == []
     sleeper.kill()
     sleeper.wait()
-    assert offshoots.look() == [{"what": "ended", "pid": sleeper.pid, "argv": ["sleep"]}]
+    assert look(offshoots, sleeper) == [{"what": "ended", "pid": sleeper.pid, "argv": ["sleep"]}]
 
 
 def test_what_the_kernel_told_is_found_no_second_time_and_ends_with_its_status(
@@ -52,7 +58,7 @@ def test_what_the_kernel_told_is_found_no_second_time_and_ends_with_its_status(
     offshoots = Offshoots(os.getpid())
     told = offshoots.executed(sleeper.pid)
     assert told == {"what": "started", "pid": sleeper.pid, "parent": os.getpid(), "argv": ["sleep", "1000"]}
-    assert offshoots.look() == []
+    assert look(offshoots, sleeper) == []
     assert offshoots.executed(sleeper.pid) is None
     sleeper.kill()
     sleeper.wait()
@@ -60,7 +66,7 @@ def test_what_the_kernel_told_is_found_no_second_time_and_ends_with_its_status(
         "what": "ended", "pid": sleeper.pid, "argv": ["sleep"], "signal": 9
     }  # fmt: skip
     assert offshoots.ended(sleeper.pid, 0) is None
-    assert offshoots.look() == []
+    assert look(offshoots, sleeper) == []
 
 
 def test_one_that_is_over_before_anybody_could_look_is_told_by_its_number() -> None:
