@@ -304,7 +304,7 @@ class Attached:
             self._greeting = message
             if self._wanted.types or self._on_terminal:
                 self._keys.start()
-        elif message.get("skipped"):
+        if message.get("skipped"):
             self._talk.say(f"[{message['skipped']:,} bytes were missed; the recording has them]")
         self._has_said_hello = True
         if message.get("opened", True):  # else the host may still refuse, and nothing is recorded

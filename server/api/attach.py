@@ -192,7 +192,8 @@ async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) ->
         opens = {**first.open.model_dump(), "cols": first.size[0], "rows": first.size[1]}
     terminal = hall.find(core, identity)
     has_access = await _has_access(core, caller, row, first.role, terminal)
-    if terminal is None and opens is None and not (core.config.recordings / row.id).is_dir():
+    is_first = terminal is None and not (core.config.recordings / row.id).is_dir()
+    if is_first and opens is None:
         raise ArgumentError("this session has no terminal yet: its owner says what to open", parameter="open")
     terminal = hall.begin(core, row, opens)
     terminal.viewers.admit(caller.principal)
@@ -202,7 +203,9 @@ async def _join(core: Core, socket: WebSocket, caller: Caller, identity: str) ->
         core.ledger.append(connection, call="session.join", principal=caller.principal, arguments=told)
 
     await core.database.write(store)  # before anything is shown
-    viewer = terminal.join(caller.principal, first.role, first.offset, has_access=has_access)
+    # Who opens it misses nothing of what is printed meanwhile, as whoever comes later may.
+    seen = 0 if is_first and first.offset is None else first.offset
+    viewer = terminal.join(caller.principal, first.role, seen, has_access=has_access)
     terminal.resize(viewer, *first.size)
     return terminal, viewer
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,27 @@ async def test_a_viewer_that_is_gone_comes_back_and_sees_what_it_missed(host: Fl
     async with seated(host, session, offset=offset) as me:
         assert (await me.hears("hello"))["offset"] == offset
         await me.sees(r"^\r?\nmissed-2")
+
+
+async def test_who_opens_a_terminal_is_shown_all_that_is_printed_before_they_are_on_record(host: Fleet) -> None:
+    """It is begun at once, and what they came as is written down meanwhile, which takes as long as the disk does."""
+    session = new_session(host)
+    (path,) = (host.directory / "server").rglob("*.sqlite")
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30.0)) as disk:
+        disk.execute("BEGIN IMMEDIATE")
+
+        def is_recorded() -> bool:
+            return (recordings(host) / session).is_dir() and recorded_output(host, session).endswith(b"\n20000\r\n")
+
+        async with seated(host, session, argv=["/bin/sh", "-c", "seq 1 20000; read x"]) as me:
+            await asyncio.to_thread(host.wait_for, "what it prints", is_recorded)
+            assert not me.told
+            disk.execute("ROLLBACK")
+            await me.sees(r"\n20000\r\n")
+            assert (await me.hears("hello"))["skipped"] == 0
+            await me.type("\r")
+            await me.hears("exit", code=0)
+    assert me.shown.split()[:20_000] == [b"%d" % number for number in range(1, 20_001)]
 
 
 async def test_what_ignores_every_hint_is_killed_at_the_end(host: Fleet) -> None:
