@@ -7,6 +7,7 @@ time is not real, so that what people signed (tests/protocol/world.py) is valid 
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -43,14 +44,13 @@ class MovedClock:
 
     def __init__(self, now: datetime = NOW) -> None:
         self._now = now
-        self._readings = 0
+        self._readings = itertools.count(1)  # threads read it too, and between two steps another one may
 
     def now(self) -> datetime:
         return self._now
 
     def now_us(self) -> int:
-        self._readings += 1
-        return int(self._now.timestamp() * 1_000_000) + self._readings
+        return int(self._now.timestamp() * 1_000_000) + next(self._readings)
 
     def advance(self, **duration: float) -> None:
         self._now += timedelta(**duration)

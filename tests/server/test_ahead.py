@@ -111,7 +111,7 @@ async def answered(asked: asyncio.Task[Any]) -> dict[str, Any]:
 async def readers_are_idle(server: Headquarters) -> None:
     """Return when every read that was handed to a thread has ended."""
     loop, met = asyncio.get_running_loop(), threading.Barrier(READERS)
-    await asyncio.gather(*[loop.run_in_executor(server.core.database._readers, met.wait, 10) for _ in range(READERS)])
+    await asyncio.gather(*[loop.run_in_executor(server.core.database._readers, met.wait, 60) for _ in range(READERS)])
 
 
 async def test_the_end_is_told_before_it_is_on_disk(server: Headquarters, peer: Peer, disk: Disk) -> None:
