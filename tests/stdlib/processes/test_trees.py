@@ -214,18 +214,21 @@ async def test_all_ends_with_a_minder_that_is_killed(processes: Processes) -> No
 async def test_a_program_cannot_outlive_its_minder_by_killing_it(processes: Processes) -> None:
     """The attack itself: the child of a killed minder is killed by the kernel, its children by the spawner."""
     source = """
-import os, signal, time
+import os, signal, sys, time
 if os.fork() == 0:
     os.setsid()
     os.write(1, b"%d\\n" % os.getpid())
     time.sleep(300)
 os.write(1, b"%d\\n" % os.getpid())
-time.sleep(0.2)
+sys.stdin.readline()
 os.kill(os.getppid(), signal.SIGKILL)
 time.sleep(300)
 """
-    process = await processes.start(python(source), stdout=PIPE)
+    process = await processes.start(python(source), stdin=PIPE, stdout=PIPE)
     watched = Watched(map(int, await lines(process, 2)))
+    assert len(watched) == 2
+    assert process.stdin is not None
+    await process.stdin.write(b"go\n")
     with pytest.raises(UnavailableError):
         await process.wait()
     await process.close()
