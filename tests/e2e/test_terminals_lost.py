@@ -57,7 +57,7 @@ async def test_what_ignores_every_hint_is_killed_at_the_end(host: Fleet) -> None
     session = new_session(host)
     script = "trap '' HUP TERM INT QUIT; echo pid-$$; while :; do sleep 1000; done"
     async with seated(host, session, argv=["/bin/sh", "-c", script]) as me:
-        pid = int((await me.sees(r"pid-(\d+)")).group(1))
+        pid = int((await me.sees(r"pid-(\d+)\r\n")).group(1))
         assert Path(f"/proc/{pid}").exists()
         expect(host.api.post(f"/api/v1/sessions/{session}/close", json={"reason": "done"}), 200)
         await me.hears("exit")
@@ -114,7 +114,7 @@ async def test_an_agent_that_is_restarted_ends_its_shells_and_says_so(own_fleet:
     agent = own_fleet.add_agent("host-1", ceiling=CEILING)
     session = new_session(own_fleet)
     async with seated(own_fleet, session, argv=["/bin/sh", "-c", "echo pid-$$; sleep 1000"]) as me:
-        pid = int((await me.sees(r"pid-(\d+)")).group(1))
+        pid = int((await me.sees(r"pid-(\d+)\r\n")).group(1))
         agent.kill()
         await me.hears("link", up=False)
         own_fleet.wait_for("its end", lambda: not Path(f"/proc/{pid}").exists())
@@ -164,7 +164,7 @@ async def test_what_cannot_be_recorded_is_ended(small_disk: Fleet) -> None:
     session = new_session(small_disk)
     argv = ["/bin/sh", "-c", "echo pid-$$; read x; seq 1 100000; sleep 1000"]
     async with seated(small_disk, session, argv=argv) as me:
-        pid = int((await me.sees(r"pid-(\d+)")).group(1))
+        pid = int((await me.sees(r"pid-(\d+)\r\n")).group(1))
         await me.type("\r")
         exit = await me.hears("exit")
         assert "cannot be written: No space left" in exit["reason"]
