@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import select
 import signal
 import sys
@@ -91,7 +92,7 @@ async def test_the_wall_deadline_ends_a_loop(sandbox: Sandbox, program: Program)
     """By SIGKILL from outside."""
     outcome = await run(sandbox, program, replace(LIMITS, wall_s=0.2, cpu_s=5.0))
     assert outcome.status == "killed"
-    assert (outcome.reason or "").startswith("wall: 0.2")
+    assert re.fullmatch(r"wall: [0-9.]+ s used, the limit is 0\.2 s", outcome.reason or "")
 
 
 async def test_the_cpu_limit_ends_a_loop_before_its_deadline(sandbox: Sandbox) -> None:
@@ -99,7 +100,7 @@ async def test_the_cpu_limit_ends_a_loop_before_its_deadline(sandbox: Sandbox) -
     began = time.monotonic()
     outcome = await run(sandbox, lua("while true do end"), replace(LIMITS, wall_s=9.0, cpu_s=0.2))
     assert outcome.status == "killed"
-    assert (outcome.reason or "").startswith("cpu: 0.2")
+    assert re.fullmatch(r"cpu: [0-9.]+ s used, the limit is 0\.2 s", outcome.reason or "")
     assert time.monotonic() - began < 5
 
 
