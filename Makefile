@@ -13,7 +13,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
-# The tests with delays at random where threads hand over to each other; ONLY= names some, SEED= repeats a run.
+# The tests with delays where threads hand over, and new examples, both at random; ONLY= names some, SEED= is told.
 shake: $(STAMP)
 	@seed=$${SEED:-$$(od -An -N2 -tu2 /dev/urandom)}; echo SEED=$$seed; SHAKE=$$seed $(BIN)/python -m pytest -p tools.shaken $(ONLY)
 

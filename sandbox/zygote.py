@@ -132,16 +132,27 @@ def _receive_setup(control: socket.socket) -> tuple[Setup, socket.socket]:
 
 
 def _continue_in_child(control: socket.socket, births: socket.socket) -> None:
-    """Fork; the child returns. This process ends if the child is the agent's, which saves its memory; else it waits."""
+    """Fork; the child returns. This process ends if the child is the agent's, which saves its memory; else it waits.
+
+    The child goes on only when the agent was told of it: who hears that it is ready must know by then whom to reap.
+    """
+    gate, opener = os.pipe()
     try:
         child, pidfd = kernel.fork_sibling()
     except OSError:
         child, pidfd = os.fork(), 0
     if child == 0:
+        os.close(opener)
+        if not os.read(gate, 1):
+            os._exit(0)
+        os.close(gate)
         return
-    if pidfd:
-        with suppress(BrokenPipeError, ConnectionResetError):  # the agent went away; the child sees that, too
+    with suppress(BrokenPipeError, ConnectionResetError):  # the agent went away; the child sees that, too
+        if pidfd:
             socket.send_fds(control, [pack(Born())], [pidfd])
+    with suppress(BrokenPipeError):  # the child was killed
+        os.write(opener, b"\0")
+    if pidfd:
         os._exit(0)
     kernel.make(privileges.die_with_parent())
     control.close()  # the zygote's ends must close when the zygote ends

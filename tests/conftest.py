@@ -13,8 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from kernel.visits import VISITS
 
-# A machine that is busy is no fault of the code: what takes too long is found by the limit of the whole test.
-settings.register_profile("outrider", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A machine that is busy is no fault of the code: what takes too long is found by the limit of the whole test. The same
+# examples each time: a change is judged by what it does, and new ones are looked for by ``make shake``.
+settings.register_profile(
+    "outrider", deadline=None, derandomize="SHAKE" not in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("outrider")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from world import DIGEST, NOW, ROLES, World
 
@@ -124,6 +125,10 @@ MOMENTS = st.integers(-3, 12).map(lambda hours: NOW + hours * HOUR)
 ENDS = st.none() | MOMENTS
 
 
+@example(
+    approvals=[("cid", NOW, NOW + 2 * HOUR), ("cid", NOW, NOW + HOUR)], members={},
+    roster_ends=NOW + 2 * HOUR, first=NOW, second=NOW + HOUR,
+)  # fmt: skip
 @given(
     st.lists(st.tuples(st.sampled_from(["bob", "cid", "eve"]), MOMENTS, MOMENTS), min_size=1, max_size=3),
     st.dictionaries(st.sampled_from(sorted(ROLES)), ENDS), MOMENTS, MOMENTS, MOMENTS,
@@ -153,7 +158,8 @@ def test_until_the_moment_that_is_named_proving_anew_gives_the_same(
         return
     assert found.unchanged_until >= first
     if first <= second < found.unchanged_until:
-        assert ask(second) == found
+        # How long it is known to last may be less by then: an approval that counted for nothing has ended.
+        assert replace(ask(second), unchanged_until=found.unchanged_until) == found
 
 
 WORLD = World()
