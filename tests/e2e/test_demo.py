@@ -21,7 +21,7 @@ from ports import free_port
 from shell import ROOT, Called
 
 from cli.demo.checks import DISK, disk
-from fleet import descendants, pause
+from fleet import descendants, is_kept, pause
 
 CHECKS = {f"checks/{name}" for name in ("cpu", "disk", "filesystem", "load_average", "memory", "network")}
 CHECKS -= set() if disk() else {DISK}  # on a machine that has none
@@ -81,6 +81,16 @@ def call(home: Path, *words: str) -> Called:
     return Called(done.returncode, done.stdout, done.stderr)
 
 
+def timely(within_s: float, home: Path, *words: str) -> Called:
+    """Call it, and hold how long that takes against what is promised."""
+    took_s: list[float] = []
+    while not is_kept(took_s, within_s):
+        began = time.monotonic()
+        called = call(home, *words)
+        took_s.append(time.monotonic() - began)
+    return called
+
+
 class Running:
     """A demo that somebody started in a terminal and left there."""
 
@@ -122,13 +132,11 @@ def running(home: Path, *words: str) -> Iterator[Running]:
 
 
 def test_once_shows_everything_and_leaves_nothing(home: Path) -> None:
-    began = time.monotonic()
-    called = call(home, "demo", "--once", "--json")
+    called = timely(30.0, home, "demo", "--once", "--json")
     assert called.status == 0, called.err
-    took_s = time.monotonic() - began
     told = called.data
     assert told["ok"] is True
-    assert 0 < told["elapsed_s"] < took_s < 60, "a machine that is busy; else it takes a tenth of that"
+    assert 0 < told["elapsed_s"] < 30
 
     assert {script["name"]: script["status"] for script in told["scripts"]} == dict.fromkeys(CHECKS, "approved")
     assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", script["digest"]) for script in told["scripts"])
@@ -203,10 +211,8 @@ def test_busy_port_is_named_with_a_way_out(home: Path, words: list[str]) -> None
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        began = time.monotonic()
-        called = call(home, "demo", *words, "--port", str(port))
+        called = timely(10.0, home, "demo", *words, "--port", str(port))
     assert called.status == 1
-    assert time.monotonic() - began < DEADLINE_S
     assert f"port {port} of 127.0.0.1 cannot be used (Address already in use)" in called.err
     assert f"outrider demo --port {port + 1}" in called.err
     if "--json" in words:

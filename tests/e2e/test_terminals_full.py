@@ -8,7 +8,7 @@ from pathlib import Path
 
 from seated import DEADLINE_S, SHELL, new_session, recorded, recorded_output, seated
 
-from fleet import Fleet
+from fleet import Fleet, is_kept
 
 
 async def test_the_window_of_who_types_is_the_size_and_may_be_ten_thousand_columns_wide(host: Fleet) -> None:
@@ -30,14 +30,17 @@ async def test_ctrl_c_stops_a_flood_at_once(host: Fleet) -> None:
     session = new_session(host)
     async with seated(host, session, **SHELL) as me:
         await me.sees("[#$] ")
-        await me.type("yes a-rather-long-line-of-output-again-and-again\r")
-        await me.until(lambda: me.offset > 1 << 20, "a flood")
-        began = asyncio.get_running_loop().time()
-        await me.type(b"\x03")
-        at = me.offset
-        await me.sees(r"\^C")
-        assert asyncio.get_running_loop().time() - began < 20, "a busy machine; bench/ has the number"
-        assert me.offset - at < 2 << 20, "no more was on its way than the windows hold"
+        took_s: list[float] = []
+        while not is_kept(took_s, 5.0):  # bench/ has the number
+            before = me.offset
+            await me.type("yes a-rather-long-line-of-output-again-and-again\r")
+            await me.until(lambda before=before: me.offset > before + (1 << 20), "a flood")
+            began = asyncio.get_running_loop().time()
+            await me.type(b"\x03")
+            at = me.offset
+            await me.sees(r"\^C")
+            took_s.append(asyncio.get_running_loop().time() - began)
+            assert me.offset - at < 2 << 20, "no more was on its way than the windows hold"
         await me.type("echo after-$((1+1))\r")
         await me.sees("after-2")
 
